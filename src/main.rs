@@ -1,0 +1,3 @@
+//! The `kubeherald` binary.
+
+fn main() {}

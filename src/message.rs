@@ -1,0 +1,328 @@
+//! What one receiver is to be told: the input of every template, and what the outbox keeps.
+
+pub mod text;
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::signal::{Cause, Severity};
+
+/// What the engine chose to say about an incident, or about several at once.
+///
+/// The names are a contract: `replay --format json`, the webhook payload and the metrics show them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// The first message about an incident.
+    First,
+    /// It grew past a step, or became more severe.
+    Grew,
+    /// It is still firing at the end of its window.
+    Reminder,
+    /// It fired again inside the window after it had been resolved.
+    Reopened,
+    /// It is over.
+    Resolved,
+    /// It ended without anybody knowing how: its state can no longer be read.
+    Expired,
+    /// A summary of what was wrong already when kubeherald first looked.
+    Standing,
+    /// A summary in place of many single messages.
+    Storm,
+    /// A scheduled summary.
+    Digest,
+}
+
+impl Decision {
+    /// Every decision.
+    pub const ALL: &'static [Self] = &[
+        Self::First,
+        Self::Grew,
+        Self::Reminder,
+        Self::Reopened,
+        Self::Resolved,
+        Self::Expired,
+        Self::Standing,
+        Self::Storm,
+        Self::Digest,
+    ];
+
+    /// The contract name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Grew => "grew",
+            Self::Reminder => "reminder",
+            Self::Reopened => "reopened",
+            Self::Resolved => "resolved",
+            Self::Expired => "expired",
+            Self::Standing => "standing",
+            Self::Storm => "storm",
+            Self::Digest => "digest",
+        }
+    }
+
+    /// Does it say that the incident ended?
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Resolved | Self::Expired)
+    }
+
+    /// Is it about several incidents at once?
+    #[must_use]
+    pub const fn is_summary(self) -> bool {
+        matches!(self, Self::Standing | Self::Storm | Self::Digest)
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a decision was taken, or why nothing was said. A closed list: it is a metric label, it is in
+/// the history, and tests assert it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Nothing was said of this incident before.
+    First,
+    /// More members than the last step.
+    Grew,
+    /// A higher severity than told before.
+    Escalated,
+    /// The window ended and it is still firing.
+    Reminder,
+    /// Fired again inside the window after the end.
+    Flapping,
+    /// The live state agrees that it is over.
+    Recovered,
+    /// Its last object was removed and its workload is well (or gone too).
+    ObjectsGone,
+    /// Nothing was heard of it for `resolve_after`.
+    Quiet,
+    /// Its state can no longer be read.
+    StateUnknown,
+    /// It stood already at the first start.
+    Standing,
+    /// Too many at once.
+    Storm,
+    /// A schedule said so.
+    Schedule,
+    /// Held: the problem has not lasted for the rule's `for`.
+    NotYetFor,
+    /// Held: members are gathering (`group_wait`).
+    GroupWait,
+    /// Held: the last message is younger than the window.
+    WithinWindow,
+    /// Held: another incident explains it.
+    InhibitedBy,
+    /// Held: a silence matches.
+    SilencedBy,
+    /// Held: a mute time is on.
+    Muted,
+    /// Held: it ended before it was told.
+    NeverTold,
+    /// Held: the count a rule asks for is not reached.
+    BelowCount,
+    /// Held: a cap was hit; see the log.
+    OverLimit,
+    /// No rule matched.
+    NoRule,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: &'static [Self] = &[
+        Self::First,
+        Self::Grew,
+        Self::Escalated,
+        Self::Reminder,
+        Self::Flapping,
+        Self::Recovered,
+        Self::ObjectsGone,
+        Self::Quiet,
+        Self::StateUnknown,
+        Self::Standing,
+        Self::Storm,
+        Self::Schedule,
+        Self::NotYetFor,
+        Self::GroupWait,
+        Self::WithinWindow,
+        Self::InhibitedBy,
+        Self::SilencedBy,
+        Self::Muted,
+        Self::NeverTold,
+        Self::BelowCount,
+        Self::OverLimit,
+        Self::NoRule,
+    ];
+
+    /// The name used in JSON, metrics and history.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Grew => "grew",
+            Self::Escalated => "escalated",
+            Self::Reminder => "reminder",
+            Self::Flapping => "flapping",
+            Self::Recovered => "recovered",
+            Self::ObjectsGone => "objects_gone",
+            Self::Quiet => "quiet",
+            Self::StateUnknown => "state_unknown",
+            Self::Standing => "standing",
+            Self::Storm => "storm",
+            Self::Schedule => "schedule",
+            Self::NotYetFor => "not_yet_for",
+            Self::GroupWait => "group_wait",
+            Self::WithinWindow => "within_window",
+            Self::InhibitedBy => "inhibited_by",
+            Self::SilencedBy => "silenced_by",
+            Self::Muted => "muted",
+            Self::NeverTold => "never_told",
+            Self::BelowCount => "below_count",
+            Self::OverLimit => "over_limit",
+            Self::NoRule => "no_rule",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Another incident (or several) that this one holds back, and counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// What is held back.
+    pub cause: Cause,
+    /// Where: `namespace`, absent for cluster-scoped objects.
+    pub namespace: Option<Arc<str>>,
+    /// Whose.
+    pub workload: Arc<str>,
+    /// How many objects.
+    pub members: u32,
+}
+
+/// One incident as a message shows it. Lists are bounded; `*_total` counts what there was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IncidentView {
+    /// Stable for the life of the incident, also over reopening.
+    pub id: Arc<str>,
+    /// The rule that speaks.
+    pub rule: Arc<str>,
+    /// What is wrong.
+    pub cause: Cause,
+    /// How bad.
+    pub severity: Severity,
+    /// Where; absent for cluster-scoped objects.
+    pub namespace: Option<Arc<str>>,
+    /// Whose, as `Kind/name`.
+    pub workload: Arc<str>,
+    /// The container, where the group has one.
+    pub container: Option<Arc<str>>,
+    /// The node, where all members share one.
+    pub node: Option<Arc<str>>,
+    /// The image, where known and relevant.
+    pub image: Option<Arc<str>>,
+    /// Kind of the members: `Pod`, `Node`, `Job`, …
+    pub member_kind: Arc<str>,
+    /// Names of the objects affected, sorted, cut to [`Self::MAX_MEMBERS`].
+    pub members: Vec<Arc<str>>,
+    /// How many objects are (or, in an end, were) affected.
+    pub members_total: u32,
+    /// How many objects the workload wants, where known: "3 of 12 pods".
+    pub replicas: Option<u32>,
+    /// How often it happened.
+    pub occurrences: u64,
+    /// How often since the last message.
+    pub occurrences_new: u64,
+    /// When it began.
+    pub since: Timestamp,
+    /// When it was last seen.
+    pub last_seen: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The raw reason (`ErrImagePull`, `Unschedulable`, …).
+    pub reason_raw: Arc<str>,
+    /// The explaining text. From the cluster: hostile data.
+    pub why: Arc<str>,
+    /// "exit code 3", "OOM-killed (exit code 137, SIGKILL)"; empty where no container ended.
+    pub exit: Arc<str>,
+    /// A deeper cause found on the way ("OOM-killed at its 20Mi limit"), empty if none.
+    pub deeper: Arc<str>,
+    /// How often it was reopened.
+    pub flaps: u32,
+    /// What it holds back.
+    pub held: Vec<Held>,
+    /// How many pods run on the node (node causes only).
+    pub pods_on_node: Option<u32>,
+    /// The rule's runbook.
+    pub runbook: Option<Arc<str>>,
+    /// A `kubectl` command to look further; built from names only, safe to paste.
+    pub command: Arc<str>,
+    /// The last log lines of the run that ended, redacted, where a rule allows it.
+    #[serde(default)]
+    pub log_tail: Option<Arc<str>>,
+    /// The rule's rendered summary line, or the default one.
+    pub title: String,
+}
+
+impl IncidentView {
+    /// How many member names a message carries.
+    pub const MAX_MEMBERS: usize = 50;
+}
+
+/// What one receiver is to be told about one decision: one row of the outbox.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notification {
+    /// The idempotency key: `INCIDENT-SEQ-RECEIVER`, stable over retries and restarts.
+    pub key: String,
+    /// Who is told.
+    pub receiver: Arc<str>,
+    /// What is said.
+    pub decision: Decision,
+    /// Why.
+    pub reason: Reason,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The configured cluster name; empty if none.
+    pub cluster: Arc<str>,
+    /// The highest severity of what is told.
+    pub severity: Severity,
+    /// One line, plain text, without the cluster.
+    pub title: String,
+    /// Several lines, plain text: how much, since when, why, where, what next.
+    pub text: String,
+    /// Numbers the messages of one incident (or of summaries) from 1.
+    pub seq: u64,
+    /// The incident; exactly one unless `decision` is a summary.
+    pub incidents: Vec<IncidentView>,
+    /// How many incidents a summary covers (`incidents` is cut).
+    pub incidents_total: u32,
+}
+
+impl Notification {
+    /// How many incidents a summary carries in full.
+    pub const MAX_INCIDENTS: usize = 500;
+
+    /// The one incident of a message that is no summary.
+    #[must_use]
+    pub fn incident(&self) -> Option<&IncidentView> {
+        if self.decision.is_summary() { None } else { self.incidents.first() }
+    }
+
+    /// What orders deliveries: the messages of one thread reach a receiver in order.
+    #[must_use]
+    pub fn thread(&self) -> &str {
+        self.incident().map_or("summary", |i| &i.id)
+    }
+}

@@ -1,0 +1,106 @@
+//! Rules: which signals make an incident, and how it behaves; and routes: who is told.
+//!
+//! Everything here is compiled: `config` parses what people write, with positions, and builds these.
+
+pub mod matcher;
+pub mod route;
+pub mod set;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use matcher::{Matcher, TextMatch};
+pub use route::{Route, RouteFacts, Routes};
+pub use set::RuleSet;
+
+use crate::signal::Severity;
+
+/// What the members of one incident share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GroupBy {
+    /// The cause.
+    Cause,
+    /// The namespace.
+    Namespace,
+    /// The top owner.
+    Workload,
+    /// The container.
+    Container,
+    /// The node.
+    Node,
+    /// The object itself: no grouping at all.
+    Object,
+    /// The raw reason.
+    Reason,
+}
+
+impl GroupBy {
+    /// The names used in rule files, with their meaning.
+    pub const NAMES: &'static [(&'static str, Self)] = &[
+        ("cause", Self::Cause),
+        ("namespace", Self::Namespace),
+        ("workload", Self::Workload),
+        ("container", Self::Container),
+        ("node", Self::Node),
+        ("object", Self::Object),
+        ("reason", Self::Reason),
+    ];
+
+    /// DESIGN's default grouping.
+    pub const DEFAULT: &'static [Self] = &[Self::Cause, Self::Namespace, Self::Workload, Self::Container];
+}
+
+/// `count: {at_least: 3, within: 10m}`: a problem is due only when it happened this often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountMatch {
+    /// How many occurrences.
+    pub at_least: u32,
+    /// In which span of time.
+    pub within: Duration,
+}
+
+/// One compiled rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Unique; what metrics, messages and `explain` call it.
+    pub name: Arc<str>,
+    /// Which signals.
+    pub matcher: Matcher,
+    /// How bad.
+    pub severity: Severity,
+    /// How long the problem must last before it is told (`for`).
+    pub hold: Duration,
+    /// Occurrences needed before it is told.
+    pub count: Option<CountMatch>,
+    /// How long members gather before the first message; `None`: the engine's default.
+    pub group_wait: Option<Duration>,
+    /// What the members of one incident share.
+    pub group_by: Vec<GroupBy>,
+    /// No more of the same inside this span after a message; at its end one reminder. Doubles.
+    pub window: Duration,
+    /// The window never grows past this.
+    pub max_window: Duration,
+    /// Recovery needs this long without a new occurrence.
+    pub stable_for: Duration,
+    /// A cause known from Events alone is over after this long without one.
+    pub resolve_after: Duration,
+    /// Tell the end.
+    pub send_resolved: bool,
+    /// Receivers named by the rule itself; `None`: the routes decide.
+    pub receivers: Option<Vec<Arc<str>>>,
+    /// The template of the title (handlebars), checked at load.
+    pub summary: Option<Arc<str>>,
+    /// Where to read on.
+    pub runbook: Option<Arc<str>>,
+}
+
+impl Rule {
+    /// Default of `window`.
+    pub const WINDOW: Duration = Duration::from_secs(3600);
+    /// Default of `max_window`.
+    pub const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
+    /// Default of `stable_for`.
+    pub const STABLE_FOR: Duration = Duration::from_secs(300);
+    /// Default of `resolve_after`.
+    pub const RESOLVE_AFTER: Duration = Duration::from_secs(15 * 60);
+}

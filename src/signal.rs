@@ -1,0 +1,208 @@
+//! Signals: normalised facts about one object, whatever source told them.
+//!
+//! [`Signal`] is what `watch` produces and `rule` and `engine` consume. The submodules are pure
+//! functions from what was known of an object before and after a change to the signals that the
+//! change means; they know neither a Kubernetes client nor a clock.
+
+pub mod cause;
+pub mod facts;
+pub mod text;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use cause::{Cause, Severity};
+
+/// Labels or annotations of one object; shared, because a namespace's are looked up for every pod.
+pub type Labels = Arc<BTreeMap<String, String>>;
+
+/// Names one Kubernetes object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// `Pod`, `Node`, `Job`, …
+    pub kind: Arc<str>,
+    /// Absent for cluster-scoped objects.
+    pub namespace: Option<Arc<str>>,
+    /// `metadata.name`
+    pub name: Arc<str>,
+    /// `metadata.uid`; empty where the reporter did not know it.
+    pub uid: Arc<str>,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(ns) => write!(f, "{}/{}/{}", self.kind, ns, self.name),
+            None => write!(f, "{}/{}", self.kind, self.name),
+        }
+    }
+}
+
+/// What a signal says about its cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The state shows the problem now.
+    Raised,
+    /// The state shows that the problem is over for this object.
+    Cleared,
+    /// An Event, or a point in time (an OOM kill), without a state of its own.
+    Pulse,
+    /// The object no longer exists (deleted, or replaced by another UID).
+    Gone,
+    /// The state can no longer be read (the watch of its kind is forbidden or failing for good).
+    Lost,
+    /// More about a problem that another signal raises: text, counts. Never raises by itself.
+    Detail,
+}
+
+/// Where a signal was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// An object's `status` (or its absence).
+    Status,
+    /// A core/v1 Event.
+    Event,
+}
+
+impl Source {
+    /// The name used in rules (`source:`) and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Event => "event",
+        }
+    }
+}
+
+/// How a container's run ended, from `state.terminated` or `lastState.terminated`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Exit {
+    /// The exit code; 128 + n where signal n ended it.
+    pub code: i32,
+    /// `Error`, `OOMKilled`, `Completed`, …
+    pub reason: Option<Arc<str>>,
+    /// The termination message, cut.
+    pub message: Option<Arc<str>>,
+    /// When the run ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// One normalised fact about one object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Signal {
+    /// When it was so: the Event's last occurrence, the condition's transition, else when received.
+    pub at: Timestamp,
+    /// When the problem began as far as the object tells (for standing problems: long before `at`).
+    pub since: Option<Timestamp>,
+    /// What is wrong.
+    pub cause: Cause,
+    /// What is said about it.
+    pub phase: Phase,
+    /// Who tells.
+    pub source: Source,
+    /// The object that has the problem.
+    pub object: ObjectRef,
+    /// The top owner a person would name, as `Kind/name`.
+    pub workload: Arc<str>,
+    /// Which revision of the workload the object belongs to (`pod-template-hash` and its kin).
+    pub revision: Option<Arc<str>>,
+    /// The container concerned, where there is one.
+    pub container: Option<Arc<str>>,
+    /// The node concerned, where there is one.
+    pub node: Option<Arc<str>>,
+    /// The raw reason as Kubernetes spelled it (`ErrImagePull`, `Unschedulable`, …).
+    pub reason: Arc<str>,
+    /// The explaining text, cut to a bounded size. Text from the cluster: hostile data.
+    pub message: Arc<str>,
+    /// How well `message` explains: the higher wins when several reporters tell of one problem.
+    pub weight: u8,
+    /// `Warning` or `Normal` for Events.
+    pub event_type: Option<Arc<str>>,
+    /// How often it happened since the signal before (Event count differences, restarts); ≥ 1 for
+    /// a pulse, 0 where nothing new was counted.
+    pub count: u32,
+    /// How the container's last run ended.
+    pub exit: Option<Exit>,
+    /// The image concerned.
+    pub image: Option<Arc<str>>,
+    /// Do not take the problem as due before this moment (a scale-up is on its way, a node has just
+    /// been created): the engine's `for` timer ends no earlier.
+    pub not_before: Option<Timestamp>,
+    /// Labels, the most specific first: the object's, its workload's, its namespace's.
+    pub labels: [Option<Labels>; 3],
+    /// Annotations, in the same order.
+    pub annotations: [Option<Labels>; 3],
+}
+
+impl Signal {
+    /// Looks a label up: the object's own wins, then the workload's, then the namespace's.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        lookup(&self.labels, key)
+    }
+
+    /// Looks an annotation up in the same order as [`Self::label`].
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        lookup(&self.annotations, key)
+    }
+
+    /// The namespace of the object.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.object.namespace.as_deref()
+    }
+}
+
+fn lookup<'a>(layers: &'a [Option<Labels>; 3], key: &str) -> Option<&'a str> {
+    layers.iter().flatten().find_map(|map| map.get(key)).map(String::as_str)
+}
+
+/// Whether an object still shows a problem, asked of the live state before anything is called over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The object shows the problem now.
+    Raised,
+    /// The object is there and has been free of the problem since the given time, as far as known.
+    Clear(Option<Timestamp>),
+    /// The object no longer exists.
+    Gone,
+    /// The state cannot be read.
+    Unknown,
+}
+
+/// How a workload is doing as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Everything wanted is there, current and available.
+    Healthy,
+    /// Something is missing, old or unavailable.
+    Unhealthy,
+    /// The workload does not exist (any more), or wants nothing (scaled to zero).
+    Absent,
+    /// Not known: its kind is not watched, or not listed yet.
+    Unknown,
+}
+
+/// The live state as the engine may ask it. Implemented by `watch::Memory`.
+pub trait World {
+    /// Does `object` (and `container`) still show `cause`?
+    fn standing(&self, object: &ObjectRef, container: Option<&str>, cause: Cause) -> Standing;
+    /// How is the workload `Kind/name` in `namespace` doing?
+    fn health(&self, namespace: Option<&str>, workload: &str) -> Health;
+    /// The revision new objects of the workload get, where known.
+    fn revision(&self, namespace: Option<&str>, workload: &str) -> Option<Arc<str>>;
+    /// How many replicas the workload wants, where it has such a number.
+    fn replicas(&self, namespace: Option<&str>, workload: &str) -> Option<u32>;
+    /// Is a pod of this workload bound to `node`?
+    fn on_node(&self, namespace: Option<&str>, workload: &str, node: &str) -> bool;
+    /// How many pods are bound to `node` and not finished.
+    fn pods_on_node(&self, node: &str) -> u32;
+}

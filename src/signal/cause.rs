@@ -1,0 +1,134 @@
+//! The closed list of causes and of severities.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// The stable name of what is wrong, whatever source told it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Cause { $($(#[$doc])* $name),+ }
+
+        impl Cause {
+            /// Every cause, in the order of DESIGN's list.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The name used in rules, metrics and messages.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+        }
+    };
+}
+
+causes! {
+    /// A container (also an init container or sidecar) ends again and again.
+    CrashLoopBackOff,
+    /// An image cannot be pulled: wrong name, missing, refused, registry down.
+    ImagePullBackOff,
+    /// A container's configuration names something that is not there.
+    CreateContainerConfigError,
+    /// The runtime could not create the container.
+    CreateContainerError,
+    /// The runtime could not start the container.
+    RunContainerError,
+    /// The kernel ended a container at its memory limit.
+    OOMKilled,
+    /// The kubelet evicted a pod (pressure, ephemeral storage, emptyDir), never a drain.
+    Evicted,
+    /// A volume cannot be mounted.
+    FailedMount,
+    /// A volume cannot be attached to the node.
+    FailedAttachVolume,
+    /// No node fits the pod.
+    FailedScheduling,
+    /// A container does not come into being and no Event explains it.
+    ContainerStuck,
+    /// Probes fail with an effect: restarts, or a pod that stays unready.
+    Unhealthy,
+    /// The kubelet refused the pod (`NodePorts`, `OutOfcpu`, `NodeAffinity`, …).
+    PodRejected,
+    /// A node's `Ready` condition is `False` or `Unknown`.
+    NodeNotReady,
+    /// Memory, disk or PID pressure, or no network, on a node.
+    NodePressure,
+    /// Any other node condition that reports a problem (node-problem-detector).
+    NodeCondition,
+    /// A node booted anew.
+    Rebooted,
+    /// A Job failed for good.
+    JobFailed,
+    /// A Deployment's rollout passed its progress deadline.
+    RolloutStuck,
+    /// A controller cannot create pods (quota, admission).
+    FailedCreate,
+    /// A volume claim cannot be provisioned or bound.
+    ProvisioningFailed,
+    /// A raw Event, for rules on Event reasons.
+    Event,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The text is no cause of the closed list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a cause")]
+pub struct UnknownCause(pub String);
+
+impl FromStr for Cause {
+    type Err = UnknownCause;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().copied().find(|c| c.as_str() == s).ok_or_else(|| UnknownCause(s.to_owned()))
+    }
+}
+
+/// How bad it is. Ordered: `info < warning < critical`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing, nobody needs to act.
+    Info,
+    /// Needs somebody, not at once.
+    Warning,
+    /// Needs somebody now.
+    Critical,
+}
+
+impl Severity {
+    /// The name used in rules, metrics and messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_survives_its_name() {
+        for cause in Cause::ALL {
+            assert_eq!(cause.as_str().parse::<Cause>(), Ok(*cause));
+        }
+        assert_eq!("crashloopbackoff".parse::<Cause>(), Err(UnknownCause("crashloopbackoff".into())));
+    }
+}

@@ -1,0 +1,92 @@
+//! Text from the cluster: cut, cleaned and described.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// The longest explaining text kept of one Event, condition or termination message, in bytes.
+/// core/v1 Events have no limit of their own
+/// (<https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/events.go>).
+pub const MAX_TEXT: usize = 2048;
+
+/// The mark at the end of text that was cut.
+pub const CUT: char = '…';
+
+/// Cuts `text` to at most `max` bytes at a character boundary and marks the cut.
+#[must_use]
+pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return Cow::Borrowed(text);
+    }
+    let mut end = max.saturating_sub(CUT.len_utf8());
+    while end > 0 && !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut out = text.get(..end).unwrap_or_default().trim_end().to_owned();
+    out.push(CUT);
+    Cow::Owned(out)
+}
+
+/// Replaces control characters (other than line feed and tab) and bidirectional overrides, which
+/// could make a terminal or a mail show something else than what is there, and cuts.
+#[must_use]
+pub fn clean(text: &str) -> Arc<str> {
+    let text = text.trim();
+    let bad = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    if text.contains(bad) {
+        let cleaned: String = text.chars().map(|c| if bad(c) { '\u{fffd}' } else { c }).collect();
+        Arc::from(cut(&cleaned, MAX_TEXT))
+    } else {
+        Arc::from(cut(text, MAX_TEXT))
+    }
+}
+
+/// The name of the signal behind exit code 128 + n, for the ones a container meets.
+#[must_use]
+pub const fn signal_name(code: i32) -> Option<&'static str> {
+    Some(match code - 128 {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cut_keeps_characters_whole_and_marks() {
+        assert_eq!(cut("short", 10), "short");
+        assert_eq!(cut("ääääää", 8), "ää…");
+        assert_eq!(cut("abc", 0), "…");
+    }
+
+    #[test]
+    fn clean_takes_control_and_bidi_characters_out() {
+        assert_eq!(&*clean("  a\u{1b}[31mb\u{202e}c\n\td "), "a\u{fffd}[31mb\u{fffd}c\n\td");
+    }
+
+    #[test]
+    fn signals_have_names() {
+        assert_eq!(signal_name(137), Some("SIGKILL"));
+        assert_eq!(signal_name(139), Some("SIGSEGV"));
+        assert_eq!(signal_name(1), None);
+    }
+}

@@ -1,0 +1,4 @@
+//! Memory.
+/// Per-UID facts.
+#[derive(Debug, Default)]
+pub struct Memory;
