@@ -5,8 +5,14 @@
 //! change means; they know neither a Kubernetes client nor a clock.
 
 pub mod cause;
+pub mod event;
 pub mod facts;
+pub mod finding;
+pub mod job;
+pub mod node;
+pub mod pod;
 pub mod text;
+pub mod workload;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,6 +62,8 @@ pub enum Phase {
     Gone,
     /// The state can no longer be read (the watch of its kind is forbidden or failing for good).
     Lost,
+    /// The health of the workload changed: what waits for it is looked at again.
+    Health,
     /// More about a problem that another signal raises: text, counts. Never raises by itself.
     Detail,
 }

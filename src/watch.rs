@@ -4,6 +4,8 @@
 //! `run` gets its changes from [`stream`] (kube's watchers under supervision), `replay` from a
 //! recording; both feed the same [`Memory`].
 
+pub mod convert;
+pub mod intern;
 pub mod memory;
 pub mod objects;
 pub mod stream;

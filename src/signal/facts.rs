@@ -1,1 +1,284 @@
-//! Facts.
+//! What is remembered of each object: the compact, normalised input of the signal functions.
+//!
+//! `watch::objects` decodes what the API server sends, `watch::convert` makes these of it. A healthy
+//! pod of 150,000 has to fit in a few hundred bytes, hence the shared strings and boxed slices.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Cause, Exit, Labels, ObjectRef};
+
+/// The owner a controller reference names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// `ReplicaSet`, `Job`, …
+    pub kind: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// What every object has.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Kind, namespace, name, UID.
+    pub object: ObjectRef,
+    /// Labels, shared between objects with the same ones.
+    pub labels: Option<Labels>,
+    /// Annotations, shared likewise.
+    pub annotations: Option<Labels>,
+    /// `metadata.creationTimestamp`
+    pub created: Option<Timestamp>,
+    /// `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+    /// The controlling owner.
+    pub owner: Option<Owner>,
+}
+
+/// `spec.restartPolicy`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Every end is followed by a restart.
+    Always,
+    /// A failure is followed by a restart.
+    OnFailure,
+    /// No restarts.
+    Never,
+}
+
+/// `status.phase`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the API's own words")]
+pub enum PodPhase {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    Unknown,
+}
+
+/// One container's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Not running, and not ended for good.
+    Waiting {
+        /// `CrashLoopBackOff`, `ContainerCreating`, …
+        reason: Arc<str>,
+        /// The kubelet's text.
+        message: Option<Arc<str>>,
+    },
+    /// Running since.
+    Running(Option<Timestamp>),
+    /// Ended.
+    Terminated(Box<Run>),
+    /// The kubelet said nothing yet.
+    None,
+}
+
+/// One run of a container that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// How it ended.
+    pub exit: Exit,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+}
+
+/// Which list of a pod's spec a container is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `containers`
+    Main,
+    /// `initContainers`
+    Init,
+    /// `initContainers` with `restartPolicy: Always`
+    Sidecar,
+}
+
+/// One container.
+#[derive(Debug, Clone)]
+pub struct ContainerFacts {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its image as the spec names it.
+    pub image: Arc<str>,
+    /// `resources.limits.memory`
+    pub memory_limit: Option<Arc<str>>,
+    /// Main, init or sidecar.
+    pub role: Role,
+    /// `state`
+    pub state: State,
+    /// `lastState.terminated`
+    pub last: Option<Box<Run>>,
+    /// `restartCount`
+    pub restarts: u32,
+    /// `ready`
+    pub ready: bool,
+    /// A start problem (image, config, create) that a meaningless waiting reason does not end:
+    /// `ContainerCreating` comes back for a moment whenever the kubelet tries again or restarts.
+    pub sticky: Option<(Cause, Arc<str>)>,
+    /// Restarts counted from [`Self::slow_from`]: a container that crashes too rarely for a back-off.
+    pub slow: u8,
+    /// Where the counting began.
+    pub slow_from: Option<Timestamp>,
+}
+
+impl ContainerFacts {
+    /// Has it ever run?
+    #[must_use]
+    pub fn started(&self) -> bool {
+        matches!(self.state, State::Running(_) | State::Terminated(_))
+            || self.last.is_some()
+            || self.restarts > 0
+    }
+}
+
+/// The `PodScheduled` condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unschedulable {
+    /// `Unschedulable`, `SchedulerError`, `SchedulingGated`
+    pub reason: Arc<str>,
+    /// The scheduler's text.
+    pub message: Arc<str>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+}
+
+/// What is remembered of a pod.
+#[derive(Debug, Clone)]
+pub struct PodFacts {
+    /// Who it is.
+    pub id: Identity,
+    /// `spec.nodeName`
+    pub node: Option<Arc<str>>,
+    /// `spec.restartPolicy`
+    pub restart_policy: RestartPolicy,
+    /// `status.phase`
+    pub phase: PodPhase,
+    /// `status.reason` and `status.message`
+    pub status: Option<Box<(Arc<str>, Arc<str>)>>,
+    /// `status.nominatedNodeName` is set.
+    pub nominated: bool,
+    /// `PodScheduled` is False.
+    pub unschedulable: Option<Box<Unschedulable>>,
+    /// When `PodScheduled` became True.
+    pub scheduled_at: Option<Timestamp>,
+    /// The `Ready` condition is True.
+    pub ready: bool,
+    /// `DisruptionTarget` is True, with its reason.
+    pub disruption: Option<Arc<str>>,
+    /// Init containers first.
+    pub containers: Box<[ContainerFacts]>,
+    /// An eviction of this pod was told already (Event and status both tell it).
+    pub evicted: bool,
+}
+
+impl PodFacts {
+    /// A container by name.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Option<&ContainerFacts> {
+        self.containers.iter().find(|c| &*c.name == name)
+    }
+
+    /// Has any of its containers run?
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.containers.iter().any(ContainerFacts::started)
+    }
+
+    /// Is it done for good?
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
+    }
+
+    /// Is it on its way out, by plan or by deletion? What it shows then is no problem of its own.
+    #[must_use]
+    pub fn leaving(&self) -> bool {
+        self.id.deleting || self.disruption.is_some()
+    }
+}
+
+/// One condition that reports a problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadCondition {
+    /// Its type.
+    pub kind: Arc<str>,
+    /// The raw reason.
+    pub reason: Arc<str>,
+    /// The text.
+    pub message: Arc<str>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+}
+
+/// What is remembered of a node.
+#[derive(Debug, Clone)]
+pub struct NodeFacts {
+    /// Who it is.
+    pub id: Identity,
+    /// `Ready` is not True; absent conditions count as not ready yet.
+    pub not_ready: Option<BadCondition>,
+    /// When it became ready, if it is.
+    pub ready_since: Option<Timestamp>,
+    /// It has been ready at least once, as far as seen.
+    pub was_ready: bool,
+    /// Pressure conditions that are True.
+    pub pressure: Vec<BadCondition>,
+    /// Other conditions that report a problem.
+    pub other: Vec<BadCondition>,
+    /// `nodeInfo.bootID`
+    pub boot_id: Option<Arc<str>>,
+    /// Somebody or something takes it out of service (cordon, autoscaler, out-of-service).
+    pub being_removed: bool,
+}
+
+/// What is remembered of a Deployment, StatefulSet or DaemonSet.
+#[derive(Debug, Clone)]
+pub struct WorkloadFacts {
+    /// Who it is.
+    pub id: Identity,
+    /// How many replicas it wants.
+    pub wanted: u32,
+    /// All of them are current and available, and the status is up to date.
+    pub healthy: bool,
+    /// `ProgressDeadlineExceeded`
+    pub stuck: Option<BadCondition>,
+    /// `ReplicaFailure`
+    pub create_failure: Option<BadCondition>,
+}
+
+/// What is remembered of a Job.
+#[derive(Debug, Clone)]
+pub struct JobFacts {
+    /// Who it is.
+    pub id: Identity,
+    /// `Failed` is True.
+    pub failed: Option<BadCondition>,
+    /// When it completed.
+    pub completed: Option<Timestamp>,
+    /// How the last of its pods that failed did so.
+    pub last_exit: Option<Exit>,
+}
+
+/// What is remembered of a CronJob.
+#[derive(Debug, Clone)]
+pub struct CronJobFacts {
+    /// Who it is.
+    pub id: Identity,
+    /// `status.lastSuccessfulTime`, or the completion of the latest Job seen to succeed.
+    pub succeeded: Option<Timestamp>,
+    /// When the latest Job seen to fail did so.
+    pub failed: Option<Timestamp>,
+}
+
+/// What is remembered of a PersistentVolumeClaim.
+#[derive(Debug, Clone)]
+pub struct ClaimFacts {
+    /// Who it is.
+    pub id: Identity,
+    /// `status.phase` is `Bound`.
+    pub bound: bool,
+    /// `status.phase` is `Lost`.
+    pub lost: bool,
+}

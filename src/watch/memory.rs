@@ -1,4 +1,224 @@
-//! Memory.
-/// Per-UID facts.
+//! What was last known of each object, by UID or name: turns changes into signals, and answers the
+//! engine's questions about the live state.
+//!
+//! Nothing is said before every watched kind was listed once (or is known to be unreadable): only
+//! then owners, namespaces and nodes are known, and the order in which lists happened to arrive
+//! makes no difference. From then on each change is compared with what was known before it.
+
+mod apply;
+mod build;
+mod events;
+mod first;
+mod gone;
+mod owner;
+mod world;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::intern::Interner;
+use super::objects::Event;
+use super::{Change, Kind};
+use crate::signal::facts::{
+    ClaimFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
+};
+use crate::signal::{Labels, Signal};
+
+/// At most so many deleted pods are kept for Events that arrive late.
+const MAX_TOMBSTONES: usize = 2048;
+/// At most so many Events wait for a pod that is not known yet.
+const MAX_ORPHANS: usize = 1024;
+/// At most so many Event counts are kept; DELETED (expiry after an hour) takes them out before.
+const MAX_EVENTS: usize = 200_000;
+
+/// A fact with the list it was last seen in.
+#[derive(Debug)]
+struct Entry<T> {
+    facts: T,
+    list: u32,
+}
+
+/// Namespace and name.
+type Key = (Arc<str>, Arc<str>);
+
+/// A namespace, with its labels and annotations.
 #[derive(Debug, Default)]
-pub struct Memory;
+struct NamespaceFacts {
+    labels: Option<Labels>,
+    annotations: Option<Labels>,
+}
+
+/// A ReplicaSet is only the way from a pod to its Deployment.
+#[derive(Debug)]
+struct ReplicaSetFacts {
+    owner: Option<Owner>,
+}
+
+/// A pod with what its owner resolves to.
+#[derive(Debug)]
+struct PodEntry {
+    facts: PodFacts,
+    workload: Arc<str>,
+    list: u32,
+}
+
+/// A pod that is gone.
+#[derive(Debug)]
+struct Tombstone {
+    facts: PodFacts,
+    workload: Arc<str>,
+}
+
+/// What was last known of everything watched. Bounded by what the cluster holds, and by the
+/// constants of this module for what it no longer holds.
+#[derive(Debug)]
+pub struct Memory {
+    interner: Interner,
+    watched: BTreeSet<Kind>,
+    /// Kinds whose first list is not complete.
+    missing: BTreeSet<Kind>,
+    blind: BTreeSet<Kind>,
+    /// Counts the lists of each kind, for mark and sweep.
+    lists: HashMap<Kind, u32>,
+    listing: BTreeSet<Kind>,
+    /// What ended before this moment is no news.
+    news_since: Timestamp,
+    raw_events: bool,
+    pods: HashMap<Arc<str>, PodEntry>,
+    /// Static pods: Events name them by the hash of their file.
+    mirrors: HashMap<Arc<str>, Arc<str>>,
+    by_workload: HashMap<Key, Vec<Arc<str>>>,
+    tombstones: HashMap<Arc<str>, Tombstone>,
+    tomb_order: VecDeque<Arc<str>>,
+    nodes: HashMap<Arc<str>, Entry<NodeFacts>>,
+    told_boot: HashMap<Arc<str>, Arc<str>>,
+    workloads: HashMap<(Kind, Key), Entry<WorkloadFacts>>,
+    replica_sets: HashMap<Key, Entry<ReplicaSetFacts>>,
+    jobs: HashMap<Key, Entry<JobFacts>>,
+    cron_jobs: HashMap<Key, Entry<CronJobFacts>>,
+    claims: HashMap<Key, Entry<ClaimFacts>>,
+    namespaces: HashMap<Arc<str>, Entry<NamespaceFacts>>,
+    /// Counts last seen, by Event UID.
+    counts: HashMap<Arc<str>, u64>,
+    /// Events of the first list, told after everything else is known.
+    early: Vec<Event>,
+    orphans: VecDeque<(Arc<str>, Event)>,
+    seen_until: Timestamp,
+}
+
+impl Memory {
+    /// Nothing is known yet of `kinds`.
+    ///
+    /// `news_since`: what happened before that moment was told already (or, at a first start, is
+    /// too old to be news). `raw_events`: a rule asks for Events as such.
+    #[must_use]
+    pub fn new(kinds: &[Kind], news_since: Timestamp, raw_events: bool) -> Self {
+        let watched: BTreeSet<Kind> = kinds.iter().copied().collect();
+        Self {
+            interner: Interner::default(),
+            missing: watched.clone(),
+            watched,
+            blind: BTreeSet::new(),
+            lists: HashMap::new(),
+            listing: BTreeSet::new(),
+            news_since,
+            raw_events,
+            pods: HashMap::new(),
+            mirrors: HashMap::new(),
+            by_workload: HashMap::new(),
+            tombstones: HashMap::new(),
+            tomb_order: VecDeque::new(),
+            nodes: HashMap::new(),
+            told_boot: HashMap::new(),
+            workloads: HashMap::new(),
+            replica_sets: HashMap::new(),
+            jobs: HashMap::new(),
+            cron_jobs: HashMap::new(),
+            claims: HashMap::new(),
+            namespaces: HashMap::new(),
+            counts: HashMap::new(),
+            early: Vec::new(),
+            orphans: VecDeque::new(),
+            seen_until: news_since,
+        }
+    }
+
+    /// Has every kind been listed (or found unreadable) once?
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// The kinds that cannot be read for now.
+    pub fn blind(&self) -> impl Iterator<Item = Kind> {
+        self.blind.iter().copied()
+    }
+
+    /// How many objects of each sort are remembered, for metrics.
+    #[must_use]
+    pub fn sizes(&self) -> [(&'static str, usize); 6] {
+        [
+            ("pods", self.pods.len()),
+            ("nodes", self.nodes.len()),
+            ("workloads", self.workloads.len() + self.jobs.len() + self.cron_jobs.len()),
+            ("events", self.counts.len()),
+            ("tombstones", self.tombstones.len()),
+            ("strings", self.interner.len()),
+        ]
+    }
+
+    /// Switches raw Events on or off (after a reload of the rules).
+    pub const fn set_raw_events(&mut self, on: bool) {
+        self.raw_events = on;
+    }
+
+    /// Takes one change in and adds the signals it means to `out`. Returns true when this change
+    /// completed the first picture of the cluster.
+    pub fn apply(&mut self, now: Timestamp, change: Change, out: &mut Vec<Signal>) -> bool {
+        self.seen_until = self.seen_until.max(now);
+        let was_ready = self.ready();
+        match change {
+            Change::Listing(kind) => {
+                self.listing.insert(kind);
+                *self.lists.entry(kind).or_default() += 1;
+                self.blind.remove(&kind);
+            }
+            Change::Initial(object) | Change::Applied(object) => self.object(now, object, out),
+            Change::Deleted(object) => self.deleted(now, &object, out),
+            Change::Listed(kind) => {
+                self.listing.remove(&kind);
+                self.blind.remove(&kind);
+                self.sweep(now, kind, out);
+                self.missing.remove(&kind);
+            }
+            Change::Blind(kind, _) => {
+                self.listing.remove(&kind);
+                self.blind.insert(kind);
+                self.missing.remove(&kind);
+            }
+        }
+        let complete = !was_ready && self.ready();
+        if complete {
+            self.first_look(now, out);
+        }
+        complete
+    }
+
+    fn list_of(&self, kind: Kind) -> u32 {
+        self.lists.get(&kind).copied().unwrap_or_default()
+    }
+
+    fn namespace_layers(&self, id: &Identity) -> (Option<Labels>, Option<Labels>) {
+        id.object
+            .namespace
+            .as_ref()
+            .and_then(|ns| self.namespaces.get(ns))
+            .map_or((None, None), |entry| (entry.facts.labels.clone(), entry.facts.annotations.clone()))
+    }
+}
+
+fn key(id: &Identity) -> Key {
+    (id.object.namespace.clone().unwrap_or_else(|| Arc::from("")), Arc::clone(&id.object.name))
+}

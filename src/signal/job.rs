@@ -1,0 +1,56 @@
+//! Jobs and CronJobs. A pod that fails inside `backoffLimit` is normal life; only the Job's verdict
+//! counts, and for the Jobs of a CronJob it is the CronJob that has the problem.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::facts::{BadCondition, CronJobFacts, JobFacts};
+use super::finding::{Finding, weight};
+use super::{Cause, Phase, Standing};
+
+/// What a change of a Job means. The caller puts the finding on the CronJob where there is one.
+#[must_use]
+pub fn findings(before: Option<&JobFacts>, after: &JobFacts, of_cron_job: bool) -> Vec<Finding> {
+    let mut out = Vec::new();
+    if let Some(failed) = &after.failed
+        && before.is_none_or(|b| b.failed.is_none())
+    {
+        out.push(failure(after, failed, of_cron_job));
+    }
+    if of_cron_job && after.completed.is_some() && before.is_none_or(|b| b.completed.is_none()) {
+        out.push(Finding::new(Cause::JobFailed, Phase::Cleared, &Arc::from("Complete")).at(after.completed));
+    }
+    out
+}
+
+fn failure(job: &JobFacts, failed: &BadCondition, of_cron_job: bool) -> Finding {
+    let text = if of_cron_job {
+        Arc::from(format!("Job {}: {}", job.id.object.name, failed.message))
+    } else {
+        Arc::clone(&failed.message)
+    };
+    Finding::new(Cause::JobFailed, Phase::Raised, &failed.reason)
+        .text(text, weight::STATUS)
+        .since(failed.since)
+        .at(failed.since)
+        .exit(job.last_exit.clone())
+        .count(1)
+}
+
+/// Does a Job without a CronJob still count as failed? It always does: nothing retries it.
+#[must_use]
+pub fn standing(job: &JobFacts) -> Standing {
+    if job.failed.is_some() { Standing::Raised } else { Standing::Clear(job.completed) }
+}
+
+/// Did the CronJob's latest verdict fail?
+#[must_use]
+pub fn cron_standing(cron: &CronJobFacts, known_failure: Option<Timestamp>) -> Standing {
+    let failed = cron.failed.max(known_failure);
+    match (cron.succeeded, failed) {
+        (Some(good), Some(bad)) if good > bad => Standing::Clear(Some(good)),
+        (good, None) => Standing::Clear(good),
+        _ => Standing::Raised,
+    }
+}

@@ -1,0 +1,256 @@
+//! One change at a time: facts before, facts after, signals.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Entry, Key, Memory, NamespaceFacts, PodEntry, ReplicaSetFacts, key};
+use crate::signal::facts::{JobFacts, NodeFacts, PodFacts, State, WorkloadFacts};
+use crate::signal::finding::Finding;
+use crate::signal::{Cause, Phase, Signal, Source, job, node, pod, workload};
+use crate::watch::{Kind, Object, convert};
+
+impl Memory {
+    pub(super) fn object(&mut self, now: Timestamp, object: Object, out: &mut Vec<Signal>) {
+        match object {
+            Object::Pod(slim) => {
+                let facts = convert::pod(*slim, &mut self.interner);
+                self.pod(now, facts, out);
+            }
+            Object::Event(event) => self.event(now, *event, out),
+            Object::Node(slim) => {
+                let facts = convert::node(*slim, &mut self.interner);
+                self.node(now, facts, out);
+            }
+            Object::Namespace(slim) => {
+                let list = self.list_of(Kind::Namespace);
+                let id = convert::identity("Namespace", slim.metadata, &mut self.interner);
+                let facts = NamespaceFacts { labels: id.labels, annotations: id.annotations };
+                let name = self.interner.text(&id.object.name);
+                self.namespaces.insert(name, Entry { facts, list });
+            }
+            Object::ReplicaSet(slim) => {
+                let list = self.list_of(Kind::ReplicaSet);
+                let id = convert::identity("ReplicaSet", slim.metadata, &mut self.interner);
+                self.replica_sets
+                    .insert(key(&id), Entry { facts: ReplicaSetFacts { owner: id.owner }, list });
+            }
+            Object::Deployment(slim) => {
+                let facts = convert::workload(
+                    "Deployment",
+                    slim.metadata,
+                    &slim.spec,
+                    &slim.status,
+                    &mut self.interner,
+                );
+                self.workload(now, Kind::Deployment, facts, out);
+            }
+            Object::StatefulSet(slim) => {
+                let facts = convert::workload(
+                    "StatefulSet",
+                    slim.metadata,
+                    &slim.spec,
+                    &slim.status,
+                    &mut self.interner,
+                );
+                self.workload(now, Kind::StatefulSet, facts, out);
+            }
+            Object::DaemonSet(slim) => {
+                let facts = convert::workload(
+                    "DaemonSet",
+                    slim.metadata,
+                    &slim.spec,
+                    &slim.status,
+                    &mut self.interner,
+                );
+                self.workload(now, Kind::DaemonSet, facts, out);
+            }
+            Object::Job(slim) => {
+                let facts = convert::job(*slim, &mut self.interner);
+                self.job(now, facts, out);
+            }
+            Object::CronJob(slim) => {
+                let list = self.list_of(Kind::CronJob);
+                let mut facts = convert::cron_job(*slim, &mut self.interner);
+                let key = key(&facts.id);
+                if let Some(old) = self.cron_jobs.get(&key) {
+                    facts.failed = old.facts.failed;
+                    facts.succeeded = facts.succeeded.max(old.facts.succeeded);
+                }
+                self.cron_jobs.insert(key, Entry { facts, list });
+            }
+            Object::PersistentVolumeClaim(slim) => {
+                let list = self.list_of(Kind::PersistentVolumeClaim);
+                let facts = convert::claim(*slim, &mut self.interner);
+                let key = key(&facts.id);
+                let was_bound = self.claims.get(&key).map(|old| old.facts.bound);
+                if self.ready() && facts.bound && was_bound == Some(false) {
+                    let finding =
+                        Finding::new(Cause::ProvisioningFailed, Phase::Cleared, &Arc::from("Bound"));
+                    out.push(self.plain_signal(now, &facts.id, finding, Source::Status));
+                }
+                self.claims.insert(key, Entry { facts, list });
+            }
+        }
+    }
+
+    fn pod(&mut self, now: Timestamp, mut facts: PodFacts, out: &mut Vec<Signal>) {
+        let list = self.list_of(Kind::Pod);
+        let uid = Arc::clone(&facts.id.object.uid);
+        let workload = self.workload_of(&facts.id, facts.node.as_deref());
+        self.forget_namesake(now, &facts, &workload, out);
+        let before = self.pods.remove(&uid);
+        if let Some(before) = &before {
+            pod::carry(&before.facts, &mut facts, now);
+        } else if let Some(mirror) =
+            facts.id.annotations.as_ref().and_then(|a| a.get("kubernetes.io/config.mirror"))
+        {
+            self.mirrors.insert(Arc::from(mirror.as_str()), Arc::clone(&uid));
+        }
+        self.job_exit(&facts);
+        let findings = if self.ready() {
+            pod::findings(before.as_ref().map(|b| &b.facts), &facts, self.news_since, now)
+        } else {
+            Vec::new()
+        };
+        if before.as_ref().is_none_or(|b| b.workload != workload) {
+            if let Some(old) = &before {
+                self.unindex(&old.facts.id, &old.workload);
+            }
+            let ns = facts.id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
+            self.by_workload.entry((ns, Arc::clone(&workload))).or_default().push(Arc::clone(&uid));
+        }
+        for finding in findings {
+            facts.evicted |= finding.cause == Cause::Evicted;
+            out.push(self.pod_signal(now, &facts, &workload, finding, Source::Status));
+        }
+        self.pods.insert(Arc::clone(&uid), PodEntry { facts, workload, list });
+        if self.ready() && before.is_none() {
+            self.adopt_orphans(now, &uid, out);
+        }
+    }
+
+    /// A StatefulSet's pod comes back under its old name: if its deletion was not seen (a gap), the
+    /// new UID tells of it.
+    fn forget_namesake(
+        &mut self,
+        now: Timestamp,
+        facts: &PodFacts,
+        workload: &Arc<str>,
+        out: &mut Vec<Signal>,
+    ) {
+        let object = &facts.id.object;
+        if self.pods.contains_key(&object.uid) {
+            return;
+        }
+        let ns = object.namespace.clone().unwrap_or_else(|| Arc::from(""));
+        let namesake = self.by_workload.get(&(ns, Arc::clone(workload))).and_then(|uids| {
+            uids.iter()
+                .find(|uid| self.pods.get(*uid).is_some_and(|p| p.facts.id.object.name == object.name))
+                .cloned()
+        });
+        if let Some(uid) = namesake {
+            self.pod_gone(now, &uid, out);
+        }
+    }
+
+    /// A Job's message tells how the last of its pods failed.
+    fn job_exit(&mut self, facts: &PodFacts) {
+        let Some(owner) = facts.id.owner.as_ref().filter(|o| &*o.kind == "Job") else { return };
+        let failed = facts.containers.iter().filter_map(|c| match (&c.state, &c.last) {
+            (State::Terminated(run), _) if run.exit.code != 0 => Some(&run.exit),
+            (_, Some(run)) if run.exit.code != 0 => Some(&run.exit),
+            _ => None,
+        });
+        let Some(exit) = failed.max_by_key(|exit| exit.finished_at) else { return };
+        let key: Key =
+            (facts.id.object.namespace.clone().unwrap_or_else(|| Arc::from("")), Arc::clone(&owner.name));
+        if let Some(job) = self.jobs.get_mut(&key) {
+            job.facts.last_exit = Some(exit.clone());
+        }
+    }
+
+    fn node(&mut self, now: Timestamp, mut facts: NodeFacts, out: &mut Vec<Signal>) {
+        let list = self.list_of(Kind::Node);
+        let name = self.interner.text(&facts.id.object.name);
+        let before = self.nodes.remove(&name).filter(|old| old.facts.id.object.uid == facts.id.object.uid);
+        if let Some(before) = &before {
+            facts.was_ready |= before.facts.was_ready;
+        }
+        if self.ready() {
+            for finding in node::findings(before.as_ref().map(|b| &b.facts), &facts) {
+                if finding.cause == Cause::Rebooted
+                    && let Some(boot) = &facts.boot_id
+                    && self.told_boot.insert(Arc::clone(&name), Arc::clone(boot)).as_ref() == Some(boot)
+                {
+                    continue;
+                }
+                out.push(self.node_signal(now, &facts.id, finding, Source::Status));
+            }
+        }
+        self.nodes.insert(name, Entry { facts, list });
+    }
+
+    fn workload(&mut self, now: Timestamp, kind: Kind, facts: WorkloadFacts, out: &mut Vec<Signal>) {
+        let list = self.list_of(kind);
+        let key = key(&facts.id);
+        if self.ready() {
+            let before = self.workloads.get(&(kind, key.clone())).map(|b| &b.facts);
+            for finding in workload::findings(before, &facts) {
+                out.push(self.plain_signal(now, &facts.id, finding, Source::Status));
+            }
+            let was = before.map(|b| (b.healthy, b.wanted == 0));
+            if was != Some((facts.healthy, facts.wanted == 0)) {
+                let finding = Finding::new(Cause::Event, Phase::Health, &Arc::from("Health"));
+                out.push(self.plain_signal(now, &facts.id, finding, Source::Status));
+            }
+        }
+        self.workloads.insert((kind, key), Entry { facts, list });
+    }
+
+    fn job(&mut self, now: Timestamp, mut facts: JobFacts, out: &mut Vec<Signal>) {
+        let list = self.list_of(Kind::Job);
+        let key = key(&facts.id);
+        if let Some(old) = self.jobs.get(&key) {
+            facts.last_exit.clone_from(&old.facts.last_exit);
+        }
+        let before = self.jobs.get(&key).map(|b| b.facts.clone());
+        self.jobs.insert(key, Entry { facts: facts.clone(), list });
+        if self.ready() {
+            self.job_verdict(now, before.as_ref(), &facts, out);
+        }
+    }
+
+    pub(super) fn job_verdict(
+        &mut self,
+        now: Timestamp,
+        before: Option<&JobFacts>,
+        facts: &JobFacts,
+        out: &mut Vec<Signal>,
+    ) {
+        let namespace = facts.id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
+        let cron = facts.id.owner.as_ref().filter(|o| &*o.kind == "CronJob").map(|o| Arc::clone(&o.name));
+        for finding in job::findings(before, facts, cron.is_some()) {
+            let Some(cron) = &cron else {
+                out.push(self.plain_signal(now, &facts.id, finding, Source::Status));
+                continue;
+            };
+            let cron_key = (Arc::clone(&namespace), Arc::clone(cron));
+            let Some(entry) = self.cron_jobs.get_mut(&cron_key) else {
+                // The CronJob itself cannot be read: the Job's failure still counts.
+                if finding.phase == Phase::Raised {
+                    out.push(self.plain_signal(now, &facts.id, finding, Source::Status));
+                }
+                continue;
+            };
+            let when = finding.at.unwrap_or(now);
+            if finding.phase == Phase::Raised {
+                entry.facts.failed = entry.facts.failed.max(Some(when));
+            } else {
+                entry.facts.succeeded = entry.facts.succeeded.max(Some(when));
+            }
+            let id = entry.facts.id.clone();
+            out.push(self.plain_signal(now, &id, finding, Source::Status));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! From a finding to a signal: who it is about, and under which labels.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Memory, owner};
+use crate::signal::facts::{Identity, PodFacts};
+use crate::signal::finding::Finding;
+use crate::signal::{Labels, Signal, Source};
+use crate::watch::Kind;
+
+impl Memory {
+    pub(super) fn pod_signal(
+        &self,
+        now: Timestamp,
+        facts: &PodFacts,
+        workload: &Arc<str>,
+        finding: Finding,
+        source: Source,
+    ) -> Signal {
+        let (labels, annotations) = self.workload_layers(&facts.id, workload);
+        Signal {
+            revision: owner::revision(&facts.id),
+            node: facts.node.clone(),
+            ..self.signal(now, &facts.id, workload, (labels, annotations), finding, source)
+        }
+    }
+
+    pub(super) fn node_signal(
+        &self,
+        now: Timestamp,
+        id: &Identity,
+        finding: Finding,
+        source: Source,
+    ) -> Signal {
+        Signal { node: Some(Arc::clone(&id.object.name)), ..self.plain_signal(now, id, finding, source) }
+    }
+
+    /// A signal about an object that is its own workload.
+    pub(super) fn plain_signal(
+        &self,
+        now: Timestamp,
+        id: &Identity,
+        finding: Finding,
+        source: Source,
+    ) -> Signal {
+        let workload = match (&*id.object.kind, &id.owner) {
+            ("Job", Some(owner)) if &*owner.kind == "CronJob" => format!("CronJob/{}", owner.name),
+            (kind, _) => format!("{kind}/{}", id.object.name),
+        };
+        self.signal(now, id, &Arc::from(workload), (None, None), finding, source)
+    }
+
+    fn workload_layers(&self, id: &Identity, workload: &str) -> (Option<Labels>, Option<Labels>) {
+        let Some((kind, name)) = workload.split_once('/') else { return (None, None) };
+        let ns = id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
+        let key = (ns, Arc::from(name));
+        let found = match kind {
+            "Deployment" => self.workloads.get(&(Kind::Deployment, key)).map(|e| &e.facts.id),
+            "StatefulSet" => self.workloads.get(&(Kind::StatefulSet, key)).map(|e| &e.facts.id),
+            "DaemonSet" => self.workloads.get(&(Kind::DaemonSet, key)).map(|e| &e.facts.id),
+            "CronJob" => self.cron_jobs.get(&key).map(|e| &e.facts.id),
+            "Job" => self.jobs.get(&key).map(|e| &e.facts.id),
+            _ => None,
+        };
+        found.map_or((None, None), |id| (id.labels.clone(), id.annotations.clone()))
+    }
+
+    fn signal(
+        &self,
+        now: Timestamp,
+        id: &Identity,
+        workload: &Arc<str>,
+        (labels, annotations): (Option<Labels>, Option<Labels>),
+        finding: Finding,
+        source: Source,
+    ) -> Signal {
+        let (ns_labels, ns_annotations) = self.namespace_layers(id);
+        Signal {
+            at: finding.at.unwrap_or(now),
+            since: finding.since,
+            cause: finding.cause,
+            phase: finding.phase,
+            source,
+            object: id.object.clone(),
+            workload: Arc::clone(workload),
+            revision: None,
+            container: finding.container,
+            node: None,
+            reason: finding.reason,
+            message: finding.message,
+            weight: finding.weight,
+            event_type: None,
+            count: finding.count,
+            exit: finding.exit,
+            image: finding.image,
+            not_before: finding.not_before,
+            labels: [id.labels.clone(), labels, ns_labels],
+            annotations: [id.annotations.clone(), annotations, ns_annotations],
+        }
+    }
+}

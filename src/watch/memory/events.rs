@@ -1,0 +1,268 @@
+//! Events: counted by difference, joined to what they are about, and classified.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Entry, Key, MAX_EVENTS, MAX_ORPHANS, Memory};
+use crate::signal::event::{self, EventFacts};
+use crate::signal::facts::{Identity, NodeFacts};
+use crate::signal::finding::{Finding, weight};
+use crate::signal::{Cause, ObjectRef, Phase, Signal, Source, text};
+use crate::watch::objects::{Event, Involved};
+
+impl Memory {
+    pub(super) fn event(&mut self, now: Timestamp, event: Event, out: &mut Vec<Signal>) {
+        if self.ready() {
+            self.event_now(now, event, false, out);
+        } else if self.early.len() < MAX_EVENTS {
+            self.early.push(event);
+        }
+    }
+
+    /// How many occurrences are new. The count jumps: the recorder counts before its spam filter.
+    fn new_occurrences(&mut self, event: &Event) -> u64 {
+        let total = event.total();
+        let Some(uid) = &event.metadata.uid else { return total };
+        let known = self.counts.get(uid.as_str()).copied();
+        if known.is_some() || self.counts.len() < MAX_EVENTS {
+            self.counts.insert(Arc::from(uid.as_str()), total);
+        }
+        match known {
+            Some(known) if total >= known => total - known,
+            Some(_) => total,
+            // Re-created with its old count after its hour, or from before the start.
+            None if event.first_seen().is_some_and(|first| first < self.news_since) => 1,
+            None => total,
+        }
+    }
+
+    pub(super) fn event_now(&mut self, now: Timestamp, event: Event, early: bool, out: &mut Vec<Signal>) {
+        let new = self.new_occurrences(&event);
+        if new == 0 {
+            return;
+        }
+        let at = event.last_seen().unwrap_or(now);
+        let old = early && at < self.news_since;
+        let facts = EventFacts {
+            reason: &event.reason,
+            kind: &event.r#type,
+            message: &event.message,
+            reporter: event.reporter(),
+            field_path: event.involved_object.field_path.as_deref(),
+            at,
+            count: u32::try_from(new).unwrap_or(u32::MAX),
+        };
+        let involved = &event.involved_object;
+        let mut found = match involved.kind.as_str() {
+            "Pod" => match self.pod_event(now, &facts, &event, early) {
+                Some(found) => found,
+                None => {
+                    self.orphans.push_back((Arc::from(involved.uid.clone().unwrap_or_default()), event));
+                    if self.orphans.len() > MAX_ORPHANS {
+                        self.orphans.pop_front();
+                    }
+                    return;
+                }
+            },
+            "Node" => self.node_event(now, &facts, involved),
+            "PersistentVolumeClaim" => self.claim_event(now, &facts, involved),
+            "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" | "CronJob" => {
+                self.controller_event(now, &facts, involved)
+            }
+            _ => None,
+        };
+        // An old Event is no news; where the state still shows the problem it explains it.
+        if old
+            && let Some(signal) = &found
+            && signal.phase == Phase::Pulse
+            && !matches!(
+                signal.cause,
+                Cause::FailedMount | Cause::FailedAttachVolume | Cause::ProvisioningFailed
+            )
+        {
+            found = None;
+        }
+        let classified = found.is_some();
+        if let Some(mut signal) = found {
+            if matches!(
+                signal.cause,
+                Cause::FailedMount
+                    | Cause::FailedAttachVolume
+                    | Cause::ProvisioningFailed
+                    | Cause::FailedCreate
+            ) {
+                // Elsewhere one Event object may span many unrelated hiccups of its last hour.
+                signal.since = signal.since.or_else(|| event.first_seen());
+            }
+            signal.event_type = Some(self.interner.text(&event.r#type));
+            out.push(signal);
+        }
+        if self.raw_events && !old && !classified {
+            out.push(self.raw_event(now, &facts, &event));
+        }
+    }
+
+    /// `None`: the pod is not known yet. `Some(None)`: nothing to say.
+    #[allow(clippy::option_option, reason = "unknown and nothing are two answers")]
+    fn pod_event(
+        &mut self,
+        now: Timestamp,
+        facts: &EventFacts<'_>,
+        event: &Event,
+        early: bool,
+    ) -> Option<Option<Signal>> {
+        let uid = event.involved_object.uid.as_deref().unwrap_or_default();
+        let uid = self.mirrors.get(uid).cloned().unwrap_or_else(|| Arc::from(uid));
+        if let Some(entry) = self.pods.get(&uid) {
+            let Some(finding) = event::pod(facts, Some(&entry.facts)) else { return Some(None) };
+            let evicted = finding.cause == Cause::Evicted;
+            let signal = self.pod_signal(now, &entry.facts, &entry.workload, finding, Source::Event);
+            if evicted && let Some(entry) = self.pods.get_mut(&uid) {
+                entry.facts.evicted = true;
+            }
+            return Some(Some(signal));
+        }
+        if let Some(tomb) = self.tombstones.get_mut(&uid) {
+            let finding = event::pod(facts, Some(&tomb.facts)).filter(|f| f.cause == Cause::Evicted);
+            let Some(finding) = finding else { return Some(None) };
+            tomb.facts.evicted = true;
+            let (facts, workload) = (tomb.facts.clone(), Arc::clone(&tomb.workload));
+            return Some(Some(self.pod_signal(now, &facts, &workload, finding, Source::Event)));
+        }
+        // Only what could say something is worth waiting with; of a past pod nothing comes any more.
+        if early || event::pod(facts, None).is_none() && !waits(facts.reason) { Some(None) } else { None }
+    }
+
+    pub(super) fn adopt_orphans(&mut self, now: Timestamp, uid: &str, out: &mut Vec<Signal>) {
+        if !self.orphans.iter().any(|(of, _)| &**of == uid) {
+            return;
+        }
+        let (mine, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.orphans).into_iter().partition(|(of, _)| &**of == uid);
+        self.orphans = others.into();
+        for (_, event) in mine {
+            if let Some(uid) = &event.metadata.uid {
+                self.counts.remove(uid.as_str());
+            }
+            self.event_now(now, event, false, out);
+        }
+    }
+
+    /// By name: the kubelet leaves the UID of its node empty, others put the name there.
+    fn node_event(&mut self, now: Timestamp, facts: &EventFacts<'_>, involved: &Involved) -> Option<Signal> {
+        let finding = event::node(facts)?;
+        let name = self.interner.text(&involved.name);
+        if finding.cause == Cause::Rebooted
+            && let Some((_, boot)) = finding.message.rsplit_once("boot id: ")
+            && self.told_boot.insert(Arc::clone(&name), Arc::from(boot)).as_deref() == Some(boot)
+        {
+            return None;
+        }
+        let entry: &Entry<NodeFacts> = self.nodes.get(&name)?;
+        Some(self.node_signal(now, &entry.facts.id, finding, Source::Event))
+    }
+
+    fn claim_event(&self, now: Timestamp, facts: &EventFacts<'_>, involved: &Involved) -> Option<Signal> {
+        let entry = self.claims.get(&involved_key(involved))?;
+        let pending = !entry.facts.bound && !entry.facts.id.deleting;
+        let finding = event::claim(facts, pending)?;
+        Some(self.plain_signal(now, &entry.facts.id, finding, Source::Event))
+    }
+
+    fn controller_event(
+        &self,
+        now: Timestamp,
+        facts: &EventFacts<'_>,
+        involved: &Involved,
+    ) -> Option<Signal> {
+        let key = involved_key(involved);
+        let (kind, name) = match involved.kind.as_str() {
+            "ReplicaSet" => match self.replica_sets.get(&key).and_then(|e| e.facts.owner.clone()) {
+                Some(owner) => (owner.kind, owner.name),
+                None => (Arc::from("ReplicaSet"), Arc::clone(&key.1)),
+            },
+            "Job" => match self.jobs.get(&key).and_then(|e| e.facts.id.owner.clone()) {
+                Some(owner) => (owner.kind, owner.name),
+                None => (Arc::from("Job"), Arc::clone(&key.1)),
+            },
+            kind => (Arc::from(kind), Arc::clone(&key.1)),
+        };
+        let finding = event::controller(facts, &*kind == "Deployment")?;
+        let id = self.identity_of(&kind, &key.0, &name);
+        Some(self.plain_signal(now, &id, finding, Source::Event))
+    }
+
+    fn raw_event(&mut self, now: Timestamp, facts: &EventFacts<'_>, event: &Event) -> Signal {
+        let involved = &event.involved_object;
+        let finding = Finding {
+            at: Some(facts.at),
+            count: facts.count,
+            container: facts.container().map(Arc::from),
+            ..Finding::new(Cause::Event, Phase::Pulse, &self.interner.text(facts.reason))
+                .text(text::clean(facts.message), weight::ERROR)
+        };
+        let uid = involved.uid.as_deref().unwrap_or_default();
+        let mut signal = match self.pods.get(uid) {
+            Some(entry) => self.pod_signal(now, &entry.facts, &entry.workload, finding, Source::Event),
+            None => {
+                let namespace = involved.namespace.clone().unwrap_or_default();
+                let id = self.identity_of(&involved.kind, &namespace, &Arc::from(involved.name.as_str()));
+                if involved.kind == "Node" {
+                    self.node_signal(now, &id, finding, Source::Event)
+                } else {
+                    self.plain_signal(now, &id, finding, Source::Event)
+                }
+            }
+        };
+        signal.event_type = Some(self.interner.text(facts.kind));
+        signal.since = event.first_seen();
+        signal
+    }
+
+    /// Who `kind/name` is, as far as known; made up of the names otherwise.
+    pub(super) fn identity_of(&self, kind: &str, namespace: &str, name: &Arc<str>) -> Identity {
+        let key: Key = (Arc::from(namespace), Arc::clone(name));
+        let known = match kind {
+            "Deployment" => self.workloads.get(&(super::Kind::Deployment, key)).map(|e| &e.facts.id),
+            "StatefulSet" => self.workloads.get(&(super::Kind::StatefulSet, key)).map(|e| &e.facts.id),
+            "DaemonSet" => self.workloads.get(&(super::Kind::DaemonSet, key)).map(|e| &e.facts.id),
+            "Job" => self.jobs.get(&key).map(|e| &e.facts.id),
+            "CronJob" => self.cron_jobs.get(&key).map(|e| &e.facts.id),
+            "PersistentVolumeClaim" => self.claims.get(&key).map(|e| &e.facts.id),
+            "Node" => self.nodes.get(name).map(|e| &e.facts.id),
+            _ => None,
+        };
+        known.cloned().unwrap_or_else(|| Identity {
+            object: ObjectRef {
+                kind: Arc::from(kind),
+                namespace: (!namespace.is_empty()).then(|| Arc::from(namespace)),
+                name: Arc::clone(name),
+                uid: Arc::from(""),
+            },
+            labels: None,
+            annotations: None,
+            created: None,
+            deleting: false,
+            owner: None,
+        })
+    }
+}
+
+/// Reasons that mean something only together with the pod.
+fn waits(reason: &str) -> bool {
+    matches!(
+        reason,
+        "FailedMount"
+            | "FailedMapVolume"
+            | "FailedAttachVolume"
+            | "FailedCreatePodSandBox"
+            | "Failed"
+            | "Unhealthy"
+            | "Killing"
+    )
+}
+
+fn involved_key(involved: &Involved) -> Key {
+    (Arc::from(involved.namespace.as_deref().unwrap_or_default()), Arc::from(involved.name.as_str()))
+}

@@ -1,0 +1,85 @@
+//! The first look at a cluster: what stands already.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Key, Memory};
+use crate::clock;
+use crate::signal::{Cause, Phase, Signal, Source, node, pod, workload};
+
+/// A Job without a CronJob that failed longer ago than this is history at a first start.
+const OLD_FAILURE: Duration = Duration::from_secs(24 * 3600);
+
+impl Memory {
+    /// Everything was listed once: what stands now, in an order that does not depend on the lists'.
+    pub(super) fn first_look(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
+        let mut signals = Vec::new();
+        for entry in self.nodes.values() {
+            for finding in node::findings(None, &entry.facts) {
+                signals.push(self.node_signal(now, &entry.facts.id, finding, Source::Status));
+            }
+        }
+        for entry in self.workloads.values() {
+            for finding in workload::findings(None, &entry.facts) {
+                signals.push(self.plain_signal(now, &entry.facts.id, finding, Source::Status));
+            }
+        }
+        let mut evicted = Vec::new();
+        for entry in self.pods.values() {
+            for finding in pod::findings(None, &entry.facts, self.news_since, now) {
+                if finding.cause == Cause::Evicted {
+                    evicted.push(Arc::clone(&entry.facts.id.object.uid));
+                }
+                signals.push(self.pod_signal(now, &entry.facts, &entry.workload, finding, Source::Status));
+            }
+        }
+        for uid in evicted {
+            if let Some(entry) = self.pods.get_mut(&uid) {
+                entry.facts.evicted = true;
+            }
+        }
+        self.standing_job_failures(now, &mut signals);
+        signals.sort_by(|a, b| (&a.object, a.cause, &a.container).cmp(&(&b.object, b.cause, &b.container)));
+        out.append(&mut signals);
+        let mut early = std::mem::take(&mut self.early);
+        early.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
+        for event in early {
+            self.event_now(now, event, true, out);
+        }
+    }
+
+    /// Failed Jobs that nothing has made good yet: of each CronJob the newest, of others the recent.
+    fn standing_job_failures(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
+        let mut jobs: Vec<_> = self.jobs.values().map(|entry| entry.facts.clone()).collect();
+        jobs.sort_by_key(|facts| facts.failed.as_ref().and_then(|c| c.since));
+        let mut newest: BTreeMap<Key, Signal> = BTreeMap::new();
+        for facts in jobs {
+            let Some(failed_at) = facts.failed.as_ref().map(|c| c.since) else { continue };
+            let mut found = Vec::new();
+            self.job_verdict(now, None, &facts, &mut found);
+            let ns = facts.id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
+            match facts.id.owner.as_ref().filter(|o| &*o.kind == "CronJob") {
+                Some(cron) => {
+                    let cron_key = (ns, Arc::clone(&cron.name));
+                    let good = self.cron_jobs.get(&cron_key).and_then(|entry| entry.facts.succeeded);
+                    if good.is_none_or(|good| failed_at.is_some_and(|bad| bad > good)) {
+                        newest.extend(
+                            found
+                                .into_iter()
+                                .filter(|s| s.phase == Phase::Raised)
+                                .map(|s| (cron_key.clone(), s)),
+                        );
+                    }
+                }
+                None if failed_at.is_some_and(|at| clock::between(at, now) < OLD_FAILURE) => {
+                    out.append(&mut found)
+                }
+                None => {}
+            }
+        }
+        out.extend(newest.into_values());
+    }
+}

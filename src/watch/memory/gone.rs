@@ -1,0 +1,196 @@
+//! Objects that are no longer there: deleted, or absent from a complete list.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Entry, Key, MAX_TOMBSTONES, Memory, Tombstone};
+use crate::signal::facts::Identity;
+use crate::signal::finding::Finding;
+use crate::signal::{Cause, Phase, Signal, Source};
+use crate::watch::objects::Kinded;
+use crate::watch::{Kind, Object};
+
+impl Memory {
+    pub(super) fn deleted(&mut self, now: Timestamp, object: &Object, out: &mut Vec<Signal>) {
+        let meta = match object {
+            Object::Pod(o) => o.meta(),
+            Object::Node(o) => o.meta(),
+            Object::Namespace(o) => o.meta(),
+            Object::Deployment(o) => o.meta(),
+            Object::ReplicaSet(o) => o.meta(),
+            Object::StatefulSet(o) => o.meta(),
+            Object::DaemonSet(o) => o.meta(),
+            Object::CronJob(o) => o.meta(),
+            Object::Job(o) => o.meta(),
+            Object::PersistentVolumeClaim(o) => o.meta(),
+            // Expired after an hour, in bursts: no sign of anything.
+            Object::Event(o) => {
+                if let Some(uid) = &o.metadata.uid {
+                    self.counts.remove(uid.as_str());
+                }
+                return;
+            }
+        };
+        let uid = meta.uid.clone().unwrap_or_default();
+        let name: Arc<str> = Arc::from(meta.name.clone().unwrap_or_default());
+        let key: Key = (Arc::from(meta.namespace.clone().unwrap_or_default()), Arc::clone(&name));
+        match object.kind() {
+            Kind::Pod => self.pod_gone(now, &uid, out),
+            Kind::Node => {
+                if let Some(entry) = self.nodes.remove(&name) {
+                    self.told_boot.remove(&name);
+                    self.gone(now, &entry.facts.id, out);
+                }
+            }
+            Kind::Namespace => {
+                self.namespaces.remove(&name);
+            }
+            Kind::ReplicaSet => {
+                self.replica_sets.remove(&key);
+            }
+            Kind::Job => {
+                if let Some(entry) = self.jobs.remove(&key) {
+                    self.gone(now, &entry.facts.id, out);
+                }
+            }
+            Kind::CronJob => {
+                if let Some(entry) = self.cron_jobs.remove(&key) {
+                    self.gone(now, &entry.facts.id, out);
+                }
+            }
+            Kind::PersistentVolumeClaim => {
+                if let Some(entry) = self.claims.remove(&key) {
+                    self.gone(now, &entry.facts.id, out);
+                }
+            }
+            kind => {
+                if let Some(entry) = self.workloads.remove(&(kind, key)) {
+                    self.gone(now, &entry.facts.id, out);
+                }
+            }
+        }
+    }
+
+    pub(super) fn gone(&self, now: Timestamp, id: &Identity, out: &mut Vec<Signal>) {
+        if self.ready() {
+            let finding = Finding::new(Cause::Event, Phase::Gone, &Arc::from("Deleted"));
+            out.push(self.plain_signal(now, id, finding, Source::Status));
+        }
+    }
+
+    pub(super) fn pod_gone(&mut self, now: Timestamp, uid: &str, out: &mut Vec<Signal>) {
+        let Some(entry) = self.pods.remove(uid) else { return };
+        self.unindex(&entry.facts.id, &entry.workload);
+        if let Some(mirror) =
+            entry.facts.id.annotations.as_ref().and_then(|a| a.get("kubernetes.io/config.mirror"))
+        {
+            self.mirrors.remove(mirror.as_str());
+        }
+        if self.ready() {
+            let finding = Finding::new(Cause::Event, Phase::Gone, &Arc::from("Deleted"));
+            out.push(self.pod_signal(now, &entry.facts, &entry.workload, finding, Source::Status));
+        }
+        while self.tomb_order.len() >= MAX_TOMBSTONES {
+            if let Some(oldest) = self.tomb_order.pop_front() {
+                self.tombstones.remove(&oldest);
+            }
+        }
+        let uid = Arc::clone(&entry.facts.id.object.uid);
+        self.tomb_order.push_back(Arc::clone(&uid));
+        self.tombstones.insert(uid, Tombstone { facts: entry.facts, workload: entry.workload });
+    }
+
+    pub(super) fn unindex(&mut self, id: &Identity, workload: &Arc<str>) {
+        let ns = id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
+        let key = (ns, Arc::clone(workload));
+        if let Some(uids) = self.by_workload.get_mut(&key) {
+            uids.retain(|uid| *uid != id.object.uid);
+            if uids.is_empty() {
+                self.by_workload.remove(&key);
+            }
+        }
+    }
+
+    /// A list is complete: what it did not contain is gone.
+    pub(super) fn sweep(&mut self, now: Timestamp, kind: Kind, out: &mut Vec<Signal>) {
+        let list = self.list_of(kind);
+        match kind {
+            Kind::Pod => {
+                let stale: Vec<Arc<str>> = self
+                    .pods
+                    .iter()
+                    .filter(|(_, entry)| entry.list != list)
+                    .map(|(uid, _)| Arc::clone(uid))
+                    .collect();
+                for uid in stale {
+                    self.pod_gone(now, &uid, out);
+                }
+            }
+            Kind::Node => {
+                let stale: Vec<Identity> =
+                    self.nodes.values().filter(|e| e.list != list).map(|e| e.facts.id.clone()).collect();
+                for id in stale {
+                    self.nodes.remove(&id.object.name);
+                    self.gone(now, &id, out);
+                }
+            }
+            Kind::Namespace => self.namespaces.retain(|_, entry| entry.list == list),
+            Kind::ReplicaSet => self.replica_sets.retain(|_, entry| entry.list == list),
+            Kind::Event => {}
+            Kind::Job => {
+                let stale = stale_keys(&self.jobs, list, |facts| &facts.id);
+                self.sweep_keys(now, stale, out, |memory, key| {
+                    memory.jobs.remove(key);
+                });
+            }
+            Kind::CronJob => {
+                let stale = stale_keys(&self.cron_jobs, list, |facts| &facts.id);
+                self.sweep_keys(now, stale, out, |memory, key| {
+                    memory.cron_jobs.remove(key);
+                });
+            }
+            Kind::PersistentVolumeClaim => {
+                let stale = stale_keys(&self.claims, list, |facts| &facts.id);
+                self.sweep_keys(now, stale, out, |memory, key| {
+                    memory.claims.remove(key);
+                });
+            }
+            Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {
+                let stale: Vec<(Key, Identity)> = self
+                    .workloads
+                    .iter()
+                    .filter(|((k, _), entry)| *k == kind && entry.list != list)
+                    .map(|((_, key), entry)| (key.clone(), entry.facts.id.clone()))
+                    .collect();
+                self.sweep_keys(now, stale, out, |memory, key| {
+                    memory.workloads.remove(&(kind, key.clone()));
+                });
+            }
+        }
+    }
+
+    fn sweep_keys(
+        &mut self,
+        now: Timestamp,
+        stale: Vec<(Key, Identity)>,
+        out: &mut Vec<Signal>,
+        remove: impl Fn(&mut Self, &Key),
+    ) {
+        for (key, id) in stale {
+            remove(self, &key);
+            self.gone(now, &id, out);
+        }
+    }
+}
+
+fn stale_keys<T>(
+    map: &std::collections::HashMap<Key, Entry<T>>,
+    list: u32,
+    id: impl Fn(&T) -> &Identity,
+) -> Vec<(Key, Identity)> {
+    map.iter()
+        .filter(|(_, entry)| entry.list != list)
+        .map(|(key, entry)| (key.clone(), id(&entry.facts).clone()))
+        .collect()
+}

@@ -1,0 +1,92 @@
+//! From a pod to the top owner a person would name, without asking the API server.
+
+use std::sync::Arc;
+
+use super::{Key, Memory};
+use crate::signal::facts::{Identity, Owner};
+
+/// The label a Deployment's ReplicaSets and pods carry.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+/// The same of Argo Rollouts.
+const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
+/// The label of StatefulSet and DaemonSet pods.
+const REVISION_HASH: &str = "controller-revision-hash";
+
+impl Memory {
+    /// `Kind/name` of the top owner of a pod.
+    pub(super) fn workload_of(&mut self, id: &Identity, node: Option<&str>) -> Arc<str> {
+        let name = self.workload_name(id, node);
+        self.interner.text(&name)
+    }
+
+    fn workload_name(&self, id: &Identity, node: Option<&str>) -> String {
+        let Some(owner) = &id.owner else { return format!("Pod/{}", id.object.name) };
+        let namespace = id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
+        let owner_key: Key = (namespace, Arc::clone(&owner.name));
+        match &*owner.kind {
+            // The mirror of a static pod: the kubelet appends the node's name.
+            "Node" => {
+                let name = &*id.object.name;
+                let base = node.and_then(|n| name.strip_suffix(n)).and_then(|n| n.strip_suffix('-'));
+                format!("Pod/{}", base.unwrap_or(name))
+            }
+            "ReplicaSet" => self.replica_set_owner(id, owner, &owner_key),
+            "Job" => match self.jobs.get(&owner_key) {
+                Some(job) => match &job.facts.id.owner {
+                    Some(cron) => format!("{}/{}", cron.kind, cron.name),
+                    None => format!("Job/{}", owner.name),
+                },
+                None => scheduled_name(&owner.name)
+                    .map_or_else(|| format!("Job/{}", owner.name), |cron| format!("CronJob/{cron}")),
+            },
+            kind => format!("{kind}/{}", owner.name),
+        }
+    }
+
+    fn replica_set_owner(&self, id: &Identity, owner: &Owner, key: &Key) -> String {
+        if let Some(set) = self.replica_sets.get(key) {
+            return match &set.facts.owner {
+                Some(top) => format!("{}/{}", top.kind, top.name),
+                None => format!("ReplicaSet/{}", owner.name),
+            };
+        }
+        let label = |name: &str| id.labels.as_ref().and_then(|labels| labels.get(name));
+        for (hash, kind) in [(ROLLOUT_HASH, "Rollout"), (TEMPLATE_HASH, "Deployment")] {
+            if let Some(base) = label(hash).and_then(|hash| owner.name.strip_suffix(hash.as_str()))
+                && let Some(base) = base.strip_suffix('-')
+            {
+                return format!("{kind}/{base}");
+            }
+        }
+        format!("ReplicaSet/{}", owner.name)
+    }
+}
+
+/// Which revision of its workload a pod belongs to.
+pub(super) fn revision(id: &Identity) -> Option<Arc<str>> {
+    let labels = id.labels.as_ref()?;
+    [ROLLOUT_HASH, TEMPLATE_HASH, REVISION_HASH]
+        .iter()
+        .find_map(|name| labels.get(*name))
+        .map(|hash| Arc::from(hash.as_str()))
+}
+
+/// `report-29920806` → `report`: the CronJob controller appends the scheduled time in minutes
+/// (<https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/cronjob/utils.go>). Only
+/// used while the Job itself is unknown.
+fn scheduled_name(job: &str) -> Option<&str> {
+    let (base, minutes) = job.rsplit_once('-')?;
+    (minutes.len() == 8 && minutes.bytes().all(|b| b.is_ascii_digit()) && base.len() <= 52).then_some(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scheduled_name;
+
+    #[test]
+    fn only_scheduled_jobs_are_taken_for_a_cron_jobs() {
+        assert_eq!(scheduled_name("report-29920806"), Some("report"));
+        assert_eq!(scheduled_name("report-2992080"), None);
+        assert_eq!(scheduled_name("report"), None);
+    }
+}
