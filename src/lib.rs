@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod engine;
 pub mod message;
 pub mod notify;
 pub mod rule;

@@ -71,6 +71,49 @@ causes! {
     Event,
 }
 
+impl Cause {
+    /// Is it a node that has the problem?
+    #[must_use]
+    pub const fn is_node(self) -> bool {
+        matches!(self, Self::NodeNotReady | Self::NodePressure | Self::NodeCondition | Self::Rebooted)
+    }
+
+    /// A point in time rather than a state: it happened, and it is over when it has not happened
+    /// again for a while, whether its object still exists or not.
+    #[must_use]
+    pub const fn is_point(self) -> bool {
+        matches!(self, Self::Evicted | Self::PodRejected | Self::Rebooted | Self::Event)
+    }
+
+    /// A container that runs and ends by turns: running for a moment is no recovery.
+    #[must_use]
+    pub const fn is_run(self) -> bool {
+        matches!(
+            self,
+            Self::CrashLoopBackOff
+                | Self::OOMKilled
+                | Self::Unhealthy
+                | Self::RunContainerError
+                | Self::CreateContainerError
+        )
+    }
+
+    /// A pod that does not get to run.
+    #[must_use]
+    pub const fn is_start(self) -> bool {
+        matches!(
+            self,
+            Self::ImagePullBackOff
+                | Self::CreateContainerConfigError
+                | Self::CreateContainerError
+                | Self::FailedMount
+                | Self::FailedAttachVolume
+                | Self::FailedScheduling
+                | Self::ContainerStuck
+        )
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -1,0 +1,372 @@
+//! The engine: signals go in, decisions come out.
+//!
+//! Synchronous, deterministic, without I/O; the clock is passed in. `run`, `replay`, `test`, `demo`
+//! and the benches drive the same functions:
+//!
+//! * [`Engine::signal`] takes one signal in,
+//! * [`Engine::tick`] does what is due,
+//! * [`Engine::next_deadline`] says when something will be,
+//! * [`Engine::synced`] tells that the first picture of the cluster is complete.
+//!
+//! An incident is everything one rule says about one group. Its life:
+//!
+//! ```text
+//!   signal ──▶ pending ──for──▶ due ──group_wait──▶ told ──stable──▶ ended ──window──▶ forgotten
+//!                 │              │ held by another     │  ▲             │
+//!                 └── gone before it was told          └──┘ grew,       └── again: reopened
+//!                     (silent)                              reminder
+//! ```
+
+mod evaluate;
+mod group;
+pub mod incident;
+mod inhibit;
+mod recover;
+mod step;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use incident::{Incident, Member};
+
+use crate::message::{Decision, IncidentView, Reason};
+use crate::rule::{Routes, RuleSet};
+use crate::signal::{Cause, Severity, World};
+
+/// How incidents behave where a rule does not say, and the caps.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Default `group_wait`.
+    pub group_wait: Duration,
+    /// How many members make `grew` break through a window.
+    pub growth_steps: Vec<u32>,
+    /// At most this many incidents.
+    pub max_incidents: usize,
+    /// At most this many members of one incident are known by name.
+    pub max_members: usize,
+}
+
+/// One decision: what is told about one incident, or about several at once.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// When.
+    pub at: Timestamp,
+    /// What is said.
+    pub decision: Decision,
+    /// Why.
+    pub reason: Reason,
+    /// Numbers the messages of one thread from 1.
+    pub seq: u64,
+    /// Who is told; empty: the terminal.
+    pub receivers: Vec<Arc<str>>,
+    /// The incidents, one unless a summary.
+    pub incidents: Vec<IncidentView>,
+    /// How many there are in all.
+    pub total: u32,
+}
+
+impl Decided {
+    /// The highest severity told.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        self.incidents.iter().map(|i| i.severity).max().unwrap_or(Severity::Info)
+    }
+}
+
+/// A decision to say nothing, or anything else worth finding again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// When.
+    pub at: Timestamp,
+    /// The incident.
+    pub incident: Arc<str>,
+    /// Why nothing was said.
+    pub reason: Reason,
+    /// The rule.
+    pub rule: Arc<str>,
+    /// Where.
+    pub namespace: Option<Arc<str>>,
+    /// Whose.
+    pub workload: Arc<str>,
+    /// More: the incident that holds it back, …
+    pub detail: Option<Arc<str>>,
+}
+
+/// What a step of the engine asks of the world: one transaction of the store.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// What is to be told.
+    pub decided: Vec<Decided>,
+    /// Incidents whose stored form is out of date.
+    pub dirty: BTreeSet<Arc<str>>,
+    /// Incidents to forget.
+    pub removed: Vec<Arc<str>>,
+    /// What was held back, and why.
+    pub notes: Vec<Note>,
+}
+
+impl Effects {
+    /// Is there nothing to do?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.decided.is_empty() && self.dirty.is_empty() && self.removed.is_empty() && self.notes.is_empty()
+    }
+}
+
+/// At most so many texts are kept for problems that no signal has raised yet.
+const MAX_HINTS: usize = 4096;
+/// A text is kept so long for a problem that no signal has raised yet.
+const HINT_AGE: Duration = Duration::from_secs(600);
+
+/// A text that came before the problem it explains (Events overtake the status).
+#[derive(Debug)]
+struct Hint {
+    message: Arc<str>,
+    weight: u8,
+    at: Timestamp,
+    not_before: Option<Timestamp>,
+    count: u32,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    rules: RuleSet,
+    routes: Routes,
+    incidents: HashMap<Arc<str>, Incident>,
+    by_group: HashMap<u128, Arc<str>>,
+    by_object: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    by_workload: HashMap<(Option<Arc<str>>, Arc<str>), BTreeSet<Arc<str>>>,
+    by_node: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    timers: BTreeSet<(Timestamp, Arc<str>)>,
+    hints: HashMap<(Arc<str>, Cause), Hint>,
+    hint_order: VecDeque<(Timestamp, (Arc<str>, Cause))>,
+    /// Until this moment standing problems gather for the one summary of a first start.
+    standing_until: Option<Timestamp>,
+    standing: Vec<Arc<str>>,
+    /// The first picture of the cluster is being taken in.
+    looking: bool,
+    first_start: bool,
+    summaries: u64,
+    counts: BTreeMap<Reason, u64>,
+    decisions: BTreeMap<(Decision, Reason), u64>,
+    signals: BTreeMap<Cause, u64>,
+    refused: u64,
+}
+
+impl Engine {
+    /// An engine that knows no incident. `first_start`: nothing was ever stored, so what stands at
+    /// the first look is told in one summary.
+    #[must_use]
+    pub fn new(settings: Settings, rules: RuleSet, routes: Routes, first_start: bool) -> Self {
+        Self {
+            settings,
+            rules,
+            routes,
+            incidents: HashMap::new(),
+            by_group: HashMap::new(),
+            by_object: HashMap::new(),
+            by_workload: HashMap::new(),
+            by_node: HashMap::new(),
+            timers: BTreeSet::new(),
+            hints: HashMap::new(),
+            hint_order: VecDeque::new(),
+            standing_until: None,
+            standing: Vec::new(),
+            looking: true,
+            first_start,
+            summaries: 0,
+            counts: BTreeMap::new(),
+            decisions: BTreeMap::new(),
+            signals: BTreeMap::new(),
+            refused: 0,
+        }
+    }
+
+    /// Takes stored incidents back in, before the first signal. Incidents of rules that no longer
+    /// exist are returned: their end will never be told.
+    pub fn restore(&mut self, incidents: impl IntoIterator<Item = Incident>) -> Vec<Incident> {
+        let mut orphaned = Vec::new();
+        for incident in incidents {
+            if self.rules.get(&incident.rule).is_none() {
+                orphaned.push(incident);
+                continue;
+            }
+            self.summaries = self.summaries.max(incident.seq);
+            self.insert(incident);
+        }
+        orphaned
+    }
+
+    /// Replaces rules, routes and settings; incidents and their windows stay.
+    pub fn reload(&mut self, settings: Settings, rules: RuleSet, routes: Routes) {
+        self.settings = settings;
+        self.rules = rules;
+        self.routes = routes;
+    }
+
+    /// When the next thing is due; call [`Self::tick`] then.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        match (timer, self.standing_until) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Does everything that is due at `now`.
+    pub fn tick(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        while let Some((at, id)) = self.timers.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.timers.remove(&(at, Arc::clone(&id)));
+            if let Some(incident) = self.incidents.get_mut(&id) {
+                incident.timer = None;
+            }
+            self.evaluate(&id, now, world, out);
+        }
+        if self.standing_until.is_some_and(|until| until <= now) {
+            self.standing_until = None;
+            self.tell_standing(now, world, out);
+        }
+    }
+
+    /// The first picture of the cluster is complete: what was known is compared with it.
+    pub fn synced(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        self.looking = false;
+        if self.first_start {
+            self.first_start = false;
+            self.standing_until = Some(crate::clock::after(now, self.settings.group_wait * 2));
+        }
+        let ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
+        for id in ids {
+            self.compare(&id, now, world);
+            self.evaluate(&id, now, world, out);
+        }
+    }
+
+    /// One incident.
+    #[must_use]
+    pub fn incident(&self, id: &str) -> Option<&Incident> {
+        self.incidents.get(id)
+    }
+
+    /// All incidents, also pending, held and ended ones, in no order.
+    pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.values()
+    }
+
+    /// The rule of an incident.
+    #[must_use]
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// How many decisions to say nothing were taken, by reason.
+    #[must_use]
+    pub const fn held_counts(&self) -> &BTreeMap<Reason, u64> {
+        &self.counts
+    }
+
+    /// How many decisions to say something were taken.
+    #[must_use]
+    pub const fn decision_counts(&self) -> &BTreeMap<(Decision, Reason), u64> {
+        &self.decisions
+    }
+
+    /// How many signals came in, by cause.
+    #[must_use]
+    pub const fn signal_counts(&self) -> &BTreeMap<Cause, u64> {
+        &self.signals
+    }
+
+    /// How many incidents and members were refused because a cap was hit.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn schedule(&mut self, id: &Arc<str>, at: Option<Timestamp>) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        if incident.timer == at {
+            return;
+        }
+        if let Some(old) = incident.timer.take() {
+            self.timers.remove(&(old, Arc::clone(id)));
+        }
+        incident.timer = at;
+        if let Some(at) = at {
+            self.timers.insert((at, Arc::clone(id)));
+        }
+    }
+
+    fn insert(&mut self, incident: Incident) {
+        let id = Arc::clone(&incident.id);
+        self.by_group.insert(incident.group, Arc::clone(&id));
+        self.by_workload
+            .entry((incident.namespace.clone(), Arc::clone(&incident.workload)))
+            .or_default()
+            .insert(Arc::clone(&id));
+        for member in incident.members.values() {
+            self.by_object.entry(member.key()).or_default().insert(Arc::clone(&id));
+            if let Some(node) = member.node.as_ref().filter(|_| incident.cause.is_node()) {
+                self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(&id));
+            }
+        }
+        self.incidents.insert(Arc::clone(&id), incident);
+        let soon = self.incidents.get(&id).map(|i| i.last_seen);
+        self.schedule(&id, soon);
+    }
+
+    fn remove(&mut self, id: &Arc<str>, out: &mut Effects) {
+        self.schedule(id, None);
+        let Some(incident) = self.incidents.remove(id) else { return };
+        if self.by_group.get(&incident.group) == Some(id) {
+            self.by_group.remove(&incident.group);
+        }
+        drop_from(&mut self.by_workload, &(incident.namespace.clone(), Arc::clone(&incident.workload)), id);
+        for member in incident.members.values() {
+            self.unindex_member(member, id);
+        }
+        if incident.told_at.is_some() {
+            out.removed.push(Arc::clone(id));
+        }
+        out.dirty.remove(id);
+    }
+
+    fn unindex_member(&mut self, member: &Member, id: &Arc<str>) {
+        drop_from(&mut self.by_object, &member.key(), id);
+        if let Some(node) = &member.node {
+            drop_from(&mut self.by_node, node, id);
+        }
+    }
+
+    fn note(&mut self, incident: &Incident, at: Timestamp, reason: Reason, detail: Option<Arc<str>>, out: &mut Effects) {
+        *self.counts.entry(reason).or_default() += 1;
+        out.notes.push(Note {
+            at,
+            incident: Arc::clone(&incident.id),
+            reason,
+            rule: Arc::clone(&incident.rule),
+            namespace: incident.namespace.clone(),
+            workload: Arc::clone(&incident.workload),
+            detail,
+        });
+    }
+}
+
+fn drop_from<K: std::hash::Hash + Eq>(map: &mut HashMap<K, BTreeSet<Arc<str>>>, key: &K, id: &Arc<str>) {
+    if let Some(ids) = map.get_mut(key) {
+        ids.remove(id);
+        if ids.is_empty() {
+            map.remove(key);
+        }
+    }
+}

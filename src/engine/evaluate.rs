@@ -1,0 +1,323 @@
+//! What is due for one incident now, and when to look again. Calling it once more changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::incident::End;
+use super::recover::Over;
+use super::{Decided, Effects, Engine};
+use crate::clock;
+use crate::message::{Decision, Notification, Reason};
+use crate::rule::{RouteFacts, Rule};
+use crate::signal::World;
+
+/// What is held back is looked at again after this, beside whenever its holder changes.
+const HELD_AGAIN: Duration = Duration::from_secs(30);
+
+impl Engine {
+    pub(super) fn evaluate(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        let Some(incident) = self.incidents.get(id) else { return };
+        let Some(rule) = self.rules.get(&incident.rule).cloned() else {
+            // Its rule was taken out by a reload: nobody is left to say more about it.
+            self.remove(id, out);
+            return;
+        };
+        if self.looking {
+            return;
+        }
+        if let Some(end) = incident.end.as_ref().filter(|_| !incident.reopening) {
+            let forget = clock::after(end.at, rule.window);
+            if now >= forget {
+                self.remove(id, out);
+            } else {
+                self.schedule(id, Some(forget));
+            }
+            return;
+        }
+        let (recheck, how) = self.recover(id, &rule, now, world);
+        let next = if self.incidents.get(id).is_some_and(|i| i.is_open()) {
+            self.evaluate_open(id, &rule, how, now, world, out)
+        } else {
+            self.evaluate_pending(id, &rule, now, world, out)
+        };
+        let next = [recheck, next].into_iter().flatten().filter(|at| *at > now).min();
+        self.schedule(id, next);
+        if let Some(incident) = self.incidents.get(id)
+            && incident.told_at.is_some()
+        {
+            out.dirty.insert(Arc::clone(id));
+        }
+    }
+
+    fn evaluate_pending(
+        &mut self,
+        id: &Arc<str>,
+        rule: &Rule,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) -> Option<Timestamp> {
+        let incident = self.incidents.get_mut(id)?;
+        if incident.members.is_empty() {
+            self.never_told(id, now, world, out);
+            return None;
+        }
+        let due = incident
+            .raised()
+            .map(|m| clock::after(m.since, rule.hold).max(m.not_before.unwrap_or(Timestamp::MIN)))
+            .min();
+        let Some(due) = due else {
+            incident.due_at = None;
+            return None;
+        };
+        if now < due {
+            incident.due_at = None;
+            return Some(due);
+        }
+        if let Some(count) = rule.count {
+            let from = clock::before(now, count.within);
+            while incident.times.front().is_some_and(|(at, _)| *at < from) {
+                incident.times.pop_front();
+            }
+            let seen: u64 = incident.times.iter().map(|(_, n)| u64::from(*n)).sum();
+            if seen < u64::from(count.at_least) {
+                incident.due_at = None;
+                return None;
+            }
+        }
+        if let Some(holder) = self.holder(id, world) {
+            let incident = self.incidents.get_mut(id)?;
+            incident.due_at = None;
+            if incident.held_by.as_ref() != Some(&holder) {
+                incident.held_by = Some(Arc::clone(&holder));
+                let incident = incident.clone();
+                self.note(&incident, now, Reason::InhibitedBy, Some(Arc::clone(&holder)), out);
+            }
+            return Some(clock::after(now, HELD_AGAIN));
+        }
+        let wait = rule.group_wait.unwrap_or(self.settings.group_wait);
+        let incident = self.incidents.get_mut(id)?;
+        incident.held_by = None;
+        let due_at = *incident.due_at.get_or_insert(now);
+        let tell_at = clock::after(due_at, wait);
+        if now < tell_at {
+            return Some(tell_at);
+        }
+        let (decision, reason) = if incident.reopening {
+            incident.flaps = incident.flaps.saturating_add(1);
+            (Decision::Reopened, Reason::Flapping)
+        } else {
+            (Decision::First, Reason::First)
+        };
+        incident.reopening = false;
+        incident.end = None;
+        if incident.standing && decision == Decision::First && self.standing_until.is_some() {
+            self.standing.push(Arc::clone(id));
+            self.told(id, rule, now);
+            return self.incidents.get(id)?.window_ends;
+        }
+        self.tell(id, rule, decision, reason, now, world, out)
+    }
+
+    fn evaluate_open(
+        &mut self,
+        id: &Arc<str>,
+        rule: &Rule,
+        recovered: Option<Reason>,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) -> Option<Timestamp> {
+        let incident = self.incidents.get_mut(id)?;
+        if incident.members.is_empty() {
+            return match Self::over(incident, rule, now, world, recovered) {
+                Over::No(at) => at,
+                Over::Yes(reason) => {
+                    incident.end = Some(End { at: now, reason });
+                    let decision =
+                        if reason == Reason::StateUnknown { Decision::Expired } else { Decision::Resolved };
+                    self.finish(id, rule, decision, reason, now, world, out);
+                    Some(clock::after(now, rule.window))
+                }
+            };
+        }
+        let active = incident.raised().next().is_some();
+        let step = self.settings.growth_steps.iter().filter(|s| **s <= incident.affected()).count();
+        let worse = incident.severity > incident.told_severity;
+        if active && (step > incident.told_step || worse) {
+            let wait = rule.group_wait.unwrap_or(self.settings.group_wait);
+            let at = clock::after(*incident.grew_at.get_or_insert(now), wait);
+            if now >= at {
+                let reason = if worse { Reason::Escalated } else { Reason::Grew };
+                return self.tell(id, rule, Decision::Grew, reason, now, world, out);
+            }
+            return Some(at);
+        }
+        let ends = incident.window_ends.unwrap_or(now);
+        if now < ends {
+            return Some(ends);
+        }
+        let fresh = incident.occurrences > incident.told_occurrences;
+        let state = incident.raised().any(|m| !m.pulse);
+        if !active || !(fresh || state) {
+            // Recovering, or nothing new: a reminder would say what is not known to be so.
+            return None;
+        }
+        incident.reminders = incident.reminders.saturating_add(1);
+        self.tell(id, rule, Decision::Reminder, Reason::Reminder, now, world, out)
+    }
+
+    /// It ended before anybody was told: normal life.
+    fn never_told(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        if incident.reopening {
+            // Back to where it was: ended.
+            incident.reopening = false;
+            if let Some(end) = &mut incident.end {
+                end.at = now;
+            }
+            return;
+        }
+        let incident = incident.clone();
+        if incident.due_at.is_some() || incident.held_by.is_some() {
+            self.note(&incident, now, Reason::NeverTold, incident.held_by.clone(), out);
+        }
+        self.remove(id, out);
+        self.wake_held(id, now, world, out);
+    }
+
+    fn tell(
+        &mut self,
+        id: &Arc<str>,
+        rule: &Rule,
+        decision: Decision,
+        reason: Reason,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) -> Option<Timestamp> {
+        self.decide(id, rule, decision, reason, now, world, out);
+        self.told(id, rule, now);
+        self.incidents.get(id)?.window_ends
+    }
+
+    /// Writes down that everything known so far has been told.
+    fn told(&mut self, id: &Arc<str>, rule: &Rule, now: Timestamp) {
+        let steps = self.settings.growth_steps.clone();
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        incident.told_at = Some(now);
+        incident.told_occurrences = incident.occurrences;
+        incident.told_step =
+            incident.told_step.max(steps.iter().filter(|s| **s <= incident.affected()).count());
+        incident.told_severity = incident.severity;
+        incident.grew_at = None;
+        let doubled = rule.window.saturating_mul(2_u32.saturating_pow(incident.reminders.min(16)));
+        incident.window_ends = Some(clock::after(now, doubled.min(rule.max_window.max(rule.window))));
+    }
+
+    fn finish(
+        &mut self,
+        id: &Arc<str>,
+        rule: &Rule,
+        decision: Decision,
+        reason: Reason,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) {
+        if rule.send_resolved {
+            self.decide(id, rule, decision, reason, now, world, out);
+        } else if let Some(incident) = self.incidents.get(id).cloned() {
+            self.note(&incident, now, reason, None, out);
+        }
+        if let Some(incident) = self.incidents.get_mut(id) {
+            incident.told_step = 0;
+            incident.reminders = 0;
+            incident.due_at = None;
+        }
+        self.wake_held(id, now, world, out);
+    }
+
+    /// What this one held back stands for itself now.
+    fn wake_held(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        let held: Vec<Arc<str>> = self
+            .incidents
+            .values()
+            .filter(|i| i.held_by.as_ref() == Some(id))
+            .map(|i| Arc::clone(&i.id))
+            .collect();
+        for other in held {
+            self.compare(&other, now, world);
+            self.evaluate(&other, now, world, out);
+        }
+    }
+
+    fn decide(
+        &mut self,
+        id: &Arc<str>,
+        rule: &Rule,
+        decision: Decision,
+        reason: Reason,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) {
+        let routes = self.routes.clone();
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        incident.seq += 1;
+        let now_routed = routes.receivers(RouteFacts { signal: &incident.signal, rule });
+        // Who was told of the beginning is told of the end, whatever the routes say by now.
+        for receiver in now_routed {
+            if !incident.receivers.contains(&receiver) {
+                incident.receivers.push(receiver);
+            }
+        }
+        let (seq, receivers) = (incident.seq, incident.receivers.clone());
+        let Some(view) = self.view(id, now, world) else { return };
+        *self.decisions.entry((decision, reason)).or_default() += 1;
+        out.decided.push(Decided { at: now, decision, reason, seq, receivers, incidents: vec![view], total: 1 });
+    }
+
+    /// The one summary of a first start; one for each set of receivers.
+    pub(super) fn tell_standing(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        let ids = std::mem::take(&mut self.standing);
+        let routes = self.routes.clone();
+        let mut by_receivers: BTreeMap<Vec<Arc<str>>, Vec<Arc<str>>> = BTreeMap::new();
+        for id in ids {
+            let Some(incident) = self.incidents.get_mut(&id) else { continue };
+            let Some(rule) = self.rules.get(&incident.rule) else { continue };
+            incident.seq += 1;
+            incident.receivers = routes.receivers(RouteFacts { signal: &incident.signal, rule });
+            by_receivers.entry(incident.receivers.clone()).or_default().push(Arc::clone(&id));
+            out.dirty.insert(id);
+        }
+        for (receivers, ids) in by_receivers {
+            let mut views: Vec<_> = ids.iter().filter_map(|id| self.view(id, now, world)).collect();
+            views.sort_by(|a, b| {
+                (b.cause.is_node(), b.severity, b.members_total, &a.namespace, &a.workload).cmp(&(
+                    a.cause.is_node(),
+                    a.severity,
+                    a.members_total,
+                    &b.namespace,
+                    &b.workload,
+                ))
+            });
+            let total = u32::try_from(views.len()).unwrap_or(u32::MAX);
+            views.truncate(Notification::MAX_INCIDENTS);
+            self.summaries += 1;
+            *self.decisions.entry((Decision::Standing, Reason::Standing)).or_default() += 1;
+            out.decided.push(Decided {
+                at: now,
+                decision: Decision::Standing,
+                reason: Reason::Standing,
+                seq: self.summaries,
+                receivers,
+                incidents: views,
+                total,
+            });
+        }
+    }
+}

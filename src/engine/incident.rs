@@ -1,0 +1,206 @@
+//! What the engine knows of one incident; stored as JSON from its first message on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::message::Reason;
+use crate::signal::{Cause, Exit, ObjectRef, Severity, Signal};
+
+/// One object (and container) that has the problem.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Member {
+    /// The object.
+    pub object: ObjectRef,
+    /// The container, or the node's condition.
+    pub part: Option<Arc<str>>,
+    /// Its node.
+    pub node: Option<Arc<str>>,
+    /// Its revision.
+    pub revision: Option<Arc<str>>,
+    /// Since when it has the problem.
+    pub since: Timestamp,
+    /// When it was last seen to have it.
+    pub last: Timestamp,
+    /// It has the problem now, as far as known.
+    pub raised: bool,
+    /// Since when it seems free of it.
+    pub clear_since: Option<Timestamp>,
+    /// Known from Events or as a point in time, not from a state.
+    pub pulse: bool,
+    /// Not due before.
+    pub not_before: Option<Timestamp>,
+}
+
+impl Member {
+    /// What the object is indexed by: its UID, or its name where no UID is known.
+    #[must_use]
+    pub fn key(&self) -> Arc<str> {
+        object_key(&self.object)
+    }
+}
+
+/// See [`Member::key`].
+#[must_use]
+pub fn object_key(object: &ObjectRef) -> Arc<str> {
+    if object.uid.is_empty() { Arc::from(object.to_string()) } else { Arc::clone(&object.uid) }
+}
+
+/// The end of an incident.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct End {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Everything one rule says about one group.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Incident {
+    /// Stable, also over reopening; shown to people.
+    pub id: Arc<str>,
+    /// The rule that speaks.
+    pub rule: Arc<str>,
+    /// What the members share, hashed.
+    pub group: u128,
+    /// What is wrong.
+    pub cause: Cause,
+    /// How bad.
+    pub severity: Severity,
+    /// Where.
+    pub namespace: Option<Arc<str>>,
+    /// Whose.
+    pub workload: Arc<str>,
+    /// The container, where the group has one.
+    pub container: Option<Arc<str>>,
+    /// The signal that began it: labels for routes, and what a message names.
+    pub signal: Box<Signal>,
+    /// The text that explains best so far.
+    pub why: Arc<str>,
+    /// How well it does.
+    pub weight: u8,
+    /// How the last run ended.
+    pub exit: Option<Exit>,
+    /// Who has the problem, by object and part.
+    #[serde(with = "members")]
+    pub members: BTreeMap<(Arc<str>, Option<Arc<str>>), Member>,
+    /// Members that are not kept by name (a cap was hit).
+    pub unnamed: u32,
+    /// The most members at one time since it was last quiet.
+    pub peak: u32,
+    /// When it began.
+    pub since: Timestamp,
+    /// When it was last seen.
+    pub last_seen: Timestamp,
+    /// How often it happened.
+    pub occurrences: u64,
+    /// Of these, how many the last message told.
+    pub told_occurrences: u64,
+    /// It stood already at the first start.
+    pub standing: bool,
+    /// Since when it is due (`for` is over); members gather from here.
+    pub due_at: Option<Timestamp>,
+    /// When it was last told.
+    pub told_at: Option<Timestamp>,
+    /// How many growth steps the told members had passed.
+    pub told_step: usize,
+    /// The severity told.
+    pub told_severity: Severity,
+    /// The current window ends here.
+    pub window_ends: Option<Timestamp>,
+    /// Doublings of the window so far.
+    pub reminders: u32,
+    /// A growth was seen here and gathers.
+    pub grew_at: Option<Timestamp>,
+    /// It is over.
+    pub end: Option<End>,
+    /// It fired again after its end, and is not told yet.
+    pub reopening: bool,
+    /// How often it was reopened.
+    pub flaps: u32,
+    /// Numbers its messages.
+    pub seq: u64,
+    /// The incident that holds it back.
+    pub held_by: Option<Arc<str>>,
+    /// Its last member left here.
+    pub empty_since: Option<Timestamp>,
+    /// The workload has been well since here, with no member left.
+    pub well_since: Option<Timestamp>,
+    /// Objects that were removed while they had the problem, since it was last quiet.
+    pub left: u32,
+    /// Revisions of the members that were removed.
+    pub left_revisions: Vec<Arc<str>>,
+    /// Who was told.
+    pub receivers: Vec<Arc<str>>,
+    /// When it happened, for rules that count.
+    #[serde(skip)]
+    pub times: VecDeque<(Timestamp, u32)>,
+    /// Its timer.
+    #[serde(skip)]
+    pub timer: Option<Timestamp>,
+}
+
+impl Incident {
+    /// Told and not ended.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.told_at.is_some() && self.end.is_none()
+    }
+
+    /// `pending`, `held`, `firing` or `resolved`, as metrics call it.
+    #[must_use]
+    pub const fn state(&self) -> &'static str {
+        if self.end.is_some() && !self.reopening {
+            "resolved"
+        } else if self.told_at.is_some() && self.end.is_none() {
+            "firing"
+        } else if self.held_by.is_some() {
+            "held"
+        } else {
+            "pending"
+        }
+    }
+
+    /// Members that have the problem now.
+    pub fn raised(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(|m| m.raised)
+    }
+
+    /// How many objects have the problem, or have not yet been free of it for long enough.
+    #[must_use]
+    pub fn affected(&self) -> u32 {
+        let mut last: Option<&str> = None;
+        let mut count = self.unnamed;
+        for (object, _) in self.members.keys() {
+            if last != Some(object) {
+                count = count.saturating_add(1);
+                last = Some(object);
+            }
+        }
+        count
+    }
+}
+
+/// JSON has no maps with such keys.
+mod members {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Member;
+
+    type Map = BTreeMap<(Arc<str>, Option<Arc<str>>), Member>;
+
+    pub fn serialize<S: Serializer>(map: &Map, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map.values())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
+        let list: Vec<Member> = Vec::deserialize(deserializer)?;
+        Ok(list.into_iter().map(|m| ((m.key(), m.part.clone()), m)).collect())
+    }
+}

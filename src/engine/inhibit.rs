@@ -1,0 +1,154 @@
+//! One incident's reason to hold another back.
+//!
+//! Built in: a lost node explains what happens on it and to its pods; one container is one story;
+//! what keeps a pod from starting is told once; a rollout hangs because of something.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Engine, Incident, Member};
+use crate::clock;
+use crate::signal::{Cause, World};
+
+/// A node is called lost up to a minute after its pods began to suffer: the node controller waits
+/// `node-monitor-grace-period` (50 s).
+const NODE_GRACE: Duration = Duration::from_secs(90);
+
+impl Engine {
+    /// The incident that holds this one back, if any.
+    pub(super) fn holder(&self, id: &Arc<str>, world: &dyn World) -> Option<Arc<str>> {
+        let incident = self.incidents.get(id)?;
+        self.node_holder(incident, world).or_else(|| self.story_holder(incident))
+    }
+
+    /// Incidents about `node` that are not over.
+    fn about_node(&self, node: &str) -> impl Iterator<Item = &Incident> {
+        self.by_node
+            .get(node)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.incidents.get(id))
+            .filter(|other| other.end.is_none())
+    }
+
+    fn lost_node(&self, node: &str, member: &Member) -> Option<&Incident> {
+        self.about_node(node).find(|other| {
+            other.cause == Cause::NodeNotReady
+                && member.since >= clock::before(other.since, NODE_GRACE)
+        })
+    }
+
+    fn node_holder(&self, incident: &Incident, world: &dyn World) -> Option<Arc<str>> {
+        if incident.cause == Cause::NodeNotReady {
+            return None;
+        }
+        if incident.cause == Cause::Evicted
+            && let Some(node) = incident.raised().find_map(|m| m.node.as_deref())
+            && (incident.why.contains("low on resource") || incident.why.contains("node had condition"))
+            && let Some(holder) = self.about_node(node).find(|o| o.cause == Cause::NodePressure)
+        {
+            return Some(Arc::clone(&holder.id));
+        }
+        let mut holder = None;
+        let mut any = false;
+        for member in incident.raised() {
+            any = true;
+            let found = match &member.node {
+                Some(node) => self.lost_node(node, member),
+                None => self.lost_home(incident, member, world),
+            };
+            holder = Some(found?);
+        }
+        holder.filter(|_| any).map(|o| Arc::clone(&o.id))
+    }
+
+    /// What has no node of its own suffers with the node its workload lives on: a replacement that
+    /// finds no place, a rollout that cannot go on.
+    fn lost_home(&self, incident: &Incident, member: &Member, world: &dyn World) -> Option<&Incident> {
+        if !matches!(incident.cause, Cause::FailedScheduling | Cause::RolloutStuck | Cause::FailedAttachVolume) {
+            return None;
+        }
+        let named = incident.why.contains("node.kubernetes.io/unreachable")
+            || incident.why.contains("node.kubernetes.io/not-ready");
+        self.by_node.iter().find_map(|(node, _)| {
+            let holder = self.lost_node(node, member)?;
+            let namespace = incident.namespace.as_deref();
+            (named || world.on_node(namespace, &incident.workload, node)).then_some(holder)
+        })
+    }
+
+    fn story_holder(&self, incident: &Incident) -> Option<Arc<str>> {
+        let key = (incident.namespace.clone(), Arc::clone(&incident.workload));
+        let of_workload = self
+            .by_workload
+            .get(&key)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.incidents.get(id))
+            .filter(|other| other.id != incident.id && !other.members.is_empty());
+        for other in of_workload {
+            if explains(other, incident) {
+                return Some(Arc::clone(&other.id));
+            }
+        }
+        if incident.cause == Cause::FailedScheduling && incident.why.contains("PersistentVolumeClaim") {
+            let claim = self.incidents.values().find(|other| {
+                other.cause == Cause::ProvisioningFailed
+                    && other.namespace == incident.namespace
+                    && ahead(other, incident)
+            });
+            return claim.map(|other| Arc::clone(&other.id));
+        }
+        None
+    }
+
+    /// The incidents that this one holds back.
+    pub(super) fn held_by<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Incident> {
+        self.incidents.values().filter(move |other| other.held_by.as_deref() == Some(id))
+    }
+}
+
+/// Does `other` explain `incident`, both of one workload?
+fn explains(other: &Incident, incident: &Incident) -> bool {
+    if incident.cause == Cause::RolloutStuck {
+        // Whatever is wrong with the pods is why the rollout does not get on, told already or not.
+        return other.cause != Cause::RolloutStuck && other.end.is_none();
+    }
+    if incident.cause == Cause::ContainerStuck && other.cause.is_start() && other.cause != Cause::ContainerStuck {
+        return other.end.is_none() && shares_objects(other, incident);
+    }
+    if !ahead(other, incident) {
+        return false;
+    }
+    if other.cause.is_run() && incident.cause.is_run() {
+        return same_container(other, incident);
+    }
+    let two_containers =
+        other.container.is_some() && incident.container.is_some() && other.container != incident.container;
+    other.cause.is_start() && incident.cause.is_start() && !two_containers && shares_objects(other, incident)
+}
+
+/// Told and not over, or due before the other.
+fn ahead(other: &Incident, incident: &Incident) -> bool {
+    if other.is_open() {
+        return true;
+    }
+    if other.held_by.is_some() || other.end.is_some() {
+        return false;
+    }
+    match (other.due_at, incident.due_at) {
+        (Some(theirs), Some(ours)) => (theirs, &other.id) < (ours, &incident.id),
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
+
+fn same_container(a: &Incident, b: &Incident) -> bool {
+    let part = |i: &Incident| i.container.clone().or_else(|| i.signal.container.clone());
+    part(a) == part(b)
+}
+
+/// Does every object of `incident` have the problem `other` too?
+fn shares_objects(other: &Incident, incident: &Incident) -> bool {
+    incident.members.keys().all(|(object, _)| other.members.keys().any(|(o, _)| o == object))
+}

@@ -1,0 +1,202 @@
+//! Recovery: honest, because the live state is asked before anything is called over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Engine, Incident};
+use crate::clock;
+use crate::message::Reason;
+use crate::rule::Rule;
+use crate::signal::{Cause, Health, Standing, World};
+
+/// When the live state cannot be read, it is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// Pods of a new revision that are available have to stay so for this long.
+const SETTLE: Duration = Duration::from_secs(30);
+/// `stable_for` doubles with each reopening, up to this many times.
+const MAX_FLAP_DOUBLINGS: u32 = 4;
+
+/// How an incident without members stands.
+pub(super) enum Over {
+    /// Not yet; look again then (or when something changes).
+    No(Option<Timestamp>),
+    /// It is over.
+    Yes(Reason),
+}
+
+/// What recovery needs, longer after each reopening: what flaps has to prove itself.
+pub(super) fn stable_for(incident: &Incident, rule: &Rule) -> Duration {
+    rule.stable_for * 2_u32.pow(incident.flaps.min(MAX_FLAP_DOUBLINGS))
+}
+
+impl Engine {
+    /// Removes members that have recovered. Returns when to look again, and how the last ones left.
+    pub(super) fn recover(
+        &mut self,
+        id: &Arc<str>,
+        rule: &Rule,
+        now: Timestamp,
+        world: &dyn World,
+    ) -> (Option<Timestamp>, Option<Reason>) {
+        let Some(incident) = self.incidents.get_mut(id) else { return (None, None) };
+        let need = stable_for(incident, rule);
+        let mut next: Option<Timestamp> = None;
+        let mut reason = None;
+        let mut wake = |at: Timestamp| next = Some(next.map_or(at, |n| n.min(at)));
+        let mut recovered = Vec::new();
+        let mut gone = Vec::new();
+        let cause = incident.cause;
+        let workload_ill = || world.health(incident.namespace.as_deref(), &incident.workload) == Health::Unhealthy;
+        for (key, member) in &mut incident.members {
+            if member.raised && member.pulse {
+                let quiet_at = clock::after(member.last, rule.resolve_after);
+                if now < quiet_at {
+                    wake(quiet_at);
+                    continue;
+                }
+                let standing = if cause.is_point() {
+                    // Whether the pods live is the workload's matter.
+                    if cause != Cause::Rebooted && cause != Cause::Event && workload_ill() {
+                        Standing::Unknown
+                    } else {
+                        Standing::Clear(None)
+                    }
+                } else {
+                    world.standing(&member.object, member.part.as_deref(), cause)
+                };
+                match standing {
+                    Standing::Clear(_) => {
+                        reason = Some(Reason::Quiet);
+                        recovered.push(key.clone());
+                    }
+                    Standing::Gone => gone.push(Arc::clone(&key.0)),
+                    Standing::Raised | Standing::Unknown => {
+                        // Nobody repeats a Multi-Attach error: silence alone ends nothing.
+                        let again = clock::after(now, ASK_AGAIN.max(rule.resolve_after / 4));
+                        member.last = clock::before(again, rule.resolve_after);
+                        wake(again);
+                    }
+                }
+                continue;
+            }
+            if member.raised {
+                continue;
+            }
+            let since = member.clear_since.unwrap_or(now);
+            member.clear_since = Some(since);
+            let stable_at = clock::after(since, need);
+            if now < stable_at {
+                wake(stable_at);
+                continue;
+            }
+            match world.standing(&member.object, member.part.as_deref(), cause) {
+                Standing::Clear(live) => {
+                    // A run that began after the state was called clear starts the clock anew.
+                    let live_at = live.map_or(stable_at, |live| clock::after(live, need));
+                    if cause.is_run() && live_at > now {
+                        member.clear_since = live;
+                        wake(live_at);
+                    } else {
+                        reason = Some(Reason::Recovered);
+                        recovered.push(key.clone());
+                    }
+                }
+                Standing::Gone => gone.push(Arc::clone(&key.0)),
+                Standing::Raised => {
+                    member.raised = true;
+                    member.clear_since = None;
+                }
+                Standing::Unknown => {
+                    let again = clock::after(now, ASK_AGAIN);
+                    member.clear_since = Some(clock::before(again, need));
+                    wake(again);
+                }
+            }
+        }
+        let mut removed = Vec::new();
+        for key in recovered {
+            removed.extend(incident.members.remove(&key));
+        }
+        if !removed.is_empty() && incident.members.is_empty() {
+            incident.unnamed = 0;
+            incident.empty_since = Some(now);
+        }
+        for member in removed {
+            self.unindex_member(&member, id);
+        }
+        for object in gone {
+            self.forget_object(id, now, &object);
+        }
+        (next, reason)
+    }
+
+    /// Is an incident without members over? A pod that is gone may come back as bad as before; only
+    /// its workload can tell.
+    pub(super) fn over(
+        incident: &mut Incident,
+        rule: &Rule,
+        now: Timestamp,
+        world: &dyn World,
+        recovered: Option<Reason>,
+    ) -> Over {
+        if incident.left == 0 {
+            return Over::Yes(recovered.unwrap_or(Reason::Recovered));
+        }
+        let empty = incident.empty_since.unwrap_or(now);
+        let stable = stable_for(incident, rule);
+        let namespace = incident.namespace.as_deref();
+        let need = match world.health(namespace, &incident.workload) {
+            Health::Absent => Duration::ZERO,
+            Health::Unknown => stable,
+            Health::Unhealthy => {
+                incident.well_since = None;
+                // Something else is wrong with it by now; this problem has nobody left to have it.
+                let long = clock::after(empty, rule.resolve_after.max(stable));
+                if now >= long {
+                    return Over::Yes(Reason::ObjectsGone);
+                }
+                return Over::No(Some(long));
+            }
+            Health::Healthy => {
+                let since = *incident.well_since.get_or_insert(now);
+                let revision = world.revision(namespace, &incident.workload);
+                let replaced = revision.is_some_and(|r| !incident.left_revisions.contains(&r));
+                // The same pods once more: they looked well for a moment before, too.
+                let need = if incident.cause.is_run() && !replaced { stable } else { stable.min(SETTLE) };
+                let at = clock::after(since, need);
+                return if now >= at { Over::Yes(Reason::ObjectsGone) } else { Over::No(Some(at)) };
+            }
+        };
+        let at = clock::after(empty, need);
+        if now >= at { Over::Yes(Reason::ObjectsGone) } else { Over::No(Some(at)) }
+    }
+
+    /// After a restart: what is known of each member is compared with the live state.
+    pub(super) fn compare(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        if incident.end.is_some() || incident.cause.is_point() {
+            return;
+        }
+        let cause = incident.cause;
+        let mut gone = Vec::new();
+        for (key, member) in &mut incident.members {
+            match world.standing(&member.object, member.part.as_deref(), cause) {
+                Standing::Raised => {
+                    member.raised = true;
+                    member.clear_since = None;
+                }
+                Standing::Clear(since) if member.raised => {
+                    member.raised = false;
+                    member.clear_since = Some(since.unwrap_or(now).max(member.last).min(now));
+                }
+                Standing::Gone => gone.push(Arc::clone(&key.0)),
+                Standing::Clear(_) | Standing::Unknown => {}
+            }
+        }
+        for object in gone {
+            self.forget_object(id, now, &object);
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! One signal at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::incident::object_key;
+use super::{Effects, Engine, HINT_AGE, Hint, Incident, MAX_HINTS, Member, group};
+use crate::clock;
+use crate::message::Reason;
+use crate::rule::{GroupBy, Rule};
+use crate::signal::{Cause, Phase, Signal, World};
+
+impl Engine {
+    /// Takes one signal in and does what follows from it at once.
+    pub fn signal(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
+        *self.signals.entry(signal.cause).or_default() += 1;
+        match signal.phase {
+            Phase::Raised | Phase::Pulse => self.raise(now, signal, world, out),
+            Phase::Detail => self.detail(now, signal, world, out),
+            Phase::Cleared => {
+                for id in self.about(signal, true) {
+                    self.clear(&id, now, signal);
+                    self.evaluate(&id, now, world, out);
+                }
+            }
+            Phase::Gone | Phase::Lost => {
+                for id in self.about(signal, false) {
+                    if signal.phase == Phase::Gone {
+                        self.forget_object(&id, now, &object_key(&signal.object));
+                    }
+                    self.evaluate(&id, now, world, out);
+                }
+            }
+            Phase::Health => {
+                let key = (signal.object.namespace.clone(), Arc::clone(&signal.workload));
+                let ids: Vec<Arc<str>> = self.by_workload.get(&key).into_iter().flatten().cloned().collect();
+                for id in ids {
+                    if self.incidents.get(&id).is_some_and(|i| i.empty_since.is_some()) {
+                        self.evaluate(&id, now, world, out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The incidents that have the signal's object as a member.
+    fn about(&self, signal: &Signal, same_cause: bool) -> Vec<Arc<str>> {
+        let Some(ids) = self.by_object.get(&object_key(&signal.object)) else { return Vec::new() };
+        ids.iter()
+            .filter(|id| {
+                !same_cause || self.incidents.get(*id).is_some_and(|i| i.cause == signal.cause)
+            })
+            .cloned()
+            .collect()
+    }
+
+    fn raise(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
+        let Some(rule) = self.rules.first_match(signal).cloned() else {
+            *self.counts.entry(Reason::NoRule).or_default() += 1;
+            return;
+        };
+        let group = group::key(&rule, signal);
+        let id = match self.by_group.get(&group) {
+            Some(id) => Arc::clone(id),
+            None => {
+                if self.incidents.len() >= self.settings.max_incidents && !self.make_room(out) {
+                    self.refused += 1;
+                    *self.counts.entry(Reason::OverLimit).or_default() += 1;
+                    return;
+                }
+                let incident = self.begin(now, &rule, group, signal);
+                let id = Arc::clone(&incident.id);
+                self.insert(incident);
+                id
+            }
+        };
+        self.join(&id, now, signal);
+        self.evaluate(&id, now, world, out);
+    }
+
+    /// Forgets the ended incident that has been over for longest.
+    fn make_room(&mut self, out: &mut Effects) -> bool {
+        let oldest = self
+            .incidents
+            .values()
+            .filter(|i| !i.reopening)
+            .filter_map(|i| i.end.as_ref().map(|end| (end.at, Arc::clone(&i.id))))
+            .min();
+        let Some((_, id)) = oldest else { return false };
+        self.remove(&id, out);
+        true
+    }
+
+    fn begin(&self, now: Timestamp, rule: &Rule, group: u128, signal: &Signal) -> Incident {
+        let since = signal.since.unwrap_or(signal.at).min(now);
+        let grouped = |by: GroupBy| rule.group_by.contains(&by);
+        let workload = if grouped(GroupBy::Workload) || grouped(GroupBy::Object) || !grouped(GroupBy::Namespace) {
+            Arc::clone(&signal.workload)
+        } else {
+            Arc::from(signal.namespace().map_or_else(String::new, |ns| format!("Namespace/{ns}")))
+        };
+        Incident {
+            id: group::name(group, since),
+            rule: Arc::clone(&rule.name),
+            group,
+            cause: signal.cause,
+            severity: rule.severity,
+            namespace: signal.object.namespace.clone(),
+            workload,
+            container: grouped(GroupBy::Container)
+                .then(|| signal.container.clone())
+                .flatten()
+                .filter(|_| !signal.cause.is_node()),
+            why: Arc::clone(&signal.message),
+            weight: signal.weight,
+            exit: signal.exit.clone(),
+            signal: Box::new(signal.clone()),
+            members: BTreeMap::new(),
+            unnamed: 0,
+            peak: 0,
+            since,
+            last_seen: signal.at,
+            occurrences: 0,
+            told_occurrences: 0,
+            standing: self.looking && self.first_start,
+            due_at: None,
+            told_at: None,
+            told_step: 0,
+            told_severity: rule.severity,
+            window_ends: None,
+            reminders: 0,
+            grew_at: None,
+            end: None,
+            reopening: false,
+            flaps: 0,
+            seq: 0,
+            held_by: None,
+            empty_since: None,
+            well_since: None,
+            left: 0,
+            left_revisions: Vec::new(),
+            receivers: Vec::new(),
+            times: VecDeque::new(),
+            timer: None,
+        }
+    }
+
+    /// Puts the signal's object among the members.
+    fn join(&mut self, id: &Arc<str>, now: Timestamp, signal: &Signal) {
+        let object = object_key(&signal.object);
+        let hint = self.hints.remove(&(Arc::clone(&object), signal.cause));
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        if incident.end.is_some() && !incident.reopening {
+            reopen(incident, signal, now);
+        }
+        incident.last_seen = incident.last_seen.max(signal.at);
+        let new = u64::from(signal.count);
+        incident.occurrences = incident.occurrences.saturating_add(new);
+        explain(incident, &signal.message, signal.weight);
+        if signal.exit.is_some() {
+            incident.exit.clone_from(&signal.exit);
+        }
+        if let Some(image) = &signal.image {
+            incident.signal.image = Some(Arc::clone(image));
+        }
+        if signal.count > 0 {
+            incident.times.push_back((now, signal.count));
+            if incident.times.len() > 256 {
+                incident.times.pop_front();
+            }
+        }
+        let key = (Arc::clone(&object), signal.container.clone());
+        if let Some(member) = incident.members.get_mut(&key) {
+            member.raised = true;
+            member.clear_since = None;
+            member.last = signal.at.max(member.last);
+            member.node = signal.node.clone().or_else(|| member.node.take());
+            member.pulse &= signal.phase == Phase::Pulse;
+            member.not_before = signal.not_before.or(member.not_before);
+        } else if incident.members.len() >= self.settings.max_members {
+            incident.unnamed = incident.unnamed.saturating_add(1);
+            self.refused += 1;
+        } else {
+            let since = signal.since.unwrap_or(signal.at).min(now);
+            incident.since = if incident.members.is_empty() && incident.told_at.is_none() {
+                since
+            } else {
+                incident.since.min(since)
+            };
+            let member = Member {
+                object: signal.object.clone(),
+                part: signal.container.clone(),
+                node: signal.node.clone(),
+                revision: signal.revision.clone(),
+                since,
+                last: signal.at,
+                raised: true,
+                clear_since: None,
+                pulse: signal.phase == Phase::Pulse,
+                not_before: signal.not_before,
+            };
+            incident.members.insert(key, member);
+            incident.empty_since = None;
+            incident.well_since = None;
+            self.by_object.entry(Arc::clone(&object)).or_default().insert(Arc::clone(id));
+            if let Some(node) = signal.node.as_ref().filter(|_| signal.cause.is_node()) {
+                self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(id));
+            }
+        }
+        if let Some(hint) = hint.filter(|hint| clock::between(hint.at, now) <= HINT_AGE) {
+            explain(incident, &hint.message, hint.weight);
+            incident.occurrences = incident.occurrences.saturating_add(u64::from(hint.count));
+            if let Some(member) = incident.members.get_mut(&(object, signal.container.clone())) {
+                member.not_before = hint.not_before.max(member.not_before);
+            }
+        }
+        incident.peak = incident.peak.max(incident.affected());
+    }
+
+    fn detail(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
+        let ids = self.about(signal, true);
+        if ids.is_empty() {
+            self.remember_hint(now, signal);
+            return;
+        }
+        let object = object_key(&signal.object);
+        for id in ids {
+            if let Some(incident) = self.incidents.get_mut(&id) {
+                let other_part = incident.container.is_some()
+                    && signal.container.is_some()
+                    && incident.container != signal.container;
+                if other_part {
+                    continue;
+                }
+                explain(incident, &signal.message, signal.weight);
+                incident.last_seen = incident.last_seen.max(signal.at);
+                incident.occurrences = incident.occurrences.saturating_add(u64::from(signal.count));
+                for (_, member) in incident.members.iter_mut().filter(|((of, _), _)| *of == object) {
+                    member.not_before = signal.not_before.max(member.not_before);
+                }
+            }
+            self.evaluate(&id, now, world, out);
+        }
+    }
+
+    fn remember_hint(&mut self, now: Timestamp, signal: &Signal) {
+        while self.hint_order.len() >= MAX_HINTS
+            || self.hint_order.front().is_some_and(|(at, _)| clock::between(*at, now) > HINT_AGE)
+        {
+            let Some((at, key)) = self.hint_order.pop_front() else { break };
+            if self.hints.get(&key).is_some_and(|hint| hint.at <= at) {
+                self.hints.remove(&key);
+            }
+        }
+        let key = (object_key(&signal.object), signal.cause);
+        let (better, not_before, count) = match self.hints.get(&key) {
+            Some(old) => (
+                signal.weight >= old.weight,
+                signal.not_before.max(old.not_before),
+                old.count.saturating_add(signal.count),
+            ),
+            None => (true, signal.not_before, signal.count),
+        };
+        if better {
+            let hint = Hint {
+                message: Arc::clone(&signal.message),
+                weight: signal.weight,
+                at: now,
+                not_before,
+                count,
+            };
+            self.hints.insert(key.clone(), hint);
+        } else if let Some(old) = self.hints.get_mut(&key) {
+            (old.at, old.not_before, old.count) = (now, not_before, count);
+        }
+        self.hint_order.push_back((now, key));
+    }
+
+    fn clear(&mut self, id: &Arc<str>, now: Timestamp, signal: &Signal) {
+        let object = object_key(&signal.object);
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        for ((of, part), member) in &mut incident.members {
+            let same_part = signal.container.is_none() || part.is_none() || *part == signal.container;
+            if *of == object && same_part && member.raised {
+                member.raised = false;
+                member.clear_since = Some(now);
+            }
+        }
+    }
+
+    /// The object is gone; a point in time stays what happened.
+    pub(super) fn forget_object(&mut self, id: &Arc<str>, now: Timestamp, object: &Arc<str>) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        if incident.cause.is_point() || (incident.cause == Cause::OOMKilled && incident.told_at.is_none()) {
+            return;
+        }
+        let gone: Vec<_> = incident.members.keys().filter(|(of, _)| of == object).cloned().collect();
+        let mut removed = Vec::new();
+        for key in gone {
+            if let Some(member) = incident.members.remove(&key) {
+                if let Some(revision) = &member.revision
+                    && !incident.left_revisions.contains(revision)
+                    && incident.left_revisions.len() < 16
+                {
+                    incident.left_revisions.push(Arc::clone(revision));
+                }
+                removed.push(member);
+            }
+        }
+        if !removed.is_empty() {
+            incident.left = incident.left.saturating_add(1);
+            if incident.members.is_empty() {
+                incident.empty_since = Some(now);
+            }
+        }
+        for member in removed {
+            self.unindex_member(&member, id);
+        }
+    }
+}
+
+fn explain(incident: &mut Incident, message: &Arc<str>, weight: u8) {
+    if !message.is_empty() && (weight >= incident.weight || incident.why.is_empty()) {
+        incident.why = Arc::clone(message);
+        incident.weight = weight;
+    }
+}
+
+fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
+    incident.reopening = true;
+    incident.since = signal.since.unwrap_or(signal.at).min(now);
+    incident.due_at = None;
+    incident.held_by = None;
+    incident.left = 0;
+    incident.left_revisions.clear();
+    incident.peak = 0;
+    incident.unnamed = 0;
+    incident.times.clear();
+    incident.why = Arc::clone(&signal.message);
+    incident.weight = signal.weight;
+    *incident.signal = signal.clone();
+}

@@ -1,0 +1,147 @@
+//! An incident as a message shows it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Engine, Incident};
+use crate::message::{Held, IncidentView};
+use crate::signal::{Cause, Exit, World, text};
+
+impl Engine {
+    /// How an incident looks now.
+    #[must_use]
+    pub fn view(&self, id: &str, now: Timestamp, world: &dyn World) -> Option<IncidentView> {
+        let incident = self.incidents.get(id)?;
+        let rule = self.rules.get(&incident.rule)?;
+        let names: BTreeSet<&Arc<str>> = incident.members.values().map(|m| &m.object.name).collect();
+        let nodes: BTreeSet<&Arc<str>> = incident.members.values().filter_map(|m| m.node.as_ref()).collect();
+        let node = match (nodes.len(), nodes.first()) {
+            (1, Some(node)) => Some(Arc::clone(node)),
+            (0, _) => incident.signal.node.clone().filter(|_| incident.peak <= 1),
+            _ => None,
+        };
+        let namespace = incident.namespace.as_deref();
+        let object = &incident.signal.object;
+        let members_total =
+            if incident.members.is_empty() { incident.peak.max(1) } else { incident.affected() };
+        let mut members: Vec<Arc<str>> =
+            names.into_iter().take(IncidentView::MAX_MEMBERS).map(Arc::clone).collect();
+        if members.is_empty() && incident.peak <= 1 {
+            members.push(Arc::clone(&object.name));
+        }
+        Some(IncidentView {
+            id: Arc::clone(&incident.id),
+            rule: Arc::clone(&incident.rule),
+            cause: incident.cause,
+            severity: incident.severity,
+            namespace: incident.namespace.clone(),
+            workload: Arc::clone(&incident.workload),
+            container: incident.container.clone(),
+            image: incident.signal.image.clone(),
+            member_kind: Arc::clone(&object.kind),
+            members,
+            members_total,
+            replicas: (&*object.kind == "Pod")
+                .then(|| world.replicas(namespace, &incident.workload))
+                .flatten(),
+            occurrences: incident.occurrences.max(1),
+            occurrences_new: incident.occurrences.saturating_sub(incident.told_occurrences),
+            since: incident.since,
+            last_seen: incident.last_seen,
+            ended_at: incident.end.as_ref().map(|_| now),
+            reason_raw: Arc::clone(&incident.signal.reason),
+            why: Arc::clone(&incident.why),
+            exit: exit_text(incident),
+            deeper: self.deeper(incident),
+            flaps: incident.flaps,
+            held: self.held(incident),
+            pods_on_node: (incident.cause == Cause::NodeNotReady)
+                .then(|| node.as_deref().map(|node| world.pods_on_node(node)))
+                .flatten(),
+            runbook: rule.runbook.clone(),
+            command: command(incident),
+            log_tail: None,
+            title: String::new(),
+            node,
+        })
+    }
+
+    fn held(&self, incident: &Incident) -> Vec<Held> {
+        let mut held: Vec<Held> = self
+            .held_by(&incident.id)
+            .map(|other| Held {
+                cause: other.cause,
+                namespace: other.namespace.clone(),
+                workload: Arc::clone(&other.workload),
+                members: other.affected(),
+            })
+            .collect();
+        held.sort_by(|a, b| (&a.namespace, &a.workload, a.cause).cmp(&(&b.namespace, &b.workload, b.cause)));
+        held.truncate(IncidentView::MAX_MEMBERS);
+        held
+    }
+
+    /// The deeper cause among what tells of the same container.
+    fn deeper(&self, incident: &Incident) -> Arc<str> {
+        let oom_exit = |i: &Incident| {
+            i.exit.as_ref().is_some_and(|exit| exit.reason.as_deref() == Some("OOMKilled"))
+        };
+        let same = |other: &&Incident| other.cause.is_run() && incident.cause.is_run();
+        if incident.cause != Cause::OOMKilled {
+            if let Some(oom) = self.held_by(&incident.id).filter(same).find(|o| o.cause == Cause::OOMKilled) {
+                return Arc::clone(&oom.why);
+            }
+            if oom_exit(incident) {
+                return Arc::from("OOM-killed");
+            }
+        }
+        if incident.cause == Cause::CrashLoopBackOff
+            && let Some(probe) = self.held_by(&incident.id).filter(same).find(|o| o.cause == Cause::Unhealthy)
+        {
+            return Arc::clone(&probe.why);
+        }
+        let looping = incident.cause != Cause::CrashLoopBackOff
+            && self.held_by(&incident.id).filter(same).any(|o| o.cause == Cause::CrashLoopBackOff);
+        Arc::from(if looping { "crash-looping" } else { "" })
+    }
+}
+
+/// "exit code 137 (SIGKILL)", "OOM-killed, exit code 137 (SIGKILL)"
+fn exit_text(incident: &Incident) -> Arc<str> {
+    let Some(Exit { code, reason, .. }) = &incident.exit else { return Arc::from("") };
+    let signal = text::signal_name(*code).map(|name| format!(" ({name})")).unwrap_or_default();
+    let oom = if reason.as_deref() == Some("OOMKilled") { "OOM-killed, " } else { "" };
+    Arc::from(format!("{oom}exit code {code}{signal}"))
+}
+
+/// A command to look further. Names from the API server are DNS labels; whatever else stands there
+/// is not put into a line that people paste into a shell.
+fn command(incident: &Incident) -> Arc<str> {
+    let object = &incident.signal.object;
+    let namespace = incident.namespace.as_deref();
+    let member = incident.raised().next().or_else(|| incident.members.values().next());
+    let name = member.map_or(&object.name, |m| &m.object.name);
+    let safe = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
+    if !safe(name) || !namespace.is_none_or(safe) || !incident.container.as_deref().is_none_or(safe) {
+        return Arc::from("");
+    }
+    let ns = namespace.map(|ns| format!(" -n {ns}")).unwrap_or_default();
+    let container = incident.container.as_deref().map(|c| format!(" -c {c}")).unwrap_or_default();
+    let line = match (incident.cause, &*object.kind) {
+        (Cause::CrashLoopBackOff | Cause::OOMKilled, "Pod") => {
+            format!("kubectl{ns} logs {name}{container} --previous")
+        }
+        (Cause::RolloutStuck, _) => format!("kubectl{ns} rollout status {}", kind_name(&object.kind, name)),
+        (_, kind) if kind.bytes().all(|b| b.is_ascii_alphabetic()) => {
+            format!("kubectl{ns} describe {}", kind_name(kind, name))
+        }
+        _ => String::new(),
+    };
+    Arc::from(line)
+}
+
+fn kind_name(kind: &str, name: &str) -> String {
+    format!("{}/{name}", kind.to_ascii_lowercase())
+}
