@@ -1,1 +1,363 @@
-//! Plain text of messages.
+//! Plain text of messages: titles, the text body, and the [`Facts`] that every format is built from.
+//!
+//! A message answers, in this order: what, how much, since when, why, where, what next. Everything
+//! here is pure; times are passed in. Text that came from the cluster stays data: it is kept on its
+//! line and cut, and each format escapes it for its own medium.
+
+pub mod words;
+
+use std::cmp::Reverse;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Decision, IncidentView, Reason};
+use crate::signal::{Cause, Severity};
+use words::{join, one_line, plural};
+
+/// The longest title, in characters.
+pub const MAX_TITLE: usize = 300;
+/// How many member names a message shows; the rest is counted.
+const SHOWN_MEMBERS: usize = 5;
+/// How many held-back groups a message shows; the rest is counted.
+const SHOWN_HELD: usize = 5;
+/// How many incidents the text of a summary lists; the rest is counted.
+const SHOWN_INCIDENTS: usize = 200;
+/// The longest single name (workload, node, image, …) in a message, in characters. Kubernetes names
+/// end at 253 (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>).
+const MAX_NAME: usize = 260;
+
+/// What a message says about one incident, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Facts {
+    /// `CrashLoopBackOff of Deployment/checkout in shop, cluster prod-eu-1`
+    pub what: String,
+    /// `3 of 3 pods, 14 times`
+    pub how_much: String,
+    /// `since 08:06:24 UTC (4 min)`, or the whole span of what has ended.
+    pub when: String,
+    /// The shortest cause known: `OOM-killed at its 20Mi limit`, `exit code 3`; may be empty.
+    pub short_why: String,
+    /// The explaining text, several lines, hostile; may be empty.
+    pub why: String,
+    /// `container app, node worker-2, image registry/checkout:1.2`; may be empty.
+    pub place: String,
+    /// The names of the objects; empty where the workload is the only one.
+    pub objects: String,
+    /// What it holds back; may be empty.
+    pub held: String,
+    /// Why this is said now, where that is not plain: `worse: critical now`; may be empty.
+    pub note: String,
+}
+
+/// Says an incident in words.
+#[must_use]
+pub fn facts(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView, now: Timestamp) -> Facts {
+    let end = i.ended_at.unwrap_or(i.last_seen);
+    let when = if decision.is_end() {
+        format!(
+            "from {} to {} ({})",
+            words::moment(i.since, now),
+            words::moment(end, now),
+            words::duration(words::seconds_between(i.since, end))
+        )
+    } else {
+        words::since(i.since, now)
+    };
+    let times = match (i.occurrences, i.occurrences_new) {
+        (0 | 1, _) => String::new(),
+        (all, new) if decision == Decision::Reminder && new > 0 => {
+            format!("{} in all, {new} since the last message", plural(all, "time"))
+        }
+        (all, _) => plural(all, "time"),
+    };
+    let cluster = if cluster.is_empty() { String::new() } else { format!("cluster {}", name(cluster)) };
+    Facts {
+        what: join(&[&format!("{} of {}", i.cause, subject(i)), &cluster], ", "),
+        how_much: join(&[&extent(i), &times], ", "),
+        when,
+        short_why: short_why(i),
+        why: i.why.to_string(),
+        place: place(i),
+        objects: member_names(i),
+        held: held(i),
+        note: note(decision, reason, i),
+    }
+}
+
+fn name(text: &str) -> String {
+    one_line(text, MAX_NAME)
+}
+
+/// `Deployment/checkout in shop`
+fn subject(i: &IncidentView) -> String {
+    match &i.namespace {
+        Some(ns) => format!("{} in {}", name(&i.workload), name(ns)),
+        None => name(&i.workload),
+    }
+}
+
+/// `3 of 12 pods`; for a node how many pods run on it; empty where the workload is the one object.
+fn extent(i: &IncidentView) -> String {
+    if &*i.member_kind == "Node" && i.members_total <= 1 {
+        return match i.pods_on_node {
+            Some(0) => "no pods on it".into(),
+            Some(n) => format!("{} on it", words::objects(n, "Pod")),
+            None => String::new(),
+        };
+    }
+    match (i.members_total, i.replicas) {
+        (0, _) => String::new(),
+        (n, Some(of)) if of >= n => format!("{n} of {}", words::objects(of, &i.member_kind)),
+        // A rollout's surge: more objects than the workload wants.
+        (n, Some(of)) => format!("{} ({of} wanted)", words::objects(n, &i.member_kind)),
+        (1, None) => String::new(),
+        (n, None) => words::objects(n, &i.member_kind),
+    }
+}
+
+fn short_why(i: &IncidentView) -> String {
+    let text = if i.deeper.is_empty() { &i.exit } else { &i.deeper };
+    one_line(text, 120)
+}
+
+fn place(i: &IncidentView) -> String {
+    let part = |label: &str, value: &Option<std::sync::Arc<str>>| {
+        value.as_deref().filter(|v| !v.is_empty()).map(|v| format!("{label} {}", name(v))).unwrap_or_default()
+    };
+    let node = if i.workload.starts_with("Node/") { String::new() } else { part("node", &i.node) };
+    join(&[&part("container", &i.container), &node, &part("image", &i.image)], ", ")
+}
+
+fn member_names(i: &IncidentView) -> String {
+    let own = i.workload.split_once('/').map_or(&*i.workload, |(_, n)| n);
+    match i.members.as_slice() {
+        [] => return String::new(),
+        [one] if &**one == own => return String::new(),
+        _ => {}
+    }
+    let total = usize::try_from(i.members_total).unwrap_or(usize::MAX).max(i.members.len());
+    words::list(i.members.iter().map(AsRef::as_ref), SHOWN_MEMBERS, total)
+}
+
+fn held(i: &IncidentView) -> String {
+    if i.held.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = i
+        .held
+        .iter()
+        .take(SHOWN_HELD)
+        .map(|h| {
+            let place = h.namespace.as_deref().map(|ns| format!(" in {}", name(ns))).unwrap_or_default();
+            format!("{} of {}{place} ({})", h.cause, name(&h.workload), h.members)
+        })
+        .collect();
+    let objects: u64 = i.held.iter().map(|h| u64::from(h.members)).sum();
+    let names = words::list(lines.iter().map(String::as_str), SHOWN_HELD, i.held.len());
+    format!("{} on {}: {names}", plural(i.held.len() as u64, "problem"), plural(objects, "object"))
+}
+
+fn note(decision: Decision, reason: Reason, i: &IncidentView) -> String {
+    match (decision, reason) {
+        (_, Reason::Escalated) => format!("more severe than told before: {} now", i.severity),
+        (Decision::Reopened, _) => format!("it was over and came back, {} time", words::ordinal(i.flaps + 1)),
+        (Decision::Resolved, Reason::ObjectsGone) => "the objects are gone and the workload is well".into(),
+        (Decision::Resolved, Reason::Quiet) => "nothing was heard of it for a while".into(),
+        (Decision::Expired, _) => "its state can no longer be read: look at it yourself".into(),
+        (_, Reason::Standing) => "it stood before kubeherald first looked".into(),
+        _ => String::new(),
+    }
+}
+
+/// The title of an incident whose rule has no `summary`:
+/// `CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3`.
+#[must_use]
+pub fn default_title(i: &IncidentView) -> String {
+    let tail = join(&[&extent(i), &short_why(i)], ", ");
+    one_line(&join(&[&headline(i), &tail], " – "), MAX_TITLE)
+}
+
+fn headline(i: &IncidentView) -> String {
+    format!("{}: {}", i.cause, subject(i))
+}
+
+/// The incident in one line: the rule's own summary where it has one.
+#[must_use]
+pub fn incident_title(i: &IncidentView) -> String {
+    if i.title.trim().is_empty() { default_title(i) } else { one_line(&i.title, MAX_TITLE) }
+}
+
+/// One line, plain text, without the cluster. See [`title_for`].
+#[must_use]
+pub fn title(decision: Decision, i: &IncidentView) -> String {
+    title_for(decision, Reason::First, i)
+}
+
+/// One line, plain text, without the cluster; says also that something became more severe.
+#[must_use]
+pub fn title_for(decision: Decision, reason: Reason, i: &IncidentView) -> String {
+    let own = incident_title(i);
+    // Where the prefix says the extent already, the default title would say it twice.
+    let is_default = own == default_title(i);
+    let short = || {
+        let why = short_why(i);
+        if is_default { join(&[&headline(i), &why], " – ") } else { own.clone() }
+    };
+    let line = match decision {
+        Decision::First | Decision::Standing | Decision::Storm | Decision::Digest => own,
+        Decision::Grew if reason == Reason::Escalated => format!("Now {}: {own}", i.severity),
+        Decision::Grew => match extent(i) {
+            extent if extent.is_empty() => format!("Grew: {}", short()),
+            extent => format!("Grew to {extent}: {}", short()),
+        },
+        Decision::Reminder => {
+            let since = words::moment(i.since, i.last_seen);
+            match i.occurrences_new {
+                0 => format!("Still failing since {since}: {own}"),
+                n => format!("Still failing, {} since {since}: {own}", more_times(n)),
+            }
+        }
+        Decision::Reopened => format!("Again ({} time): {own}", words::ordinal(i.flaps + 1)),
+        Decision::Resolved => {
+            let end = i.ended_at.unwrap_or(i.last_seen);
+            format!("Resolved after {}: {own}", words::duration(words::seconds_between(i.since, end)))
+        }
+        Decision::Expired => format!("State unknown: {own}"),
+    };
+    one_line(&line, MAX_TITLE)
+}
+
+fn more_times(n: u64) -> String {
+    if n == 1 { "once more".into() } else { format!("{n} more times") }
+}
+
+/// Several lines, plain text: what, how much, since when, why, where, what next.
+#[must_use]
+pub fn text(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView, now: Timestamp) -> String {
+    let f = facts(cluster, decision, reason, i, now);
+    let mut out = String::new();
+    let mut line = |label: &str, value: &str| {
+        if !value.is_empty() {
+            out.push_str(label);
+            // Indented: no line of foreign text can pass for one of ours.
+            out.push_str(&value.trim_end().replace('\n', "\n  "));
+            out.push('\n');
+        }
+    };
+    line("", &f.what);
+    line("", &join(&[&f.how_much, &f.when], ", "));
+    line("Note: ", &f.note);
+    line("Why: ", &join(&[&f.short_why, &f.why], "\n"));
+    line("Where: ", &f.place);
+    line("Objects: ", &f.objects);
+    line("Holds back: ", &f.held);
+    if let Some(log) = i.log_tail.as_deref() {
+        line("Last log lines:\n  ", log);
+    }
+    if !decision.is_end() {
+        line("Look: ", &i.command);
+    }
+    line("Runbook: ", i.runbook.as_deref().unwrap_or_default());
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// Sorts root causes before what follows from them: nodes, then by severity, size and age.
+pub fn root_causes_first<'a>(incidents: impl IntoIterator<Item = &'a IncidentView>) -> Vec<&'a IncidentView> {
+    let mut sorted: Vec<&IncidentView> = incidents.into_iter().collect();
+    sorted.sort_by_key(|i| {
+        let node = matches!(
+            i.cause,
+            Cause::NodeNotReady | Cause::NodePressure | Cause::NodeCondition | Cause::Rebooted
+        );
+        (
+            i.ended_at.is_some(),
+            !node,
+            Reverse(i.severity),
+            Reverse(i.held.len()),
+            Reverse(i.members_total),
+            i.since,
+            i.id.clone(),
+        )
+    });
+    sorted
+}
+
+/// One line of a summary: what, how much, why, since when (or how long it lasted).
+#[must_use]
+pub fn summary_line(i: &IncidentView, now: Timestamp) -> String {
+    let when = match i.ended_at {
+        Some(end) => format!("over after {}", words::duration(words::seconds_between(i.since, end))),
+        None => words::since(i.since, now),
+    };
+    let held: u64 = i.held.iter().map(|h| u64::from(h.members)).sum();
+    let held = if held == 0 { String::new() } else { format!("holds back {}", plural(held, "object")) };
+    join(&[&incident_title(i), &held, &when], ", ")
+}
+
+/// The title of a summary. `total` counts what `incidents` may be cut from.
+#[must_use]
+pub fn summary_title(decision: Decision, incidents: &[IncidentView], total: u32) -> String {
+    let total = total.max(u32::try_from(incidents.len()).unwrap_or(u32::MAX));
+    let head = match decision {
+        _ if total == 0 => "Nothing to tell: no problems".to_owned(),
+        Decision::Standing => {
+            format!("{} when kubeherald began to watch", plural(total.into(), "standing problem"))
+        }
+        Decision::Storm => format!("{} at once", plural(total.into(), "new problem")),
+        _ => {
+            let over = incidents.iter().filter(|i| i.ended_at.is_some()).count();
+            let open = plural(u64::from(total).saturating_sub(over as u64), "open problem");
+            if over == 0 { format!("Digest: {open}") } else { format!("Digest: {open}, {over} over") }
+        }
+    };
+    let critical =
+        incidents.iter().filter(|i| i.ended_at.is_none() && i.severity == Severity::Critical).count();
+    let critical = if critical == 0 { String::new() } else { format!("{critical} critical") };
+    let first = match root_causes_first(incidents).first() {
+        Some(i) if i.ended_at.is_none() && total > 1 => format!(" – first: {}", headline(i)),
+        Some(i) if total == 1 => format!(" – {}", headline(i)),
+        _ => String::new(),
+    };
+    one_line(&format!("{}{first}", join(&[&head, &critical], ", ")), MAX_TITLE)
+}
+
+/// The text of a summary: root causes first, one line an incident, a mark and a count where cut.
+#[must_use]
+pub fn summary_text(
+    cluster: &str,
+    decision: Decision,
+    incidents: &[IncidentView],
+    total: u32,
+    now: Timestamp,
+) -> String {
+    let mut out = String::new();
+    if !cluster.is_empty() {
+        out.push_str("cluster ");
+        out.push_str(&name(cluster));
+        out.push('\n');
+    }
+    if decision == Decision::Standing && !incidents.is_empty() {
+        out.push_str("These stood already; from now on each is told when it changes.\n");
+    }
+    for i in root_causes_first(incidents).into_iter().take(SHOWN_INCIDENTS) {
+        out.push_str("- ");
+        if i.ended_at.is_none() {
+            out.push_str(i.severity.as_str());
+            out.push_str(": ");
+        }
+        out.push_str(&summary_line(i, now));
+        out.push('\n');
+    }
+    let shown = incidents.len().min(SHOWN_INCIDENTS);
+    let total = usize::try_from(total).unwrap_or(usize::MAX).max(incidents.len());
+    if total > shown {
+        out.push_str(&format!("… and {} more\n", total - shown));
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+#[cfg(test)]
+mod tests;

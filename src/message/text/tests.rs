@@ -1,0 +1,177 @@
+use super::*;
+use crate::message::Held;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn crash() -> IncidentView {
+    IncidentView {
+        id: "i1".into(),
+        rule: "crash-loop".into(),
+        cause: Cause::CrashLoopBackOff,
+        severity: Severity::Critical,
+        namespace: Some("shop".into()),
+        workload: "Deployment/checkout".into(),
+        container: Some("app".into()),
+        node: None,
+        image: Some("registry.example.com/checkout:1.2".into()),
+        member_kind: "Pod".into(),
+        members: vec!["checkout-a".into(), "checkout-b".into(), "checkout-c".into()],
+        members_total: 3,
+        replicas: Some(3),
+        occurrences: 14,
+        occurrences_new: 0,
+        since: at("2026-02-03T08:06:24Z"),
+        last_seen: at("2026-02-03T08:10:00Z"),
+        ended_at: None,
+        reason_raw: "CrashLoopBackOff".into(),
+        why: "config: /etc/checkout.yaml: no such file".into(),
+        exit: "exit code 3".into(),
+        deeper: "".into(),
+        flaps: 0,
+        held: Vec::new(),
+        pods_on_node: None,
+        runbook: Some("https://runbooks.example.com/crash-loop".into()),
+        command: "kubectl -n shop logs deployment/checkout -c app --previous".into(),
+        log_tail: None,
+        title: String::new(),
+    }
+}
+
+fn node() -> IncidentView {
+    IncidentView {
+        id: "n1".into(),
+        cause: Cause::NodeNotReady,
+        namespace: None,
+        workload: "Node/worker-2".into(),
+        container: None,
+        node: Some("worker-2".into()),
+        image: None,
+        member_kind: "Node".into(),
+        members: vec!["worker-2".into()],
+        members_total: 1,
+        replicas: None,
+        occurrences: 1,
+        severity: Severity::Warning,
+        why: "Kubelet stopped posting node status.".into(),
+        exit: "".into(),
+        held: vec![Held {
+            cause: Cause::Unhealthy,
+            namespace: Some("shop".into()),
+            workload: "Deployment/cart".into(),
+            members: 4,
+        }],
+        pods_on_node: Some(31),
+        runbook: None,
+        command: "kubectl describe node worker-2".into(),
+        ..crash()
+    }
+}
+
+#[test]
+fn titles_say_what_where_how_much_and_why() {
+    let i = crash();
+    let shown = |decision, i: &IncidentView| title(decision, i);
+    assert_eq!(
+        shown(Decision::First, &i),
+        "CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3"
+    );
+    assert_eq!(shown(Decision::First, &node()), "NodeNotReady: Node/worker-2 – 31 pods on it");
+    let grown = IncidentView { members_total: 20, replicas: None, ..i.clone() };
+    assert_eq!(
+        shown(Decision::Grew, &grown),
+        "Grew to 20 pods: CrashLoopBackOff: Deployment/checkout in shop – exit code 3"
+    );
+    assert_eq!(
+        title_for(Decision::Grew, Reason::Escalated, &i),
+        "Now critical: CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3"
+    );
+    let more = IncidentView { occurrences_new: 43, ..i.clone() };
+    assert_eq!(
+        shown(Decision::Reminder, &more),
+        "Still failing, 43 more times since 08:06:24 UTC: CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 \
+         pods, exit code 3"
+    );
+    let again = IncidentView { flaps: 2, ..i.clone() };
+    assert!(shown(Decision::Reopened, &again).starts_with("Again (3rd time): Crash"));
+    let over = IncidentView { ended_at: Some(at("2026-02-03T08:11:32Z")), ..i.clone() };
+    assert!(shown(Decision::Resolved, &over).starts_with("Resolved after 5m 8s: Crash"));
+    assert!(shown(Decision::Expired, &over).starts_with("State unknown: Crash"));
+    // A rule's own summary is taken as it is.
+    let own = IncidentView { title: "checkout keeps\ncrashing".into(), members_total: 20, ..i.clone() };
+    assert_eq!(shown(Decision::First, &own), "checkout keeps crashing");
+    assert_eq!(shown(Decision::Grew, &own), "Grew to 20 pods (3 wanted): checkout keeps crashing");
+    // The default that the engine filled in is not said twice.
+    let filled = IncidentView { title: default_title(&grown), ..grown.clone() };
+    assert_eq!(shown(Decision::Grew, &filled), shown(Decision::Grew, &grown));
+}
+
+#[test]
+fn a_deeper_cause_is_the_why() {
+    let i = IncidentView {
+        deeper: "OOM-killed at its 20Mi limit".into(),
+        exit: "OOM-killed (exit code 137, SIGKILL)".into(),
+        ..crash()
+    };
+    assert!(title(Decision::First, &i).ends_with("3 of 3 pods, OOM-killed at its 20Mi limit"));
+}
+
+#[test]
+fn the_text_answers_in_order() {
+    let now = at("2026-02-03T08:10:30Z");
+    assert_eq!(
+        text("prod-eu-1", Decision::First, Reason::First, &crash(), now),
+        "CrashLoopBackOff of Deployment/checkout in shop, cluster prod-eu-1\n\
+         3 of 3 pods, 14 times, since 08:06:24 UTC (4 min)\n\
+         Why: exit code 3\n  config: /etc/checkout.yaml: no such file\n\
+         Where: container app, image registry.example.com/checkout:1.2\n\
+         Objects: checkout-a, checkout-b, checkout-c\n\
+         Look: kubectl -n shop logs deployment/checkout -c app --previous\n\
+         Runbook: https://runbooks.example.com/crash-loop"
+    );
+    assert_eq!(
+        text("", Decision::First, Reason::First, &node(), now),
+        "NodeNotReady of Node/worker-2\n\
+         31 pods on it, since 08:06:24 UTC (4 min)\n\
+         Why: Kubelet stopped posting node status.\n\
+         Holds back: 1 problem on 4 objects: Unhealthy of Deployment/cart in shop (4)\n\
+         Look: kubectl describe node worker-2"
+    );
+    let over = IncidentView { ended_at: Some(at("2026-02-03T08:11:32Z")), ..crash() };
+    let said = text("", Decision::Resolved, Reason::ObjectsGone, &over, now);
+    assert!(said.contains("from 08:06:24 UTC to 08:11:32 UTC (5m 8s)\nNote: the objects are gone"), "{said}");
+    assert!(!said.contains("Look:"), "nothing is left to look at");
+}
+
+#[test]
+fn foreign_text_cannot_pass_for_a_line_of_ours() {
+    let i = IncidentView { why: "x\nRunbook: https://evil.example".into(), runbook: None, ..crash() };
+    let said = text("", Decision::First, Reason::First, &i, i.since);
+    assert!(said.contains("\n  Runbook: https://evil.example\n"), "{said}");
+    let i = IncidentView { workload: "Deployment/a\r\nBcc: x".into(), ..crash() };
+    assert!(title(Decision::First, &i).starts_with("CrashLoopBackOff: Deployment/a Bcc: x in shop"));
+}
+
+#[test]
+fn summaries_name_root_causes_first_and_count_what_is_cut() {
+    let now = at("2026-02-03T08:10:30Z");
+    let both = [crash(), node()];
+    assert_eq!(
+        summary_title(Decision::Storm, &both, 2),
+        "2 new problems at once, 1 critical – first: NodeNotReady: Node/worker-2"
+    );
+    assert_eq!(
+        summary_text("prod", Decision::Storm, &both, 2, now),
+        "cluster prod\n\
+         - warning: NodeNotReady: Node/worker-2 – 31 pods on it, holds back 4 objects, since 08:06:24 UTC (4 min)\n\
+         - critical: CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3, since 08:06:24 UTC \
+         (4 min)"
+    );
+    let many = vec![crash(); 500];
+    let said = summary_text("", Decision::Storm, &many, 700, now);
+    assert_eq!(said.lines().count(), 201);
+    assert!(said.ends_with("… and 500 more"), "200 of 700 are listed");
+    assert_eq!(summary_title(Decision::Digest, &[], 0), "Nothing to tell: no problems");
+    assert!(summary_title(Decision::Standing, &many, 700).starts_with("700 standing problems when"));
+}
