@@ -5,11 +5,13 @@
 pub mod matcher;
 pub mod route;
 pub mod set;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use matcher::{Matcher, TextMatch};
+pub use matcher::{Field, IntMatch, Matcher, SeverityMatch, TextMatch};
 pub use route::{Route, RouteFacts, Routes};
 pub use set::RuleSet;
 
@@ -103,4 +105,26 @@ impl Rule {
     pub const STABLE_FOR: Duration = Duration::from_secs(300);
     /// Default of `resolve_after`.
     pub const RESOLVE_AFTER: Duration = Duration::from_secs(15 * 60);
+
+    /// A rule with every default: it tells at once, groups by [`GroupBy::DEFAULT`], tells the end.
+    #[must_use]
+    pub fn new(name: &str, matcher: Matcher, severity: Severity) -> Self {
+        Self {
+            name: Arc::from(name),
+            matcher,
+            severity,
+            hold: Duration::ZERO,
+            count: None,
+            group_wait: None,
+            group_by: GroupBy::DEFAULT.to_vec(),
+            window: Self::WINDOW,
+            max_window: Self::MAX_WINDOW,
+            stable_for: Self::STABLE_FOR,
+            resolve_after: Self::RESOLVE_AFTER,
+            send_resolved: true,
+            receivers: None,
+            summary: None,
+            runbook: None,
+        }
+    }
 }
