@@ -16,4 +16,5 @@ pub mod message;
 pub mod notify;
 pub mod rule;
 pub mod signal;
+pub mod store;
 pub mod watch;

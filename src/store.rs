@@ -1,0 +1,179 @@
+//! What must survive: incidents, small facts, the outbox, and the history of decisions.
+//!
+//! A [`Store`] is a handle; the SQLite connection belongs to one writer thread, which takes jobs
+//! from a bounded queue and commits what is waiting in one transaction (group commit). Queries go
+//! to reader threads with connections of their own. Every method returns a [`Call`]: `.await` it,
+//! or [`Call::wait`] for it where there is no runtime. A call that returned `Ok` is on disk.
+//!
+//! All SQL is in this module and below. Nothing outside may know that it is SQLite.
+
+mod call;
+mod commit;
+mod dead;
+mod error;
+mod fault;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod history;
+mod outbox_rows;
+mod place;
+mod schema;
+mod sqlite;
+mod upkeep;
+mod value;
+mod worker;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::Notify;
+
+pub use self::call::{Call, Pending};
+pub use self::commit::{Commit, IncidentRow};
+pub use self::dead::{DeadLetter, DeadLetterBody};
+pub use self::error::StoreError;
+pub use self::fault::{Faults, Point};
+pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
+pub use self::outbox_rows::{Claim, Gate, HeadRow, Heads, Interrupted, Settle};
+pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};
+
+use self::call::Lane;
+use self::sqlite::{Opened, Queue};
+use self::worker::{Session, Wakers};
+
+/// What a finished write survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Loss of power: each group of commits is flushed to the disk.
+    #[default]
+    Power,
+    /// The end of the process, however it ends, but not of the machine. For tests.
+    Process,
+}
+
+/// How to open a store.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The database file, made if missing (its directory is not); `None`: in memory, gone at exit.
+    pub path: Option<PathBuf>,
+    /// What a finished write survives.
+    pub durability: Durability,
+    /// Use one connection only, even on a local file system. Chosen by itself on network ones.
+    pub exclusive: bool,
+    /// For tests.
+    pub faults: Faults,
+}
+
+/// A handle to the store; clones share it. When the last handle is dropped, what was submitted is
+/// finished and the file is closed before `drop` returns.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: Option<PathBuf>,
+    writer: Option<Queue>,
+    reader: Option<Queue>,
+    write_thread: Mutex<Option<JoinHandle<()>>>,
+    read_threads: Mutex<Vec<JoinHandle<()>>>,
+    wakers: Arc<Wakers>,
+    faults: Faults,
+}
+
+impl Store {
+    /// Opens or makes the file, for this process alone. Blocks: it may read and migrate the file.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(&Options { path: Some(path.to_path_buf()), ..Options::default() })
+    }
+
+    /// A store that is gone when its last handle is.
+    pub fn memory() -> Result<Self, StoreError> {
+        Self::open_with(&Options::default())
+    }
+
+    /// Opens a store.
+    pub fn open_with(options: &Options) -> Result<Self, StoreError> {
+        let wakers = Arc::new(Wakers::default());
+        let Opened { writer, reader, write_thread, read_threads } = sqlite::open(options, &wakers)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path: options.path.clone(),
+                writer: Some(writer),
+                reader,
+                write_thread: Mutex::new(Some(write_thread)),
+                read_threads: Mutex::new(read_threads),
+                wakers,
+                faults: options.faults.clone(),
+            }),
+        })
+    }
+
+    /// The database file; `None` if in memory.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.inner.path.as_deref()
+    }
+
+    /// Told whenever rows of this receiver became ready: new ones, and dead letters sent again.
+    /// Told once for many rows; it may be told without need.
+    #[must_use]
+    pub fn wakeups(&self, receiver: &Arc<str>) -> Arc<Notify> {
+        self.inner.wakers.of(receiver)
+    }
+
+    /// The hook of crash tests.
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.inner.faults
+    }
+
+    fn lane(&self, lane: Lane) -> Option<&Queue> {
+        match lane {
+            Lane::Read => self.inner.reader.as_ref().or(self.inner.writer.as_ref()),
+            Lane::Write => self.inner.writer.as_ref(),
+        }
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&mut Session) -> Result<T, StoreError> + Send + 'static,
+    ) -> Call<T> {
+        Call::new(self, Lane::Write, name, work)
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&mut Session) -> Result<T, StoreError> + Send + 'static,
+    ) -> Call<T> {
+        Call::new(self, Lane::Read, name, work)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.inner.path).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Readers first: the last connection to close folds the write-ahead log into the file, and
+        // only the writer can. A thread that panicked has nothing left to finish.
+        drop(self.reader.take());
+        for thread in self.read_threads.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            thread.join().ok();
+        }
+        drop(self.writer.take());
+        let writer = self.write_thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = writer {
+            thread.join().ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

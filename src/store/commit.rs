@@ -1,0 +1,171 @@
+//! The one transaction of the pipeline: engine delta, notifications and history together.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::OptionalExtension;
+
+use super::history::{self, HistoryRow};
+use super::outbox_rows::{self, NewRow};
+use super::value::{json, micros};
+use super::worker::Session;
+use super::{Call, Store, StoreError};
+use crate::message::Notification;
+
+/// Everything one step of the engine decided. It is kept whole or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// New or changed incidents.
+    pub incidents: Vec<IncidentRow>,
+    /// Ids of incidents to forget; ids not known are fine.
+    pub removed: Vec<String>,
+    /// Small facts, by name; the last value wins.
+    pub marks: Vec<(String, String)>,
+    /// What receivers are owed. One whose key is known already is not inserted again, so replaying
+    /// input after a crash repeats nothing.
+    pub notifications: Vec<Notification>,
+    /// What was decided, said or not.
+    pub history: Vec<HistoryRow>,
+}
+
+impl Commit {
+    /// Is there nothing to keep?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.incidents.is_empty()
+            && self.removed.is_empty()
+            && self.marks.is_empty()
+            && self.notifications.is_empty()
+            && self.history.is_empty()
+    }
+}
+
+/// An incident as the engine wrote it; the store does not look into `body`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentRow {
+    /// Its id.
+    pub id: String,
+    /// The rule that speaks, for queries.
+    pub rule: Arc<str>,
+    /// `pending`, `firing`, `resolved`, …, for queries.
+    pub state: Arc<str>,
+    /// JSON.
+    pub body: String,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Store {
+    /// Keeps all of it in one transaction. Receivers with new rows are woken once it is on disk.
+    pub fn commit(&self, commit: Commit) -> Call<()> {
+        // Written out here and not in the store's one thread, which all wait for.
+        let rows: Result<Vec<NewRow>, StoreError> = commit.notifications.iter().map(NewRow::of).collect();
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(error) => return Call::failed(self, error),
+        };
+        let Commit { incidents, removed, marks, notifications: _, history } = commit;
+        self.write("commit", move |s| {
+            put_incidents(s, &incidents, &removed)?;
+            put_marks(s, &marks)?;
+            for row in &rows {
+                outbox_rows::insert(s, row)?;
+            }
+            history::insert(s, &history)
+        })
+    }
+
+    /// Every incident as `(id, body)`, by id.
+    pub fn load_incidents(&self) -> Call<Vec<(String, String)>> {
+        self.read("load incidents", |s| pairs(s, "SELECT id, body FROM incidents ORDER BY id"))
+    }
+
+    /// Every mark as `(name, value)`, by name.
+    pub fn load_marks(&self) -> Call<Vec<(String, String)>> {
+        self.read("load marks", |s| pairs(s, "SELECT name, value FROM marks ORDER BY name"))
+    }
+
+    /// One mark.
+    pub fn mark(&self, name: &str) -> Call<Option<String>> {
+        let name = name.to_owned();
+        self.read("read a mark", move |s| {
+            let failed = s.error("read a mark");
+            s.conn
+                .prepare_cached("SELECT value FROM marks WHERE name = ?1")
+                .and_then(|mut q| q.query_row([name], |r| r.get(0)).optional())
+                .map_err(failed)
+        })
+    }
+
+    /// Can a commit be kept right now? Makes a real one, so a full disk or a file system that was
+    /// remounted read-only is found; for readiness checks, every few seconds at most.
+    pub fn writable(&self) -> Call<()> {
+        self.write("check that it can write", |s| {
+            // A value that differs each time, or SQLite would have nothing to write.
+            s.conn
+                .prepare_cached(
+                    "INSERT INTO marks (name, value) VALUES ('store.probe', '1')
+                     ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)",
+                )
+                .and_then(|mut q| q.execute([]))
+                .map_err(s.error("check that it can write"))?;
+            Ok(())
+        })
+    }
+}
+
+fn pairs(s: &Session, sql: &str) -> Result<Vec<(String, String)>, StoreError> {
+    s.conn
+        .prepare_cached(sql)
+        .and_then(|mut q| q.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
+        .map_err(s.error("load"))
+}
+
+fn put_incidents(s: &Session, rows: &[IncidentRow], removed: &[String]) -> Result<(), StoreError> {
+    let failed = s.error("keep incidents");
+    for row in rows {
+        s.conn
+            .prepare_cached(
+                "INSERT INTO incidents (id, rule, state, body, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (id) DO UPDATE SET rule = excluded.rule, state = excluded.state,
+                     body = excluded.body, updated_at = excluded.updated_at",
+            )
+            .and_then(|mut q| {
+                q.execute((&row.id, &*row.rule, &*row.state, &row.body, micros(row.updated_at)))
+            })
+            .map_err(&failed)?;
+    }
+    for id in removed {
+        s.conn
+            .prepare_cached("DELETE FROM incidents WHERE id = ?1")
+            .and_then(|mut q| q.execute([id]))
+            .map_err(&failed)?;
+    }
+    Ok(())
+}
+
+fn put_marks(s: &Session, marks: &[(String, String)]) -> Result<(), StoreError> {
+    for (name, value) in marks {
+        s.conn
+            .prepare_cached(
+                "INSERT INTO marks (name, value) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            )
+            .and_then(|mut q| q.execute((name, value)))
+            .map_err(s.error("keep marks"))?;
+    }
+    Ok(())
+}
+
+impl NewRow {
+    fn of(notification: &Notification) -> Result<Self, StoreError> {
+        Ok(Self {
+            key: notification.key.clone(),
+            receiver: Arc::clone(&notification.receiver),
+            thread: notification.thread().to_owned(),
+            summary: notification.decision.is_summary(),
+            at: notification.at,
+            body: json("notification", notification)?,
+        })
+    }
+}

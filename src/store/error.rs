@@ -1,0 +1,152 @@
+//! What can go wrong with the store, in words that say what, where and what to do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+
+/// A failure of the store. Cheap to clone: one failed transaction is told to everyone in it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Another process (or another handle of this one) has the file.
+    #[error(
+        "the store {path} is in use by another kubeherald ({holder}): stop it, or give this one its own `store.path`",
+        path = path.display()
+    )]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+        /// Who holds it, as far as it said so.
+        holder: String,
+    },
+    /// The file cannot be opened or created.
+    #[error("cannot open the store {path}: {why}; {help}", path = path.display())]
+    Open {
+        /// The database file.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// The file or its file system cannot be written.
+    #[error(
+        "the store {path} is read-only: kubeherald must write to it and to its directory; check owner, mode and `readOnly` of the mount",
+        path = path.display()
+    )]
+    ReadOnly {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file system is full.
+    #[error("no space left for the store {path}: free some, or enlarge the volume", path = path.display())]
+    Full {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file is damaged, or no SQLite database.
+    #[error(
+        "the store {path} is damaged or no database ({why}): restore it from a backup, or move it away to start with an empty one",
+        path = path.display()
+    )]
+    Corrupt {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite found.
+        why: String,
+    },
+    /// A database, but not one of ours.
+    #[error(
+        "{path} is a database of another program: nothing was changed; give `store.path` a file of its own",
+        path = path.display()
+    )]
+    Foreign {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Written by a later version.
+    #[error(
+        "the store {path} has schema {found}, this kubeherald knows up to {known}: run the newer version, or restore the backup from before the upgrade",
+        path = path.display()
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// The last schema this binary knows.
+        known: u32,
+    },
+    /// A migration that was applied is not the one this binary has.
+    #[error(
+        "schema {version} of the store {path} is not the one this kubeherald has (checksum {found}, expected {expected}): it was made by a changed build; use that build, or move the file away",
+        path = path.display()
+    )]
+    Tampered {
+        /// The database file.
+        path: PathBuf,
+        /// Which migration.
+        version: u32,
+        /// The checksum kept in the file.
+        found: String,
+        /// The checksum of the binary's own.
+        expected: String,
+    },
+    /// Any other failure of a statement.
+    #[error("the store failed to {doing}: {source}")]
+    Sqlite {
+        /// Which operation.
+        doing: &'static str,
+        /// What SQLite said.
+        source: Arc<rusqlite::Error>,
+    },
+    /// A value that cannot be written to or read from the store.
+    #[error("the store holds or was given an unreadable {what}: {why}")]
+    Value {
+        /// Which value.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The store's thread is gone: nothing can be kept any more.
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+impl StoreError {
+    /// A short name, for metrics.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "in_use",
+            Self::Open { .. } => "open",
+            Self::ReadOnly { .. } => "read_only",
+            Self::Full { .. } => "full",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Foreign { .. } => "foreign",
+            Self::Newer { .. } => "newer",
+            Self::Tampered { .. } => "tampered",
+            Self::Sqlite { .. } => "sqlite",
+            Self::Value { .. } => "value",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Names the kinds of failure that people can do something about.
+    pub(super) fn sqlite(doing: &'static str, path: &std::path::Path, error: rusqlite::Error) -> Self {
+        let path = path.to_path_buf();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly { path },
+            Some(ErrorCode::DiskFull) => Self::Full { path },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Corrupt { path, why: error.to_string() }
+            }
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::Open {
+                path,
+                why: error.to_string(),
+                help: "check that its directory exists and that this user may write to it",
+            },
+            _ => Self::Sqlite { doing, source: Arc::new(error) },
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Each decision, those to say nothing too: what the pages, `explain` and digests read.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::named_params;
+
+use super::value::{limit, micros, time};
+use super::worker::Session;
+use super::{Call, Store, StoreError};
+use crate::message::{Decision, Reason};
+
+/// A decision to remember.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// When.
+    pub at: Timestamp,
+    /// About which incident; `None` for summaries and for what became none.
+    pub incident: Option<Arc<str>>,
+    /// What was said; `None`: nothing.
+    pub decision: Option<Decision>,
+    /// Why, or why not.
+    pub reason: Reason,
+    /// The rule; empty where none is meant.
+    pub rule: Arc<str>,
+    /// Where; `None` for cluster-scoped objects.
+    pub namespace: Option<Arc<str>>,
+    /// Whose, as `Kind/name`.
+    pub workload: Arc<str>,
+    /// One line for people.
+    pub title: String,
+    /// JSON: whatever else explains it.
+    pub detail: String,
+}
+
+/// A remembered decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// Grows with each row; pages go by it.
+    pub id: i64,
+    /// When.
+    pub at: Timestamp,
+    /// About which incident.
+    pub incident: Option<String>,
+    /// The contract name of what was said; `None`: nothing. Text, so that rows of later versions
+    /// can still be listed.
+    pub decision: Option<String>,
+    /// The contract name of why.
+    pub reason: String,
+    /// The rule.
+    pub rule: String,
+    /// Where.
+    pub namespace: Option<String>,
+    /// Whose.
+    pub workload: String,
+    /// One line for people.
+    pub title: String,
+    /// JSON.
+    pub detail: String,
+}
+
+/// Which rows; newest first.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryQuery {
+    /// Only of this incident.
+    pub incident: Option<String>,
+    /// Only of this rule.
+    pub rule: Option<String>,
+    /// Only of this namespace.
+    pub namespace: Option<String>,
+    /// Only of this workload.
+    pub workload: Option<String>,
+    /// Only those that something was said (`true`) or nothing was said (`false`) for.
+    pub told: Option<bool>,
+    /// From this time on.
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+    /// Older than this row: the last id of the page before.
+    pub before: Option<i64>,
+    /// At most this many; 0 and more than [`HistoryQuery::MAX_ROWS`] mean that maximum.
+    pub limit: usize,
+}
+
+impl HistoryQuery {
+    /// The longest page.
+    pub const MAX_ROWS: usize = 1_000;
+}
+
+impl Store {
+    /// Remembered decisions, newest first.
+    pub fn history(&self, query: HistoryQuery) -> Call<Vec<HistoryEntry>> {
+        self.read("read history", move |s| select(s, &query))
+    }
+}
+
+fn select(s: &Session, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError> {
+    let rows = match query.limit {
+        0 => HistoryQuery::MAX_ROWS,
+        n => n.min(HistoryQuery::MAX_ROWS),
+    };
+    // One index leads each query, so an incident's page does not walk everything that happened since.
+    let by_incident = query.incident.is_some();
+    let sql = format!(
+        "SELECT id, at, incident, decision, reason, rule, namespace, workload, title, detail
+         FROM history
+         WHERE {incident}
+           AND (:rule IS NULL OR rule = :rule)
+           AND (:namespace IS NULL OR namespace = :namespace)
+           AND (:workload IS NULL OR workload = :workload)
+           AND (:told IS NULL OR (decision IS NOT NULL) = :told)
+           AND at >= :since AND at < :until AND id < :before
+         ORDER BY id DESC LIMIT :limit",
+        incident = if by_incident { "incident = :incident" } else { ":incident IS NULL" },
+    );
+    s.conn
+        .prepare_cached(&sql)
+        .and_then(|mut q| {
+            q.query_map(
+                named_params! {
+                    ":incident": query.incident,
+                    ":rule": query.rule,
+                    ":namespace": query.namespace,
+                    ":workload": query.workload,
+                    ":told": query.told,
+                    ":since": query.since.map_or(i64::MIN, micros),
+                    ":until": query.until.map_or(i64::MAX, micros),
+                    ":before": query.before.unwrap_or(i64::MAX),
+                    ":limit": limit(rows),
+                },
+                |r| {
+                    Ok(HistoryEntry {
+                        id: r.get(0)?,
+                        at: time(r, 1)?,
+                        incident: r.get(2)?,
+                        decision: r.get(3)?,
+                        reason: r.get(4)?,
+                        rule: r.get(5)?,
+                        namespace: r.get(6)?,
+                        workload: r.get(7)?,
+                        title: r.get(8)?,
+                        detail: r.get(9)?,
+                    })
+                },
+            )?
+            .collect()
+        })
+        .map_err(s.error("read history"))
+}
+
+pub(super) fn insert(s: &Session, rows: &[HistoryRow]) -> Result<(), StoreError> {
+    for row in rows {
+        s.conn
+            .prepare_cached(
+                "INSERT INTO history
+                     (at, incident, decision, reason, rule, namespace, workload, title, detail)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )
+            .and_then(|mut q| {
+                q.execute((
+                    micros(row.at),
+                    row.incident.as_deref(),
+                    row.decision.map(Decision::as_str),
+                    row.reason.as_str(),
+                    &*row.rule,
+                    row.namespace.as_deref(),
+                    &*row.workload,
+                    &row.title,
+                    &row.detail,
+                ))
+            })
+            .map_err(s.error("keep history"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,366 @@
+//! The rows of the outbox and their moves. When to move is [`crate::outbox`]'s business.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::OptionalExtension;
+
+use super::value::{micros, time};
+use super::worker::Session;
+use super::{Call, Store, StoreError};
+use crate::message::Notification;
+
+/// A notification on its way into the table.
+pub(super) struct NewRow {
+    pub key: String,
+    pub receiver: Arc<str>,
+    pub thread: String,
+    pub summary: bool,
+    pub at: Timestamp,
+    pub body: String,
+}
+
+/// The oldest open row of its thread, without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadRow {
+    /// Its place in the order of insertion.
+    pub seq: i64,
+    /// The idempotency key.
+    pub key: String,
+    /// Attempts begun so far.
+    pub attempts: u32,
+    /// What `max_age` counts from.
+    pub queued_at: Timestamp,
+}
+
+/// What a dispatcher must know to choose.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Heads {
+    /// The lowest row that may go now.
+    pub due: Option<HeadRow>,
+    /// Where nothing is due: when the next row will be.
+    pub next_at: Option<Timestamp>,
+    /// Until when the receiver (or its credential) asked to be left alone.
+    pub gate: Option<Timestamp>,
+}
+
+/// The answer to a claim.
+#[derive(Debug)]
+pub enum Claim {
+    /// It is `sending` now.
+    Claimed {
+        /// What to tell.
+        notification: Box<Notification>,
+        /// What the first delivery of the thread returned.
+        handle: Option<String>,
+        /// Counts from 1.
+        attempt: u32,
+    },
+    /// It is `sending` now, but what is kept cannot be read by this version.
+    Unreadable {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It is not there to be claimed any more.
+    Gone,
+}
+
+/// Until when nobody may be bothered, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gate {
+    /// The receiver's or the credential's name.
+    pub name: Arc<str>,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// What becomes of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settle {
+    /// Done.
+    Delivered {
+        /// Kept if it is the first of its thread.
+        handle: Option<String>,
+    },
+    /// Back to the queue.
+    Retry {
+        /// Not before this.
+        not_before: Timestamp,
+        /// Why; for people.
+        reason: String,
+        /// The other side asked for peace.
+        gate: Option<Gate>,
+    },
+    /// Given up, kept.
+    Dead {
+        /// Why; for people.
+        reason: String,
+    },
+}
+
+/// A row whose attempt was cut off by the end of the process: it may have arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interrupted {
+    /// The idempotency key.
+    pub key: String,
+    /// Attempts begun.
+    pub attempts: u32,
+}
+
+impl Store {
+    /// What the dispatcher of `receiver` may do at `now`. `gate` is where its Retry-After is kept.
+    pub fn heads(&self, receiver: &Arc<str>, gate: &Arc<str>, now: Timestamp) -> Call<Heads> {
+        let (receiver, gate) = (Arc::clone(receiver), Arc::clone(gate));
+        self.read("look for the next row", move |s| heads(s, &receiver, &gate, now))
+    }
+
+    /// Marks a row as `sending` and hands out what to send.
+    pub fn claim(&self, seq: i64, now: Timestamp) -> Call<Claim> {
+        self.write("claim a row", move |s| claim(s, seq, now))
+    }
+
+    /// Records how a row fared. `false`: it is not open any more, nothing was changed.
+    pub fn settle(&self, seq: i64, what: Settle, now: Timestamp) -> Call<bool> {
+        self.write("settle a row", move |s| settle(s, seq, &what, now))
+    }
+
+    /// Queues the rows of a receiver again whose attempt was cut off. To be called before its
+    /// dispatcher's first claim.
+    pub fn recover(&self, receiver: &Arc<str>) -> Call<Vec<Interrupted>> {
+        let receiver = Arc::clone(receiver);
+        self.write("recover rows", move |s| {
+            s.conn
+                .prepare_cached(
+                    "UPDATE outbox SET state = 'queued' WHERE receiver = ?1 AND state = 'sending'
+                     RETURNING key, attempts",
+                )
+                .and_then(|mut q| {
+                    q.query_map([&*receiver], |r| Ok(Interrupted { key: r.get(0)?, attempts: r.get(1)? }))?
+                        .collect()
+                })
+                .map_err(s.error("recover rows"))
+        })
+    }
+
+    /// Makes dead letters of all open rows whose receiver is not among `known`: nobody would ever
+    /// send them, and a queue nobody serves is a hidden loss. Returns how many.
+    pub fn bury_unknown(&self, known: &[Arc<str>], now: Timestamp) -> Call<usize> {
+        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+        self.write("bury rows of unknown receivers", move |s| {
+            let failed = s.error("bury rows of unknown receivers");
+            let owners: Vec<String> = s
+                .conn
+                .prepare_cached("SELECT DISTINCT receiver FROM outbox WHERE state IN ('queued', 'sending')")
+                .and_then(|mut q| q.query_map([], |r| r.get(0))?.collect())
+                .map_err(&failed)?;
+            let mut buried = 0;
+            for owner in owners.iter().filter(|o| !known.contains(o)) {
+                buried += s
+                    .conn
+                    .prepare_cached(
+                        "UPDATE outbox SET state = 'dead', head = 0, ended_at = ?2,
+                             reason = 'the receiver is not configured any more'
+                         WHERE receiver = ?1 AND state IN ('queued', 'sending')",
+                    )
+                    .and_then(|mut q| q.execute((owner, micros(now))))
+                    .map_err(&failed)?;
+            }
+            Ok(buried)
+        })
+    }
+}
+
+pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<bool, StoreError> {
+    let inserted = s
+        .conn
+        .prepare_cached(
+            "INSERT INTO outbox
+                 (key, receiver, thread, summary, state, head, not_before, created_at, queued_at, body)
+             VALUES (?1, ?2, ?3, ?4, 'queued',
+                 NOT EXISTS (SELECT 1 FROM outbox
+                     WHERE receiver = ?2 AND thread = ?3 AND state IN ('queued', 'sending')),
+                 ?5, ?5, ?5, ?6)
+             ON CONFLICT (key) DO NOTHING",
+        )
+        .and_then(|mut q| {
+            q.execute((&row.key, &*row.receiver, &row.thread, row.summary, micros(row.at), &row.body))
+        })
+        .map_err(s.error("keep a notification"))?;
+    if inserted > 0 {
+        s.woken.insert(Arc::clone(&row.receiver));
+    }
+    Ok(inserted > 0)
+}
+
+pub(super) const DUE: &str = "SELECT seq, key, attempts, queued_at FROM outbox
+     WHERE receiver = ?1 AND state = 'queued' AND head = 1 AND not_before <= ?2
+     ORDER BY seq LIMIT 1";
+
+fn heads(s: &Session, receiver: &str, gate: &str, now: Timestamp) -> Result<Heads, StoreError> {
+    let failed = s.error("look for the next row");
+    let gate = s
+        .conn
+        .prepare_cached("SELECT not_before FROM receiver_state WHERE receiver = ?1")
+        .and_then(|mut q| q.query_row([gate], |r| time(r, 0)).optional())
+        .map_err(&failed)?;
+    let due = s
+        .conn
+        .prepare_cached(DUE)
+        .and_then(|mut q| {
+            q.query_row((receiver, micros(now)), |r| {
+                Ok(HeadRow { seq: r.get(0)?, key: r.get(1)?, attempts: r.get(2)?, queued_at: time(r, 3)? })
+            })
+            .optional()
+        })
+        .map_err(&failed)?;
+    let next_at = if due.is_some() {
+        None
+    } else {
+        let at: Option<i64> = s
+            .conn
+            .prepare_cached(
+                "SELECT min(not_before) FROM outbox
+                 WHERE receiver = ?1 AND state = 'queued' AND head = 1",
+            )
+            .and_then(|mut q| q.query_row([receiver], |r| r.get(0)))
+            .map_err(&failed)?;
+        at.and_then(|at| Timestamp::from_microsecond(at).ok())
+    };
+    Ok(Heads { due, next_at, gate })
+}
+
+fn claim(s: &Session, seq: i64, now: Timestamp) -> Result<Claim, StoreError> {
+    let failed = s.error("claim a row");
+    let row: Option<(u32, String, String, bool, String)> = s
+        .conn
+        .prepare_cached(
+            "UPDATE outbox SET state = 'sending', attempts = attempts + 1, claimed_at = ?2
+             WHERE seq = ?1 AND state = 'queued' AND head = 1
+             RETURNING attempts, receiver, thread, summary, body",
+        )
+        .and_then(|mut q| {
+            q.query_row((seq, micros(now)), |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))
+                .optional()
+        })
+        .map_err(&failed)?;
+    let Some((attempt, receiver, thread, summary, body)) = row else { return Ok(Claim::Gone) };
+    let handle = if summary {
+        None
+    } else {
+        s.conn
+            .prepare_cached("SELECT handle FROM handles WHERE receiver = ?1 AND thread = ?2")
+            .and_then(|mut q| q.query_row((&receiver, &thread), |r| r.get(0)).optional())
+            .map_err(&failed)?
+    };
+    Ok(match serde_json::from_str(&body) {
+        Ok(notification) => Claim::Claimed { notification: Box::new(notification), handle, attempt },
+        Err(error) => Claim::Unreadable { why: error.to_string() },
+    })
+}
+
+/// Whose row it was, for what follows from its end.
+struct Ended {
+    receiver: String,
+    thread: String,
+    summary: bool,
+}
+
+fn settle(s: &Session, seq: i64, what: &Settle, now: Timestamp) -> Result<bool, StoreError> {
+    let failed = s.error("settle a row");
+    match what {
+        Settle::Delivered { handle } => {
+            // The body has served: the history keeps what was said.
+            let Some(row) = end(s, seq, "delivered", "", now)? else { return Ok(false) };
+            if !row.summary {
+                keep_handle(s, &row, handle.as_deref(), now)?;
+            }
+            advance(s, &row.receiver, &row.thread)?;
+            Ok(true)
+        }
+        Settle::Dead { reason } => {
+            let Some(row) = end(s, seq, "dead", reason, now)? else { return Ok(false) };
+            advance(s, &row.receiver, &row.thread)?;
+            Ok(true)
+        }
+        Settle::Retry { not_before, reason, gate } => {
+            let changed = s
+                .conn
+                .prepare_cached(
+                    "UPDATE outbox SET state = 'queued', not_before = ?2, reason = ?3
+                     WHERE seq = ?1 AND state = 'sending'",
+                )
+                .and_then(|mut q| q.execute((seq, micros(*not_before), reason)))
+                .map_err(&failed)?;
+            if let Some(gate) = gate {
+                // Never shortened: of two answers under way the longer wait counts.
+                s.conn
+                    .prepare_cached(
+                        "INSERT INTO receiver_state (receiver, not_before, reason) VALUES (?1, ?2, ?3)
+                         ON CONFLICT (receiver) DO UPDATE
+                             SET not_before = excluded.not_before, reason = excluded.reason
+                             WHERE excluded.not_before > not_before",
+                    )
+                    .and_then(|mut q| q.execute((&*gate.name, micros(gate.until), reason)))
+                    .map_err(&failed)?;
+            }
+            Ok(changed > 0)
+        }
+    }
+}
+
+fn end(
+    s: &Session,
+    seq: i64,
+    state: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Option<Ended>, StoreError> {
+    s.conn
+        .prepare_cached(
+            "UPDATE outbox SET state = ?2, head = 0, reason = ?3, ended_at = ?4,
+                 body = CASE WHEN ?2 = 'delivered' THEN '' ELSE body END
+             WHERE seq = ?1 AND state IN ('queued', 'sending')
+             RETURNING receiver, thread, summary",
+        )
+        .and_then(|mut q| {
+            q.query_row((seq, state, reason, micros(now)), |r| {
+                Ok(Ended { receiver: r.get(0)?, thread: r.get(1)?, summary: r.get(2)? })
+            })
+            .optional()
+        })
+        .map_err(s.error("settle a row"))
+}
+
+/// The next row of the thread may go.
+fn advance(s: &Session, receiver: &str, thread: &str) -> Result<(), StoreError> {
+    s.conn
+        .prepare_cached(
+            "UPDATE outbox SET head = 1 WHERE head = 0 AND seq = (SELECT min(seq) FROM outbox
+                 WHERE receiver = ?1 AND thread = ?2 AND state IN ('queued', 'sending'))",
+        )
+        .and_then(|mut q| q.execute((receiver, thread)))
+        .map_err(s.error("advance a thread"))?;
+    Ok(())
+}
+
+/// The first handle of a thread stays; a later one only shows that the thread is alive.
+fn keep_handle(s: &Session, row: &Ended, handle: Option<&str>, now: Timestamp) -> Result<(), StoreError> {
+    let failed = s.error("keep a handle");
+    let at = micros(now);
+    match handle {
+        Some(handle) => s
+            .conn
+            .prepare_cached(
+                "INSERT INTO handles (receiver, thread, handle, used_at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (receiver, thread) DO UPDATE SET used_at = excluded.used_at",
+            )
+            .and_then(|mut q| q.execute((&row.receiver, &row.thread, handle, at)))
+            .map_err(failed)?,
+        None => s
+            .conn
+            .prepare_cached("UPDATE handles SET used_at = ?3 WHERE receiver = ?1 AND thread = ?2")
+            .and_then(|mut q| q.execute((&row.receiver, &row.thread, at)))
+            .map_err(failed)?,
+    };
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Where the file lives: one process at a time, and file systems that cannot share memory.
+
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+/// Held for as long as the store is open. A lock of the operating system: a process that dies,
+/// however it dies, leaves none behind.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes `PATH.lock`. A file beside the database and not the database itself: SQLite has its own
+    /// locks on that one, and a query from the command line may read while the bot runs.
+    pub fn take(path: &Path) -> Result<Self, StoreError> {
+        let lock = lock_path(path);
+        let failed = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path: path.to_path_buf() },
+            std::io::ErrorKind::StorageFull => StoreError::Full { path: path.to_path_buf() },
+            _ => StoreError::Open {
+                path: path.to_path_buf(),
+                why: format!("{}: {error}", lock.display()),
+                help: "check that its directory exists and that this user may write to it",
+            },
+        };
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&lock)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                (&mut file).take(200).read_to_string(&mut text).ok();
+                let holder = if text.trim().is_empty() { "unknown process" } else { text.trim() };
+                return Err(StoreError::InUse { path: path.to_path_buf(), holder: holder.to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // Only for the message of the one refused: failing to write it must not fail the start.
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        file.set_len(0).ok();
+        file.rewind().ok();
+        write!(file, "process {} on {}", std::process::id(), host.trim()).ok();
+        Ok(Self { _file: file })
+    }
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// Is the file on a file system that several machines share? SQLite's write-ahead log needs memory
+/// shared among the readers of one machine, which those do not promise; there the store does
+/// without (one connection, exclusive locking). Unknown counts as local.
+pub(super) fn is_network(path: &Path) -> bool {
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(dir) = dir.canonicalize() else { return false };
+    let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return false };
+    kind_of(&mounts, &dir).is_some_and(|kind| {
+        ["nfs", "cifs", "smb", "ceph", "9p", "gluster", "lustre", "afs", "fuse.", "virtiofs"]
+            .iter()
+            .any(|n| kind.starts_with(n))
+    })
+}
+
+/// The type of the mount that holds `dir`: the longest prefix, the last one where several are equal
+/// (the later mount covers the earlier).
+fn kind_of<'a>(mountinfo: &'a str, dir: &Path) -> Option<&'a str> {
+    let mut best: Option<(usize, &str)> = None;
+    for line in mountinfo.lines() {
+        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let (Some(point), Some(kind)) = (left.split(' ').nth(4), right.split(' ').next()) else { continue };
+        let point = point.replace("\\040", " ");
+        if dir.starts_with(&point) && best.is_none_or(|(len, _)| point.len() >= len) {
+            best = Some((point.len(), kind));
+        }
+    }
+    best.map(|(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_mount_wins() {
+        let info = "1 0 8:1 / / rw - ext4 /dev/a rw\n\
+                    2 1 0:9 / /var/lib rw shared:3 - nfs4 host:/x rw\n\
+                    3 1 8:2 / /var/lib/my\\040data rw - xfs /dev/b rw\n";
+        assert_eq!(kind_of(info, Path::new("/etc")), Some("ext4"));
+        assert_eq!(kind_of(info, Path::new("/var/lib/bot")), Some("nfs4"));
+        assert_eq!(kind_of(info, Path::new("/var/library")), Some("ext4"));
+        assert_eq!(kind_of(info, Path::new("/var/lib/my data/x")), Some("xfs"));
+    }
+}

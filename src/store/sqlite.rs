@@ -1,0 +1,154 @@
+//! Opening SQLite: settings, checks, and the threads that own the connections.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::mpsc;
+
+use super::call::Job;
+use super::place::{self, Lock};
+use super::schema::{self, MIGRATIONS};
+use super::worker::{Session, Wakers, read_loop, write_loop};
+use super::{Durability, Options, StoreError};
+
+/// Jobs waiting for the writer; a full queue makes callers wait.
+const WRITE_QUEUE: usize = 1024;
+/// Queries waiting for a reader.
+const READ_QUEUE: usize = 64;
+/// One long query must not keep the dispatchers from finding their next row.
+const READERS: usize = 2;
+/// Files up to this size are read through once at start, to find damage before work depends on it;
+/// damage in larger ones is found where it is read.
+const CHECK_UP_TO_BYTES: u64 = 64 << 20;
+/// More than there are different statements.
+const STATEMENTS: usize = 64;
+
+pub(super) type Queue = mpsc::Sender<Box<dyn Job>>;
+
+/// What [`super::Store`] keeps of an opened store.
+pub(super) struct Opened {
+    pub writer: Queue,
+    pub reader: Option<Queue>,
+    pub write_thread: JoinHandle<()>,
+    pub read_threads: Vec<JoinHandle<()>>,
+}
+
+pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, StoreError> {
+    let path = options.path.clone().unwrap_or_else(|| PathBuf::from(":memory:"));
+    let lock = options.path.as_deref().map(Lock::take).transpose()?;
+    let exclusive = options.exclusive || options.path.as_deref().is_some_and(place::is_network);
+    let conn = connect(options.path.as_deref())?;
+    configure(&conn, &path, options, exclusive)?;
+    schema::migrate(&conn, &path, MIGRATIONS)?;
+
+    let mut read_threads = Vec::new();
+    let reader = match &options.path {
+        Some(file) if !exclusive => {
+            let (tx, rx) = mpsc::channel(READ_QUEUE);
+            let rx = Arc::new(Mutex::new(rx));
+            for _ in 0..READERS {
+                let mut session = session(connect_reader(file)?, &path);
+                let rx = Arc::clone(&rx);
+                read_threads.push(spawn("store-reader", &path, move || read_loop(&mut session, &rx))?);
+            }
+            Some(tx)
+        }
+        // One connection only: queries take their turn with the writes.
+        _ => None,
+    };
+
+    let (writer, mut rx) = mpsc::channel(WRITE_QUEUE);
+    let mut session = session(conn, &path);
+    let (wakers, faults) = (Arc::clone(wakers), options.faults.clone());
+    let write_thread = spawn("store-writer", &path, move || {
+        write_loop(&mut session, &mut rx, &wakers, &faults);
+        session.conn.execute_batch("PRAGMA optimize").ok();
+        // In this order: the next owner must find the file closed.
+        drop(session);
+        drop(lock);
+    })?;
+    Ok(Opened { writer, reader, write_thread, read_threads })
+}
+
+fn spawn(name: &str, path: &Path, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    Builder::new().name(name.to_owned()).spawn(run).map_err(|error| StoreError::Open {
+        path: path.to_path_buf(),
+        why: format!("cannot start a thread: {error}"),
+        help: "check the process's thread limit",
+    })
+}
+
+fn session(conn: Connection, path: &Path) -> Session {
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    Session { conn, path: path.to_path_buf(), woken: std::collections::BTreeSet::new() }
+}
+
+fn connect(path: Option<&Path>) -> Result<Connection, StoreError> {
+    let Some(path) = path else {
+        return Connection::open_in_memory()
+            .map_err(|e| StoreError::sqlite("open memory", Path::new(":memory:"), e));
+    };
+    // NO_MUTEX: each connection has one thread. No URI: a path is a path.
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(|e| StoreError::sqlite("open", path, e))?;
+    // SQLite falls back to reading when it may not write, and would only say so at the first write.
+    if conn.is_readonly("main").map_err(|e| StoreError::sqlite("open", path, e))? {
+        return Err(StoreError::ReadOnly { path: path.to_path_buf() });
+    }
+    Ok(conn)
+}
+
+fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |e| StoreError::sqlite("open for reading", path, e);
+    let conn = Connection::open_with_flags(path, flags).map_err(failed)?;
+    conn.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON").map_err(failed)?;
+    Ok(conn)
+}
+
+fn configure(conn: &Connection, path: &Path, options: &Options, exclusive: bool) -> Result<(), StoreError> {
+    let failed = |e| StoreError::sqlite("configure", path, e);
+    conn.execute_batch("PRAGMA busy_timeout = 5000").map_err(failed)?;
+    schema::recognise(conn, path)?;
+    if options.path.is_some() {
+        // Before the first table is made, or it has no effect.
+        conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(failed)?;
+        if exclusive {
+            conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE").map_err(failed)?;
+        }
+        let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0)).map_err(failed)?;
+        if !mode.eq_ignore_ascii_case("wal") {
+            return Err(StoreError::Open {
+                path: path.to_path_buf(),
+                why: format!("no write-ahead log here (journal mode {mode})"),
+                help: "put it on a local file system",
+            });
+        }
+    }
+    // FULL, because NORMAL may lose the last commits when power is lost: a promise already made.
+    let synchronous = match options.durability {
+        Durability::Power => "FULL",
+        Durability::Process => "OFF",
+    };
+    conn.execute_batch(&format!(
+        "PRAGMA synchronous = {synchronous};
+         PRAGMA foreign_keys = ON;
+         PRAGMA trusted_schema = OFF;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA journal_size_limit = 67108864"
+    ))
+    .map_err(failed)?;
+    quick_check(conn, path)
+}
+
+fn quick_check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |e| StoreError::sqlite("check", path, e);
+    if std::fs::metadata(path).map_or(0, |m| m.len()) > CHECK_UP_TO_BYTES {
+        return Ok(());
+    }
+    let found: String = conn.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(failed)?;
+    if found == "ok" { Ok(()) } else { Err(StoreError::Corrupt { path: path.to_path_buf(), why: found }) }
+}

@@ -1,0 +1,542 @@
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::fixture::{at, note, summary};
+use super::*;
+use crate::message::{Decision, Notification, Reason};
+
+fn dir() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn options(dir: &TempDir) -> Options {
+    Options {
+        path: Some(dir.path().join("herald.db")),
+        durability: Durability::Process,
+        ..Options::default()
+    }
+}
+
+fn owed(notifications: Vec<Notification>) -> Commit {
+    Commit { notifications, ..Commit::default() }
+}
+
+fn incident(id: &str, body: &str) -> IncidentRow {
+    IncidentRow {
+        id: id.to_owned(),
+        rule: Arc::from("r"),
+        state: Arc::from("firing"),
+        body: body.to_owned(),
+        updated_at: at(0),
+    }
+}
+
+fn decided(seconds: i64, incident: &str, decision: Option<Decision>, reason: Reason) -> HistoryRow {
+    HistoryRow {
+        at: at(seconds),
+        incident: Some(Arc::from(incident)),
+        decision,
+        reason,
+        rule: Arc::from("crash-loop"),
+        namespace: Some(Arc::from("shop")),
+        workload: Arc::from("Deployment/checkout"),
+        title: "t".to_owned(),
+        detail: "{}".to_owned(),
+    }
+}
+
+fn name(text: &str) -> Arc<str> {
+    Arc::from(text)
+}
+
+fn due(store: &Store, receiver: &str, now: Timestamp) -> Option<HeadRow> {
+    store.heads(&name(receiver), &name(receiver), now).wait().unwrap().due
+}
+
+/// Claims the due row and says its key.
+fn claim(store: &Store, receiver: &str, now: Timestamp) -> Option<(i64, String)> {
+    let row = due(store, receiver, now)?;
+    match store.claim(row.seq, now).wait().unwrap() {
+        Claim::Claimed { notification, .. } => Some((row.seq, notification.key)),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn delivered() -> Settle {
+    Settle::Delivered { handle: None }
+}
+
+#[test]
+fn everything_of_a_commit_is_there_after_reopening() {
+    let dir = dir();
+    let store = Store::open_with(&options(&dir)).unwrap();
+    store
+        .commit(Commit {
+            incidents: vec![incident("a", "{1}"), incident("b", "{}")],
+            marks: vec![("m".into(), "1".into())],
+            notifications: vec![note("a-1-x", "x", "a", at(0))],
+            history: vec![decided(0, "a", Some(Decision::First), Reason::First)],
+            ..Commit::default()
+        })
+        .wait()
+        .unwrap();
+    store
+        .commit(Commit {
+            incidents: vec![incident("a", "{2}")],
+            removed: vec!["b".into(), "never there".into()],
+            marks: vec![("m".into(), "2".into())],
+            ..Commit::default()
+        })
+        .wait()
+        .unwrap();
+    drop(store);
+
+    let store = Store::open_with(&options(&dir)).unwrap();
+    assert_eq!(store.load_incidents().wait().unwrap(), [("a".to_owned(), "{2}".to_owned())]);
+    assert_eq!(store.load_marks().wait().unwrap(), [("m".to_owned(), "2".to_owned())]);
+    assert_eq!(store.mark("m").wait().unwrap().as_deref(), Some("2"));
+    assert_eq!(store.mark("n").wait().unwrap(), None);
+    assert_eq!(claim(&store, "x", at(0)).unwrap().1, "a-1-x");
+    assert_eq!(store.history(HistoryQuery::default()).wait().unwrap().len(), 1);
+}
+
+#[test]
+fn memory_and_single_connection_stores_work_alike() {
+    let dir = dir();
+    for options in [Options::default(), Options { exclusive: true, ..options(&dir) }] {
+        let store = Store::open_with(&options).unwrap();
+        store.commit(owed(vec![note("k", "x", "t", at(0))])).wait().unwrap();
+        let (seq, key) = claim(&store, "x", at(0)).unwrap();
+        assert_eq!(key, "k");
+        assert!(store.settle(seq, delivered(), at(1)).wait().unwrap());
+        assert_eq!(store.sizes().wait().unwrap().receivers, []);
+        store.writable().wait().unwrap();
+    }
+}
+
+#[test]
+fn a_known_key_is_not_inserted_again_even_when_delivered() {
+    let store = Store::memory().unwrap();
+    store.commit(owed(vec![note("k", "x", "t", at(0))])).wait().unwrap();
+    store.commit(owed(vec![note("k", "x", "t", at(5))])).wait().unwrap();
+    let (seq, _) = claim(&store, "x", at(9)).unwrap();
+    assert!(store.settle(seq, delivered(), at(9)).wait().unwrap());
+    store.commit(owed(vec![note("k", "x", "t", at(10))])).wait().unwrap();
+    assert_eq!(due(&store, "x", at(100)), None);
+    assert!(!store.settle(seq, delivered(), at(9)).wait().unwrap(), "settled once only");
+}
+
+#[test]
+fn a_thread_waits_for_its_head_and_others_do_not() {
+    let store = Store::memory().unwrap();
+    let rows = [("a1", "a"), ("a2", "a"), ("b1", "b"), ("a3", "a")];
+    store.commit(owed(rows.map(|(k, t)| note(k, "x", t, at(0))).into())).wait().unwrap();
+    let (a1, key) = claim(&store, "x", at(0)).unwrap();
+    assert_eq!(key, "a1");
+    // While it is under way, its thread waits.
+    assert_eq!(due(&store, "x", at(0)).unwrap().key, "b1");
+    let retry = Settle::Retry { not_before: at(60), reason: "r".into(), gate: None };
+    assert!(store.settle(a1, retry, at(0)).wait().unwrap());
+    let (b1, key) = claim(&store, "x", at(0)).unwrap();
+    assert_eq!(key, "b1");
+    store.settle(b1, delivered(), at(0)).wait().unwrap();
+    let heads = store.heads(&name("x"), &name("x"), at(0)).wait().unwrap();
+    assert_eq!(heads, Heads { due: None, next_at: Some(at(60)), gate: None });
+    let (a1, key) = claim(&store, "x", at(60)).unwrap();
+    assert_eq!(key, "a1");
+    // Giving it up lets the next one go.
+    store.settle(a1, Settle::Dead { reason: "no".into() }, at(60)).wait().unwrap();
+    assert_eq!(due(&store, "x", at(60)).unwrap().key, "a2");
+}
+
+#[test]
+fn a_gate_is_kept_and_never_shortened() {
+    let dir = dir();
+    let store = Store::open_with(&options(&dir)).unwrap();
+    store.commit(owed(vec![note("k", "x", "t", at(0))])).wait().unwrap();
+    for until in [30, 10] {
+        let (seq, _) = claim(&store, "x", at(0)).unwrap();
+        let gate = Some(Gate { name: name("token"), until: at(until) });
+        let retry = Settle::Retry { not_before: at(0), reason: "429".into(), gate };
+        store.settle(seq, retry, at(0)).wait().unwrap();
+    }
+    drop(store);
+    let store = Store::open_with(&options(&dir)).unwrap();
+    for receiver in ["x", "another of the same token"] {
+        let heads = store.heads(&name(receiver), &name("token"), at(0)).wait().unwrap();
+        assert_eq!(heads.gate, Some(at(30)));
+    }
+}
+
+#[test]
+fn the_first_handle_of_a_thread_stays_and_summaries_have_none() {
+    let store = Store::memory().unwrap();
+    let rows = vec![
+        note("a1", "x", "a", at(0)),
+        note("a2", "x", "a", at(0)),
+        note("a3", "x", "a", at(0)),
+        summary("s1", "x", at(0)),
+        summary("s2", "x", at(0)),
+    ];
+    store.commit(owed(rows)).wait().unwrap();
+    let mut seen = Vec::new();
+    while let Some(row) = due(&store, "x", at(0)) {
+        let Claim::Claimed { notification, handle, attempt } = store.claim(row.seq, at(0)).wait().unwrap()
+        else {
+            panic!("claimed")
+        };
+        let given = (notification.key != "a1").then(|| format!("handle of {}", notification.key));
+        seen.push((notification.key.clone(), handle, attempt));
+        store.settle(row.seq, Settle::Delivered { handle: given }, at(0)).wait().unwrap();
+    }
+    let expected = [("a1", None), ("a2", None), ("a3", Some("handle of a2")), ("s1", None), ("s2", None)];
+    let expected = expected.map(|(k, h)| (k.to_owned(), h.map(str::to_owned), 1));
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn dead_letters_are_listed_shown_sent_again_and_dropped() {
+    let store = Store::memory().unwrap();
+    let rows = vec![note("a1", "x", "a", at(0)), note("a2", "x", "a", at(0)), note("b1", "y", "b", at(0))];
+    store.commit(owed(rows)).wait().unwrap();
+    for receiver in ["x", "y"] {
+        let row = due(&store, receiver, at(0)).unwrap();
+        store.settle(row.seq, Settle::Dead { reason: "too old".into() }, at(7)).wait().unwrap();
+    }
+    let list = store.dead_letters(None, 0, 10).wait().unwrap();
+    assert_eq!(list.iter().map(|d| d.key.as_str()).collect::<Vec<_>>(), ["a1", "b1"]);
+    assert_eq!(list[0].title, "title of a1");
+    assert_eq!(list[0].dead_at, Some(at(7)));
+    assert_eq!(list[0].reason, "too old");
+    assert_eq!(store.dead_letters(None, list[0].seq, 10).wait().unwrap().len(), 1);
+    assert_eq!(store.dead_letters(Some("y"), 0, 10).wait().unwrap()[0].key, "b1");
+    let shown = store.dead_letter("a1").wait().unwrap().unwrap();
+    assert_eq!(*shown.notification.unwrap(), note("a1", "x", "a", at(0)));
+    assert_eq!(store.dead_letter("a2").wait().unwrap(), None, "it is queued, not dead");
+
+    assert!(store.resend_dead("a1", at(50)).wait().unwrap());
+    assert!(!store.resend_dead("a1", at(50)).wait().unwrap());
+    assert!(!store.drop_dead("a1").wait().unwrap(), "it is queued now");
+    // Behind what was queued meanwhile, and young again.
+    let (seq, key) = claim(&store, "x", at(50)).unwrap();
+    assert_eq!(key, "a2");
+    store.settle(seq, delivered(), at(50)).wait().unwrap();
+    let again = due(&store, "x", at(50)).unwrap();
+    assert_eq!((again.key.as_str(), again.attempts, again.queued_at), ("a1", 0, at(50)));
+
+    assert!(store.drop_dead("b1").wait().unwrap());
+    assert!(!store.drop_dead("b1").wait().unwrap());
+    assert_eq!(store.dead_letters(None, 0, 10).wait().unwrap(), []);
+}
+
+#[test]
+fn rows_of_receivers_that_are_gone_become_dead_letters() {
+    let store = Store::memory().unwrap();
+    let rows =
+        vec![note("a", "kept", "t", at(0)), note("b", "gone", "t", at(0)), note("c", "gone", "u", at(0))];
+    store.commit(owed(rows)).wait().unwrap();
+    assert_eq!(store.bury_unknown(&[name("kept")], at(1)).wait().unwrap(), 2);
+    assert_eq!(store.bury_unknown(&[name("kept")], at(1)).wait().unwrap(), 0);
+    assert_eq!(store.dead_letters(Some("gone"), 0, 10).wait().unwrap().len(), 2);
+    assert_eq!(due(&store, "kept", at(1)).unwrap().key, "a");
+}
+
+#[test]
+fn an_unreadable_body_is_told_and_does_not_spoil_lists() {
+    let store = Store::memory().unwrap();
+    store.commit(owed(vec![note("k", "x", "t", at(0))])).wait().unwrap();
+    store
+        .write("spoil", |s| {
+            s.conn.execute_batch("UPDATE outbox SET body = '{no json'").map_err(s.error("spoil"))
+        })
+        .wait()
+        .unwrap();
+    let row = due(&store, "x", at(0)).unwrap();
+    let claim = store.claim(row.seq, at(0)).wait().unwrap();
+    assert!(matches!(claim, Claim::Unreadable { .. }), "{claim:?}");
+    store.settle(row.seq, Settle::Dead { reason: "unreadable".into() }, at(0)).wait().unwrap();
+    assert_eq!(store.dead_letters(None, 0, 10).wait().unwrap()[0].title, "");
+    assert!(store.dead_letter("k").wait().unwrap().unwrap().notification.is_err());
+}
+
+#[test]
+fn interrupted_rows_are_queued_again() {
+    let dir = dir();
+    let store = Store::open_with(&options(&dir)).unwrap();
+    store.commit(owed(vec![note("k", "x", "t", at(0)), note("l", "y", "t", at(0))])).wait().unwrap();
+    claim(&store, "x", at(0)).unwrap();
+    drop(store);
+    let store = Store::open_with(&options(&dir)).unwrap();
+    assert_eq!(due(&store, "x", at(0)), None);
+    assert_eq!(store.recover(&name("y")).wait().unwrap(), []);
+    let expected = Interrupted { key: "k".into(), attempts: 1 };
+    assert_eq!(store.recover(&name("x")).wait().unwrap(), [expected]);
+    assert_eq!(due(&store, "x", at(0)).unwrap().attempts, 1);
+}
+
+#[test]
+fn history_is_filtered_and_paged() {
+    let store = Store::memory().unwrap();
+    let mut rows = Vec::new();
+    for i in 0..10 {
+        let told = (i % 2 == 0).then_some(Decision::First);
+        rows.push(decided(i, if i < 5 { "a" } else { "b" }, told, Reason::WithinWindow));
+    }
+    store.commit(Commit { history: rows, ..Commit::default() }).wait().unwrap();
+    let ask = |query: HistoryQuery| -> Vec<i64> {
+        let rows = store.history(query).wait().unwrap();
+        rows.iter().map(|r| r.at.as_second() - at(0).as_second()).collect()
+    };
+    let all = HistoryQuery::default();
+    assert_eq!(ask(all.clone()), [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    assert_eq!(ask(HistoryQuery { incident: Some("a".into()), ..all.clone() }), [4, 3, 2, 1, 0]);
+    assert_eq!(ask(HistoryQuery { told: Some(false), limit: 2, ..all.clone() }), [9, 7]);
+    assert_eq!(ask(HistoryQuery { since: Some(at(3)), until: Some(at(5)), ..all.clone() }), [4, 3]);
+    assert_eq!(ask(HistoryQuery { namespace: Some("else".into()), ..all.clone() }), [0; 0]);
+    let page = store.history(HistoryQuery { limit: 3, ..all.clone() }).wait().unwrap();
+    assert_eq!(ask(HistoryQuery { before: Some(page[2].id), limit: 3, ..all }), [6, 5, 4]);
+}
+
+#[test]
+fn pruning_bounds_what_is_kept() {
+    let store = Store::memory().unwrap();
+    let history = (0..100).map(|i| decided(i, "a", None, Reason::Muted)).collect();
+    let notifications =
+        vec![note("a", "x", "t", at(0)), note("b", "x", "u", at(0)), note("c", "x", "v", at(0))];
+    store.commit(Commit { history, notifications, ..Commit::default() }).wait().unwrap();
+    let (a, _) = claim(&store, "x", at(0)).unwrap();
+    store.settle(a, Settle::Delivered { handle: Some("h".into()) }, at(1)).wait().unwrap();
+    let (b, _) = claim(&store, "x", at(0)).unwrap();
+    store.settle(b, Settle::Dead { reason: String::new() }, at(1)).wait().unwrap();
+
+    let day = Duration::from_secs(86_400);
+    let keep =
+        Retention { history_age: day, history_rows: 60, delivered_age: day, dead_age: day, handle_age: day };
+    let pruned = store.prune(keep, at(86_400 + 10)).wait().unwrap();
+    // Ten by age, thirty more by number; the open row stays however old it is.
+    assert_eq!(pruned, Pruned { history: 40, delivered: 1, dead: 1, handles: 1 });
+    assert!(!pruned.is_full());
+    assert_eq!(store.prune(keep, at(86_400 + 10)).wait().unwrap(), Pruned::default());
+    let sizes = store.sizes().wait().unwrap();
+    assert_eq!(sizes.history, 60);
+    assert_eq!(sizes.receivers.len(), 1);
+    assert_eq!((sizes.receivers[0].queued, sizes.receivers[0].oldest), (1, Some(at(0))));
+}
+
+#[test]
+fn sizes_are_by_receiver() {
+    let store = Store::memory().unwrap();
+    let rows = vec![note("a", "x", "t", at(5)), note("b", "x", "u", at(3)), note("c", "y", "v", at(1))];
+    store.commit(owed(rows)).wait().unwrap();
+    claim(&store, "x", at(9)).unwrap();
+    let sizes = store.sizes().wait().unwrap();
+    let size = |receiver: &str, queued, sending, oldest| ReceiverSize {
+        receiver: receiver.into(),
+        queued,
+        sending,
+        dead: 0,
+        oldest: Some(at(oldest)),
+    };
+    assert_eq!(sizes.receivers, [size("x", 1, 1, 3), size("y", 1, 0, 1)]);
+    assert!(sizes.bytes > 0);
+}
+
+#[test]
+fn a_second_handle_is_refused_until_the_first_is_gone() {
+    let dir = dir();
+    let first = Store::open_with(&options(&dir)).unwrap();
+    let clone = first.clone();
+    let error = Store::open_with(&options(&dir)).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    let me = format!("process {}", std::process::id());
+    assert!(error.to_string().contains(&me), "{error}");
+    drop(first);
+    assert!(Store::open_with(&options(&dir)).is_err(), "a clone still holds it");
+    drop(clone);
+    Store::open_with(&options(&dir)).unwrap();
+}
+
+/// Not a test of its own: what [`a_second_process_is_refused`] runs in another process.
+#[test]
+fn helper_open_where_told() {
+    if let Some(path) = std::env::var_os("KUBEHERALD_TEST_OPEN") {
+        match Store::open(Path::new(&path)) {
+            Ok(_) => println!("opened"),
+            Err(error) => println!("refused: {}", error.label()),
+        }
+    }
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let dir = dir();
+    let options = options(&dir);
+    let other = || {
+        let out = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::tests::helper_open_where_told", "--nocapture"])
+            .env("KUBEHERALD_TEST_OPEN", options.path.as_ref().unwrap())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let store = Store::open_with(&options).unwrap();
+    assert!(other().contains("refused: in_use"));
+    drop(store);
+    assert!(other().contains("opened"));
+}
+
+#[test]
+fn unusable_places_are_named_with_what_to_do() {
+    let dir = dir();
+    let missing = dir.path().join("no/such/herald.db");
+    let error = Store::open(&missing).unwrap_err();
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+    assert!(error.to_string().contains("check that its directory exists"), "{error}");
+
+    let error = Store::open(dir.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+
+    let text = dir.path().join("text.db");
+    fs::write(&text, "this is no database, but it is long enough to have a header. ".repeat(50)).unwrap();
+    let error = Store::open(&text).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    assert!(fs::read_to_string(&text).unwrap().starts_with("this is"), "left as it was");
+
+    let foreign = dir.path().join("foreign.db");
+    rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    let error = Store::open(&foreign).unwrap_err();
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+}
+
+#[test]
+fn a_damaged_page_is_found_at_start() {
+    let dir = dir();
+    let options = options(&dir);
+    let store = Store::open_with(&options).unwrap();
+    let rows = (0..200).map(|i| note(&format!("k{i}"), "x", "t", at(0))).collect();
+    store.commit(owed(rows)).wait().unwrap();
+    drop(store);
+    let path = options.path.as_ref().unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 8192].fill(0xa5);
+    fs::write(path, bytes).unwrap();
+    let error = Store::open_with(&options).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+}
+
+#[test]
+fn a_later_schema_is_refused() {
+    let dir = dir();
+    let options = options(&dir);
+    drop(Store::open_with(&options).unwrap());
+    let path = options.path.as_ref().unwrap();
+    rusqlite::Connection::open(path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    let error = Store::open_with(&options).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+    rusqlite::Connection::open(path)
+        .unwrap()
+        .execute_batch("PRAGMA user_version = 1; UPDATE migrations SET checksum = 'x'")
+        .unwrap();
+    let error = Store::open_with(&options).unwrap_err();
+    assert!(matches!(error, StoreError::Tampered { version: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_failing_job_does_not_spoil_its_group() {
+    let store = Store::memory().unwrap();
+    let bad = store.write("fail", |s| {
+        s.conn.execute_batch("INSERT INTO marks VALUES ('half', 'x')").map_err(s.error("fail"))?;
+        Err::<(), _>(StoreError::Value { what: "x", why: "y".into() })
+    });
+    let good = store.commit(Commit { marks: vec![("good".into(), "1".into())], ..Commit::default() });
+    // Both are in the queue before either answer is asked for.
+    let (bad, good) = (bad.submit().await, good.submit().await);
+    assert!(bad.await.is_err());
+    good.await.unwrap();
+    assert_eq!(store.load_marks().await.unwrap(), [("good".to_owned(), "1".to_owned())]);
+}
+
+#[test]
+fn a_crash_inside_a_transaction_leaves_nothing_of_it() {
+    for point in [Point::Applied, Point::Committing] {
+        let dir = dir();
+        let faults = Faults::new(move |p, job| assert!(p != point || job != "commit", "crash"));
+        let store = Store::open_with(&Options { faults, ..options(&dir) }).unwrap();
+        let result = store.commit(owed(vec![note("k", "x", "t", at(0))])).wait();
+        assert!(matches!(result, Err(StoreError::Stopped)), "{result:?}");
+        assert!(matches!(store.writable().wait(), Err(StoreError::Stopped)));
+        drop(store);
+        let store = Store::open_with(&options(&dir)).unwrap();
+        assert_eq!(due(&store, "x", at(0)), None, "{point:?}");
+    }
+}
+
+#[test]
+fn a_crash_after_the_commit_keeps_it_though_nobody_was_told() {
+    let dir = dir();
+    let faults = Faults::new(|p, _| assert!(p != Point::Committed, "crash"));
+    let store = Store::open_with(&Options { faults, ..options(&dir) }).unwrap();
+    let result = store.commit(owed(vec![note("k", "x", "t", at(0))])).wait();
+    assert!(matches!(result, Err(StoreError::Stopped)), "{result:?}");
+    drop(store);
+    let store = Store::open_with(&options(&dir)).unwrap();
+    assert_eq!(due(&store, "x", at(0)).unwrap().key, "k");
+}
+
+#[tokio::test]
+async fn new_rows_wake_their_receiver_only() {
+    let store = Store::memory().unwrap();
+    let (x, y) = (store.wakeups(&name("x")), store.wakeups(&name("y")));
+    store.commit(owed(vec![note("k", "x", "t", at(0))])).await.unwrap();
+    x.notified().await;
+    let not = tokio::time::timeout(Duration::from_millis(20), y.notified()).await;
+    assert!(not.is_err());
+    // A key that is known is nothing new.
+    store.commit(owed(vec![note("k", "x", "t", at(0))])).await.unwrap();
+    let not = tokio::time::timeout(Duration::from_millis(20), x.notified()).await;
+    assert!(not.is_err());
+}
+
+#[tokio::test]
+async fn a_handle_dropped_before_its_call_is_answered_loses_nothing() {
+    let dir = dir();
+    let store = Store::open_with(&options(&dir)).unwrap();
+    let pending = store.commit(owed(vec![note("k", "x", "t", at(0))])).submit().await;
+    drop(store);
+    pending.await.unwrap();
+    let store = Store::open_with(&options(&dir)).unwrap();
+    assert_eq!(due(&store, "x", at(0)).unwrap().key, "k");
+}
+
+#[test]
+fn the_hot_queries_use_their_indexes() {
+    let store = Store::memory().unwrap();
+    let plans = store
+        .write("explain", |s| {
+            let plan = |sql: &str| -> String {
+                let mut q = s.conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+                let params = vec!["x"; q.parameter_count()];
+                let rows =
+                    q.query_map(rusqlite::params_from_iter(params), |r| r.get::<_, String>(3)).unwrap();
+                rows.map(Result::unwrap).collect::<Vec<_>>().join("\n")
+            };
+            Ok([
+                plan(outbox_rows::DUE),
+                plan(
+                    "SELECT min(seq) FROM outbox
+                     WHERE receiver = ?1 AND thread = ?2 AND state IN ('queued', 'sending')",
+                ),
+                plan("SELECT seq FROM outbox WHERE state = 'delivered' AND ended_at < ?1 ORDER BY ended_at"),
+            ])
+        })
+        .wait()
+        .unwrap();
+    for (plan, index) in plans.iter().zip(["outbox_heads", "outbox_open", "outbox_delivered"]) {
+        assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+}
