@@ -137,7 +137,7 @@ struct Hint {
 pub struct Engine {
     settings: Settings,
     rules: RuleSet,
-    routes: Routes,
+    routes: Arc<Routes>,
     incidents: HashMap<Arc<str>, Incident>,
     by_group: HashMap<u128, Arc<str>>,
     by_object: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
@@ -167,7 +167,7 @@ impl Engine {
         Self {
             settings,
             rules,
-            routes,
+            routes: Arc::new(routes),
             incidents: HashMap::new(),
             by_group: HashMap::new(),
             by_object: HashMap::new(),
@@ -207,7 +207,7 @@ impl Engine {
     pub fn reload(&mut self, settings: Settings, rules: RuleSet, routes: Routes) {
         self.settings = settings;
         self.rules = rules;
-        self.routes = routes;
+        self.routes = Arc::new(routes);
     }
 
     /// When the next thing is due; call [`Self::tick`] then.

@@ -69,6 +69,8 @@ impl Engine {
             .raised()
             .map(|m| clock::after(m.since, rule.hold).max(m.not_before.unwrap_or(Timestamp::MIN)))
             .min();
+        // A crash loop that is due stays so while its container runs for a moment.
+        let due = due.or_else(|| incident.due_at.filter(|_| incident.cause.is_run()));
         let Some(due) = due else {
             incident.due_at = None;
             return None;
@@ -106,6 +108,11 @@ impl Engine {
         if now < tell_at {
             return Some(tell_at);
         }
+        if !self.confirm(id, now, world) {
+            // Nobody said so, but the state shows it no more.
+            return self.evaluate_pending(id, rule, now, world, out);
+        }
+        let incident = self.incidents.get_mut(id)?;
         let (decision, reason) = if incident.reopening {
             incident.flaps = incident.flaps.saturating_add(1);
             (Decision::Reopened, Reason::Flapping)
@@ -250,6 +257,12 @@ impl Engine {
             .map(|i| Arc::clone(&i.id))
             .collect();
         for other in held {
+            if let Some(incident) = self.incidents.get(&other).filter(|i| i.cause.is_point()).cloned() {
+                // A reboot, an eviction: told as a part of what held it, and over.
+                self.note(&incident, now, Reason::InhibitedBy, Some(Arc::clone(id)), out);
+                self.remove(&other, out);
+                continue;
+            }
             self.compare(&other, now, world);
             self.evaluate(&other, now, world, out);
         }
@@ -265,7 +278,7 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        let routes = self.routes.clone();
+        let routes = Arc::clone(&self.routes);
         let Some(incident) = self.incidents.get_mut(id) else { return };
         incident.seq += 1;
         let now_routed = routes.receivers(RouteFacts { signal: &incident.signal, rule });
@@ -284,7 +297,7 @@ impl Engine {
     /// The one summary of a first start; one for each set of receivers.
     pub(super) fn tell_standing(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
         let ids = std::mem::take(&mut self.standing);
-        let routes = self.routes.clone();
+        let routes = Arc::clone(&self.routes);
         let mut by_receivers: BTreeMap<Vec<Arc<str>>, Vec<Arc<str>>> = BTreeMap::new();
         for id in ids {
             let Some(incident) = self.incidents.get_mut(&id) else { continue };

@@ -129,6 +129,9 @@ pub struct Incident {
     pub empty_since: Option<Timestamp>,
     /// The workload has been well since here, with no member left.
     pub well_since: Option<Timestamp>,
+    /// When it was over, as far as is known by now; a message comes when that has proved stable.
+    #[serde(default)]
+    pub over_at: Option<Timestamp>,
     /// Objects that were removed while they had the problem, since it was last quiet.
     pub left: u32,
     /// Revisions of the members that were removed.

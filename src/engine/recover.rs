@@ -117,7 +117,11 @@ impl Engine {
         }
         let mut removed = Vec::new();
         for key in recovered {
-            removed.extend(incident.members.remove(&key));
+            let member = incident.members.remove(&key);
+            // It was over when the state became clear, not when that had proved stable.
+            let over_at = member.as_ref().and_then(|m| m.clear_since.or(Some(m.last)));
+            incident.over_at = incident.over_at.max(over_at);
+            removed.extend(member);
         }
         if !removed.is_empty() && incident.members.is_empty() {
             incident.unnamed = 0;
@@ -161,6 +165,7 @@ impl Engine {
             }
             Health::Healthy => {
                 let since = *incident.well_since.get_or_insert(now);
+                incident.over_at = Some(since);
                 let revision = world.revision(namespace, &incident.workload);
                 let replaced = revision.is_some_and(|r| !incident.left_revisions.contains(&r));
                 // The same pods once more: they looked well for a moment before, too.
@@ -171,6 +176,26 @@ impl Engine {
         };
         let at = clock::after(empty, need);
         if now >= at { Over::Yes(Reason::ObjectsGone) } else { Over::No(Some(at)) }
+    }
+
+    /// Before something is told: do the members known from a state still show it? False if that
+    /// changed any of them.
+    pub(super) fn confirm(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World) -> bool {
+        let Some(incident) = self.incidents.get_mut(id) else { return true };
+        if incident.cause.is_point() || incident.cause.is_run() {
+            return true;
+        }
+        let cause = incident.cause;
+        let mut same = true;
+        for member in incident.members.values_mut().filter(|m| m.raised) {
+            let standing = world.standing(&member.object, member.part.as_deref(), cause);
+            if let Standing::Clear(_) | Standing::Gone = standing {
+                member.raised = false;
+                member.clear_since = Some(now);
+                same = false;
+            }
+        }
+        same
     }
 
     /// After a restart: what is known of each member is compared with the live state.

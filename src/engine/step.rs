@@ -139,6 +139,7 @@ impl Engine {
             held_by: None,
             empty_since: None,
             well_since: None,
+            over_at: None,
             left: 0,
             left_revisions: Vec::new(),
             receivers: Vec::new(),
@@ -204,6 +205,7 @@ impl Engine {
             incident.members.insert(key, member);
             incident.empty_since = None;
             incident.well_since = None;
+            incident.over_at = None;
             self.by_object.entry(Arc::clone(&object)).or_default().insert(Arc::clone(id));
             if let Some(node) = signal.node.as_ref().filter(|_| signal.cause.is_node()) {
                 self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(id));
@@ -334,6 +336,7 @@ fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.due_at = None;
     incident.held_by = None;
     incident.left = 0;
+    incident.over_at = None;
     incident.left_revisions.clear();
     incident.peak = 0;
     incident.unnamed = 0;

@@ -43,14 +43,15 @@ impl Engine {
             member_kind: Arc::clone(&object.kind),
             members,
             members_total,
-            replicas: (&*object.kind == "Pod")
+            // Of pods that come and go more than are wanted can have had the problem.
+            replicas: (&*object.kind == "Pod" && !incident.cause.is_point())
                 .then(|| world.replicas(namespace, &incident.workload))
                 .flatten(),
             occurrences: incident.occurrences.max(1),
             occurrences_new: incident.occurrences.saturating_sub(incident.told_occurrences),
             since: incident.since,
             last_seen: incident.last_seen,
-            ended_at: incident.end.as_ref().map(|_| now),
+            ended_at: incident.end.as_ref().map(|_| incident.over_at.or(incident.empty_since).unwrap_or(now)),
             reason_raw: Arc::clone(&incident.signal.reason),
             why: Arc::clone(&incident.why),
             exit: exit_text(incident),

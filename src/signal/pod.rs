@@ -453,7 +453,11 @@ pub fn standing(pod: &PodFacts, container: Option<&str>, cause: Cause, now: Time
             Some(_) => Standing::Raised,
             None => Standing::Clear(pod.scheduled_at),
         },
-        Cause::ContainerStuck | Cause::FailedMount | Cause::FailedAttachVolume => {
+        Cause::ContainerStuck => match problems(pod, now).iter().any(|f| f.cause == cause) {
+            true => Standing::Raised,
+            false => Standing::Clear(None),
+        },
+        Cause::FailedMount | Cause::FailedAttachVolume => {
             let first = pod.containers.iter().filter_map(run_began).min();
             if pod.started() || pod.finished() { Standing::Clear(first) } else { Standing::Raised }
         }

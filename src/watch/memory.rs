@@ -83,6 +83,8 @@ pub struct Memory {
     /// Counts the lists of each kind, for mark and sweep.
     lists: HashMap<Kind, u32>,
     listing: BTreeSet<Kind>,
+    /// Kinds whose current list held something that cannot even be named: absence means nothing.
+    unreliable: BTreeSet<Kind>,
     /// What ended before this moment is no news.
     news_since: Timestamp,
     raw_events: bool,
@@ -123,6 +125,7 @@ impl Memory {
             blind: BTreeSet::new(),
             lists: HashMap::new(),
             listing: BTreeSet::new(),
+            unreliable: BTreeSet::new(),
             news_since,
             raw_events,
             pods: HashMap::new(),
@@ -190,8 +193,13 @@ impl Memory {
             Change::Listed(kind) => {
                 self.listing.remove(&kind);
                 self.blind.remove(&kind);
-                self.sweep(now, kind, out);
+                if !self.unreliable.remove(&kind) {
+                    self.sweep(now, kind, out);
+                }
                 self.missing.remove(&kind);
+            }
+            Change::Undecodable { kind, namespace, name, uid } => {
+                self.still_there(kind, &namespace, &name, &uid);
             }
             Change::Blind(kind, _) => {
                 self.listing.remove(&kind);

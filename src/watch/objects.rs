@@ -185,12 +185,12 @@ slim! {
 }
 
 macro_rules! part {
-    ($($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ty),* $(,)? })+) => {$(
+    ($($(#[$doc:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident: $ty:ty),* $(,)? })+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Default, Deserialize)]
         #[serde(default, rename_all = "camelCase")]
         #[allow(missing_docs, reason = "fields are named as in the Kubernetes API reference")]
-        pub struct $name { $(#[serde(deserialize_with = "nullable")] pub $field: $ty,)* }
+        pub struct $name { $($(#[$fmeta])* #[serde(deserialize_with = "nullable")] pub $field: $ty,)* }
     )+};
 }
 
@@ -220,7 +220,7 @@ part! {
     /// core/v1 ContainerStatus
     ContainerStatus {
         name: String, image: String, ready: bool, restart_count: i64, state: ContainerState,
-        last_state: ContainerState, container_id: Option<String>, started: Option<bool>,
+        last_state: ContainerState, started: Option<bool>,
     }
     /// core/v1 ContainerState
     ContainerState {
@@ -233,7 +233,7 @@ part! {
     /// core/v1 ContainerStateTerminated
     Terminated {
         exit_code: i32, reason: Option<String>, message: Option<String>, started_at: Option<Time>,
-        finished_at: Option<Time>, container_id: Option<String>,
+        finished_at: Option<Time>,
     }
     /// core/v1 NodeSpec
     NodeSpec { unschedulable: bool, taints: Vec<Taint> }
@@ -242,7 +242,7 @@ part! {
     /// core/v1 NodeStatus
     NodeStatus { conditions: Vec<Condition>, node_info: NodeInfo }
     /// core/v1 NodeSystemInfo
-    NodeInfo { boot_id: Option<String> }
+    NodeInfo { #[serde(rename = "bootID")] boot_id: Option<String> }
     /// The spec fields that Deployments, StatefulSets and DaemonSets share.
     WorkloadSpec { replicas: Option<i64>, paused: bool }
     /// The status fields of Deployments, StatefulSets and DaemonSets.

@@ -72,6 +72,33 @@ impl Memory {
         }
     }
 
+    /// An object that is there but cannot be read: what was known of it stays.
+    pub(super) fn still_there(&mut self, kind: Kind, namespace: &str, name: &str, uid: &str) {
+        let list = self.list_of(kind);
+        if name.is_empty() {
+            self.unreliable.insert(kind);
+            return;
+        }
+        let key: Key = (Arc::from(namespace), Arc::from(name));
+        match kind {
+            Kind::Pod => {
+                if let Some(entry) = self.pods.get_mut(uid) {
+                    entry.list = list;
+                }
+            }
+            Kind::Node => touch(&mut self.nodes, &key.1, list),
+            Kind::Namespace => touch(&mut self.namespaces, &key.1, list),
+            Kind::ReplicaSet => touch(&mut self.replica_sets, &key, list),
+            Kind::Job => touch(&mut self.jobs, &key, list),
+            Kind::CronJob => touch(&mut self.cron_jobs, &key, list),
+            Kind::PersistentVolumeClaim => touch(&mut self.claims, &key, list),
+            Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {
+                touch(&mut self.workloads, &(kind, key), list);
+            }
+            Kind::Event => {}
+        }
+    }
+
     pub(super) fn gone(&self, now: Timestamp, id: &Identity, out: &mut Vec<Signal>) {
         if self.ready() {
             let finding = Finding::new(Cause::Event, Phase::Gone, &Arc::from("Deleted"));
@@ -193,4 +220,10 @@ fn stale_keys<T>(
         .filter(|(_, entry)| entry.list != list)
         .map(|(key, entry)| (key.clone(), id(&entry.facts).clone()))
         .collect()
+}
+
+fn touch<K: std::hash::Hash + Eq, T>(map: &mut std::collections::HashMap<K, Entry<T>>, key: &K, list: u32) {
+    if let Some(entry) = map.get_mut(key) {
+        entry.list = list;
+    }
 }

@@ -1,0 +1,249 @@
+//! From changes to notifications: the one function behind `run`, `replay`, `test` and `demo`.
+//!
+//! Synchronous and deterministic; what has to be stored and told comes out as [`Output`].
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::config::{Config, WatchConfig};
+use crate::engine::{Decided, Effects, Engine, Incident, Note, Settings};
+use crate::message::{Notification, text};
+use crate::signal::{Cause, Signal};
+use crate::watch::{Change, Kind, Memory, Object, objects::Kinded};
+
+/// Who is told where no receiver is configured.
+pub const TERMINAL: &str = "terminal";
+
+/// What came out of a step, to be stored in one transaction.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Decisions with their texts, in order; one for each, not for each receiver.
+    pub messages: Vec<Message>,
+    /// Incidents whose stored form is out of date.
+    pub dirty: std::collections::BTreeSet<Arc<str>>,
+    /// Incidents to forget.
+    pub removed: Vec<Arc<str>>,
+    /// What was held back, and why.
+    pub notes: Vec<Note>,
+}
+
+impl Output {
+    /// Is there nothing to store?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.dirty.is_empty() && self.removed.is_empty() && self.notes.is_empty()
+    }
+}
+
+/// A decision in words.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// What was decided.
+    pub decided: Decided,
+    /// One line.
+    pub title: String,
+    /// Several lines.
+    pub text: String,
+    /// The configured cluster name.
+    pub cluster: Arc<str>,
+}
+
+impl Message {
+    /// One notification for each receiver.
+    pub fn notifications(&self) -> impl Iterator<Item = Notification> {
+        let decided = &self.decided;
+        let thread = match decided.incidents.first() {
+            Some(incident) if !decided.decision.is_summary() => Arc::clone(&incident.id),
+            _ => Arc::from(format!("{}-{}", decided.decision, decided.at.as_millisecond())),
+        };
+        decided.receivers.iter().map(move |receiver| Notification {
+            key: format!("{thread}-{}-{receiver}", decided.seq),
+            receiver: Arc::clone(receiver),
+            decision: decided.decision,
+            reason: decided.reason,
+            at: decided.at,
+            cluster: Arc::clone(&self.cluster),
+            severity: decided.severity(),
+            title: self.title.clone(),
+            text: self.text.clone(),
+            seq: decided.seq,
+            incidents: decided.incidents.clone(),
+            incidents_total: decided.total,
+        })
+    }
+}
+
+/// Memory and engine under one configuration.
+#[derive(Debug)]
+pub struct Pipeline {
+    memory: Memory,
+    engine: Engine,
+    cluster: Arc<str>,
+    filter: WatchConfig,
+    signals: Vec<Signal>,
+    effects: Effects,
+}
+
+/// What a pipeline begins with.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// Nothing was ever stored.
+    pub first: bool,
+    /// What happened before was told already.
+    pub news_since: Option<Timestamp>,
+    /// Stored incidents.
+    pub incidents: Vec<Incident>,
+}
+
+impl Pipeline {
+    /// Builds memory and engine. Incidents whose rule is gone come back.
+    #[must_use]
+    pub fn new(config: &Config, kinds: &[Kind], now: Timestamp, start: Start) -> (Self, Vec<Incident>) {
+        let news_since = start.news_since.unwrap_or(now);
+        let memory = Memory::new(kinds, news_since, wants_raw_events(config));
+        let mut engine =
+            Engine::new(settings(config), config.rules.clone(), config.routes.clone(), start.first);
+        let orphaned = engine.restore(start.incidents);
+        let pipeline = Self {
+            memory,
+            engine,
+            cluster: Arc::clone(&config.cluster),
+            filter: config.watch.clone(),
+            signals: Vec::new(),
+            effects: Effects::default(),
+        };
+        (pipeline, orphaned)
+    }
+
+    /// Takes one change in.
+    pub fn feed(&mut self, now: Timestamp, change: Change, out: &mut Output) {
+        if !self.wanted(&change) {
+            return;
+        }
+        // What was due before this change is done before it, at its own time.
+        self.tick_until(now, out);
+        let complete = self.memory.apply(now, change, &mut self.signals);
+        for signal in self.signals.drain(..) {
+            self.engine.signal(now, &signal, &self.memory, &mut self.effects);
+        }
+        if complete {
+            self.engine.synced(now, &self.memory, &mut self.effects);
+        }
+        self.settle(out);
+    }
+
+    /// Does everything that is due up to `now`, each at its own time.
+    pub fn tick_until(&mut self, now: Timestamp, out: &mut Output) {
+        while let Some(at) = self.engine.next_deadline().filter(|at| *at <= now) {
+            self.engine.tick(at, &self.memory, &mut self.effects);
+        }
+        self.settle(out);
+    }
+
+    /// When something is due next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.engine.next_deadline()
+    }
+
+    /// Was every kind listed once?
+    #[must_use]
+    pub fn synced(&self) -> bool {
+        self.memory.ready()
+    }
+
+    /// The engine, to read from.
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The memory, to read from.
+    #[must_use]
+    pub const fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn wanted(&self, change: &Change) -> bool {
+        let (Change::Initial(object) | Change::Applied(object) | Change::Deleted(object)) = change else {
+            return true;
+        };
+        match object {
+            Object::Node(_) => true,
+            Object::Namespace(o) => self.filter.wants(o.meta().name.as_deref().unwrap_or_default()),
+            Object::Event(event) => match event.involved_object.namespace.as_deref() {
+                Some(namespace) if !namespace.is_empty() => self.filter.wants(namespace),
+                _ => true,
+            },
+            Object::Pod(o) => self.filter.wants(namespace(o.meta())),
+            Object::Deployment(o) => self.filter.wants(namespace(o.meta())),
+            Object::ReplicaSet(o) => self.filter.wants(namespace(o.meta())),
+            Object::StatefulSet(o) => self.filter.wants(namespace(o.meta())),
+            Object::DaemonSet(o) => self.filter.wants(namespace(o.meta())),
+            Object::CronJob(o) => self.filter.wants(namespace(o.meta())),
+            Object::Job(o) => self.filter.wants(namespace(o.meta())),
+            Object::PersistentVolumeClaim(o) => self.filter.wants(namespace(o.meta())),
+        }
+    }
+
+    fn settle(&mut self, out: &mut Output) {
+        if self.effects.is_empty() {
+            return;
+        }
+        let effects = std::mem::take(&mut self.effects);
+        for decided in effects.decided {
+            let message = self.message(decided);
+            out.messages.push(message);
+        }
+        out.dirty.extend(effects.dirty);
+        for id in &effects.removed {
+            out.dirty.remove(id);
+        }
+        out.removed.extend(effects.removed);
+        out.notes.extend(effects.notes);
+    }
+
+    fn message(&self, mut decided: Decided) -> Message {
+        for view in &mut decided.incidents {
+            self.put_title(view);
+        }
+        let (title, text) = match (decided.decision.is_summary(), decided.incidents.first()) {
+            (false, Some(view)) => (
+                text::title_for(decided.decision, decided.reason, view),
+                text::text(&self.cluster, decided.decision, decided.reason, view, decided.at),
+            ),
+            _ => (
+                text::summary_title(decided.decision, &decided.incidents, decided.total),
+                text::summary_text(
+                    &self.cluster,
+                    decided.decision,
+                    &decided.incidents,
+                    decided.total,
+                    decided.at,
+                ),
+            ),
+        };
+        Message { decided, title, text, cluster: Arc::clone(&self.cluster) }
+    }
+
+    fn put_title(&self, _view: &mut crate::message::IncidentView) {}
+}
+
+fn namespace(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {
+    meta.namespace.as_deref().unwrap_or_default()
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        group_wait: config.engine.group_wait,
+        growth_steps: config.engine.growth_steps.clone(),
+        max_incidents: config.engine.max_incidents,
+        max_members: config.engine.max_members,
+    }
+}
+
+/// Events as such are only looked at where a rule asks for them.
+fn wants_raw_events(config: &Config) -> bool {
+    config.rules.iter().any(|rule| rule.matcher.causes.is_empty() || rule.matcher.causes.contains(&Cause::Event))
+}
