@@ -9,6 +9,7 @@
 //!                                              templates ─▶ outbox dispatcher ─▶ notify: slack │ webhook │ smtp
 //! ```
 
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod engine;
@@ -17,4 +18,5 @@ pub mod notify;
 pub mod rule;
 pub mod signal;
 pub mod store;
+pub mod testkit;
 pub mod watch;

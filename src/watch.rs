@@ -5,6 +5,7 @@
 //! recording; both feed the same [`Memory`].
 
 pub mod convert;
+pub mod decode;
 pub mod intern;
 pub mod memory;
 pub mod objects;
@@ -137,6 +138,18 @@ pub enum Change {
     Applied(Object),
     /// Deleted, with its last state.
     Deleted(Object),
+    /// An object exists whose contents cannot be read. In a list it is there, not absent; what was
+    /// known of it before is old, but still the best there is.
+    Undecodable {
+        /// Of which kind.
+        kind: Kind,
+        /// Empty for cluster-scoped objects.
+        namespace: String,
+        /// Empty if not even that could be read; then the list says nothing about any absence.
+        name: String,
+        /// Empty if not even that could be read.
+        uid: String,
+    },
     /// This kind cannot be read for now; for people: why.
     Blind(Kind, String),
 }
