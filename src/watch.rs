@@ -4,6 +4,7 @@
 //! `run` gets its changes from [`stream`] (kube's watchers under supervision), `replay` from a
 //! recording; both feed the same [`Memory`].
 
+pub mod decode;
 pub mod memory;
 pub mod objects;
 pub mod stream;
@@ -137,4 +138,16 @@ pub enum Change {
     Deleted(Object),
     /// This kind cannot be read for now; for people: why.
     Blind(Kind, String),
+    /// An object exists whose contents cannot be read. In a list it is there, not absent; what was
+    /// known of it before is old, but still the best there is.
+    Undecodable {
+        /// Of which kind.
+        kind: Kind,
+        /// Empty for cluster-scoped objects.
+        namespace: String,
+        /// Empty if not even that could be read; then the list says nothing about any absence.
+        name: String,
+        /// Empty if not even that could be read.
+        uid: String,
+    },
 }
