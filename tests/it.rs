@@ -1,1 +1,4 @@
+//! Black-box tests. A crate root looks for its modules beside itself, hence the paths.
 
+#[path = "it/apiserver.rs"]
+mod apiserver;
