@@ -1,11 +1,44 @@
 //! Configuration: [`raw`] is what people write, with positions; [`compile`] resolves, compiles and
 //! reports every error at once; [`Config`] is the result, frozen.
 
+pub mod check;
+pub mod compile;
+pub mod digest;
+pub mod duration;
+pub mod error;
+pub mod load;
+mod mask;
+pub mod raw;
+pub mod read;
+pub mod receiver;
+pub mod secret;
+pub mod shipped;
+pub mod suggest;
+pub mod summary;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use compile::cases::{Expect, Given, RuleTest, TestInput};
+pub use digest::{DigestConfig, Schedule};
+pub use error::{Diagnostic, Diagnostics, Level};
+pub use load::{Loaded, load};
+pub use receiver::{RateLimit, Receiver, ReceiverKind};
+pub use secret::SecretRef;
+
 use crate::rule::{Routes, RuleSet};
+
+/// May this name a rule or a receiver? Names are metric labels, parts of keys and of addresses.
+fn is_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+const NAME_HELP: &str = "use at most 63 letters, digits, `-`, `_` and `.`, a letter or digit first";
 
 /// A compiled configuration.
 #[derive(Debug, Clone)]
@@ -14,7 +47,7 @@ pub struct Config {
     pub cluster: Arc<str>,
     /// What is watched.
     pub watch: WatchConfig,
-    /// Who can be told.
+    /// Who can be told; empty: the terminal.
     pub receivers: Vec<Receiver>,
     /// Who is told what.
     pub routes: Routes,
@@ -22,10 +55,14 @@ pub struct Config {
     pub rules: RuleSet,
     /// How incidents behave where a rule does not say.
     pub engine: EngineConfig,
+    /// When single messages give way to one summary.
+    pub storm: StormConfig,
     /// Where state is kept.
     pub store: StoreConfig,
     /// The address of health, metrics and API; `None`: no HTTP server.
     pub http: Option<std::net::SocketAddr>,
+    /// A directory of templates that replace the shipped ones by name.
+    pub templates: Option<PathBuf>,
 }
 
 /// `watch:`
@@ -46,7 +83,7 @@ impl WatchConfig {
     }
 }
 
-/// `engine:` and `storm:`
+/// `engine:`
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// Default `group_wait`.
@@ -70,39 +107,24 @@ impl Default for EngineConfig {
     }
 }
 
+/// `storm:` More than `incidents` new ones inside `window` make one summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StormConfig {
+    /// How many new incidents are still told one by one.
+    pub incidents: u32,
+    /// In which span of time.
+    pub window: Duration,
+}
+
+impl Default for StormConfig {
+    fn default() -> Self {
+        Self { incidents: 20, window: Duration::from_secs(60) }
+    }
+}
+
 /// `store:`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct StoreConfig {
     /// The SQLite file; `None`: in memory, gone at exit.
     pub path: Option<PathBuf>,
-}
-
-/// One receiver.
-#[derive(Debug, Clone)]
-pub struct Receiver {
-    /// Unique.
-    pub name: Arc<str>,
-    /// At most this many messages.
-    pub rate_limit: RateLimit,
-    /// A notification older than this is a dead letter.
-    pub max_age: Duration,
-    /// Also tell ends.
-    pub send_resolved: bool,
-}
-
-/// `rate_limit: {per: 1s, messages: 1, burst: 5}`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
-    /// The span.
-    pub per: Duration,
-    /// Messages in it.
-    pub messages: u32,
-    /// How many may go at once.
-    pub burst: u32,
-}
-
-impl Default for RateLimit {
-    fn default() -> Self {
-        Self { per: Duration::from_secs(1), messages: 1, burst: 5 }
-    }
 }

@@ -6,7 +6,7 @@ pub mod matcher;
 pub mod route;
 pub mod set;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,232 @@
+//! Compiles the configuration file; [`rules`] compiles rule files.
+
+pub mod cases;
+pub mod matching;
+pub mod rules;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::At;
+use super::raw::{Node, Value};
+use super::read::Reader;
+use super::receiver::{self, Receiver};
+use super::{EngineConfig, StoreConfig, StormConfig, WatchConfig, secret};
+use crate::rule::Route;
+use matching::Scope;
+
+/// A configuration file by itself; names that rule files define are looked up later.
+#[derive(Debug, Default)]
+pub struct ConfigDraft {
+    /// `cluster:`
+    pub cluster: Arc<str>,
+    /// `watch:`
+    pub watch: WatchConfig,
+    /// The names of all receivers, also of those with errors, with their places.
+    pub names: Vec<(Arc<str>, At)>,
+    /// `receivers:`
+    pub receivers: Vec<Receiver>,
+    /// `routes:`; `None`: not given.
+    pub routes: Option<Vec<RouteDraft>>,
+    /// `engine:`
+    pub engine: EngineConfig,
+    /// `storm:`
+    pub storm: StormConfig,
+    /// `store:`
+    pub store: StoreConfig,
+    /// `http:`
+    pub http: Option<SocketAddr>,
+    /// `rules:`
+    pub rules: Vec<PathBuf>,
+    /// `templates:`
+    pub templates: Option<PathBuf>,
+}
+
+/// A route whose names are to be looked up.
+#[derive(Debug)]
+pub struct RouteDraft {
+    /// The route.
+    pub route: Route,
+    /// The receivers it names.
+    pub receivers: Vec<(Arc<str>, At)>,
+    /// The rules it names.
+    pub rules: Vec<(String, At)>,
+}
+
+/// Sections of DESIGN that later versions bring. They must not be taken for typing errors, and must
+/// not be ignored either: somebody would rely on a silence that does not exist.
+const LATER: &[&str] = &["silences", "mute_times", "inhibit"];
+
+/// Reads a configuration file.
+pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
+    let mut draft = ConfigDraft::default();
+    let Some(mut map) = reader.map(root, "a configuration") else { return draft };
+    draft.cluster = map.get(reader, "cluster", |r, n| r.text(n).map(Arc::from)).unwrap_or_default();
+    draft.watch = map.get(reader, "watch", watch).unwrap_or_default();
+    if let Some(node) = map.take("receivers") {
+        if let Value::Map(entries) = &node.value {
+            draft.names = entries
+                .iter()
+                .filter_map(|(key, _)| match &key.value {
+                    Value::Text { text, .. } => Some((Arc::from(text.as_str()), reader.at(key.span))),
+                    _ => None,
+                })
+                .collect();
+        }
+        draft.receivers = receiver::read_all(reader, node, directory);
+    }
+    draft.routes = map.get(reader, "routes", routes);
+    draft.engine = map.get(reader, "engine", engine).unwrap_or_default();
+    draft.storm = map.get(reader, "storm", storm).unwrap_or_default();
+    draft.store.path = map
+        .get(reader, "store", |reader, node| {
+            let mut map = reader.map(node, "`{path}`")?;
+            let path = map.require(reader, "path", |r, n| secret::path(r, n, directory));
+            map.finish(reader, "`store`");
+            path
+        })
+        .or(draft.store.path);
+    draft.http = map.get(reader, "http", |reader, node| {
+        let mut map = reader.map(node, "`{listen}`")?;
+        let listen = map.require(reader, "listen", listen);
+        map.finish(reader, "`http`");
+        listen
+    });
+    draft.rules = map.get(reader, "rules", |r, n| rule_paths(r, n, directory)).unwrap_or_default();
+    draft.templates = map.get(reader, "templates", |reader, node| {
+        let mut map = reader.map(node, "`{dir}`")?;
+        let dir = map.require(reader, "dir", |r, n| secret::path(r, n, directory));
+        map.finish(reader, "`templates`");
+        dir
+    });
+    for key in LATER {
+        if let Some(span) = map.key_span(key) {
+            let _ = map.take(key);
+            let help = "remove it; silences come with a later version";
+            reader.error(span, format!("`{key}` is not supported yet"), "", Some(help));
+        }
+    }
+    map.finish(reader, "the configuration");
+    draft
+}
+
+fn watch(reader: &mut Reader, node: &Node) -> Option<WatchConfig> {
+    let mut map = reader.map(node, "`{namespaces}`")?;
+    let config = map.get(reader, "namespaces", |reader, node| {
+        let mut map = reader.map(node, "`{include, exclude}`")?;
+        let include = map.get(reader, "include", namespaces).unwrap_or_default();
+        let exclude = map.get(reader, "exclude", namespaces).unwrap_or_default();
+        map.finish(reader, "`namespaces`");
+        Some(WatchConfig { include, exclude })
+    });
+    map.finish(reader, "`watch`");
+    config
+}
+
+fn namespaces(reader: &mut Reader, node: &Node) -> Option<Vec<String>> {
+    let items = reader.list(node, "a list of namespaces")?;
+    let mut names = Vec::new();
+    for item in items {
+        let Some(name) = reader.text(item) else { continue };
+        if name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+            names.push(name.to_owned());
+        } else {
+            let help = "write full names; patterns are for the `match` of rules and routes";
+            reader.expected(item, "the name of a namespace", Some(help));
+        }
+    }
+    Some(names)
+}
+
+fn routes(reader: &mut Reader, node: &Node) -> Option<Vec<RouteDraft>> {
+    let items = reader.list(node, "a list of routes")?;
+    let mut drafts = Vec::new();
+    for (place, item) in items.iter().enumerate() {
+        let Some(mut map) = reader.map(item, "a route") else { continue };
+        let given = map.get(reader, "match", |r, n| matching::read(r, n, Scope::Route));
+        let everything = !map.has("match") || given.as_ref().is_some_and(|found| found.is_empty);
+        let found = given.unwrap_or_default();
+        let receivers = map.require(reader, "receivers", rules::receivers).unwrap_or_default();
+        let goes_on = map.get(reader, "continue", Reader::boolean).unwrap_or(false);
+        if everything && !goes_on && place + 1 < items.len() {
+            let help = "put it last, or add `continue: true`";
+            reader.warn(
+                map.head(),
+                "the routes after this one are never asked",
+                "it takes everything",
+                Some(help),
+            );
+        }
+        map.finish(reader, "a route");
+        let route = Route {
+            matcher: found.matcher,
+            severity: found.severity,
+            rule: found.rule,
+            receivers: receivers.iter().map(|(name, _)| name.clone()).collect(),
+            goes_on,
+        };
+        drafts.push(RouteDraft { route, receivers, rules: found.rules });
+    }
+    Some(drafts)
+}
+
+fn engine(reader: &mut Reader, node: &Node) -> Option<EngineConfig> {
+    let mut map = reader.map(node, "engine settings")?;
+    let mut config = EngineConfig::default();
+    if let Some(wait) = map.get(reader, "group_wait", Reader::duration) {
+        config.group_wait = wait;
+    }
+    if let Some(steps) = map.get(reader, "growth_steps", |reader, node| {
+        let items = reader.list(node, "a list of numbers")?;
+        let steps: Vec<u32> = items.iter().filter_map(|item| reader.count(item, 1_000_000)).collect();
+        if steps.windows(2).any(|pair| matches!(pair, [a, b] if a >= b)) {
+            reader.error(node.span, "growth steps must grow", "", Some("for example `[1, 5, 20, 100]`"));
+        }
+        Some(steps)
+    }) {
+        config.growth_steps = steps;
+    }
+    let mut cap = |key, value: &mut usize| {
+        let given = map.get(reader, key, |r, n| r.count(n, 1_000_000)).and_then(|n| usize::try_from(n).ok());
+        *value = given.unwrap_or(*value);
+    };
+    cap("max_incidents", &mut config.max_incidents);
+    cap("max_members", &mut config.max_members);
+    map.finish(reader, "`engine`");
+    Some(config)
+}
+
+fn storm(reader: &mut Reader, node: &Node) -> Option<StormConfig> {
+    let mut map = reader.map(node, "`{incidents, window}`")?;
+    let default = StormConfig::default();
+    let incidents = map.get(reader, "incidents", |r, n| r.count(n, 1_000_000)).unwrap_or(default.incidents);
+    let window = map.get(reader, "window", Reader::span_of_time).unwrap_or(default.window);
+    map.finish(reader, "`storm`");
+    Some(StormConfig { incidents, window })
+}
+
+fn listen(reader: &mut Reader, node: &Node) -> Option<SocketAddr> {
+    let text = reader.text(node)?;
+    let Ok(address) = text.parse() else {
+        let help = if text.starts_with(':') {
+            format!("write `0.0.0.0{text}`")
+        } else {
+            "write `0.0.0.0:8080`".into()
+        };
+        reader.expected(node, "an address and a port", Some(&help));
+        return None;
+    };
+    Some(address)
+}
+
+fn rule_paths(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Vec<PathBuf>> {
+    let mut map = reader.map(node, "`{dir}` or `{paths}`")?;
+    let dir = map.get(reader, "dir", |r, n| secret::path(r, n, directory));
+    let paths = map.get(reader, "paths", |reader, node| {
+        let items = reader.list(node, "a list of paths")?;
+        Some(items.iter().filter_map(|item| secret::path(reader, item, directory)).collect::<Vec<_>>())
+    });
+    map.finish(reader, "`rules`");
+    Some(dir.into_iter().chain(paths.unwrap_or_default()).collect())
+}

@@ -1,0 +1,176 @@
+//! Tests written in rule files: read and checked in shape, kept for the command that runs them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::matching::SEVERITIES;
+use crate::config::error::At;
+use crate::config::raw::Node;
+use crate::config::read::Reader;
+use crate::config::secret;
+use crate::signal::{Cause, Phase, Severity, Source};
+
+/// One test.
+#[derive(Debug, Clone)]
+pub struct RuleTest {
+    /// What it shows.
+    pub name: String,
+    /// Where it is written.
+    pub at: At,
+    /// What happens.
+    pub input: TestInput,
+    /// What is said, in order; empty: nothing at all.
+    pub expect: Vec<Expect>,
+}
+
+/// What happens in a test.
+#[derive(Debug, Clone)]
+pub enum TestInput {
+    /// A recorded watch stream.
+    Recording(PathBuf),
+    /// Signals.
+    Given(Vec<Given>),
+}
+
+/// One signal of a test; what is not given has the default of a pod in `default`.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// Since the start of the test.
+    pub at: Duration,
+    /// `cause`
+    pub cause: Option<Cause>,
+    /// `phase`; `None`: raised.
+    pub phase: Option<Phase>,
+    /// `source`; `None`: status.
+    pub source: Option<Source>,
+    /// Texts by field: `kind`, `namespace`, `name`, `workload`, `container`, `node`, `reason`,
+    /// `message`, `type`, `image`.
+    pub texts: Vec<(&'static str, String)>,
+    /// `count`
+    pub count: Option<u32>,
+    /// `exit_code`
+    pub exit_code: Option<i32>,
+    /// `labels`
+    pub labels: Vec<(String, String)>,
+    /// `annotations`
+    pub annotations: Vec<(String, String)>,
+}
+
+/// One message that a test expects; what is not given is not compared.
+#[derive(Debug, Clone, Default)]
+pub struct Expect {
+    /// Since the start of the test, at the latest.
+    pub at: Option<Duration>,
+    /// One of [`DECISIONS`].
+    pub decision: Option<&'static str>,
+    /// `cause`
+    pub cause: Option<Cause>,
+    /// `severity`
+    pub severity: Option<Severity>,
+    /// Texts by field: `rule`, `workload`, `namespace`, `container`, `node`, `title`.
+    pub texts: Vec<(&'static str, String)>,
+    /// How many objects.
+    pub members: Option<u32>,
+    /// How often.
+    pub occurrences: Option<u32>,
+    /// Who is told.
+    pub receivers: Option<Vec<String>>,
+}
+
+/// The contract names of decisions.
+pub const DECISIONS: &[&str] =
+    &["first", "grew", "reminder", "reopened", "resolved", "expired", "standing", "storm", "digest"];
+
+const PHASES: &[(&str, Phase)] = &[
+    ("raised", Phase::Raised),
+    ("cleared", Phase::Cleared),
+    ("pulse", Phase::Pulse),
+    ("gone", Phase::Gone),
+    ("lost", Phase::Lost),
+    ("detail", Phase::Detail),
+];
+
+/// Reads one test.
+pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<RuleTest> {
+    let mut map = reader.map(node, "a test")?;
+    let at = reader.at(map.head());
+    let name = map.require(reader, "name", |r, n| r.text(n).map(str::to_owned));
+    let recording = map.get(reader, "recording", |r, n| secret::path(r, n, directory));
+    let given = map.get(reader, "given", |reader, node| {
+        let items = reader.list(node, "a list of signals")?;
+        Some(items.iter().filter_map(|item| read_given(reader, item)).collect())
+    });
+    let expect = map.require(reader, "expect", |reader, node| {
+        let items = reader.list(node, "a list of messages")?;
+        Some(items.iter().filter_map(|item| read_expect(reader, item)).collect())
+    });
+    if map.has("recording") == map.has("given") {
+        let label = if map.has("given") { "both are given" } else { "neither is given" };
+        reader.error(map.head(), "a test has either `recording` or `given`", label, None);
+    }
+    map.finish(reader, "a test");
+    let input = recording.map(TestInput::Recording).or_else(|| given.map(TestInput::Given))?;
+    Some(RuleTest { name: name?, at, input, expect: expect? })
+}
+
+fn causes() -> Vec<(&'static str, Cause)> {
+    Cause::ALL.iter().map(|cause| (cause.as_str(), *cause)).collect()
+}
+
+fn read_given(reader: &mut Reader, node: &Node) -> Option<Given> {
+    const TEXTS: &[&str] =
+        &["kind", "namespace", "name", "workload", "container", "node", "reason", "message", "type", "image"];
+    let mut map = reader.map(node, "a signal")?;
+    let mut given =
+        Given { at: map.require(reader, "at", Reader::duration).unwrap_or_default(), ..Given::default() };
+    given.cause = map.get(reader, "cause", |r, n| r.choice(n, "a cause", &causes()));
+    given.phase = map.get(reader, "phase", |r, n| r.choice(n, "a phase", PHASES));
+    let sources = [Source::Status, Source::Event].map(|source| (source.as_str(), source));
+    given.source = map.get(reader, "source", |r, n| r.choice(n, "a source", &sources));
+    for name in TEXTS {
+        given.texts.extend(map.get(reader, name, |r, n| r.text(n).map(|text| (*name, text.to_owned()))));
+    }
+    given.count = map.get(reader, "count", |r, n| r.count(n, 1_000_000));
+    given.exit_code =
+        map.get(reader, "exit_code", |r, n| r.int(n, -1, 255)).and_then(|n| i32::try_from(n).ok());
+    given.labels = map.get(reader, "labels", text_map).unwrap_or_default();
+    given.annotations = map.get(reader, "annotations", text_map).unwrap_or_default();
+    if !map.has("cause") && !map.has("reason") {
+        reader.error(map.head(), "a signal needs a `cause`, or the `reason` of an Event", "", None);
+    }
+    map.finish(reader, "a signal");
+    Some(given)
+}
+
+fn text_map(reader: &mut Reader, node: &Node) -> Option<Vec<(String, String)>> {
+    let map = reader.map(node, "texts by key")?;
+    Some(
+        map.entries()
+            .filter_map(|(key, _, value)| Some((key.to_owned(), reader.text(value)?.to_owned())))
+            .collect(),
+    )
+}
+
+fn read_expect(reader: &mut Reader, node: &Node) -> Option<Expect> {
+    const TEXTS: &[&str] = &["rule", "workload", "namespace", "container", "node", "title"];
+    let mut map = reader.map(node, "a message")?;
+    let decisions: Vec<(&str, &'static str)> = DECISIONS.iter().map(|name| (*name, *name)).collect();
+    let mut expect = Expect {
+        at: map.get(reader, "at", Reader::duration),
+        decision: map.get(reader, "decision", |r, n| r.choice(n, "a decision", &decisions)),
+        cause: map.get(reader, "cause", |r, n| r.choice(n, "a cause", &causes())),
+        severity: map.get(reader, "severity", |r, n| r.choice(n, "a severity", SEVERITIES)),
+        members: map.get(reader, "members", |r, n| r.count(n, 1_000_000)),
+        occurrences: map.get(reader, "occurrences", |r, n| r.count(n, 1_000_000)),
+        ..Expect::default()
+    };
+    for name in TEXTS {
+        expect.texts.extend(map.get(reader, name, |r, n| r.text(n).map(|text| (*name, text.to_owned()))));
+    }
+    expect.receivers = map.get(reader, "receivers", |reader, node| {
+        let items = reader.list(node, "a list of receivers")?;
+        Some(items.iter().filter_map(|item| reader.text(item).map(str::to_owned)).collect())
+    });
+    map.finish(reader, "an expected message");
+    Some(expect)
+}

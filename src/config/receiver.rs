@@ -1,0 +1,382 @@
+//! Receivers as written: shapes and limits are checked here, nothing is connected or read.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::digest::{self, DigestConfig};
+use super::raw::{Node, Value};
+use super::read::Reader;
+use super::secret::{self, SecretRef};
+
+/// One receiver.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    /// Unique.
+    pub name: Arc<str>,
+    /// What it is, and how it is reached.
+    pub kind: ReceiverKind,
+    /// At most this many messages.
+    pub rate_limit: RateLimit,
+    /// A notification older than this is a dead letter.
+    pub max_age: Duration,
+    /// Also tell ends.
+    pub send_resolved: bool,
+    /// When summaries are sent in place of single messages.
+    pub digest: Option<DigestConfig>,
+}
+
+impl Receiver {
+    /// Default of `max_age`: what happened yesterday is for the digest or the history.
+    pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+}
+
+/// `rate_limit: {per: 1s, messages: 1, burst: 5}`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The span.
+    pub per: Duration,
+    /// Messages in it.
+    pub messages: u32,
+    /// How many may go at once.
+    pub burst: u32,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self { per: Duration::from_secs(1), messages: 1, burst: 5 }
+    }
+}
+
+/// What a receiver is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiverKind {
+    /// `slack:`
+    Slack(SlackRaw),
+    /// `webhook:`
+    Webhook(WebhookRaw),
+    /// `email:`
+    Email(EmailRaw),
+}
+
+/// `slack:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlackRaw {
+    /// How messages are posted.
+    pub access: SlackAccess,
+    /// The base of the Web API; `None`: Slack's own.
+    pub api_url: Option<String>,
+}
+
+/// How messages are posted to Slack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SlackAccess {
+    /// As a bot: edits and threads.
+    Bot {
+        /// The bot's token.
+        token: SecretRef,
+        /// `#name`, or an id.
+        channel: String,
+    },
+    /// Through an incoming webhook: neither edits nor threads.
+    Webhook(SecretRef),
+}
+
+/// `webhook:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookRaw {
+    /// Where.
+    pub url: UrlRef,
+    /// Further headers, in the order written.
+    pub headers: Vec<(String, HeaderRef)>,
+    /// User and password.
+    pub basic: Option<(String, SecretRef)>,
+    /// A token for `Authorization: Bearer`.
+    pub bearer: Option<SecretRef>,
+    /// The key of the HMAC-SHA256 signature.
+    pub sign: Option<SecretRef>,
+    /// Certificates trusted besides the system's (PEM).
+    pub ca: Option<PathBuf>,
+    /// The certificate shown to the server (PEM).
+    pub client_cert: Option<PathBuf>,
+    /// Its key (PEM).
+    pub client_key: Option<PathBuf>,
+}
+
+/// An address: in the open, or a secret (many webhook addresses are passwords).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UrlRef {
+    /// In the open.
+    Plain(String),
+    /// A secret.
+    Secret(SecretRef),
+}
+
+/// The value of a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderRef {
+    /// In the open.
+    Plain(String),
+    /// A secret.
+    Secret(SecretRef),
+}
+
+/// `email:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmailRaw {
+    /// The sender, `name@host` or `Name <name@host>`.
+    pub from: String,
+    /// The recipients.
+    pub to: Vec<String>,
+    /// The server.
+    pub smtp: SmtpRaw,
+}
+
+/// `smtp:`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmtpRaw {
+    /// Its name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How it is encrypted.
+    pub tls: TlsMode,
+    /// The login name.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<SecretRef>,
+    /// Certificates trusted besides the system's (PEM).
+    pub ca: Option<PathBuf>,
+}
+
+/// How SMTP is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Upgraded before anything is said; no mail without it. Port 587.
+    Starttls,
+    /// From the first byte. Port 465.
+    Implicit,
+    /// Not at all. Port 25.
+    None,
+}
+
+/// Reads `receivers:`.
+pub fn read_all(reader: &mut Reader, node: &Node, directory: &Path) -> Vec<Receiver> {
+    if matches!(node.value, Value::Null) {
+        return Vec::new();
+    }
+    let Some(map) = reader.map(node, "receivers by name") else { return Vec::new() };
+    let mut receivers = Vec::new();
+    for (name, key, value) in map.entries() {
+        if !super::is_name(name) {
+            let shown = reader.show(key);
+            reader.error(key.span, format!("{shown} is no name for a receiver"), "", Some(super::NAME_HELP));
+        }
+        receivers.extend(read(reader, name, value, directory));
+    }
+    receivers
+}
+
+fn read(reader: &mut Reader, name: &str, node: &Node, directory: &Path) -> Option<Receiver> {
+    let mut map = reader.map(node, "a receiver")?;
+    let slack = map.take("slack");
+    let webhook = map.take("webhook");
+    let email = map.take("email");
+    let given = [slack, webhook, email].into_iter().flatten().count();
+    let kind = slack
+        .map(|node| slack_access(reader, node, directory).map(ReceiverKind::Slack))
+        .or_else(|| webhook.map(|node| webhook_raw(reader, node, directory).map(ReceiverKind::Webhook)))
+        .or_else(|| email.map(|node| email_raw(reader, node, directory).map(ReceiverKind::Email)));
+    if given != 1 {
+        let label = if given == 0 { "none is given" } else { "several are given" };
+        reader.error(map.head(), "a receiver is one of `slack`, `webhook` and `email`", label, None);
+    }
+    let rate_limit = map.get(reader, "rate_limit", rate_limit).unwrap_or_default();
+    let max_age = map.get(reader, "max_age", Reader::span_of_time).unwrap_or(Receiver::MAX_AGE);
+    let send_resolved = map.get(reader, "send_resolved", Reader::boolean).unwrap_or(true);
+    let key = map.key_span("digest");
+    let digest = map.get(reader, "digest", digest::read);
+    if let (Some(key), Some(_)) = (key, &digest) {
+        reader.warn(key, "digests are not sent yet: messages go out one by one", "", None);
+    }
+    map.finish(reader, "a receiver");
+    Some(Receiver { name: name.into(), kind: kind??, rate_limit, max_age, send_resolved, digest })
+}
+
+fn rate_limit(reader: &mut Reader, node: &Node) -> Option<RateLimit> {
+    let default = RateLimit::default();
+    let mut map = reader.map(node, "`{per, messages, burst}`")?;
+    let per = map.get(reader, "per", Reader::span_of_time).unwrap_or(default.per);
+    let messages = map.get(reader, "messages", |r, n| r.count(n, 10_000)).unwrap_or(default.messages);
+    let burst = map.get(reader, "burst", |r, n| r.count(n, 10_000)).unwrap_or(default.burst);
+    map.finish(reader, "`rate_limit`");
+    Some(RateLimit { per, messages, burst })
+}
+
+fn slack_access(reader: &mut Reader, node: &Node, directory: &Path) -> Option<SlackRaw> {
+    let mut map = reader.map(node, "`{token, channel}` or `{webhook_url}`")?;
+    let read_secret = |reader: &mut Reader, node: &Node| secret::read(reader, node, directory);
+    let api_url = map.get(reader, "api_url", http_url);
+    let access = if map.has("webhook_url") {
+        let url = map.get(reader, "webhook_url", read_secret);
+        if let Some(span) = map.key_span("token").or_else(|| map.key_span("channel")) {
+            let help = "a webhook belongs to one channel and needs no token: remove either";
+            reader.error(span, "`webhook_url` stands alone", "", Some(help));
+        }
+        let _ = (map.take("token"), map.take("channel"));
+        url.map(SlackAccess::Webhook)
+    } else {
+        let token = map.require(reader, "token", read_secret);
+        let channel = map.require(reader, "channel", |reader, node| {
+            // `channel: #alerts` is a comment to YAML.
+            if matches!(node.value, Value::Null) {
+                let help = "quote a channel name, because `#` begins a comment: `\"#alerts\"`";
+                reader.error(node.span, "expected a channel, found nothing", "", Some(help));
+                return None;
+            }
+            reader.text(node).map(str::to_owned)
+        });
+        let _ = map.take("webhook_url");
+        token.zip(channel).map(|(token, channel)| SlackAccess::Bot { token, channel })
+    };
+    map.finish(reader, "`slack`");
+    Some(SlackRaw { access: access?, api_url })
+}
+
+fn webhook_raw(reader: &mut Reader, node: &Node, directory: &Path) -> Option<WebhookRaw> {
+    let mut map = reader.map(node, "`{url, …}`")?;
+    let read_secret = |reader: &mut Reader, node: &Node| secret::read(reader, node, directory);
+    let read_path = |reader: &mut Reader, node: &Node| secret::path(reader, node, directory);
+    let url = map.require(reader, "url", |reader, node| {
+        if matches!(node.value, Value::Map(_)) {
+            return read_secret(reader, node).map(UrlRef::Secret);
+        }
+        http_url(reader, node).map(UrlRef::Plain)
+    });
+    let headers = map.get(reader, "headers", |r, n| headers(r, n, directory)).unwrap_or_default();
+    let basic = map.get(reader, "basic", |reader, node| {
+        let mut map = reader.map(node, "`{username, password}`")?;
+        let username = map.require(reader, "username", |r, n| r.text(n).map(str::to_owned));
+        let password = map.require(reader, "password", read_secret);
+        map.finish(reader, "`basic`");
+        username.zip(password)
+    });
+    let bearer = map.get(reader, "bearer", read_secret);
+    if let (true, Some(span)) = (map.has("basic"), map.key_span("bearer")) {
+        reader.error(span, "`basic` and `bearer` are given", "one request carries one of them", None);
+    }
+    let sign = map.get(reader, "sign", |reader, node| {
+        let mut map = reader.map(node, "`{secret}`")?;
+        let secret = map.require(reader, "secret", read_secret);
+        map.finish(reader, "`sign`");
+        secret
+    });
+    let ca = map.get(reader, "ca", read_path);
+    let client_cert = map.get(reader, "client_cert", read_path);
+    let client_key = map.get(reader, "client_key", read_path);
+    if let (Some(span), false) = (map.key_span("client_cert"), map.has("client_key")) {
+        reader.error(span, "`client_cert` needs `client_key`", "", None);
+    }
+    if let (Some(span), false) = (map.key_span("client_key"), map.has("client_cert")) {
+        reader.error(span, "`client_key` needs `client_cert`", "", None);
+    }
+    map.finish(reader, "`webhook`");
+    Some(WebhookRaw { url: url?, headers, basic, bearer, sign, ca, client_cert, client_key })
+}
+
+fn headers(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Vec<(String, HeaderRef)>> {
+    let map = reader.map(node, "headers by name")?;
+    let mut headers = Vec::new();
+    for (name, key, value) in map.entries() {
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            let shown = reader.show(key);
+            reader.error(key.span, format!("{shown} is no name for a header"), "", None);
+            continue;
+        }
+        let secret = matches!(value.value, Value::Map(_)) || name.eq_ignore_ascii_case("authorization");
+        let content = if secret {
+            secret::read(reader, value, directory).map(HeaderRef::Secret)
+        } else {
+            reader.text(value).and_then(|text| {
+                if http::HeaderValue::from_str(text).is_err() {
+                    reader.error(value.span, "this is no value for a header", "", None);
+                    return None;
+                }
+                Some(HeaderRef::Plain(text.to_owned()))
+            })
+        };
+        headers.extend(content.map(|content| (name.to_owned(), content)));
+    }
+    Some(headers)
+}
+
+fn email_raw(reader: &mut Reader, node: &Node, directory: &Path) -> Option<EmailRaw> {
+    let mut map = reader.map(node, "`{from, to, smtp}`")?;
+    let from = map.require(reader, "from", mailbox);
+    let to = map.require(reader, "to", |reader, node| {
+        let items = reader.one_or_more(node);
+        Some(items.iter().filter_map(|item| mailbox(reader, item)).collect::<Vec<_>>())
+    });
+    let smtp = map.require(reader, "smtp", |reader, node| smtp(reader, node, directory));
+    map.finish(reader, "`email`");
+    Some(EmailRaw { from: from?, to: to?, smtp: smtp? })
+}
+
+fn smtp(reader: &mut Reader, node: &Node, directory: &Path) -> Option<SmtpRaw> {
+    let mut map = reader.map(node, "`{host, port, tls, …}`")?;
+    let host = map.require(reader, "host", |reader, node| {
+        let host = reader.text(node)?;
+        if host.contains([':', '/', '@']) || host.contains(char::is_whitespace) {
+            reader.expected(node, "the name of a host", Some("the port has a key of its own"));
+            return None;
+        }
+        Some(host.to_owned())
+    });
+    let modes = [("starttls", TlsMode::Starttls), ("implicit", TlsMode::Implicit), ("none", TlsMode::None)];
+    let tls =
+        map.get(reader, "tls", |r, n| r.choice(n, "a way to encrypt", &modes)).unwrap_or(TlsMode::Starttls);
+    let port = map.get(reader, "port", |r, n| r.int(n, 1, 65_535)).and_then(|port| u16::try_from(port).ok());
+    let port = port.unwrap_or(match tls {
+        TlsMode::Starttls => 587,
+        TlsMode::Implicit => 465,
+        TlsMode::None => 25,
+    });
+    let username = map.get(reader, "username", |r, n| r.text(n).map(str::to_owned));
+    let password = map.get(reader, "password", |r, n| secret::read(r, n, directory));
+    for (one, other) in [("username", "password"), ("password", "username")] {
+        if let (Some(span), false) = (map.key_span(one), map.has(other)) {
+            reader.error(span, format!("`{one}` needs `{other}`"), "", None);
+        }
+    }
+    if let (TlsMode::None, Some(span)) = (tls, map.key_span("password")) {
+        reader.warn(span, "the password is sent without encryption", "", Some("use `tls: starttls`"));
+    }
+    let ca = map.get(reader, "ca", |r, n| secret::path(r, n, directory));
+    map.finish(reader, "`smtp`");
+    Some(SmtpRaw { host: host?, port, tls, username, password, ca })
+}
+
+fn mailbox(reader: &mut Reader, node: &Node) -> Option<String> {
+    let text = reader.text(node)?;
+    if text.parse::<lettre::message::Mailbox>().is_err() {
+        reader.expected(
+            node,
+            "a mail address",
+            Some("write `name@example.com` or `Name <name@example.com>`"),
+        );
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn http_url(reader: &mut Reader, node: &Node) -> Option<String> {
+    let text = reader.text(node)?;
+    let good = text.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if !good {
+        reader.expected(node, "an `http://` or `https://` address", None);
+        return None;
+    }
+    Some(text.to_owned())
+}

@@ -1,0 +1,69 @@
+//! Where secrets come from: never from the configuration itself.
+
+use std::path::{Path, PathBuf};
+
+use super::raw::{Node, Value};
+use super::read::Reader;
+
+/// Names a secret; holds no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretRef {
+    /// An environment variable.
+    Env(String),
+    /// A file; its content without the line feed at the end.
+    File(PathBuf),
+}
+
+const HELP: &str = "name where it is: `{env: NAME}` or `{file: PATH}`";
+
+/// Reads `{env: NAME}` or `{file: PATH}`, relative to the directory of the configuration. The value
+/// of a plain text is a secret that stands in the file: it is refused and not repeated.
+pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<SecretRef> {
+    if !matches!(node.value, Value::Map(_)) {
+        let message = match node.value {
+            Value::Text { .. } => "a secret must not stand in the configuration",
+            _ => "expected a secret",
+        };
+        reader.error(node.span, message, "", Some(HELP));
+        return None;
+    }
+    let mut map = reader.map(node, "a secret")?;
+    let span = map.span;
+    let env = map.get(reader, "env", |reader, node| {
+        let name = reader.text(node)?;
+        if name.contains(['=', '\0', '$']) || name.contains(char::is_whitespace) {
+            reader.error(
+                node.span,
+                "this is no name of an environment variable",
+                "",
+                Some("write `{env: NAME}`"),
+            );
+            return None;
+        }
+        Some(name.to_owned())
+    });
+    let file = map.get(reader, "file", |reader, node| path(reader, node, directory));
+    let given = (map.has("env"), map.has("file"));
+    map.finish(reader, "a secret");
+    match given {
+        (true, true) => {
+            reader.error(span, "a secret comes from one place", "both `env` and `file` are given", None);
+            None
+        }
+        (false, false) => {
+            reader.error(span, "expected a secret", "neither `env` nor `file` is given", Some(HELP));
+            None
+        }
+        _ => env.map(SecretRef::Env).or_else(|| file.map(SecretRef::File)),
+    }
+}
+
+/// Reads a path; a relative one is relative to the directory of the file it stands in.
+pub fn path(reader: &mut Reader, node: &Node, directory: &Path) -> Option<PathBuf> {
+    let text = reader.text(node)?;
+    if text.contains('\0') {
+        reader.error(node.span, "this is no path", "", None);
+        return None;
+    }
+    Some(directory.join(text))
+}

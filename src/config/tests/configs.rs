@@ -1,0 +1,235 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::receiver::{EmailRaw, HeaderRef, SlackAccess, TlsMode, UrlRef};
+use super::super::{ReceiverKind, SecretRef};
+use super::{Files, config_report, messages};
+use crate::rule::RouteFacts;
+use crate::rule::testing::signal;
+use crate::signal::Cause;
+
+#[test]
+fn three_mistakes_make_three_frames() {
+    let report = config_report(
+        "cluster: prod\n\
+         recievers:\n  oncall: {}\n\
+         engine: {group_wait: 5}\n\
+         routes:\n  - {match: {cause: CrashLoopBackof}, receivers: [oncall]}\n",
+    );
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn the_example_of_the_design_loads() {
+    let files = Files::new(&[("kubeherald.yaml", EXAMPLE)]);
+    let loaded = files.load("kubeherald.yaml").expect("no error");
+    assert_eq!(
+        messages(&files.report(&loaded.warnings)),
+        ["warning: digests are not sent yet: messages go out one by one"]
+    );
+    let config = &loaded.config;
+    assert_eq!(&*config.cluster, "prod-eu-1");
+    assert!(!config.watch.wants("kube-node-lease") && config.watch.wants("shop"));
+    let [oncall, mail, hook] = config.receivers.as_slice() else { panic!("three receivers") };
+    let ReceiverKind::Slack(slack) = &oncall.kind else { panic!("Slack") };
+    let SlackAccess::Bot { token, channel } = &slack.access else { panic!("a bot") };
+    assert_eq!(*token, SecretRef::File("/etc/kubeherald/secrets/slack-token".into()));
+    assert_eq!(channel, "#alerts");
+    assert_eq!((oncall.rate_limit.messages, oncall.rate_limit.burst), (1, 5));
+    let ReceiverKind::Email(EmailRaw { from, to, smtp }) = &mail.kind else { panic!("mail") };
+    assert_eq!(
+        (from.as_str(), to.as_slice()),
+        ("kubeherald@example.com", &["platform@example.com".to_owned()][..])
+    );
+    assert_eq!((smtp.port, smtp.tls), (587, TlsMode::Starttls));
+    assert_eq!(smtp.password, Some(SecretRef::Env("SMTP_PASSWORD".into())));
+    assert_eq!(mail.digest.as_ref().map(|digest| digest.timezone.as_str()), Some("Europe/Berlin"));
+    let ReceiverKind::Webhook(hook) = &hook.kind else { panic!("a webhook") };
+    assert_eq!(hook.url, UrlRef::Secret(SecretRef::File(files.path("hook-url"))));
+    assert_eq!(hook.headers, [("X-Env".to_owned(), HeaderRef::Plain("prod".into()))]);
+    assert_eq!(hook.sign, Some(SecretRef::File(files.path("hook-secret"))));
+
+    let told = |cause: Cause, namespace: &str| {
+        let signal = signal(cause, namespace, "Deployment/web");
+        let rule = config.rules.first_match(&signal).expect("a rule");
+        config.routes.receivers(RouteFacts { signal: &signal, rule }).join(" ")
+    };
+    assert_eq!(told(Cause::CrashLoopBackOff, "team-a-web"), "oncall hook");
+    assert_eq!(told(Cause::Evicted, "shop"), "platform-mail");
+}
+
+const EXAMPLE: &str = r##"
+cluster: prod-eu-1
+watch: {namespaces: {exclude: [kube-node-lease]}}
+receivers:
+  oncall:
+    slack: {token: {file: /etc/kubeherald/secrets/slack-token}, channel: "#alerts"}   # or webhook_url
+    rate_limit: {per: 1s, messages: 1, burst: 5}
+  platform-mail:
+    email: {from: kubeherald@example.com, to: [platform@example.com],
+            smtp: {host: smtp.example.com, port: 587, tls: starttls, username: herald, password: {env: SMTP_PASSWORD}}}
+    digest: {cron: "0 8 * * 1-5", timezone: Europe/Berlin}
+  hook:
+    webhook: {url: {file: hook-url}, headers: {X-Env: prod}, sign: {secret: {file: hook-secret}}}
+routes:                                # first match wins unless `continue`
+  - {match: {severity: critical}, receivers: [oncall], continue: true}
+  - {match: {namespace: {regex: "^team-a-"}}, receivers: [hook]}
+  - {receivers: [platform-mail]}
+"##;
+
+#[test]
+fn without_routes_everybody_is_told_and_without_receivers_nobody_by_name() {
+    let text =
+        "receivers:\n  b: {webhook: {url: https://example.com/b}}\n  a: {slack: {webhook_url: {env: A}}}\n";
+    let files = Files::new(&[("c.yaml", text), ("empty.yaml", "")]);
+    let signal = signal(Cause::Evicted, "shop", "Deployment/web");
+    for (config, expected) in [("c.yaml", "b a"), ("empty.yaml", "")] {
+        let config = files.load(config).expect("no error").config;
+        let rule = config.rules.first_match(&signal).expect("a rule");
+        let told: Vec<Arc<str>> = config.routes.receivers(RouteFacts { signal: &signal, rule });
+        assert_eq!(told.join(" "), expected);
+    }
+}
+
+#[test]
+fn a_secret_in_the_open_is_refused_and_not_repeated() {
+    for text in [
+        "receivers: {a: {slack: {token: xoxb-hunter2, channel: x}}}",
+        "receivers: {a: {slack: {webhook_url: https://hooks.slack.com/services/hunter2}}}",
+        "receivers: {a: {webhook: {url: https://example.com, sign: {secret: hunter2}}}}",
+        "receivers: {a: {webhook: {url: https://example.com, bearer: hunter2}}}",
+        "receivers: {a: {webhook: {url: https://example.com, headers: {Authorization: hunter2}}}}",
+        "receivers: {a: {webhook: {url: https://example.com, basic: {username: me, password: hunter2}}}}",
+        "receivers: {a: {email: {from: a@b.c, to: a@b.c, smtp: {host: h, username: u, password: hunter2}}}}",
+    ] {
+        let report = config_report(text);
+        assert!(!report.contains("hunter2"), "{report}");
+        assert!(report.contains("error: a secret must not stand in the configuration"), "{report}");
+        assert!(report.contains("name where it is: `{env: NAME}` or `{file: PATH}`"), "{report}");
+    }
+    // Mistakes beside a secret, in it, or in the YAML itself.
+    for text in [
+        "receivers: {a: {slack: {token: xoxb-hunter2, chanel: x}}}",
+        "receivers: {a: {slack: {token: [hunter2], channel: x}}}",
+        "receivers: {a: {slack: {token: {hunter2: x}, channel: x}}}",
+        "receivers: {a: {slack: {token: {env: {x: hunter2}}, channel: x}}}",
+        "receivers: {a: {slack: {token: hunter2, channel: x}",
+        "receivers: {a: {slack: {token: \"hunter2, channel: x}}}",
+        "receivers:\n  a:\n    slack:\n      token: hunter2: x\n",
+        "receivers: {a: {webhook: {url: hunter2}}}",
+        "receivers: {a: {slack: {token: *hunter2}}}",
+        "receivers: {a: {slack: {token: !hunter2 x}}}",
+        "receivers: {a: {slack: {token: {env: \"$hunter2\"}, channel: x}}, b: {slack: {token: hunter2, channel: x}}}",
+        "token: hunter2",
+        "receivers: {a: {api_token: hunter2}}",
+    ] {
+        let report = config_report(text);
+        let shown = report.replace("\"$hunter2\"", "").replace("`$hunter2`", "");
+        assert!(!shown.contains("hunter2"), "{report}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_receivers() {
+    let report = config_report(
+        r##"
+receivers:
+  one: {}
+  two: {slack: {webhook_url: {env: A}, channel: "#x"}}
+  three: {slack: {token: {env: A}, channel: #x
+    }}
+  four: {webhook: {url: ftp://example.com, headers: {"a b": c}, client_cert: x.pem}}
+  five: {email: {from: nobody, to: [a@b.c], smtp: {host: "smtp:25", tls: ssl, port: 70000, username: u}}}
+  six: {webhook: {url: https://example.com}, rate_limit: {per: 0s, messages: 0, brust: 1}, digest: {cron: "0 8 * *"}}
+  "a b": {webhook: {url: https://example.com}}
+"##,
+    );
+    assert_eq!(
+        messages(&report),
+        [
+            "error: a receiver is one of `slack`, `webhook` and `email`",
+            "error: `webhook_url` stands alone",
+            "error: expected a channel, found nothing",
+            "error: expected an `http://` or `https://` address, found a text",
+            "error: `a b` is no name for a header",
+            "error: `client_cert` needs `client_key`",
+            "error: expected a mail address, found `nobody`",
+            "error: expected the name of a host, found `smtp:25`",
+            "error: `ssl` is not a way to encrypt",
+            "error: expected a whole number from 1 to 65535, found `70000`",
+            "error: `username` needs `password`",
+            "error: this must be longer than zero",
+            "error: expected a whole number from 1 to 10000, found `0`",
+            "error: unknown key `brust` in `rate_limit`",
+            "error: this is no cron schedule",
+            "error: `a b` is no name for a receiver",
+        ]
+    );
+}
+
+#[test]
+fn what_is_wrong_elsewhere() {
+    let report = config_report(
+        r#"
+watch: {namespaces: {include: ["team-*"]}}
+receivers: {a: {webhook: {url: https://example.com}}, b: {webhook: {url: https://example.com}}}
+routes:
+  - {receivers: [aa]}
+  - {match: {count: {at_least: 1, within: 1m}, rule: crash-lop, severity: fatal}, receivers: []}
+silences: []
+http: {listen: ":8080"}
+engine: {growth_steps: [5, 1], max_members: many}
+storm: {incidents: 5, window: 1 minute}
+store: {}
+"#,
+    );
+    assert_eq!(
+        messages(&report),
+        [
+            "error: expected the name of a namespace, found `team-*`",
+            "warning: nothing is ever sent to `a`",
+            "warning: nothing is ever sent to `b`",
+            "warning: the routes after this one are never asked",
+            "error: there is no receiver named `aa`",
+            "error: routes do not count",
+            "error: there is no rule named `crash-lop`",
+            "error: `fatal` is not a severity",
+            "error: this list is empty",
+            "error: `silences` is not supported yet",
+            "error: expected an address and a port, found `:8080`",
+            "error: growth steps must grow",
+            "error: expected a whole number from 1 to 1000000, found `many`",
+            "error: expected a duration, found `1 minute`",
+            "error: `path` is missing",
+        ]
+    );
+    assert!(
+        report.contains("did you mean `crash-loop`?") && report.contains("did you mean `a`?"),
+        "{report}"
+    );
+}
+
+#[test]
+fn settings_arrive() {
+    let text = "
+engine: {group_wait: 10s, growth_steps: [1, 10], max_incidents: 5, max_members: 7}
+storm: {incidents: 3, window: 2m}
+store: {path: state.db}
+http: {listen: '127.0.0.1:8080'}
+templates: {dir: tpl}
+receivers: {a: {webhook: {url: https://example.com}, max_age: 1h, send_resolved: false}}
+";
+    let files = Files::new(&[("c.yaml", text)]);
+    let config = files.load("c.yaml").expect("no error").config;
+    assert_eq!(config.engine.group_wait, Duration::from_secs(10));
+    assert_eq!(config.engine.growth_steps, [1, 10]);
+    assert_eq!((config.engine.max_incidents, config.engine.max_members), (5, 7));
+    assert_eq!((config.storm.incidents, config.storm.window), (3, Duration::from_secs(120)));
+    assert_eq!(config.store.path, Some(files.path("state.db")));
+    assert_eq!(config.http.map(|address| address.port()), Some(8080));
+    assert_eq!(config.templates, Some(files.path("tpl")));
+    assert_eq!(
+        config.receivers.first().map(|r| (r.max_age, r.send_resolved)),
+        Some((Duration::from_secs(3600), false))
+    );
+}
