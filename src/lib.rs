@@ -15,4 +15,5 @@ pub mod message;
 pub mod notify;
 pub mod rule;
 pub mod signal;
+pub mod template;
 pub mod watch;
