@@ -19,4 +19,5 @@ pub mod rule;
 pub mod signal;
 pub mod store;
 pub mod testkit;
+pub mod template;
 pub mod watch;

@@ -1,0 +1,185 @@
+//! Templates: what a notification looks like in each medium.
+//!
+//! The shipped templates are the files in `templates/`, compiled in; a directory can replace each by
+//! its file name and add partials (files whose name begins with `_`). There is one registry per
+//! output format, because a registry has one escape function: the same text is escaped differently
+//! for Slack, HTML and a mail header. Text from the cluster is only ever a *value*; it is never
+//! compiled as a template.
+//!
+//! Everything that can be wrong with a template is found at load, all at once: syntax, names of
+//! helpers, variables and partials, inclusion in a circle, and output without bound. See [`check`].
+
+pub mod check;
+pub mod helpers;
+pub mod model;
+pub mod registry;
+pub mod sample;
+pub mod summary;
+
+use std::fmt;
+
+pub use registry::{Source, Templates};
+pub use summary::{Summary, compile_summary};
+
+/// How values are escaped on their way into the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Slack's mrkdwn (<https://docs.slack.dev/messaging/formatting-message-text>).
+    Slack,
+    /// HTML text and attribute values.
+    Html,
+    /// Plain text of several lines.
+    Text,
+    /// One line: mail headers, Slack `plain_text` headers.
+    Header,
+}
+
+/// The templates there are. The file name is the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// The header of a Slack message, plain text.
+    SlackTitle,
+    /// The facts of a Slack message about one incident.
+    SlackBody,
+    /// One line of a Slack summary; rendered once an incident.
+    SlackLine,
+    /// The `Subject:` of a mail.
+    EmailSubject,
+    /// The plain text part of a mail.
+    EmailText,
+    /// The HTML part of a mail.
+    EmailHtml,
+}
+
+impl Name {
+    /// Every template.
+    pub const ALL: &'static [Self] = &[
+        Self::SlackTitle,
+        Self::SlackBody,
+        Self::SlackLine,
+        Self::EmailSubject,
+        Self::EmailText,
+        Self::EmailHtml,
+    ];
+
+    /// The file that replaces it.
+    #[must_use]
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::SlackTitle => "slack.title.hbs",
+            Self::SlackBody => "slack.body.hbs",
+            Self::SlackLine => "slack.line.hbs",
+            Self::EmailSubject => "email.subject.hbs",
+            Self::EmailText => "email.text.hbs",
+            Self::EmailHtml => "email.html.hbs",
+        }
+    }
+
+    /// How its values are escaped.
+    #[must_use]
+    pub const fn format(self) -> Format {
+        match self {
+            Self::SlackBody | Self::SlackLine => Format::Slack,
+            Self::SlackTitle | Self::EmailSubject => Format::Header,
+            Self::EmailText => Format::Text,
+            Self::EmailHtml => Format::Html,
+        }
+    }
+
+    /// What it is rendered from.
+    #[must_use]
+    pub const fn input(self) -> Input {
+        match self {
+            Self::SlackBody | Self::SlackLine => Input::Incident,
+            _ => Input::Notification,
+        }
+    }
+
+    /// The shipped text.
+    #[must_use]
+    pub const fn shipped(self) -> &'static str {
+        match self {
+            Self::SlackTitle => include_str!("../templates/slack.title.hbs"),
+            Self::SlackBody => include_str!("../templates/slack.body.hbs"),
+            Self::SlackLine => include_str!("../templates/slack.line.hbs"),
+            Self::EmailSubject => include_str!("../templates/email.subject.hbs"),
+            Self::EmailText => include_str!("../templates/email.text.hbs"),
+            Self::EmailHtml => include_str!("../templates/email.html.hbs"),
+        }
+    }
+}
+
+/// What a template is rendered from; see [`model`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// The whole notification.
+    Notification,
+    /// One incident of it, with the notification's own values beside it.
+    Incident,
+}
+
+/// The partials that are compiled in, by the name used in `{{> name}}`.
+pub const SHIPPED_PARTIALS: &[(&str, &str)] = &[
+    ("_incident_html", include_str!("../templates/_incident_html.hbs")),
+    ("_summary_html", include_str!("../templates/_summary_html.hbs")),
+];
+
+/// What is wrong with a template, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateError {
+    /// The file as it was named to the compiler; empty for a rule's `summary`.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters; `None` where only the line is known.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// The line itself.
+    pub source_line: String,
+}
+
+impl TemplateError {
+    /// The byte range in the source that an editor or a code frame would underline: from the
+    /// column to the end of the tag (or of the line).
+    #[must_use]
+    pub fn span(&self, source: &str) -> std::ops::Range<usize> {
+        let mut start = 0;
+        for (n, line) in source.split_inclusive('\n').enumerate() {
+            if n + 1 == self.line {
+                let text = line.trim_end_matches(['\n', '\r']);
+                let skip = self.column.unwrap_or(1).saturating_sub(1);
+                let from = text.char_indices().nth(skip).map_or(text.len(), |(i, _)| i);
+                let rest = text.get(from..).unwrap_or_default();
+                let len = rest.find("}}").map_or(rest.len(), |i| i + 2);
+                return start + from..start + from + len;
+            }
+            start += line.len();
+        }
+        source.len()..source.len()
+    }
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.file.is_empty() {
+            write!(f, "{}:", self.file)?;
+        }
+        write!(f, "{}:", self.line)?;
+        if let Some(column) = self.column {
+            write!(f, "{column}:")?;
+        }
+        write!(f, " {}", self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, " ({help})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TemplateError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! The values a template can use.
+//!
+//! Every key is always there: what is not known is `null`, so that strict mode can tell "not known"
+//! from "misspelt". The keys are a contract with people's own templates: new ones may come, none
+//! changes its meaning.
+
+use serde_json::{Map, Value, json};
+
+use super::Input;
+use crate::message::text::{self, words};
+use crate::message::{Decision, IncidentView, Notification};
+use crate::signal::Severity;
+
+/// The longest explaining text a template gets, in characters.
+pub const MAX_WHY: usize = 2000;
+/// The longest log tail a template gets, in characters.
+pub const MAX_LOG: usize = 4000;
+/// How many incidents of a summary a template gets; `incidents_more` counts the others.
+pub const MAX_INCIDENTS: usize = 100;
+
+/// The values of a whole notification.
+#[must_use]
+pub fn notification(n: &Notification) -> Value {
+    let mut out = envelope(n);
+    let shown: Vec<Value> = if n.decision.is_summary() {
+        text::root_causes_first(&n.incidents)
+            .into_iter()
+            .take(MAX_INCIDENTS)
+            .map(|i| Value::Object(incident_values(n, i)))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    let total = u64::from(n.incidents_total).max(n.incidents.len() as u64);
+    out.insert("incidents_more".into(), json!(total.saturating_sub(shown.len() as u64)));
+    out.insert("incidents".into(), Value::Array(shown));
+    let one = n.incident().map_or(Value::Null, |i| Value::Object(incident_values(n, i)));
+    out.insert("incident".into(), one);
+    Value::Object(out)
+}
+
+/// The values of one incident of a notification: its own, and the notification's under `message`.
+#[must_use]
+pub fn incident(n: &Notification, i: &IncidentView) -> Value {
+    let mut out = incident_values(n, i);
+    out.insert("message".into(), Value::Object(envelope(n)));
+    Value::Object(out)
+}
+
+/// The values for a template's input; `None` where a notification has no such part.
+#[must_use]
+pub fn of(input: Input, n: &Notification) -> Option<Value> {
+    match input {
+        Input::Notification => Some(notification(n)),
+        Input::Incident => n.incidents.first().map(|i| incident(n, i)),
+    }
+}
+
+fn envelope(n: &Notification) -> Map<String, Value> {
+    let mut out = Map::new();
+    let mut put = |key: &str, value: Value| out.insert(key.to_owned(), value);
+    put("cluster", json!(words::one_line(&n.cluster, 120)));
+    put("receiver", json!(n.receiver));
+    put("decision", json!(n.decision));
+    put("reason", json!(n.reason));
+    put("severity", json!(n.severity));
+    put("at", json!(n.at));
+    put("at_text", json!(words::moment(n.at, n.at)));
+    put("date", json!(n.at.strftime("%-d %B %Y").to_string()));
+    put("title", json!(words::one_line(&n.title, text::MAX_TITLE)));
+    put("text", json!(words::cut_chars(&n.text, 20_000)));
+    put("seq", json!(n.seq));
+    put("is_end", json!(n.decision.is_end()));
+    put("is_summary", json!(n.decision.is_summary()));
+    put("incidents_total", json!(n.incidents_total));
+    put("mark", json!(mark(n.decision, n.severity)));
+    put("state", json!(state(n.decision, n.severity)));
+    put("color", json!(color(n.decision, n.severity)));
+    put("tint", json!(tint(n.decision, n.severity)));
+    out
+}
+
+fn incident_values(n: &Notification, i: &IncidentView) -> Map<String, Value> {
+    // In a summary each incident stands for itself.
+    let decision = match n.decision {
+        d if !d.is_summary() => d,
+        _ if i.ended_at.is_some() => Decision::Resolved,
+        _ => Decision::First,
+    };
+    let facts = text::facts("", decision, n.reason, i, n.at);
+    let end = i.ended_at.unwrap_or(i.last_seen);
+    let mut out = Map::new();
+    let mut put = |key: &str, value: Value| out.insert(key.to_owned(), value);
+    put("id", json!(i.id));
+    put("rule", json!(i.rule));
+    put("cause", json!(i.cause));
+    put("severity", json!(i.severity));
+    put("namespace", json!(i.namespace));
+    put("workload", json!(i.workload));
+    put("container", json!(i.container));
+    put("node", json!(i.node));
+    put("image", json!(i.image));
+    put("member_kind", json!(i.member_kind));
+    put("members", json!(i.members));
+    put("members_total", json!(i.members_total));
+    put("replicas", json!(i.replicas));
+    put("occurrences", json!(i.occurrences));
+    put("occurrences_new", json!(i.occurrences_new));
+    put("since", json!(i.since));
+    put("last_seen", json!(i.last_seen));
+    put("ended_at", json!(i.ended_at));
+    put("seconds", json!(words::seconds_between(i.since, end)));
+    put("reason", json!(i.reason_raw));
+    put("why", json!(words::cut_chars(&i.why, MAX_WHY)));
+    put("exit", json!(i.exit));
+    put("deeper", json!(i.deeper));
+    put("flaps", json!(i.flaps));
+    put("pods_on_node", json!(i.pods_on_node));
+    put("runbook", json!(i.runbook));
+    put("command", json!(if decision.is_end() { "" } else { &*i.command }));
+    put("log_tail", json!(i.log_tail.as_deref().map(|t| words::cut_chars(t, MAX_LOG))));
+    put("held", json!(i.held));
+    put("title", json!(text::incident_title(i)));
+    put("line", json!(text::summary_line(i, n.at)));
+    put("is_over", json!(i.ended_at.is_some()));
+    put("mark", json!(mark(decision, i.severity)));
+    put("color", json!(color(decision, i.severity)));
+    put("tint", json!(tint(decision, i.severity)));
+    put("what", json!(facts.what));
+    put("how_much", json!(facts.how_much));
+    put("when", json!(facts.when));
+    put("short_why", json!(facts.short_why));
+    put("place", json!(facts.place));
+    put("objects", json!(facts.objects));
+    put("held_text", json!(facts.held));
+    put("note", json!(facts.note));
+    out
+}
+
+/// The one sign in front of a title.
+#[must_use]
+pub const fn mark(decision: Decision, severity: Severity) -> &'static str {
+    match (decision, severity) {
+        (Decision::Resolved, _) => "✅",
+        (Decision::Expired, _) => "❔",
+        (Decision::Digest, _) => "📋",
+        (_, Severity::Critical) => "🔴",
+        (_, Severity::Warning) => "🟠",
+        (_, Severity::Info) => "🔵",
+    }
+}
+
+/// The state in one word.
+#[must_use]
+pub const fn state(decision: Decision, severity: Severity) -> &'static str {
+    match (decision, severity) {
+        (Decision::Resolved, _) => "resolved",
+        (Decision::Expired, _) => "state unknown",
+        (Decision::Digest, _) => "digest",
+        (_, severity) => severity.as_str(),
+    }
+}
+
+/// A colour that carries white text (contrast at least 4.5 : 1), as `#rrggbb`.
+#[must_use]
+pub const fn color(decision: Decision, severity: Severity) -> &'static str {
+    match (decision, severity) {
+        (Decision::Resolved, _) => "#1a7f37",
+        (Decision::Expired, _) => "#57606a",
+        (Decision::Digest, _) => "#0a58b0",
+        (_, Severity::Critical) => "#b3261e",
+        (_, Severity::Warning) => "#a85a00",
+        (_, Severity::Info) => "#0a58b0",
+    }
+}
+
+/// The same colour as a background for dark text.
+#[must_use]
+pub const fn tint(decision: Decision, severity: Severity) -> &'static str {
+    match (decision, severity) {
+        (Decision::Resolved, _) => "#eaf6ed",
+        (Decision::Expired, _) => "#f0f2f4",
+        (Decision::Digest, _) => "#e9f1fa",
+        (_, Severity::Critical) => "#fdeeed",
+        (_, Severity::Warning) => "#fff4e5",
+        (_, Severity::Info) => "#e9f1fa",
+    }
+}

@@ -1,0 +1,222 @@
+//! Messages to try templates on, and to send as a test: one of every kind, with everything known
+//! and with nothing known that may be missing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Input, model};
+use crate::message::text;
+use crate::message::{Decision, Held, IncidentView, Notification, Reason};
+use crate::signal::{Cause, Severity};
+
+/// 2026-02-03T08:06:24Z, when the sample incident began.
+const SINCE: Timestamp = Timestamp::constant(1_770_105_984, 0);
+
+fn later(seconds: u64) -> Timestamp {
+    SINCE.checked_add(Duration::from_secs(seconds)).unwrap_or(SINCE)
+}
+
+/// A crash loop with everything known.
+#[must_use]
+pub fn incident() -> IncidentView {
+    let mut i = IncidentView {
+        id: "8c2f6a10".into(),
+        rule: "crash-loop".into(),
+        cause: Cause::CrashLoopBackOff,
+        severity: Severity::Critical,
+        namespace: Some("shop".into()),
+        workload: "Deployment/checkout".into(),
+        container: Some("app".into()),
+        node: Some("worker-2".into()),
+        image: Some("registry.example.com/shop/checkout:1.42.0".into()),
+        member_kind: "Pod".into(),
+        members: ["checkout-6d4c9b7f5-2xkqz", "checkout-6d4c9b7f5-9hbtw", "checkout-6d4c9b7f5-lw8rn"]
+            .map(Into::into)
+            .into(),
+        members_total: 3,
+        replicas: Some(12),
+        occurrences: 14,
+        occurrences_new: 5,
+        since: SINCE,
+        last_seen: later(236),
+        ended_at: None,
+        reason_raw: "CrashLoopBackOff".into(),
+        why: "panic: open /etc/checkout/config.yaml: no such file or directory".into(),
+        exit: "exit code 3".into(),
+        deeper: "".into(),
+        flaps: 0,
+        held: vec![Held {
+            cause: Cause::Unhealthy,
+            namespace: Some("shop".into()),
+            workload: "Deployment/checkout".into(),
+            members: 3,
+        }],
+        pods_on_node: None,
+        runbook: Some("https://runbooks.example.com/crash-loop".into()),
+        command: "kubectl -n shop logs deployment/checkout -c app --previous".into(),
+        log_tail: Some("08:10:01 loading configuration\n08:10:01 panic: open /etc/checkout/config.yaml".into()),
+        title: String::new(),
+    };
+    i.title = text::default_title(&i);
+    i
+}
+
+/// A node that is down, the root cause of a storm.
+#[must_use]
+pub fn node() -> IncidentView {
+    let mut i = IncidentView {
+        id: "51d90b7e".into(),
+        rule: "node-not-ready".into(),
+        cause: Cause::NodeNotReady,
+        namespace: None,
+        workload: "Node/worker-2".into(),
+        container: None,
+        image: None,
+        member_kind: "Node".into(),
+        members: vec!["worker-2".into()],
+        members_total: 1,
+        replicas: None,
+        occurrences: 1,
+        occurrences_new: 0,
+        reason_raw: "NodeStatusUnknown".into(),
+        why: "Kubelet stopped posting node status.".into(),
+        exit: "".into(),
+        pods_on_node: Some(31),
+        held: ["cart", "checkout", "search"]
+            .map(|name| Held {
+                cause: Cause::Unhealthy,
+                namespace: Some("shop".into()),
+                workload: format!("Deployment/{name}").into(),
+                members: 4,
+            })
+            .into(),
+        runbook: None,
+        command: "kubectl describe node worker-2".into(),
+        log_tail: None,
+        ..incident()
+    };
+    i.title = text::default_title(&i);
+    i
+}
+
+/// An incident of which nothing is known that may be missing.
+#[must_use]
+pub fn bare() -> IncidentView {
+    let mut i = IncidentView {
+        id: "0a1b2c3d".into(),
+        rule: "events".into(),
+        cause: Cause::Event,
+        severity: Severity::Info,
+        namespace: None,
+        workload: "PersistentVolume/pv-7".into(),
+        container: None,
+        node: None,
+        image: None,
+        member_kind: "PersistentVolume".into(),
+        members: Vec::new(),
+        members_total: 0,
+        replicas: None,
+        occurrences: 0,
+        occurrences_new: 0,
+        last_seen: SINCE,
+        reason_raw: "".into(),
+        why: "".into(),
+        exit: "".into(),
+        held: Vec::new(),
+        runbook: None,
+        command: "".into(),
+        log_tail: None,
+        ..incident()
+    };
+    i.title = text::default_title(&i);
+    i
+}
+
+/// A notification that says `decision` of `incident` (or, for a summary, of several).
+#[must_use]
+pub fn notification(decision: Decision, mut incident: IncidentView) -> Notification {
+    let (reason, seq) = match decision {
+        Decision::First => (Reason::First, 1),
+        Decision::Grew => (Reason::Grew, 2),
+        Decision::Reminder => (Reason::Reminder, 3),
+        Decision::Reopened => (Reason::Flapping, 4),
+        Decision::Resolved => (Reason::Recovered, 5),
+        Decision::Expired => (Reason::StateUnknown, 5),
+        Decision::Standing => (Reason::Standing, 1),
+        Decision::Storm => (Reason::Storm, 1),
+        Decision::Digest => (Reason::Schedule, 1),
+    };
+    let at = later(308);
+    match decision {
+        Decision::Reopened => incident.flaps = 2,
+        Decision::Resolved | Decision::Expired => incident.ended_at = Some(at),
+        Decision::Reminder => incident.occurrences_new = incident.occurrences_new.max(1),
+        _ => {}
+    }
+    let cluster = "prod-eu-1";
+    let key = format!("{}-{seq}-sample", incident.id);
+    let (title, text, incidents, total) = if decision.is_summary() {
+        let mut incidents = vec![incident, node()];
+        if decision == Decision::Digest {
+            incidents.push(IncidentView { ended_at: Some(at), id: "77aa".into(), ..self::incident() });
+        }
+        let total = 2 + u32::try_from(incidents.len()).unwrap_or(u32::MAX);
+        let title = text::summary_title(decision, &incidents, total);
+        (title, text::summary_text(cluster, decision, &incidents, total, at), incidents, total)
+    } else {
+        let title = text::title_for(decision, reason, &incident);
+        (title, text::text(cluster, decision, reason, &incident, at), vec![incident], 1)
+    };
+    Notification {
+        key,
+        receiver: "sample".into(),
+        decision,
+        reason,
+        at,
+        cluster: cluster.into(),
+        severity: incidents.iter().map(|i| i.severity).max().unwrap_or(Severity::Info),
+        title,
+        text,
+        seq,
+        incidents,
+        incidents_total: total,
+    }
+}
+
+/// What every template is tried on: each decision, with everything known and with little known.
+#[must_use]
+pub fn all() -> Vec<Notification> {
+    let mut out = Vec::new();
+    for decision in Decision::ALL {
+        for incident in [incident(), node(), bare()] {
+            out.push(notification(*decision, incident));
+        }
+    }
+    // An empty digest, and no cluster name.
+    let mut empty = notification(Decision::Digest, bare());
+    empty.incidents.clear();
+    empty.incidents_total = 0;
+    empty.cluster = "".into();
+    out.push(empty);
+    out
+}
+
+/// Values in which every key a template may name is there and, where it can be, set.
+#[must_use]
+pub fn shape(input: Input) -> Value {
+    let n = notification(Decision::First, incident());
+    let one = model::incident(&n, &n.incidents.first().cloned().unwrap_or_else(incident));
+    match input {
+        Input::Incident => one,
+        Input::Notification => {
+            let mut all = model::notification(&n);
+            if let Some(map) = all.as_object_mut() {
+                let listed = model::notification(&notification(Decision::Storm, incident()));
+                map.insert("incidents".into(), listed.get("incidents").cloned().unwrap_or_default());
+            }
+            all
+        }
+    }
+}
