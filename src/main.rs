@@ -1,3 +1,7 @@
 //! The `kubeherald` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kubeherald::cli::main()
+}

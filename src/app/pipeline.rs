@@ -2,14 +2,17 @@
 //!
 //! Synchronous and deterministic; what has to be stored and told comes out as [`Output`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::config::{Config, WatchConfig};
 use crate::engine::{Decided, Effects, Engine, Incident, Note, Settings};
-use crate::message::{Notification, text};
+use crate::message::{IncidentView, Notification, text};
+use crate::rule::Routes;
 use crate::signal::{Cause, Signal};
+use crate::template::summary::{Summary, compile_summary};
 use crate::watch::{Change, Kind, Memory, Object, objects::Kinded};
 
 /// Who is told where no receiver is configured.
@@ -83,6 +86,8 @@ pub struct Pipeline {
     filter: WatchConfig,
     signals: Vec<Signal>,
     effects: Effects,
+    /// The rules' own titles.
+    titles: HashMap<Arc<str>, Summary>,
 }
 
 /// What a pipeline begins with.
@@ -102,8 +107,7 @@ impl Pipeline {
     pub fn new(config: &Config, kinds: &[Kind], now: Timestamp, start: Start) -> (Self, Vec<Incident>) {
         let news_since = start.news_since.unwrap_or(now);
         let memory = Memory::new(kinds, news_since, wants_raw_events(config));
-        let mut engine =
-            Engine::new(settings(config), config.rules.clone(), config.routes.clone(), start.first);
+        let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
         let orphaned = engine.restore(start.incidents);
         let pipeline = Self {
             memory,
@@ -112,6 +116,7 @@ impl Pipeline {
             filter: config.watch.clone(),
             signals: Vec::new(),
             effects: Effects::default(),
+            titles: titles(config),
         };
         (pipeline, orphaned)
     }
@@ -227,11 +232,20 @@ impl Pipeline {
         Message { decided, title, text, cluster: Arc::clone(&self.cluster) }
     }
 
-    fn put_title(&self, _view: &mut crate::message::IncidentView) {}
+    fn put_title(&self, view: &mut IncidentView) {
+        if let Some(summary) = self.titles.get(&view.rule) {
+            view.title = summary.render(view);
+        }
+    }
 }
 
 fn namespace(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {
     meta.namespace.as_deref().unwrap_or_default()
+}
+
+/// Without any receiver everything is told to the terminal.
+fn routes(config: &Config) -> Routes {
+    if config.receivers.is_empty() { Routes::to_all(vec![Arc::from(TERMINAL)]) } else { config.routes.clone() }
 }
 
 fn settings(config: &Config) -> Settings {
@@ -246,4 +260,16 @@ fn settings(config: &Config) -> Settings {
 /// Events as such are only looked at where a rule asks for them.
 fn wants_raw_events(config: &Config) -> bool {
     config.rules.iter().any(|rule| rule.matcher.causes.is_empty() || rule.matcher.causes.contains(&Cause::Event))
+}
+
+/// The titles that rules bring along. `config` has refused those that do not compile.
+fn titles(config: &Config) -> HashMap<Arc<str>, Summary> {
+    config
+        .rules
+        .iter()
+        .filter_map(|rule| {
+            let summary = compile_summary(rule.summary.as_deref()?).ok()?;
+            Some((Arc::clone(&rule.name), summary))
+        })
+        .collect()
 }

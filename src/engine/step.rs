@@ -157,7 +157,9 @@ impl Engine {
             reopen(incident, signal, now);
         }
         incident.last_seen = incident.last_seen.max(signal.at);
-        let new = u64::from(signal.count);
+        // The first look after a restart shows what was counted before it, too.
+        let known = self.looking && incident.members.contains_key(&(Arc::clone(&object), signal.container.clone()));
+        let new = if known && signal.phase == Phase::Raised { 0 } else { u64::from(signal.count) };
         incident.occurrences = incident.occurrences.saturating_add(new);
         explain(incident, &signal.message, signal.weight);
         if signal.exit.is_some() {
@@ -166,7 +168,7 @@ impl Engine {
         if let Some(image) = &signal.image {
             incident.signal.image = Some(Arc::clone(image));
         }
-        if signal.count > 0 {
+        if new > 0 {
             incident.times.push_back((now, signal.count));
             if incident.times.len() > 256 {
                 incident.times.pop_front();

@@ -1,0 +1,115 @@
+//! The command line: the only place with `anyhow`, and with printing.
+
+mod check;
+mod output;
+mod replay;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Watches a Kubernetes cluster and tells the right people, once, when something needs them.
+///
+/// One problem is one message: forty crashing pods of one Deployment are one incident, whose
+/// updates follow under the first message, and whose end is told when the cluster agrees that it is
+/// over. Nothing is lost: what is to be told is on disk before it is sent.
+#[derive(Debug, Parser)]
+#[command(name = "kubeherald", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "\
+First steps:
+  kubeherald demo                     see what it does, without a cluster
+  kubeherald run                      watch the cluster of your kubeconfig, tell the terminal
+  kubeherald check kubeherald.yaml    find every mistake in a configuration
+  kubeherald run --config kubeherald.yaml
+
+Exit codes: 0 all is well, 1 something you can mend (a wrong file, an unreachable server), 2 wrong usage.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find every error in configuration, rules and templates, each with file, line and frame.
+    ///
+    /// Reads files and directories; without any, the shipped rules and templates are checked.
+    /// Nothing is connected, no secret is read. Exit code 1 if there is an error.
+    Check(check::CheckArgs),
+    /// Run recorded watch streams through the real pipeline, on virtual time.
+    ///
+    /// A recording is one watch event a line, as the API server sent it:
+    /// {"at": "2026-11-21T08:05:52Z", "type": "ADDED", "object": {...}}; lines before
+    /// {"type": "SYNCED"} are the initial lists. Use it to see what a rule would have said.
+    Replay(replay::ReplayArgs),
+}
+
+/// Where configuration and rules come from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration file. Without it: shipped rules, told to the terminal.
+    #[arg(short, long, env = "KUBEHERALD_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A rule file or a directory of rule files; replaces shipped rules by name and adds to them.
+    /// Can be given several times.
+    #[arg(short, long, value_name = "PATH")]
+    pub rules: Vec<PathBuf>,
+}
+
+/// Why a command ended badly.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Said already.
+    Told,
+    /// To be said.
+    Error(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// Parses the command line and does what it asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Check(args) => check::check(&args),
+        Command::Replay(args) => replay::replay(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Told) => ExitCode::FAILURE,
+        Err(Failure::Error(error)) => {
+            if broken_pipe(&error) {
+                return ExitCode::SUCCESS;
+            }
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `kubeherald replay … | head` is no failure.
+fn broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Loads what the arguments name; prints warnings, and every error with its frame.
+pub(crate) fn load(args: &ConfigArgs) -> Result<crate::config::Loaded, Failure> {
+    match crate::config::load(args.config.as_deref(), &args.rules) {
+        Ok(loaded) => {
+            output::diagnostics(&loaded.warnings);
+            Ok(loaded)
+        }
+        Err(diagnostics) => {
+            output::diagnostics(&diagnostics);
+            Err(Failure::Told)
+        }
+    }
+}

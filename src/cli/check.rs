@@ -1,0 +1,35 @@
+//! `kubeherald check`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, output};
+use crate::config::check::check as find;
+
+/// See [`super::Command::Check`].
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Files and directories: configuration, rules (`.yaml`), templates (`.hbs`).
+    paths: Vec<PathBuf>,
+}
+
+/// Finds every error.
+pub fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let found = find(&args.paths, crate::config::check::templates);
+    output::diagnostics(&found);
+    let (errors, warnings) = found.iter().fold((0, 0), |(errors, warnings), d| match d.severity {
+        crate::config::Level::Error => (errors + 1, warnings),
+        crate::config::Level::Warning => (errors, warnings + 1),
+    });
+    let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    if errors > 0 {
+        output::say(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
+        return Err(Failure::Told);
+    }
+    output::say(&match warnings {
+        0 => String::from("all is well"),
+        n => format!("no errors, {}", count(n, "warning")),
+    });
+    Ok(())
+}
