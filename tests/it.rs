@@ -2,3 +2,7 @@
 
 #[path = "it/apiserver.rs"]
 mod apiserver;
+#[path = "it/protocol.rs"]
+mod protocol;
+#[path = "it/recordings.rs"]
+mod recordings;

@@ -260,6 +260,12 @@ impl ApiServer {
         self.shared.faults().clear();
     }
 
+    /// How many times scripted faults have still to happen.
+    #[must_use]
+    pub fn faults_left(&self) -> u32 {
+        self.shared.faults().left()
+    }
+
     /// Ends all watches, cleanly.
     pub fn close_watches(&self) {
         self.shared.store().close_watches(None);

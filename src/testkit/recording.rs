@@ -117,13 +117,15 @@ impl RecordingFile {
     /// Opens `NAME.jsonl` or `NAME.jsonl.gz`; what ends in `.gz` is unpacked.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
         let file = path.display().to_string();
-        let opened = File::open(path).map_err(|source| RecordingError::Open { file: file.clone(), source })?;
+        let opened =
+            File::open(path).map_err(|source| RecordingError::Open { file: file.clone(), source })?;
         let plain = BufReader::new(opened);
-        let reader: Box<dyn BufRead + Send> = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz")) {
-            Box::new(BufReader::new(MultiGzDecoder::new(plain)))
-        } else {
-            Box::new(plain)
-        };
+        let reader: Box<dyn BufRead + Send> =
+            if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz")) {
+                Box::new(BufReader::new(MultiGzDecoder::new(plain)))
+            } else {
+                Box::new(plain)
+            };
         Ok(Self::new(reader, file))
     }
 }
@@ -141,7 +143,8 @@ impl<R: BufRead> Recording<R> {
     }
 
     fn parse(&mut self) -> Result<Line, RecordingError> {
-        let malformed = |file: &str, line, what| RecordingError::Malformed { file: file.to_owned(), line, what };
+        let malformed =
+            |file: &str, line, what| RecordingError::Malformed { file: file.to_owned(), line, what };
         let raw: RawLine = serde_json::from_slice(&self.buffer)
             .map_err(|error| malformed(&self.file, self.line, describe(&error)))?;
         // Marks may come without a time: they are as old as what came before.
@@ -189,7 +192,11 @@ impl<R: BufRead> Iterator for Recording<R> {
                 Ok(_) => return Some(self.parse()),
                 Err(source) => {
                     self.done = true;
-                    return Some(Err(RecordingError::Read { file: self.file.clone(), line: self.line, source }));
+                    return Some(Err(RecordingError::Read {
+                        file: self.file.clone(),
+                        line: self.line,
+                        source,
+                    }));
                 }
             }
         }
@@ -230,14 +237,15 @@ pub fn change(line: &Line, synced: bool) -> Option<Change> {
 pub type Timed = Result<(Timestamp, Change), RecordingError>;
 
 /// The lines as changes: `Listing` of every kind first, `Listed` of every kind at `SYNCED` (at the
-/// end, if the recording ends before), the objects between and after.
+/// end, if the recording ends before), the objects between and after. Recorded streams are merged
+/// by several readers, whose times can be off by milliseconds; here time never runs backwards.
 pub fn changes<I>(lines: I) -> impl Iterator<Item = Timed>
 where
     I: IntoIterator<Item = Result<Line, RecordingError>>,
 {
     let mut lines = lines.into_iter();
     let mut ready: VecDeque<(Timestamp, Change)> = VecDeque::new();
-    let mut last = None;
+    let mut last: Option<Timestamp> = None;
     let mut synced = false;
     std::iter::from_fn(move || {
         loop {
@@ -254,14 +262,15 @@ where
                 Ok(line) => line,
                 Err(error) => return Some(Err(error)),
             };
-            if last.replace(line.at).is_none() {
-                ready.extend(Kind::ALL.map(|kind| (line.at, Change::Listing(kind))));
+            let at = last.map_or(line.at, |last| last.max(line.at));
+            if last.replace(at).is_none() {
+                ready.extend(Kind::ALL.map(|kind| (at, Change::Listing(kind))));
             }
             if line.kind == LineKind::Synced && !synced {
                 synced = true;
-                ready.extend(Kind::ALL.map(|kind| (line.at, Change::Listed(kind))));
+                ready.extend(Kind::ALL.map(|kind| (at, Change::Listed(kind))));
             } else if let Some(change) = change(&line, synced) {
-                ready.push_back((line.at, change));
+                ready.push_back((at, change));
             }
         }
     })
@@ -271,7 +280,8 @@ where
 mod tests {
     use super::*;
 
-    const POD: &str = r#"{"at":"2026-11-21T08:00:00Z","type":"ADDED","object":{"kind":"Pod","metadata":{"name":"a"}}}"#;
+    const POD: &str =
+        r#"{"at":"2026-11-21T08:00:00Z","type":"ADDED","object":{"kind":"Pod","metadata":{"name":"a"}}}"#;
 
     fn read(text: &str) -> Vec<Result<Line, RecordingError>> {
         Recording::new(text.as_bytes(), "x.jsonl").collect()
@@ -279,7 +289,8 @@ mod tests {
 
     #[test]
     fn errors_say_where_and_what_was_expected() {
-        let lines = read(&format!("{POD}\n\n{{\"at\":\"yesterday\",\"type\":\"ADDED\",\"object\":{{}}}}\nno\n{POD}"));
+        let lines =
+            read(&format!("{POD}\n\n{{\"at\":\"yesterday\",\"type\":\"ADDED\",\"object\":{{}}}}\nno\n{POD}"));
         assert!(lines[0].is_ok() && lines[3].is_ok() && lines.len() == 4);
         let text = lines[1].as_ref().unwrap_err().to_string();
         assert!(text.starts_with("x.jsonl:3: ") && text.contains("expected {\"at\""), "{text}");

@@ -4,8 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 
 use super::objects::{
-    CronJob, DaemonSet, Deployment, Event, Job, Kinded, Namespace, Node, PersistentVolumeClaim, Pod, ReplicaSet,
-    Slim, StatefulSet,
+    CronJob, DaemonSet, Deployment, Event, Job, Kinded, Namespace, Node, PersistentVolumeClaim, Pod,
+    ReplicaSet, Slim, StatefulSet,
 };
 use super::{Change, Kind, Object};
 
@@ -104,6 +104,26 @@ pub fn finish<T: Watched>(slim: Slim<T>) -> Result<Object, BadObject> {
     match slim {
         Slim::Good(object) => Ok(object.into_object()),
         Slim::Bad { metadata, error } => Err(BadObject { kind: T::WATCHED, metadata, error }),
+    }
+}
+
+impl Object {
+    /// Its metadata, slim.
+    #[must_use]
+    pub fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::Namespace(o) => &o.metadata,
+            Self::Node(o) => &o.metadata,
+            Self::Deployment(o) => &o.metadata,
+            Self::ReplicaSet(o) => &o.metadata,
+            Self::StatefulSet(o) => &o.metadata,
+            Self::DaemonSet(o) => &o.metadata,
+            Self::CronJob(o) => &o.metadata,
+            Self::Job(o) => &o.metadata,
+            Self::PersistentVolumeClaim(o) => &o.metadata,
+            Self::Pod(o) => &o.metadata,
+            Self::Event(o) => &o.metadata,
+        }
     }
 }
 

@@ -1,7 +1,173 @@
-//! Watch streams.
+//! Watching a live cluster: one supervised task per kind, all of them writing into one bounded
+//! channel of [`Change`]s.
+//!
+//! kube's `watcher` lists and watches; around it [`supervise`] decides when it cannot be trusted
+//! any more and starts it anew:
+//!
+//! * on 410 and 504, and when an answered request failed three times in a row, because `watcher`
+//!   goes on asking for the resourceVersion it has, for ever;
+//! * when a connection shows no sign of life (`stale_after`), because a dead one may never say so;
+//! * when the server is alive but tells nothing, not even a bookmark (`quiet_after`): a watch from
+//!   a version that an etcd restore took back is accepted and stays silent;
+//! * every few hours in any case.
+//!
+//! A new start is a new list, so the receiver learns of deletions it missed: whatever does not come
+//! between [`Change::Listing`] and [`Change::Listed`] is gone. A list can break off; then
+//! `Listing` comes again before any `Listed`, and the marks begin anew. During a list
+//! [`Change::Applied`] does not come, but [`Change::Undecodable`] can, for objects that are there.
+//!
+//! **Back-pressure.** The channel is awaited, so a slow receiver slows the reading down. The API
+//! server then cuts the watch after about 1,000 events, and it resumes from its last version:
+//! nothing is lost while the receiver is less than the server's history behind, and a list follows
+//! otherwise. The receiver must therefore never wait for a notification or a disk.
 
-/// A client for watching.
+mod guard;
+mod status;
+mod supervise;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use status::{KindStatus, WatchState, WatchStatus};
+
+use super::objects::{
+    CronJob, DaemonSet, Deployment, Event, Job, Namespace, Node, PersistentVolumeClaim, Pod, ReplicaSet,
+    StatefulSet,
+};
+use super::{Change, Kind};
+use crate::config::WatchConfig;
+
+/// The name of the channel that all watches write into, in metrics and logs.
+pub const CHANNEL: &str = "watch_changes";
+/// How many changes it holds. Slim pods are about 1 KiB, so this is a few MiB at most, and a
+/// receiver that stalls for a second under a heavy load loses no watch.
+pub const CAPACITY: usize = 4096;
+
+/// How patient the watches are.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// After this the server ends a watch by itself; whole seconds. 120 s: a connection that died
+    /// silently is noticed soon, at the price of a cheap request every two minutes.
+    pub watch_timeout: Duration,
+    /// From a request to the headers of its answer.
+    pub headers_timeout: Duration,
+    /// From a request to the end of its answer; one page of a list.
+    pub page_timeout: Duration,
+    /// Without a byte, a header or a clean end for so long, a watch is started anew. More than
+    /// `watch_timeout`.
+    pub stale_after: Duration,
+    /// Without an object or a bookmark for so long, a watch is started anew.
+    pub quiet_after: Duration,
+    /// A watch is started anew this often regardless, give or take a quarter.
+    pub relist: Duration,
+    /// The first pause after a failure; doubles.
+    pub backoff_min: Duration,
+    /// The longest pause after a failure.
+    pub backoff_max: Duration,
+    /// After so long without a failure, pauses begin at `backoff_min` again.
+    pub backoff_reset: Duration,
+    /// A kind that fails for so long is announced as [`Change::Blind`]; a forbidden one at once.
+    pub blind_after: Duration,
+    /// The first pause of a kind that may not be read; doubles.
+    pub blind_min: Duration,
+    /// The longest pause of a kind that may not be read.
+    pub blind_max: Duration,
+    /// Objects in one page of a list of pods, the largest objects.
+    pub pod_page: u32,
+    /// Objects in one page of any other list.
+    pub page: u32,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            watch_timeout: Duration::from_secs(120),
+            headers_timeout: Duration::from_secs(15),
+            page_timeout: Duration::from_secs(60),
+            stale_after: Duration::from_secs(150),
+            quiet_after: Duration::from_secs(600),
+            relist: Duration::from_secs(4 * 3600),
+            backoff_min: Duration::from_millis(800),
+            backoff_max: Duration::from_secs(30),
+            backoff_reset: Duration::from_secs(120),
+            blind_after: Duration::from_secs(120),
+            blind_min: Duration::from_secs(30),
+            blind_max: Duration::from_secs(300),
+            pod_page: 250,
+            page: 500,
+        }
+    }
+}
+
+impl Tuning {
+    /// How many objects one page of a list of this kind has. Only lists without a version are paged:
+    /// "any version" comes from the watch cache in one piece, 150,000 pods of it.
+    const fn page_size(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Pod => self.pod_page,
+            _ => self.page,
+        }
+    }
+}
+
+/// A client fit for watching. kube's own retries are off: they would hide an overloaded server for
+/// minutes and outlast the deadlines here. `Retry-After` is honoured by the supervisor.
 pub fn client(mut config: kube::Config) -> Result<kube::Client, kube::Error> {
     config.default_retry = false;
+    config.connect_timeout.get_or_insert(Duration::from_secs(10));
+    // Another provider may have been installed before; either will do.
+    rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
     kube::Client::try_from(config)
+}
+
+/// Watches `kinds` until `cancel`, or until the receiver of `tx` is gone. One task each; a task
+/// that ends gives its kind, and none ends by itself.
+///
+/// `client` should come from [`client`].
+pub fn spawn(
+    client: &kube::Client,
+    cfg: &WatchConfig,
+    kinds: &[Kind],
+    tx: &mpsc::Sender<Change>,
+    status: &Arc<WatchStatus>,
+    cancel: &CancellationToken,
+    tuning: &Tuning,
+) -> JoinSet<Kind> {
+    let mut tasks = JoinSet::new();
+    for &kind in kinds {
+        let Some(entry) = status.entry(kind) else {
+            tracing::error!(%kind, "not watched: its status is not kept");
+            continue;
+        };
+        let watch = supervise::Supervisor {
+            kind,
+            client: guard::guard(client.clone(), &entry, tuning),
+            wanted: cfg.clone(),
+            tx: tx.clone(),
+            entry,
+            cancel: cancel.clone(),
+            tuning: tuning.clone(),
+        };
+        tasks.spawn(async move {
+            match kind {
+                Kind::Namespace => watch.run::<Namespace>().await,
+                Kind::Node => watch.run::<Node>().await,
+                Kind::Deployment => watch.run::<Deployment>().await,
+                Kind::ReplicaSet => watch.run::<ReplicaSet>().await,
+                Kind::StatefulSet => watch.run::<StatefulSet>().await,
+                Kind::DaemonSet => watch.run::<DaemonSet>().await,
+                Kind::CronJob => watch.run::<CronJob>().await,
+                Kind::Job => watch.run::<Job>().await,
+                Kind::PersistentVolumeClaim => watch.run::<PersistentVolumeClaim>().await,
+                Kind::Pod => watch.run::<Pod>().await,
+                Kind::Event => watch.run::<Event>().await,
+            }
+            kind
+        });
+    }
+    tasks
 }

@@ -68,20 +68,30 @@ async fn failures_have_the_words_of_a_real_server() {
     for exchange in recorded("forbidden") {
         let (code, body) = get(&server, &exchange.request).await;
         let text = body[0].to_string().replace("default:kubeherald", "default:probe");
-        assert_eq!((code, serde_json::from_str::<Value>(&text).unwrap()), (exchange.code, exchange.body[0].clone()));
+        assert_eq!(
+            (code, serde_json::from_str::<Value>(&text).unwrap()),
+            (exchange.code, exchange.body[0].clone())
+        );
     }
     server.allow("pods");
     let stranger = server.client().unwrap();
     server.require_token("right");
     assert_eq!(get(&server, "/api/v1/pods").await.0, 200);
-    let response = stranger.send(http::Request::get("/api/v1/pods").body(Body::empty()).unwrap()).await.unwrap();
+    let response =
+        stranger.send(http::Request::get("/api/v1/pods").body(Body::empty()).unwrap()).await.unwrap();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), recorded("unauthorized-anonymous")[0].body[0]);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&body).unwrap(),
+        recorded("unauthorized-anonymous")[0].body[0]
+    );
     let request = http::Request::get("/api/v1/pods").header("authorization", "Bearer wrong");
     let response = stranger.send(request.body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(response.status(), 401);
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), recorded("unauthorized-bad-token")[0].body[0]);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&body).unwrap(),
+        recorded("unauthorized-bad-token")[0].body[0]
+    );
 }
 
 #[tokio::test]
@@ -134,7 +144,10 @@ async fn pages_are_pinned_to_the_first_ones_version() {
     assert_eq!(all[0]["items"].as_array().unwrap().len(), 5);
     let (_, some) = get(&server, "/api/v1/namespaces/n/pods?limit=1&fieldSelector=metadata.name!%3Dp0").await;
     assert_eq!(some[0]["items"][0]["metadata"]["name"], "p1");
-    assert!(some[0]["metadata"]["continue"].is_string() && some[0]["metadata"].get("remainingItemCount").is_none());
+    assert!(
+        some[0]["metadata"]["continue"].is_string()
+            && some[0]["metadata"].get("remainingItemCount").is_none()
+    );
     let (code, _) = get(&server, "/api/v1/pods?resourceVersion=99999999").await;
     assert_eq!(code, 504);
 }
@@ -173,7 +186,13 @@ async fn metadata_only_lists_and_watches_have_nothing_else() {
     let shape = |list: &Value| {
         let item = &list["items"][0];
         let keys: Vec<_> = item.as_object().unwrap().keys().cloned().collect();
-        (list["kind"].clone(), list["apiVersion"].clone(), item["kind"].clone(), item["apiVersion"].clone(), keys)
+        (
+            list["kind"].clone(),
+            list["apiVersion"].clone(),
+            item["kind"].clone(),
+            item["apiVersion"].clone(),
+            keys,
+        )
     };
     assert_eq!(shape(&list[0]), shape(&theirs));
     let accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -211,7 +230,9 @@ async fn too_old_is_said_in_the_stream_in_two_wordings() {
     let server = with_pods(3).await;
     server.compact();
     let oldest = server.version();
-    for (name, number) in [("watch-too-old-pods", format!("5 ({oldest})")), ("watch-too-old-events", String::new())] {
+    for (name, number) in
+        [("watch-too-old-pods", format!("5 ({oldest})")), ("watch-too-old-events", String::new())]
+    {
         let theirs = recorded(name).remove(0);
         let (code, body) = get(&server, &theirs.request).await;
         let expected = theirs.body[0].to_string().replace("5 (10105)", &number);
@@ -234,7 +255,8 @@ async fn watches_resume_replay_and_bookmark() {
         };
         events.iter().map(one).collect::<Vec<_>>().join(", ")
     };
-    let (_, events) = get(&server, &format!("/api/v1/pods?watch=1&resourceVersion={from}&timeoutSeconds=1")).await;
+    let (_, events) =
+        get(&server, &format!("/api/v1/pods?watch=1&resourceVersion={from}&timeoutSeconds=1")).await;
     assert_eq!(says(&events), "MODIFIED p0, DELETED p1");
     assert_eq!(events[1]["object"]["metadata"]["resourceVersion"], gone.to_string());
     let (_, events) = get(&server, "/api/v1/pods?watch=1&timeoutSeconds=1").await;
@@ -243,7 +265,8 @@ async fn watches_resume_replay_and_bookmark() {
     server.set_bookmark_interval(Duration::from_millis(400));
     let bookmarks = "allowWatchBookmarks=true&timeoutSeconds=3";
     let from = server.version();
-    let (pods, events) = (format!("/api/v1/pods?watch=1&resourceVersion={from}&{bookmarks}"), "/api/v1/events?watch=1");
+    let (pods, events) =
+        (format!("/api/v1/pods?watch=1&resourceVersion={from}&{bookmarks}"), "/api/v1/events?watch=1");
     let events = format!("{events}&resourceVersion={from}&{bookmarks}");
     let (pods, events) = tokio::join!(get(&server, &pods), get(&server, &events));
     assert_eq!(says(&pods.1), "BOOKMARK -, BOOKMARK -, BOOKMARK -", "two and the one before the end");
@@ -261,8 +284,17 @@ async fn watch_list_marks_the_end_of_the_initial_events() {
     };
     let ((code, events), ()) = tokio::join!(get(&server, &theirs.request), apply);
     assert_eq!(code, 200);
-    let shape = |e: &Value| (e["type"].clone(), e["object"]["kind"].clone(), e["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"].clone());
-    assert_eq!(events.iter().map(shape).collect::<Vec<_>>(), theirs.body.iter().map(shape).collect::<Vec<_>>());
+    let shape = |e: &Value| {
+        (
+            e["type"].clone(),
+            e["object"]["kind"].clone(),
+            e["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"].clone(),
+        )
+    };
+    assert_eq!(
+        events.iter().map(shape).collect::<Vec<_>>(),
+        theirs.body.iter().map(shape).collect::<Vec<_>>()
+    );
     let (code, body) = get(&server, "/api/v1/nodes?watch=1&sendInitialEvents=true").await;
     assert_eq!((code, &body[0]["reason"]), (422, &json!("Invalid")));
 }
@@ -274,9 +306,12 @@ async fn an_object_with_another_uid_is_another_object() {
     server.apply(with("one")).unwrap();
     server.apply(json!({"kind": "Pod", "metadata": {"name": "a"}})).unwrap();
     server.apply(with("two")).unwrap();
-    let (_, events) = get(&server, "/api/v1/namespaces/default/pods?watch=1&resourceVersion=1000&timeoutSeconds=1").await;
-    let seen: Vec<_> =
-        events.iter().map(|e| format!("{} {}", e["type"], e["object"]["metadata"]["uid"]).replace('"', "")).collect();
+    let (_, events) =
+        get(&server, "/api/v1/namespaces/default/pods?watch=1&resourceVersion=1000&timeoutSeconds=1").await;
+    let seen: Vec<_> = events
+        .iter()
+        .map(|e| format!("{} {}", e["type"], e["object"]["metadata"]["uid"]).replace('"', ""))
+        .collect();
     assert_eq!(seen, ["ADDED one", "MODIFIED one", "DELETED one", "ADDED two"]);
     assert!(server.apply(json!([])).is_err() && server.apply(json!({"kind": "Pod"})).is_err());
     assert!(server.apply(json!({"kind": "Secret", "metadata": {"name": "s"}})).is_err());

@@ -104,6 +104,10 @@ impl Faults {
         self.scripted.clear();
     }
 
+    pub fn left(&self) -> u32 {
+        self.scripted.iter().map(|fault| fault.times).sum()
+    }
+
     pub fn forbid(&mut self, plural: &str) {
         self.forbidden.insert(plural.to_owned());
     }

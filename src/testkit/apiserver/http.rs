@@ -49,7 +49,9 @@ pub(super) async fn answer<B>(
         Route::Version => return Ok(json(200, VERSION.to_owned())),
         Route::Healthy => return Ok(text(200, "ok")),
         Route::Nothing => return Ok(text(404, "404 page not found\n")),
-        Route::Objects(_) if request.method() != Method::GET => return Ok(fail(&Failure::method_not_allowed())),
+        Route::Objects(_) if request.method() != Method::GET => {
+            return Ok(fail(&Failure::method_not_allowed()));
+        }
         Route::Objects(ask) => ask,
     };
     shared.record(&ask, request.uri());
@@ -123,9 +125,10 @@ fn list(shared: &Shared, ask: &Ask, fault: Option<&What>) -> Result<String, Fail
         }
     };
     let last = page.as_ref().and_then(Continue::last);
-    let mut rest = objects.iter().filter(|o| ask.filter.matches(o)).filter(|o| {
-        last.is_none_or(|(namespace, name)| (&*o.namespace, &*o.name) > (namespace, name))
-    });
+    let mut rest = objects
+        .iter()
+        .filter(|o| ask.filter.matches(o))
+        .filter(|o| last.is_none_or(|(namespace, name)| (&*o.namespace, &*o.name) > (namespace, name)));
     let items: Vec<&Arc<Stored>> = rest.by_ref().take(limit).collect();
     let remaining = rest.count();
 
@@ -244,7 +247,8 @@ fn silence() -> Body {
 
 fn respond(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));

@@ -45,7 +45,13 @@ impl Failure {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
 
-    pub fn forbidden(user: &str, verb: Verb, resource: &Resource, namespace: Option<&str>, name: Option<&str>) -> Self {
+    pub fn forbidden(
+        user: &str,
+        verb: Verb,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: Option<&str>,
+    ) -> Self {
         let Resource { plural, group, .. } = resource;
         let scope = namespace.map_or_else(
             || String::from("at the cluster scope"),
@@ -72,7 +78,8 @@ impl Failure {
         if !resource.group.is_empty() {
             details["group"] = resource.group.into();
         }
-        Self::new(404, "NotFound", &format!("{}{group} \"{name}\" not found", resource.plural)).details(details)
+        Self::new(404, "NotFound", &format!("{}{group} \"{name}\" not found", resource.plural))
+            .details(details)
     }
 
     pub fn method_not_allowed() -> Self {
@@ -173,7 +180,11 @@ impl Continue {
         let bytes = unbase64url(token).ok_or_else(|| invalid("illegal base64 data at input byte 0"))?;
         let found: Self = serde_json::from_slice(&bytes).map_err(|_| {
             let first = bytes.first().copied().unwrap_or_default();
-            let shown = if first.is_ascii_graphic() { char::from(first).to_string() } else { format!("\\x{first:02x}") };
+            let shown = if first.is_ascii_graphic() {
+                char::from(first).to_string()
+            } else {
+                format!("\\x{first:02x}")
+            };
             invalid(&format!("invalid character '{shown}' looking for beginning of value"))
         })?;
         if found.v != "meta.k8s.io/v1" || found.last().is_none() {

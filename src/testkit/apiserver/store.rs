@@ -190,7 +190,8 @@ impl Store {
         let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) else {
             return Err(InvalidObject::NoName);
         };
-        let text = |m: &Map<String, Value>, field: &str| m.get(field).and_then(Value::as_str).map(str::to_owned);
+        let text =
+            |m: &Map<String, Value>, field: &str| m.get(field).and_then(Value::as_str).map(str::to_owned);
         let name = text(metadata, "name").filter(|n| !n.is_empty()).ok_or(InvalidObject::NoName)?;
         let namespace = if resource.namespaced {
             text(metadata, "namespace").unwrap_or_else(|| String::from("default"))
@@ -225,7 +226,8 @@ impl Store {
             metadata.insert("namespace".into(), namespace.into());
         }
 
-        let object = Arc::new(Stored { resource, namespace: key.0.clone(), name: key.1.clone(), rest: rest(&map) });
+        let object =
+            Arc::new(Stored { resource, namespace: key.0.clone(), name: key.1.clone(), rest: rest(&map) });
         self.objects.entry(resource.plural).or_default().insert(key, Arc::clone(&object));
         self.push(if old.is_some() { Write::Modified } else { Write::Added }, object);
         Ok(self.version)
@@ -253,7 +255,10 @@ impl Store {
         // A watch whose buffer is full is dropped: its stream ends without an ERROR, as the real
         // server does with slow readers.
         self.watchers.retain(|w| {
-            if w.resource != event.object.resource || event.version <= w.from || !w.filter.matches(&event.object) {
+            if w.resource != event.object.resource
+                || event.version <= w.from
+                || !w.filter.matches(&event.object)
+            {
                 return !w.tx.is_closed();
             }
             w.tx.try_send(Arc::clone(&event)).is_ok()
@@ -276,7 +281,10 @@ impl Store {
 
     /// Keeps the objects for further pages of a list that begins now.
     pub fn keep(&mut self, resource: &Resource, objects: &Snapshot) {
-        if self.snapshots.iter().any(|(plural, version, _)| *plural == resource.plural && *version == self.version)
+        if self
+            .snapshots
+            .iter()
+            .any(|(plural, version, _)| *plural == resource.plural && *version == self.version)
         {
             return;
         }
@@ -314,9 +322,10 @@ impl Store {
             From::Version(version) if version < self.compacted => return Err(TooOld(self.compacted)),
             From::Version(version) => {
                 let start = self.history.partition_point(|event| event.version <= version);
-                let missed = self.history.range(start..).filter(|event| {
-                    event.object.resource == resource && filter.matches(&event.object)
-                });
+                let missed = self
+                    .history
+                    .range(start..)
+                    .filter(|event| event.object.resource == resource && filter.matches(&event.object));
                 (missed.cloned().collect(), version)
             }
         };
