@@ -83,16 +83,19 @@ pub fn check(paths: &[PathBuf], template: TemplateCheck) -> Diagnostics {
             last.rule_tree(&file, source, &root);
         }
     }
+    let mut order = loader.files;
     let mut all = loader.found;
     for diagnostic in found.iter() {
         all.push(diagnostic.clone());
     }
     for loader in loaders {
-        for diagnostic in loader.finish().1.found.iter() {
+        let (_, done) = loader.finish();
+        order.extend(done.files);
+        for diagnostic in done.found.iter() {
             all.push(diagnostic.clone());
         }
     }
-    all.sorted()
+    all.sorted(&order)
 }
 
 fn real(path: &Path) -> PathBuf {

@@ -194,10 +194,11 @@ impl Diagnostics {
         self.found.iter()
     }
 
-    /// Orders by line within each file; files stay in the order in which they were read.
+    /// Orders by line within each file; files come in the given order, the others after them in
+    /// order of appearance.
     #[must_use]
-    pub fn sorted(mut self) -> Self {
-        let mut files: Vec<PathBuf> = Vec::new();
+    pub fn sorted(mut self, order: &[PathBuf]) -> Self {
+        let mut files = order.to_vec();
         for diagnostic in &self.found {
             if !files.contains(&diagnostic.file) {
                 files.push(diagnostic.file.clone());

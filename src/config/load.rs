@@ -50,7 +50,7 @@ pub fn load(config: Option<&Path>, rules: &[PathBuf]) -> Result<Loaded, Diagnost
         loader.rules(path);
     }
     let (config, loader) = loader.finish();
-    let found = loader.found.sorted();
+    let found = loader.found.sorted(&loader.files);
     if found.has_errors() {
         return Err(found);
     }
@@ -232,7 +232,10 @@ impl Loader {
         let known: HashSet<&str> = config.names.iter().map(|(name, _)| &**name).collect();
         for (name, at) in by_routes.chain(by_rules) {
             used.insert(name);
-            if !known.contains(&**name) {
+            // With no receivers at all and other errors, the section itself is misspelt: that is
+            // one mistake, not one for each route.
+            let misspelt = known.is_empty() && self.found.has_errors();
+            if !known.contains(&**name) && !misspelt {
                 let names = config.names.iter().map(|(name, _)| &**name);
                 let help = suggest::nearest(name, names.clone()).map_or_else(
                     || match config.names.len() {

@@ -41,14 +41,40 @@ static KEYS: LazyLock<Option<Regex>> =
 
 /// The secrets of a tree: every scalar under a secret key, but the names in `{env: …}` and
 /// `{file: …}`; and everything that looks like one.
+///
+/// `dropped` are entries that were written but are not part of the tree, as keys given twice.
 #[must_use]
-pub fn by_tree(root: &Node, text: &str) -> Vec<Range<usize>> {
+pub fn by_tree(root: &Node, dropped: &[(Node, Node)], text: &str) -> Vec<Range<usize>> {
     let mut masks = shapes(text);
-    walk(root, false, &mut masks);
+    walk(root, false, text, &mut masks);
+    for entry in dropped {
+        // Perhaps it stood where a secret was wanted: `token: {env: A, env: …}`.
+        let name = name(&entry.0);
+        entry_walk(entry, is_secret(name) || matches!(name, "env" | "file"), text, &mut masks);
+    }
     masks
 }
 
-fn walk(node: &Node, secret: bool, masks: &mut Vec<Range<usize>>) {
+fn name(key: &Node) -> &str {
+    if let Value::Text { text, .. } = &key.value { text } else { "" }
+}
+
+/// Masks what stands between a key and the end of its value, tags and anchors included; of a
+/// collection only what stands before it.
+fn entry_walk((key, value): &(Node, Node), secret: bool, text: &str, masks: &mut Vec<Range<usize>>) {
+    if secret {
+        let end = match value.value {
+            Value::List(_) | Value::Map(_) => value.span.start,
+            Value::Null | Value::Text { .. } => value.span.end,
+        };
+        let between = text.get(key.span.end..end).unwrap_or_default();
+        let kept = between.trim_start_matches(|c: char| c == ':' || c.is_whitespace());
+        masks.push(end - kept.len()..end);
+    }
+    walk(value, secret, text, masks);
+}
+
+fn walk(node: &Node, secret: bool, text: &str, masks: &mut Vec<Range<usize>>) {
     match &node.value {
         Value::Null => {}
         Value::Text { .. } => {
@@ -57,17 +83,19 @@ fn walk(node: &Node, secret: bool, masks: &mut Vec<Range<usize>>) {
                 masks.extend(node.origin.map(|origin| origin.start..origin.end));
             }
         }
-        Value::List(items) => items.iter().for_each(|item| walk(item, secret, masks)),
+        Value::List(items) => items.iter().for_each(|item| walk(item, secret, text, masks)),
         Value::Map(entries) => {
-            for (key, value) in entries {
-                let name = if let Value::Text { text, .. } = &key.value { text.as_str() } else { "" };
-                let reference = secret && matches!(name, "env" | "file");
+            for entry in entries {
+                let (key, value) = entry;
+                let name = name(key);
+                let is_text = matches!(value.value, Value::Text { .. });
+                let reference = secret && is_text && matches!(name, "env" | "file");
                 // `secret: {file: …}` under `sign` is a mapping of known words; `token: {xoxb-…}`
                 // is a secret that became a key.
                 if secret && !reference && !is_secret(name) {
-                    walk(key, true, masks);
+                    walk(key, true, text, masks);
                 }
-                walk(value, !reference && (secret || is_secret(name)), masks);
+                entry_walk(entry, !reference && (secret || is_secret(name)), text, masks);
             }
         }
     }
@@ -83,7 +111,8 @@ pub fn by_line(text: &str) -> Vec<Range<usize>> {
     for line in text.split('\n') {
         let indent = line.len() - line.trim_start().len();
         let blank = line.trim().is_empty();
-        if below.is_some_and(|above| blank || indent > above) {
+        let has_key = KEYS.as_ref().is_none_or(|keys| keys.is_match(line));
+        if below.is_some_and(|above| blank || indent > above || !has_key) {
             masks.push(start + indent..start + line.len());
         } else {
             below = None;
@@ -173,6 +202,15 @@ mod tests {
             "password: \"hunter2\nsecond: hunter\n",
             "password: |\n  x\n  hunter2\n: ]",
             "password: *hunter2",
+            "{token:\nhunter2",
+            // Written, but not part of the tree:
+            "token: {env: A}\ntoken: hunter2",
+            "token: {env: A, env: hunter2}",
+            "a: b\n---\ntoken: hunter2",
+            "token: !hunter2 x",
+            "token: !hunter2 [x]",
+            "token: &hunter2 x",
+            "token: !hunter2",
         ] {
             let shown = shown(text).join("\n");
             assert!(!shown.contains("hunter2"), "{text:?} shows {shown:?}");

@@ -67,7 +67,13 @@ impl Source {
                 None
             }
         };
-        let masks = root.as_ref().map_or_else(|| mask::by_line(text), |root| mask::by_tree(root, text));
+        let mut masks = Vec::new();
+        if let Some(root) = &root {
+            masks = mask::by_tree(root, &builder.dropped, text);
+        }
+        if root.is_none() || builder.unread {
+            masks.extend(mask::by_line(text));
+        }
         let shown = mask::apply(text, &masks);
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let source = Self { path: path.to_owned(), shown, masks, lines };
@@ -176,6 +182,10 @@ struct Builder<'a> {
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
     aliased: usize,
+    /// Entries that are not part of the tree; still nothing of theirs may be shown if it is a secret.
+    dropped: Vec<(Node, Node)>,
+    /// A part of the file was not read.
+    unread: bool,
     problems: Vec<Problem>,
 }
 
@@ -185,6 +195,7 @@ impl<'a> Builder<'a> {
             flow_nesting_limit: MAX_DEPTH,
             block_nesting_limit: MAX_DEPTH,
             disallow_directives: true,
+            emit_comments: false,
         };
         Self {
             text,
@@ -192,6 +203,8 @@ impl<'a> Builder<'a> {
             anchors: HashMap::new(),
             nodes: 0,
             aliased: 0,
+            dropped: Vec::new(),
+            unread: false,
             problems: Vec::new(),
         }
     }
@@ -231,6 +244,7 @@ impl<'a> Builder<'a> {
                     let mut problem = Problem::new(span, "a second document begins here");
                     problem.help = Some("write one document a file: remove the `---`".into());
                     self.problems.push(problem);
+                    self.unread = true;
                     return Ok(root);
                 }
                 event => root = Some(self.node(event, span, 0)?.0),
@@ -306,17 +320,20 @@ impl<'a> Builder<'a> {
             weight += key_weight + value_weight;
             let Value::Text { text, plain } = &key.value else {
                 self.problems.push(Problem::new(key.span, "a key must be text"));
+                self.dropped.push((key, value));
                 continue;
             };
             if *plain && text == "<<" {
                 let mut problem = Problem::new(key.span, "merge keys (`<<`) are not supported");
                 problem.help = Some("write the keys out, or use an alias for a whole value".into());
                 self.problems.push(problem);
+                self.dropped.push((key, value));
             } else if let Some(first) = seen.get(text) {
                 let line = self.text.get(..first.start).unwrap_or_default().matches('\n').count() + 1;
                 let mut problem = Problem::new(key.span, "this key is given twice");
                 problem.help = Some(format!("it is given first in line {line}"));
                 self.problems.push(problem);
+                self.dropped.push((key, value));
             } else {
                 seen.insert(text.clone(), key.span);
                 entries.push((key, value));

@@ -94,10 +94,10 @@ fn check_knows_files_by_their_content() {
     assert_eq!(
         messages(&files.report(&found)),
         [
-            "error: this is neither a configuration nor a rule file",
-            "error: no good: {{title}",
             "error: `Evictd` is not a cause",
             "error: there is no receiver named `c`",
+            "error: this is neither a configuration nor a rule file",
+            "error: no good: {{title}",
         ]
     );
     assert!(check(&[files.path("kubeherald.yaml"), files.path("slack.hbs")], any_template).is_empty());

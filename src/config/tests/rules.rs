@@ -142,7 +142,7 @@ tests:
         "did you mean `CrashLoopBackOff`?",
         "write `5s` for seconds or `5m` for minutes",
         "unclosed group",
-        "the other is in DIR/rules.yaml:4",
+        "the other is in DIR/rules.yaml:3",
         "did you mean `crash-loop`?",
     ] {
         assert!(report.contains(help), "{help} is not in\n{report}");
