@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod message;
 pub mod notify;
+pub mod outbox;
 pub mod rule;
 pub mod signal;
 pub mod store;
