@@ -153,6 +153,7 @@ mod tests {
         Duration::from_secs(n)
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "the shape of a limit")]
     fn free() -> Result<(), Duration> {
         Ok(())
     }

@@ -307,7 +307,7 @@ fn pruning_bounds_what_is_kept() {
     let history = (0..100).map(|i| decided(i, "a", None, Reason::Muted)).collect();
     let notifications =
         vec![note("a", "x", "t", at(0)), note("b", "x", "u", at(0)), note("c", "x", "v", at(0))];
-    store.commit(Commit { history, notifications, ..Commit::default() }).wait().unwrap();
+    store.commit(Commit { notifications, history, ..Commit::default() }).wait().unwrap();
     let (a, _) = claim(&store, "x", at(0)).unwrap();
     store.settle(a, Settle::Delivered { handle: Some("h".into()) }, at(1)).wait().unwrap();
     let (b, _) = claim(&store, "x", at(0)).unwrap();
@@ -539,4 +539,23 @@ fn the_hot_queries_use_their_indexes() {
     for (plan, index) in plans.iter().zip(["outbox_heads", "outbox_open", "outbox_delivered"]) {
         assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}");
     }
+}
+
+#[test]
+fn a_finished_write_is_on_disk_by_default() {
+    let dir = dir();
+    let store = Store::open(&dir.path().join("herald.db")).unwrap();
+    let settings = store
+        .write("settings", |s| {
+            let ask = |pragma: &str| {
+                s.conn.pragma_query_value(None, pragma, |r| r.get::<_, rusqlite::types::Value>(0))
+            };
+            Ok(["journal_mode", "synchronous", "foreign_keys", "auto_vacuum"].map(|p| ask(p).unwrap()))
+        })
+        .wait()
+        .unwrap();
+    // Write-ahead log, FULL, on, INCREMENTAL.
+    let number = rusqlite::types::Value::Integer;
+    let wal = rusqlite::types::Value::Text("wal".into());
+    assert_eq!(settings, [wal, number(2), number(1), number(2)]);
 }

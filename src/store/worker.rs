@@ -72,7 +72,9 @@ pub(super) fn write_loop(
         let mut group = vec![first];
         let outcome = transact(session, &mut group, queue, faults);
         if outcome.is_ok() {
-            group.iter().for_each(|job| faults.at(Point::Committed, job.name()));
+            for job in &group {
+                faults.at(Point::Committed, job.name());
+            }
             wakers.wake(&session.woken);
         }
         for job in group {
@@ -116,7 +118,9 @@ fn run_group(
             group.push(next);
         }
     }
-    group.iter().for_each(|job| faults.at(Point::Committing, job.name()));
+    for job in group.iter() {
+        faults.at(Point::Committing, job.name());
+    }
     session.conn.execute_batch("COMMIT").map_err(session.error("commit"))
 }
 
