@@ -16,6 +16,7 @@ pub mod config;
 pub mod engine;
 pub mod message;
 pub mod notify;
+pub mod outbox;
 pub mod rule;
 pub mod signal;
 pub mod store;

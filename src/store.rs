@@ -124,6 +124,12 @@ impl Store {
         self.inner.wakers.of(receiver)
     }
 
+    /// Has the writer ended? Then nothing can be kept any more, and nothing may be sent.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.inner.writer.as_ref().is_none_or(Queue::is_closed)
+    }
+
     /// The hook of crash tests.
     pub(crate) fn faults(&self) -> &Faults {
         &self.inner.faults

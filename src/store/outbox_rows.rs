@@ -31,6 +31,8 @@ pub struct HeadRow {
     pub attempts: u32,
     /// What `max_age` counts from.
     pub queued_at: Timestamp,
+    /// Why the last attempt failed; empty if none was made.
+    pub reason: String,
 }
 
 /// What a dispatcher must know to choose.
@@ -170,6 +172,8 @@ impl Store {
     }
 }
 
+/// `not_before` starts at 0 and not at the time of the decision: a clock that was set back must not
+/// hold back what was never tried.
 pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<bool, StoreError> {
     let inserted = s
         .conn
@@ -179,7 +183,7 @@ pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<bool, StoreError> 
              VALUES (?1, ?2, ?3, ?4, 'queued',
                  NOT EXISTS (SELECT 1 FROM outbox
                      WHERE receiver = ?2 AND thread = ?3 AND state IN ('queued', 'sending')),
-                 ?5, ?5, ?5, ?6)
+                 0, ?5, ?5, ?6)
              ON CONFLICT (key) DO NOTHING",
         )
         .and_then(|mut q| {
@@ -192,7 +196,7 @@ pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<bool, StoreError> 
     Ok(inserted > 0)
 }
 
-pub(super) const DUE: &str = "SELECT seq, key, attempts, queued_at FROM outbox
+pub(super) const DUE: &str = "SELECT seq, key, attempts, queued_at, reason FROM outbox
      WHERE receiver = ?1 AND state = 'queued' AND head = 1 AND not_before <= ?2
      ORDER BY seq LIMIT 1";
 
@@ -208,7 +212,13 @@ fn heads(s: &Session, receiver: &str, gate: &str, now: Timestamp) -> Result<Head
         .prepare_cached(DUE)
         .and_then(|mut q| {
             q.query_row((receiver, micros(now)), |r| {
-                Ok(HeadRow { seq: r.get(0)?, key: r.get(1)?, attempts: r.get(2)?, queued_at: time(r, 3)? })
+                Ok(HeadRow {
+                    seq: r.get(0)?,
+                    key: r.get(1)?,
+                    attempts: r.get(2)?,
+                    queued_at: time(r, 3)?,
+                    reason: r.get(4)?,
+                })
             })
             .optional()
         })

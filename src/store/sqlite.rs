@@ -59,17 +59,29 @@ pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, St
         _ => None,
     };
 
-    let (writer, mut rx) = mpsc::channel(WRITE_QUEUE);
-    let mut session = session(conn, &path);
+    let (writer, rx) = mpsc::channel(WRITE_QUEUE);
+    let session = session(conn, &path);
     let (wakers, faults) = (Arc::clone(wakers), options.faults.clone());
     let write_thread = spawn("store-writer", &path, move || {
+        // Dropped from the last to the first, also by a panic: no new jobs, the file closed, then
+        // free for its next owner, then everybody told.
+        let _ended = Ended(Arc::clone(&wakers));
+        let _lock = lock;
+        let mut session = session;
+        let mut rx = rx;
         write_loop(&mut session, &mut rx, &wakers, &faults);
         session.conn.execute_batch("PRAGMA optimize").ok();
-        // In this order: the next owner must find the file closed.
-        drop(session);
-        drop(lock);
     })?;
     Ok(Opened { writer, reader, write_thread, read_threads })
+}
+
+/// Wakes everybody when the writer ends: who sleeps until new rows come would sleep for ever.
+struct Ended(Arc<Wakers>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.wake_all();
+    }
 }
 
 fn spawn(name: &str, path: &Path, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {

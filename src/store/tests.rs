@@ -1,5 +1,3 @@
-use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,6 +6,8 @@ use tempfile::TempDir;
 use super::fixture::{at, note, summary};
 use super::*;
 use crate::message::{Decision, Notification, Reason};
+
+mod refused;
 
 fn dir() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -307,7 +307,7 @@ fn pruning_bounds_what_is_kept() {
     let history = (0..100).map(|i| decided(i, "a", None, Reason::Muted)).collect();
     let notifications =
         vec![note("a", "x", "t", at(0)), note("b", "x", "u", at(0)), note("c", "x", "v", at(0))];
-    store.commit(Commit { history, notifications, ..Commit::default() }).wait().unwrap();
+    store.commit(Commit { notifications, history, ..Commit::default() }).wait().unwrap();
     let (a, _) = claim(&store, "x", at(0)).unwrap();
     store.settle(a, Settle::Delivered { handle: Some("h".into()) }, at(1)).wait().unwrap();
     let (b, _) = claim(&store, "x", at(0)).unwrap();
@@ -343,107 +343,6 @@ fn sizes_are_by_receiver() {
     };
     assert_eq!(sizes.receivers, [size("x", 1, 1, 3), size("y", 1, 0, 1)]);
     assert!(sizes.bytes > 0);
-}
-
-#[test]
-fn a_second_handle_is_refused_until_the_first_is_gone() {
-    let dir = dir();
-    let first = Store::open_with(&options(&dir)).unwrap();
-    let clone = first.clone();
-    let error = Store::open_with(&options(&dir)).unwrap_err();
-    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
-    let me = format!("process {}", std::process::id());
-    assert!(error.to_string().contains(&me), "{error}");
-    drop(first);
-    assert!(Store::open_with(&options(&dir)).is_err(), "a clone still holds it");
-    drop(clone);
-    Store::open_with(&options(&dir)).unwrap();
-}
-
-/// Not a test of its own: what [`a_second_process_is_refused`] runs in another process.
-#[test]
-fn helper_open_where_told() {
-    if let Some(path) = std::env::var_os("KUBEHERALD_TEST_OPEN") {
-        match Store::open(Path::new(&path)) {
-            Ok(_) => println!("opened"),
-            Err(error) => println!("refused: {}", error.label()),
-        }
-    }
-}
-
-#[test]
-fn a_second_process_is_refused() {
-    let dir = dir();
-    let options = options(&dir);
-    let other = || {
-        let out = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::tests::helper_open_where_told", "--nocapture"])
-            .env("KUBEHERALD_TEST_OPEN", options.path.as_ref().unwrap())
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&out.stdout).into_owned()
-    };
-    let store = Store::open_with(&options).unwrap();
-    assert!(other().contains("refused: in_use"));
-    drop(store);
-    assert!(other().contains("opened"));
-}
-
-#[test]
-fn unusable_places_are_named_with_what_to_do() {
-    let dir = dir();
-    let missing = dir.path().join("no/such/herald.db");
-    let error = Store::open(&missing).unwrap_err();
-    assert!(matches!(error, StoreError::Open { .. }), "{error}");
-    assert!(error.to_string().contains("check that its directory exists"), "{error}");
-
-    let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Open { .. }), "{error}");
-
-    let text = dir.path().join("text.db");
-    fs::write(&text, "this is no database, but it is long enough to have a header. ".repeat(50)).unwrap();
-    let error = Store::open(&text).unwrap_err();
-    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
-    assert!(fs::read_to_string(&text).unwrap().starts_with("this is"), "left as it was");
-
-    let foreign = dir.path().join("foreign.db");
-    rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
-    let error = Store::open(&foreign).unwrap_err();
-    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
-}
-
-#[test]
-fn a_damaged_page_is_found_at_start() {
-    let dir = dir();
-    let options = options(&dir);
-    let store = Store::open_with(&options).unwrap();
-    let rows = (0..200).map(|i| note(&format!("k{i}"), "x", "t", at(0))).collect();
-    store.commit(owed(rows)).wait().unwrap();
-    drop(store);
-    let path = options.path.as_ref().unwrap();
-    let mut bytes = fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 8192].fill(0xa5);
-    fs::write(path, bytes).unwrap();
-    let error = Store::open_with(&options).unwrap_err();
-    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
-}
-
-#[test]
-fn a_later_schema_is_refused() {
-    let dir = dir();
-    let options = options(&dir);
-    drop(Store::open_with(&options).unwrap());
-    let path = options.path.as_ref().unwrap();
-    rusqlite::Connection::open(path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
-    let error = Store::open_with(&options).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
-    rusqlite::Connection::open(path)
-        .unwrap()
-        .execute_batch("PRAGMA user_version = 1; UPDATE migrations SET checksum = 'x'")
-        .unwrap();
-    let error = Store::open_with(&options).unwrap_err();
-    assert!(matches!(error, StoreError::Tampered { version: 1, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -539,4 +438,23 @@ fn the_hot_queries_use_their_indexes() {
     for (plan, index) in plans.iter().zip(["outbox_heads", "outbox_open", "outbox_delivered"]) {
         assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}");
     }
+}
+
+#[test]
+fn a_finished_write_is_on_disk_by_default() {
+    let dir = dir();
+    let store = Store::open(&dir.path().join("herald.db")).unwrap();
+    let settings = store
+        .write("settings", |s| {
+            let ask = |pragma: &str| {
+                s.conn.pragma_query_value(None, pragma, |r| r.get::<_, rusqlite::types::Value>(0))
+            };
+            Ok(["journal_mode", "synchronous", "foreign_keys", "auto_vacuum"].map(|p| ask(p).unwrap()))
+        })
+        .wait()
+        .unwrap();
+    // Write-ahead log, FULL, on, INCREMENTAL.
+    let number = rusqlite::types::Value::Integer;
+    let wal = rusqlite::types::Value::Text("wal".into());
+    assert_eq!(settings, [wal, number(2), number(1), number(2)]);
 }

@@ -46,6 +46,12 @@ impl Wakers {
         Arc::clone(map.entry(Arc::clone(receiver)).or_default())
     }
 
+    /// For the end: whoever sleeps shall find out.
+    pub fn wake_all(&self) {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.values().for_each(|notify| notify.notify_one());
+    }
+
     fn wake(&self, receivers: &BTreeSet<Arc<str>>) {
         let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for notify in receivers.iter().filter_map(|r| map.get(r)) {
@@ -66,7 +72,7 @@ pub(super) fn write_loop(
         let mut group = vec![first];
         let outcome = transact(session, &mut group, queue, faults);
         if outcome.is_ok() {
-            if let Some(job) = group.first() {
+            for job in &group {
                 faults.at(Point::Committed, job.name());
             }
             wakers.wake(&session.woken);
@@ -112,7 +118,7 @@ fn run_group(
             group.push(next);
         }
     }
-    if let Some(job) = group.first() {
+    for job in group.iter() {
         faults.at(Point::Committing, job.name());
     }
     session.conn.execute_batch("COMMIT").map_err(session.error("commit"))

@@ -1,0 +1,199 @@
+//! From a row on disk to a receiver that knows: every notification is delivered at least once, in
+//! order, or kept as a dead letter with its reason.
+//!
+//! # States
+//!
+//! ```text
+//!            claim             Delivered
+//!  queued ──────────▶ sending ───────────▶ delivered   (key kept for a while: replays repeat nothing)
+//!    ▲ ▲                │  │
+//!    │ └──── Retry ─────┘  └─── Reject ──▶ dead ──▶ dropped by a person
+//!    │                                    ▲ │
+//!    └─────────── sent again ─────────────┼─┘
+//!  queued ─────────── max_age ────────────┘
+//! ```
+//!
+//! # Statements
+//!
+//! 1. The engine's commit inserts the row as `queued`, in one transaction with the state that says
+//!    it was decided. A key that is known already is not inserted again.
+//! 2. The receiver's dispatcher looks for its next row ([`protocol::next`]).
+//! 3. It claims the row: `sending` and one more attempt counted, on disk.
+//! 4. It makes one attempt.
+//! 5. The attempt ends with an outcome, in memory.
+//! 6. It settles the row ([`protocol::after`]): `delivered` with the thread's handle, `queued` with
+//!    `not_before` and the receiver's Retry-After, or `dead`. One transaction, on disk.
+//!
+//! # Crashes
+//!
+//! | after | on disk | after the restart |
+//! |---|---|---|
+//! | before 1 is committed | nothing | the input is seen again and decided again, with the same key |
+//! | 1, 2 | `queued` | sent |
+//! | 3 | `sending` | queued again, sent |
+//! | 4, 5 | `sending` | queued again, sent **twice**: the one ambiguous point |
+//! | 6 | as settled | goes on from there |
+//!
+//! From outside, a crash after 3 cannot be told from one after 4, so [`Dispatcher::run`] queues
+//! every `sending` row again and logs it. The second message carries the same idempotency key; a
+//! receiver that knows keys shows it once. Nothing else is ever sent twice.
+//!
+//! # Order
+//!
+//! By order of insertion for each (thread, receiver): a row waits until all earlier ones of its
+//! thread are delivered or dead. Threads do not wait for each other, receivers neither. A dead
+//! letter sent again comes last in its thread.
+//!
+//! # Time
+//!
+//! `not_before` of a row holds that row (and its thread); Retry-After holds the receiver, or all
+//! receivers that share a credential, and is kept in the store under [`ReceiverSpec::gate`], so a
+//! restart does not forget it. A row older than `max_age` when its turn comes is a dead letter. The
+//! rate limit is in memory and full at start; Retry-After is what protects the other side.
+
+pub mod backoff;
+pub mod dispatcher;
+pub mod limit;
+pub mod protocol;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+
+pub use self::backoff::Backoff;
+pub use self::dispatcher::Dispatcher;
+pub use self::limit::Limit;
+
+use crate::notify::Deliver;
+use crate::store::Store;
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// One receiver, as the outbox sees it.
+#[derive(Debug, Clone)]
+pub struct ReceiverSpec {
+    /// Its name in the outbox's rows.
+    pub name: Arc<str>,
+    /// At most this many messages.
+    pub limit: Limit,
+    /// A notification that waited longer than this is a dead letter.
+    pub max_age: Duration,
+    /// A name for the credential it uses, where it shares one: a Retry-After told to one of those
+    /// that share it holds all of them. Never the credential itself: it is stored.
+    pub credential: Option<Arc<str>>,
+}
+
+impl ReceiverSpec {
+    /// Under which name its Retry-After is kept.
+    #[must_use]
+    pub fn gate(&self) -> Arc<str> {
+        // The prefix keeps a credential apart from a receiver that happens to have its name.
+        match &self.credential {
+            Some(credential) => Arc::from(format!("credential {credential}")),
+            None => Arc::clone(&self.name),
+        }
+    }
+}
+
+/// What holds for all receivers.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// How long to wait after a failed attempt.
+    pub backoff: Backoff,
+    /// An attempt that takes longer has failed. A notifier has its own, shorter limits; this one
+    /// only keeps a mistake there from stopping the receiver for ever.
+    pub attempt_timeout: Duration,
+    /// How long an attempt under way may go on after shutdown was asked for.
+    pub drain: Duration,
+    /// Where jitter starts from; `None`: somewhere else each time.
+    pub seed: Option<u64>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::default(),
+            attempt_timeout: Duration::from_secs(90),
+            drain: Duration::from_secs(10),
+            seed: None,
+        }
+    }
+}
+
+/// What happened at one receiver since the start; read at scrape time.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Notifications delivered.
+    pub delivered: AtomicU64,
+    /// Attempts that failed and will be repeated.
+    pub retried: AtomicU64,
+    /// Notifications given up.
+    pub dead: AtomicU64,
+    /// Attempts cut off by the end of a process, found at start or left at shutdown.
+    pub interrupted: AtomicU64,
+}
+
+/// What dispatchers share.
+#[derive(Clone)]
+pub struct Outbox {
+    store: Store,
+    clock: Clock,
+    policy: Policy,
+    desks: Arc<Mutex<BTreeMap<Arc<str>, Desk>>>,
+}
+
+/// What is one per receiver name, also over reloads.
+#[derive(Clone)]
+struct Desk {
+    counters: Arc<Counters>,
+    /// One permit: two dispatchers of one receiver would take each other's rows for interrupted.
+    turn: Arc<Semaphore>,
+}
+
+impl Outbox {
+    /// An outbox over `store`.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, policy: Policy) -> Self {
+        Self { store, clock, policy, desks: Arc::default() }
+    }
+
+    /// The dispatcher of one receiver; nothing happens until it runs. A second one for the same
+    /// name (after a reload) waits until the first has returned.
+    #[must_use]
+    pub fn dispatcher<D: Deliver>(&self, spec: ReceiverSpec, deliver: D) -> Dispatcher<D> {
+        let desk = self.desk(&spec.name);
+        Dispatcher::new(self, spec, deliver, desk.counters, desk.turn)
+    }
+
+    /// The counters of every receiver that ever had a dispatcher, by name.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(Arc<str>, Arc<Counters>)> {
+        let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        desks.iter().map(|(name, desk)| (Arc::clone(name), Arc::clone(&desk.counters))).collect()
+    }
+
+    fn desk(&self, name: &Arc<str>) -> Desk {
+        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Desk { counters: Arc::default(), turn: Arc::new(Semaphore::new(1)) };
+        desks.entry(Arc::clone(name)).or_insert_with(new).clone()
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod measure;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

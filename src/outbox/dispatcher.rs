@@ -1,0 +1,248 @@
+//! One task per receiver: the I/O around [`super::protocol`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::limit::Limiter;
+use super::protocol::{self, Rules, Step};
+use super::{Clock, Counters, Outbox, Policy, ReceiverSpec};
+use crate::notify::{Attempt, Deliver, Outcome};
+use crate::store::{Call, Claim, HeadRow, Point, Settle, Store, StoreError};
+
+/// The longest sleep before looking again: the wall clock may have been set meanwhile.
+const MAX_NAP: Duration = Duration::from_secs(60);
+/// Between tries of a store that fails (a full disk, most likely).
+const STORE_NAP: Duration = Duration::from_secs(1);
+
+/// Delivers what one receiver is owed.
+pub struct Dispatcher<D> {
+    name: Arc<str>,
+    deliver: D,
+    store: Store,
+    clock: Clock,
+    policy: Policy,
+    rules: Rules,
+    limiter: Limiter,
+    rng: fastrand::Rng,
+    counters: Arc<Counters>,
+    wake: Arc<Notify>,
+    turn: Arc<Semaphore>,
+}
+
+/// Whether the dispatcher goes on.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    On,
+    Stop,
+}
+
+impl<D: Deliver> Dispatcher<D> {
+    pub(super) fn new(
+        outbox: &Outbox,
+        spec: ReceiverSpec,
+        deliver: D,
+        counters: Arc<Counters>,
+        turn: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            wake: outbox.store.wakeups(&spec.name),
+            rules: Rules::of(&spec, outbox.policy.backoff),
+            limiter: Limiter::new(spec.limit),
+            rng: outbox.policy.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
+            store: outbox.store.clone(),
+            clock: Arc::clone(&outbox.clock),
+            policy: outbox.policy,
+            name: spec.name,
+            deliver,
+            counters,
+            turn,
+        }
+    }
+
+    /// Runs until `stop`; an attempt under way may then go on for [`Policy::drain`]. Ends early only
+    /// when the store is gone: without it nothing may be sent, because nothing could be recorded.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        let turn = Arc::clone(&self.turn);
+        let _turn = tokio::select! {
+            turn = turn.acquire_owned() => turn.map_err(|_| StoreError::Stopped)?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        if self.recover(&stop).await? == Flow::Stop {
+            return Ok(());
+        }
+        while self.step(&stop).await? == Flow::On {}
+        debug!(receiver = %self.name, "dispatcher stopped");
+        Ok(())
+    }
+
+    /// Queues again what an earlier process left under way.
+    async fn recover(&self, stop: &CancellationToken) -> Result<Flow, StoreError> {
+        let Some(rows) = self.insist(stop, "recover rows", || self.store.recover(&self.name)).await? else {
+            return Ok(Flow::Stop);
+        };
+        for row in rows {
+            count(&self.counters.interrupted);
+            warn!(
+                receiver = %self.name, key = %row.key, attempts = row.attempts,
+                "the last attempt was cut off and may have arrived; it is made again with the same key"
+            );
+        }
+        Ok(Flow::On)
+    }
+
+    async fn step(&mut self, stop: &CancellationToken) -> Result<Flow, StoreError> {
+        if self.store.is_stopped() {
+            return Err(StoreError::Stopped);
+        }
+        let look = || self.store.heads(&self.name, &self.rules.gate, self.now());
+        let Some(heads) = self.insist(stop, "look for the next row", look).await? else {
+            return Ok(Flow::Stop);
+        };
+        if stop.is_cancelled() {
+            return Ok(Flow::Stop);
+        }
+        match protocol::next(&heads, self.now(), &self.rules, || self.limiter.check()) {
+            Step::Attempt(row) => {
+                self.store.faults().at(Point::Chosen, "dispatch");
+                self.attempt(&row, stop).await
+            }
+            Step::Bury { row, reason } => self.settle(&row, Settle::Dead { reason }, stop).await,
+            Step::Wait(wait) => Ok(self.nap(wait.min(MAX_NAP), stop).await),
+            Step::Idle => Ok(self.nap(MAX_NAP, stop).await),
+        }
+    }
+
+    /// Statements 3 to 6.
+    async fn attempt(&mut self, row: &HeadRow, stop: &CancellationToken) -> Result<Flow, StoreError> {
+        let claim = || self.store.claim(row.seq, self.now());
+        let Some(claim) = self.insist(stop, "claim a row", claim).await? else { return Ok(Flow::Stop) };
+        let (notification, handle, number) = match claim {
+            Claim::Claimed { notification, handle, attempt } => (notification, handle, attempt),
+            Claim::Unreadable { why } => {
+                let reason = format!("this version cannot read it: {why}");
+                return self.settle(row, Settle::Dead { reason }, stop).await;
+            }
+            Claim::Gone => return Ok(Flow::On),
+        };
+        self.store.faults().at(Point::Claimed, "dispatch");
+        let attempt = Attempt { notification: &notification, handle: handle.as_deref(), number };
+        let Some(outcome) = self.deliver_once(attempt, stop).await else {
+            count(&self.counters.interrupted);
+            warn!(
+                receiver = %self.name, key = %row.key,
+                "shutdown cut an attempt off; it is made again with the same key at the next start"
+            );
+            return Ok(Flow::Stop);
+        };
+        self.store.faults().at(Point::Attempted, "dispatch");
+        let now = self.now();
+        let settle = protocol::after(outcome, row.queued_at, number, now, &self.rules, &mut self.rng);
+        self.settle(row, settle, stop).await
+    }
+
+    /// `None`: cut off by shutdown.
+    async fn deliver_once(&self, attempt: Attempt<'_>, stop: &CancellationToken) -> Option<Outcome> {
+        let limit = self.policy.attempt_timeout;
+        let cut_off = async {
+            stop.cancelled().await;
+            sleep(self.policy.drain).await;
+        };
+        tokio::select! {
+            biased;
+            outcome = timeout(limit, self.deliver.deliver(attempt)) => {
+                Some(outcome.unwrap_or_else(|_| Outcome::Retry {
+                    after: None,
+                    reason: format!("the attempt did not end within {} s", limit.as_secs()),
+                }))
+            }
+            () = cut_off => None,
+        }
+    }
+
+    /// Statement 6, until it is on disk: an outcome that is forgotten is a message sent twice.
+    async fn settle(
+        &self,
+        row: &HeadRow,
+        what: Settle,
+        stop: &CancellationToken,
+    ) -> Result<Flow, StoreError> {
+        let record = || self.store.settle(row.seq, what.clone(), self.now());
+        let Some(changed) = self.insist(stop, "record an outcome", record).await? else {
+            count(&self.counters.interrupted);
+            warn!(receiver = %self.name, key = %row.key, "the outcome of an attempt could not be recorded");
+            return Ok(Flow::Stop);
+        };
+        self.store.faults().at(Point::Settled, "dispatch");
+        if !changed {
+            debug!(receiver = %self.name, key = %row.key, "the row was settled by someone else");
+            return Ok(Flow::On);
+        }
+        match what {
+            Settle::Delivered { .. } => {
+                count(&self.counters.delivered);
+                debug!(receiver = %self.name, key = %row.key, "delivered");
+            }
+            Settle::Retry { not_before, reason, .. } => {
+                count(&self.counters.retried);
+                info!(receiver = %self.name, key = %row.key, %reason, %not_before, "will try again");
+            }
+            Settle::Dead { reason } => {
+                count(&self.counters.dead);
+                error!(receiver = %self.name, key = %row.key, %reason, "given up: a dead letter");
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    /// Asks the store until it answers. `None`: shutdown came while it did not.
+    async fn insist<T: Send + 'static>(
+        &self,
+        stop: &CancellationToken,
+        doing: &'static str,
+        call: impl Fn() -> Call<T>,
+    ) -> Result<Option<T>, StoreError> {
+        loop {
+            match call().await {
+                Ok(value) => return Ok(Some(value)),
+                Err(StoreError::Stopped) => return Err(StoreError::Stopped),
+                Err(error) => {
+                    error!(receiver = %self.name, doing, %error, "the store failed; trying again");
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                () = sleep(STORE_NAP) => {}
+            }
+        }
+    }
+
+    async fn nap(&self, at_most: Duration, stop: &CancellationToken) -> Flow {
+        tokio::select! {
+            () = stop.cancelled() => Flow::Stop,
+            () = self.wake.notified() => Flow::On,
+            () = sleep(at_most) => Flow::On,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl<D> fmt::Debug for Dispatcher<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher").field("receiver", &self.name).finish_non_exhaustive()
+    }
+}

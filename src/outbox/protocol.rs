@@ -1,0 +1,238 @@
+//! What to do next, and what an outcome means: pure functions of rows, time and limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Backoff, ReceiverSpec};
+use crate::notify::Outcome;
+use crate::store::{Gate, HeadRow, Heads, Settle};
+
+/// The longest that another side is believed when it asks to wait.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
+/// The shortest.
+pub const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How much of a reason is kept.
+const MAX_REASON: usize = 500;
+
+/// What a dispatcher does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Claim this row and attempt it; its place in the rate limit is taken.
+    Attempt(HeadRow),
+    /// Make it a dead letter without an attempt.
+    Bury {
+        /// Which row.
+        row: HeadRow,
+        /// Why.
+        reason: String,
+    },
+    /// Nothing before this has passed, unless new rows come.
+    Wait(Duration),
+    /// Nothing until new rows come.
+    Idle,
+}
+
+/// The timing rules of one receiver.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// A row that waited longer is given up.
+    pub max_age: Duration,
+    /// Waits between attempts.
+    pub backoff: Backoff,
+    /// Under which name Retry-After is kept.
+    pub gate: Arc<str>,
+}
+
+impl Rules {
+    /// The rules of `spec`.
+    #[must_use]
+    pub fn of(spec: &ReceiverSpec, backoff: Backoff) -> Self {
+        Self { max_age: spec.max_age, backoff, gate: spec.gate() }
+    }
+
+    fn expires(&self, queued_at: Timestamp) -> Timestamp {
+        later(queued_at, self.max_age)
+    }
+}
+
+/// Statement 2. `limit` is asked only where an attempt would be made: asking takes a place.
+#[must_use]
+pub fn next(
+    heads: &Heads,
+    now: Timestamp,
+    rules: &Rules,
+    limit: impl FnOnce() -> Result<(), Duration>,
+) -> Step {
+    let Some(row) = &heads.due else {
+        return heads.next_at.map_or(Step::Idle, |at| Step::Wait(until(now, at)));
+    };
+    // Before the gate: what is too old need not wait for being told so.
+    if now >= rules.expires(row.queued_at) {
+        return Step::Bury { row: row.clone(), reason: too_old(rules.max_age, &row.reason) };
+    }
+    if let Some(gate) = heads.gate {
+        let wait = until(now, gate);
+        // A longer wait than was ever accepted means that the clock was set back since.
+        if !wait.is_zero() && wait <= MAX_RETRY_AFTER {
+            return Step::Wait(wait);
+        }
+    }
+    match limit() {
+        Ok(()) => Step::Attempt(row.clone()),
+        Err(wait) => Step::Wait(wait),
+    }
+}
+
+/// Statement 6: what becomes of a row whose attempt `number` (from 1) ended so at `now`.
+#[must_use]
+pub fn after(
+    outcome: Outcome,
+    queued_at: Timestamp,
+    number: u32,
+    now: Timestamp,
+    rules: &Rules,
+    rng: &mut fastrand::Rng,
+) -> Settle {
+    match outcome {
+        Outcome::Delivered { handle } => Settle::Delivered { handle },
+        Outcome::Reject { reason } => Settle::Dead { reason: clip(reason) },
+        Outcome::Retry { after, reason } => {
+            let after = after.map(|a| a.clamp(MIN_RETRY_AFTER, MAX_RETRY_AFTER));
+            let wait = after.unwrap_or_else(|| rules.backoff.delay(number, rng));
+            // Not past its end: it is given up then, and what waits behind it goes on.
+            let not_before = later(now, wait).min(rules.expires(queued_at).max(now));
+            let gate = after.map(|a| Gate { name: Arc::clone(&rules.gate), until: later(now, a) });
+            Settle::Retry { not_before, reason: clip(reason), gate }
+        }
+    }
+}
+
+fn too_old(max_age: Duration, last: &str) -> String {
+    let age = SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX);
+    if last.is_empty() {
+        format!("not delivered within {age:#}; it was never attempted")
+    } else {
+        clip(format!("not delivered within {age:#}; last: {last}"))
+    }
+}
+
+/// Reasons may quote what the other side said, which may be long.
+fn clip(mut reason: String) -> String {
+    if let Some((end, _)) = reason.char_indices().nth(MAX_REASON) {
+        reason.truncate(end);
+        reason.push('…');
+    }
+    reason
+}
+
+fn later(at: Timestamp, wait: Duration) -> Timestamp {
+    at.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// From `now` until `at`; zero if that has passed.
+fn until(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::at;
+
+    fn rules() -> Rules {
+        Rules { max_age: Duration::from_secs(3_600), backoff: Backoff::default(), gate: Arc::from("x") }
+    }
+
+    fn row() -> HeadRow {
+        HeadRow { seq: 1, key: "k".into(), attempts: 0, queued_at: at(0), reason: String::new() }
+    }
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "the shape of a limit")]
+    fn free() -> Result<(), Duration> {
+        Ok(())
+    }
+
+    fn unasked() -> Result<(), Duration> {
+        panic!("the limit is not to be asked")
+    }
+
+    #[test]
+    fn nothing_due() {
+        let heads = Heads::default();
+        assert_eq!(next(&heads, at(0), &rules(), unasked), Step::Idle);
+        let heads = Heads { next_at: Some(at(30)), ..Heads::default() };
+        assert_eq!(next(&heads, at(10), &rules(), unasked), Step::Wait(secs(20)));
+    }
+
+    #[test]
+    fn a_due_row_goes_when_gate_and_limit_let_it() {
+        let heads = Heads { due: Some(row()), ..Heads::default() };
+        assert_eq!(next(&heads, at(0), &rules(), free), Step::Attempt(row()));
+        assert_eq!(next(&heads, at(0), &rules(), || Err(secs(3))), Step::Wait(secs(3)));
+        let heads = Heads { gate: Some(at(50)), ..heads };
+        assert_eq!(next(&heads, at(20), &rules(), unasked), Step::Wait(secs(30)));
+        assert_eq!(next(&heads, at(50), &rules(), free), Step::Attempt(row()));
+        // The clock was set back by a day.
+        assert_eq!(next(&heads, at(-86_400), &rules(), free), Step::Attempt(row()));
+    }
+
+    #[test]
+    fn too_old_is_buried_even_behind_a_gate() {
+        let heads = Heads { due: Some(row()), gate: Some(at(4_000)), ..Heads::default() };
+        let reason = "not delivered within 1h; it was never attempted".to_owned();
+        assert_eq!(next(&heads, at(3_600), &rules(), unasked), Step::Bury { row: row(), reason });
+        let tried = HeadRow { reason: "HTTP 503".into(), attempts: 9, ..row() };
+        let heads = Heads { due: Some(tried.clone()), ..Heads::default() };
+        let reason = "not delivered within 1h; last: HTTP 503".to_owned();
+        assert_eq!(next(&heads, at(9_000), &rules(), unasked), Step::Bury { row: tried, reason });
+    }
+
+    #[test]
+    fn outcomes() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut after = |outcome, number, now| after(outcome, at(0), number, now, &rules(), &mut rng);
+        let handle = Some("h".to_owned());
+        assert_eq!(
+            after(Outcome::Delivered { handle: handle.clone() }, 1, at(0)),
+            Settle::Delivered { handle }
+        );
+        assert_eq!(
+            after(Outcome::Reject { reason: "no such channel".into() }, 1, at(0)),
+            Settle::Dead { reason: "no such channel".into() }
+        );
+        let retry =
+            |secs: Option<u64>| Outcome::Retry { after: secs.map(Duration::from_secs), reason: "r".into() };
+        let Settle::Retry { not_before, gate: None, .. } = after(retry(None), 3, at(0)) else { panic!() };
+        assert!(not_before > at(0) && not_before <= at(4), "{not_before}");
+        // Retry-After holds the receiver; it is clamped to 1 s … 1 h.
+        for (asked, given) in [(0, 1), (30, 30), (9_999, 3_600)] {
+            let Settle::Retry { not_before, gate: Some(gate), .. } = after(retry(Some(asked)), 1, at(0))
+            else {
+                panic!()
+            };
+            assert_eq!((not_before, gate.until, &*gate.name), (at(given), at(given), "x"));
+        }
+        // Not past the row's end, and never back in time.
+        let Settle::Retry { not_before, .. } = after(retry(Some(600)), 1, at(3_500)) else { panic!() };
+        assert_eq!(not_before, at(3_600));
+        let Settle::Retry { not_before, .. } = after(retry(Some(600)), 1, at(5_000)) else { panic!() };
+        assert_eq!(not_before, at(5_000));
+    }
+
+    #[test]
+    fn long_reasons_are_cut_between_characters() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let reason = "ü".repeat(10_000);
+        let Settle::Dead { reason } = after(Outcome::Reject { reason }, at(0), 1, at(0), &rules(), &mut rng)
+        else {
+            panic!()
+        };
+        assert_eq!(reason.chars().count(), MAX_REASON + 1);
+    }
+}
