@@ -168,14 +168,16 @@ async fn run_with(
 
     let (tx, rx) = mpsc::channel(stream::CAPACITY);
     let mut watches = stream::spawn(
-        options.client,
+        &options.client,
         &config.watch,
         &options.kinds,
-        tx,
-        Arc::clone(&status),
-        watching.clone(),
-        options.tuning,
+        &tx,
+        &status,
+        &watching,
+        &options.tuning,
     );
+    // The watches hold the channel open, nobody else.
+    drop(tx);
     let engine = EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, now).await?;
     let mut engine_task = JoinSet::new();
     engine_task.spawn(engine.run(rx));

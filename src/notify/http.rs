@@ -26,8 +26,9 @@ const RETRY_AFTER_RANGE: (u64, u64) = (1, 3600);
 pub struct Tls {
     /// A PEM file of certificate authorities to trust beside the system's.
     pub ca: Option<PathBuf>,
-    /// A PEM file with a client certificate and its key, for mutual TLS.
-    pub identity: Option<PathBuf>,
+    /// PEM files that together hold a client certificate and its key, for mutual TLS; usually one or
+    /// two.
+    pub identity: Vec<PathBuf>,
 }
 
 /// No HTTP client could be made.
@@ -64,8 +65,12 @@ pub fn client(tls: &Tls) -> Result<reqwest::Client, HttpError> {
             .map_err(|e| HttpError::Pem(path.clone(), chain(e)))?;
         builder = builder.tls_certs_merge(certs);
     }
-    if let Some(path) = &tls.identity {
-        let pem = std::fs::read(path).map_err(|e| HttpError::File(path.clone(), e))?;
+    if let Some(path) = tls.identity.first() {
+        let mut pem = Vec::new();
+        for path in &tls.identity {
+            pem.extend(std::fs::read(path).map_err(|e| HttpError::File(path.clone(), e))?);
+            pem.push(b'\n');
+        }
         let identity = reqwest::Identity::from_pem(&pem).map_err(|e| HttpError::Pem(path.clone(), chain(e)))?;
         builder = builder.identity(identity);
     }
