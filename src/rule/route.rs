@@ -38,3 +38,4 @@ impl Routes {
         Vec::new()
     }
 }
+

@@ -1,7 +1,7 @@
 //! Watching a live cluster: one supervised task per kind, all of them writing into one bounded
 //! channel of [`Change`]s.
 //!
-//! kube's `watcher` lists and watches; around it [`supervise`] decides when it cannot be trusted
+//! kube's `watcher` lists and watches; around it the supervisor decides when it cannot be trusted
 //! any more and starts it anew:
 //!
 //! * on 410 and 504, and when an answered request failed three times in a row, because `watcher`
