@@ -159,3 +159,4 @@ mod tests {
         assert!(!route.matches(RouteFacts { signal: &signal, rule: &other, severity: other.severity }));
     }
 }
+
