@@ -2,4 +2,4 @@
 
 pub mod pipeline;
 pub mod receivers;
-pub mod run;
+//RUN pub mod run;

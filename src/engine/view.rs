@@ -28,6 +28,10 @@ impl Engine {
             if incident.members.is_empty() { incident.peak.max(1) } else { incident.affected() };
         let mut members: Vec<Arc<str>> =
             names.into_iter().take(IncidentView::MAX_MEMBERS).map(Arc::clone).collect();
+        if members.is_empty() {
+            members.clone_from(&incident.left_names);
+            members.sort();
+        }
         if members.is_empty() && incident.peak <= 1 {
             members.push(Arc::clone(&object.name));
         }
