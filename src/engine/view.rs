@@ -51,7 +51,7 @@ impl Engine {
             replicas: (&*object.kind == "Pod" && !incident.cause.is_point())
                 .then(|| world.replicas(namespace, &incident.workload))
                 .flatten(),
-            occurrences: incident.occurrences.max(1),
+            occurrences: incident.occurrences.max(u64::from(members_total)),
             occurrences_new: incident.occurrences.saturating_sub(incident.told_occurrences),
             since: incident.since,
             last_seen: incident.last_seen,
