@@ -16,4 +16,5 @@ pub mod notify;
 pub mod rule;
 pub mod signal;
 pub mod template;
+pub mod testkit;
 pub mod watch;
