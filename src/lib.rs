@@ -23,4 +23,5 @@ pub mod signal;
 pub mod store;
 pub mod testkit;
 pub mod template;
+pub mod testkit;
 pub mod watch;

@@ -206,7 +206,8 @@ pub fn secret_parts(url: &str) -> Vec<&str> {
     let rest = url.split_once("://").map_or(url, |(_, r)| r);
     let path = rest.find('/').and_then(|i| rest.get(i..)).unwrap_or_default();
     let userinfo = rest.split('/').next().and_then(|a| a.rsplit_once('@')).map(|(u, _)| u);
-    let mut parts = vec![url, path];
+    let plain = path.split(['?', '#']).next().unwrap_or_default();
+    let mut parts = vec![url, path, plain];
     parts.extend(userinfo);
     parts.extend(path.split(['/', '?', '&', '=']));
     parts

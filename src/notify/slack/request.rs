@@ -182,12 +182,8 @@ fn rich(parts: &[(&str, &str)]) -> Value {
 
 /// A link, if it is one; else the text, inert.
 fn link(url: &str, label: &str) -> String {
-    let is_link = (url.starts_with("https://") || url.starts_with("http://"))
-        && url.len() <= 2000
-        && !url.contains(['<', '>', '|'])
-        && !url.contains(char::is_whitespace);
     // Inside a link only these three need escaping; `&` is the one that is left.
-    if is_link { format!("<{}|{label}>", url.replace('&', "&amp;")) } else { helpers::mrkdwn(url) }
+    if model::is_web_link(url) { format!("<{}|{label}>", url.replace('&', "&amp;")) } else { helpers::mrkdwn(url) }
 }
 
 /// Cuts escaped mrkdwn to `max` characters, never inside an entity, and marks the cut.

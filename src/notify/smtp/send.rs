@@ -128,7 +128,7 @@ impl Email {
             if !connection.can_starttls() {
                 let reason = "the server does not offer STARTTLS: use `tls: implicit` (port 465), or `tls: none` \
                               where the network itself is trusted";
-                return Err(Fault { verb: "STARTTLS", permanent: true, broken: true, reason: reason.into() });
+                return Err(Fault::line("STARTTLS", reason.into()));
             }
             connection.starttls(params, &hello).await.map_err(|e| Fault::of("STARTTLS", &e).lasting())?;
         }
