@@ -342,7 +342,7 @@ impl Engine {
         for member in incident.members.values() {
             self.unindex_member(member, id);
         }
-        if incident.told_at.is_some() {
+        if incident.kept {
             out.removed.push(Arc::clone(id));
         }
         out.dirty.remove(id);

@@ -10,7 +10,6 @@
 //! ```
 
 pub mod app;
-
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -21,7 +20,6 @@ pub mod outbox;
 pub mod rule;
 pub mod signal;
 pub mod store;
-pub mod testkit;
 pub mod template;
 pub mod testkit;
 pub mod watch;

@@ -10,6 +10,8 @@
 
 #[path = "it/apiserver.rs"]
 mod apiserver;
+#[path = "it/flow.rs"]
+mod flow;
 #[path = "it/protocol.rs"]
 mod protocol;
 #[path = "it/recordings.rs"]

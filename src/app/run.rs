@@ -255,7 +255,12 @@ impl EngineLoop {
         if started {
             tracing::info!(incidents = incidents.len(), seen_until = ?news_since.map(|t| t.to_string()), "going on where it stopped");
         }
-        let start = Start { first: !started, news_since: news_since.filter(|_| started), incidents };
+        if news_since.is_none() {
+            // A first start that is cut off goes on from its beginning, not from its end.
+            let marks = vec![(MARK_SEEN.into(), now.to_string())];
+            store.commit(Commit { marks, ..Commit::default() }).await?;
+        }
+        let start = Start { first: !started, news_since, incidents };
         let (pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
         let mut out = Output::default();
         for incident in orphaned {

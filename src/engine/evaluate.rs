@@ -45,10 +45,11 @@ impl Engine {
         };
         let next = [recheck, next].into_iter().flatten().filter(|at| *at > now).min();
         self.schedule(id, next);
-        if let Some(incident) = self.incidents.get(id)
-            && incident.told_at.is_some()
+        if let Some(incident) = self.incidents.get_mut(id)
+            && incident.to_keep()
             && !self.standing.contains(id)
         {
+            incident.kept = true;
             out.dirty.insert(Arc::clone(id));
         }
     }
@@ -321,6 +322,7 @@ impl Engine {
         for id in ids {
             let Some(incident) = self.incidents.get_mut(&id) else { continue };
             let Some(rule) = self.rules.get(&incident.rule) else { continue };
+            incident.kept = true;
             incident.seq += 1;
             incident.receivers = routes.receivers(RouteFacts { signal: &incident.signal, rule, severity: incident.severity });
             by_receivers.entry(incident.receivers.clone()).or_default().push(Arc::clone(&id));

@@ -145,6 +145,7 @@ impl Engine {
             left_revisions: Vec::new(),
             receivers: Vec::new(),
             times: VecDeque::new(),
+            kept: false,
             timer: None,
         }
     }
@@ -159,8 +160,10 @@ impl Engine {
         }
         incident.last_seen = incident.last_seen.max(signal.at);
         // The first look after a restart shows what was counted before it, too.
-        let known = self.looking && incident.members.contains_key(&(Arc::clone(&object), signal.container.clone()));
-        let new = if known && signal.phase == Phase::Raised { 0 } else { u64::from(signal.count) };
+        let before = incident.members.get(&(Arc::clone(&object), signal.container.clone()));
+        let counted = self.looking
+            && before.is_some_and(|member| signal.phase == Phase::Raised || signal.at <= member.last);
+        let new = if counted { 0 } else { u64::from(signal.count) };
         incident.occurrences = incident.occurrences.saturating_add(new);
         explain(incident, &signal.message, signal.weight);
         if signal.exit.is_some() {
