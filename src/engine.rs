@@ -355,7 +355,14 @@ impl Engine {
         }
     }
 
-    fn note(&mut self, incident: &Incident, at: Timestamp, reason: Reason, detail: Option<Arc<str>>, out: &mut Effects) {
+    fn note(
+        &mut self,
+        incident: &Incident,
+        at: Timestamp,
+        reason: Reason,
+        detail: Option<Arc<str>>,
+        out: &mut Effects,
+    ) {
         *self.counts.entry(reason).or_default() += 1;
         out.notes.push(Note {
             at,

@@ -188,7 +188,9 @@ impl Incident {
     /// Remembers a member that leaves.
     pub(super) fn leaves(&mut self, member: &Member) {
         let name = &member.object.name;
-        if self.left_names.len() < crate::message::IncidentView::MAX_MEMBERS && !self.left_names.contains(name) {
+        if self.left_names.len() < crate::message::IncidentView::MAX_MEMBERS
+            && !self.left_names.contains(name)
+        {
             self.left_names.push(Arc::clone(name));
         }
     }

@@ -49,9 +49,7 @@ impl Engine {
     fn about(&self, signal: &Signal, same_cause: bool) -> Vec<Arc<str>> {
         let Some(ids) = self.by_object.get(&object_key(&signal.object)) else { return Vec::new() };
         ids.iter()
-            .filter(|id| {
-                !same_cause || self.incidents.get(*id).is_some_and(|i| i.cause == signal.cause)
-            })
+            .filter(|id| !same_cause || self.incidents.get(*id).is_some_and(|i| i.cause == signal.cause))
             .cloned()
             .collect()
     }
@@ -96,11 +94,12 @@ impl Engine {
     fn begin(&self, now: Timestamp, rule: &Rule, group: u128, signal: &Signal) -> Incident {
         let since = signal.since.unwrap_or(signal.at).min(now);
         let grouped = |by: GroupBy| rule.group_by.contains(&by);
-        let workload = if grouped(GroupBy::Workload) || grouped(GroupBy::Object) || !grouped(GroupBy::Namespace) {
-            Arc::clone(&signal.workload)
-        } else {
-            Arc::from(signal.namespace().map_or_else(String::new, |ns| format!("Namespace/{ns}")))
-        };
+        let workload =
+            if grouped(GroupBy::Workload) || grouped(GroupBy::Object) || !grouped(GroupBy::Namespace) {
+                Arc::clone(&signal.workload)
+            } else {
+                Arc::from(signal.namespace().map_or_else(String::new, |ns| format!("Namespace/{ns}")))
+            };
         Incident {
             id: group::name(group, since),
             rule: Arc::clone(&rule.name),

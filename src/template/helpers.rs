@@ -14,8 +14,8 @@ handlebars_helper!(cut: |text: str, max: u64| words::cut_chars(text, usize::try_
 
 /// The names a template may call, for messages.
 pub const NAMES: &[&str] = &[
-    "and", "cut", "duration", "each", "eq", "gt", "gte", "if", "len", "lookup", "lt", "lte", "ne", "not", "or",
-    "plural", "time", "unless", "with",
+    "and", "cut", "duration", "each", "eq", "gt", "gte", "if", "len", "lookup", "lt", "lte", "ne", "not",
+    "or", "plural", "time", "unless", "with",
 ];
 
 /// A registry with the helpers and the escaping of one format.
@@ -70,8 +70,8 @@ pub fn mrkdwn(value: &str) -> String {
             '*' | '_' | '~' => {
                 // Inside a word (`my_app`) they format nothing and stay as they are, so that names
                 // can be copied.
-                let inside =
-                    before.is_some_and(char::is_alphanumeric) && chars.peek().is_some_and(|c| c.is_alphanumeric());
+                let inside = before.is_some_and(char::is_alphanumeric)
+                    && chars.peek().is_some_and(|c| c.is_alphanumeric());
                 if inside {
                     out.push(c);
                 } else {

@@ -190,7 +190,9 @@ pub fn read(directory: &Path) -> Result<Vec<Source>, Vec<TemplateError>> {
             io::Read::read_to_string(&mut io::Read::take(f, MAX_SOURCE as u64 + 1), &mut text).map(|_| text)
         });
         match text {
-            Ok(text) => sources.push(Source { file: path.display().to_string(), name: name.to_owned(), text }),
+            Ok(text) => {
+                sources.push(Source { file: path.display().to_string(), name: name.to_owned(), text })
+            }
             Err(e) => errors.push(failed(&path, &e)),
         }
     }

@@ -133,7 +133,8 @@ impl Email {
             connection.starttls(params, &hello).await.map_err(|e| Fault::of("STARTTLS", &e).lasting())?;
         }
         if let (Some(username), Some(password)) = (&smtp.username, &smtp.password) {
-            let password = password.resolve().map_err(|e| Fault::line("AUTH", format!("no password: {e}")))?;
+            let password =
+                password.resolve().map_err(|e| Fault::line("AUTH", format!("no password: {e}")))?;
             let credentials = Credentials::new(username.clone(), password.expose_secret().to_owned());
             connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await.map_err(|e| {
                 let mut fault = Fault::of("AUTH", &e);
@@ -175,7 +176,10 @@ async fn transfer(
     let envelope: &Envelope = message.envelope();
     let from = MailFrom::new(envelope.from().cloned(), Vec::new());
     connection.command(from).await.map_err(|e| Fault::of("MAIL FROM", &e))?;
-    connection.command(Rcpt::new(to.email.clone(), Vec::new())).await.map_err(|e| Fault::of("RCPT TO", &e))?;
+    connection
+        .command(Rcpt::new(to.email.clone(), Vec::new()))
+        .await
+        .map_err(|e| Fault::of("RCPT TO", &e))?;
     connection.command(Data).await.map_err(|e| Fault::of("DATA", &e))?;
     connection.message(&message.formatted()).await.map_err(|e| Fault::of("the message", &e))?;
     Ok(())

@@ -19,10 +19,15 @@ fn raw(n: &Notification, first: Option<&str>) -> String {
 
 #[test]
 fn mails_look_like_this() {
-    for decision in [Decision::First, Decision::Grew, Decision::Reminder, Decision::Resolved, Decision::Standing] {
+    for decision in
+        [Decision::First, Decision::Grew, Decision::Reminder, Decision::Resolved, Decision::Standing]
+    {
         let n = sample::notification(decision, sample::incident());
         let mail = mail(&n);
-        insta::assert_snapshot!(format!("{decision}_text"), format!("Subject: {}\n\n{}", mail.subject, mail.text));
+        insta::assert_snapshot!(
+            format!("{decision}_text"),
+            format!("Subject: {}\n\n{}", mail.subject, mail.text)
+        );
         insta::assert_snapshot!(format!("{decision}_html"), mail.html);
     }
     let n = sample::notification(Decision::First, sample::incident());
@@ -58,7 +63,10 @@ fn no_text_becomes_a_header_or_markup() {
         let raw = raw(&n, None);
         let headers = raw.split("\r\n\r\n").next().unwrap();
         assert!(!headers.lines().any(|l| l.to_lowercase().starts_with("bcc")), "{headers}");
-        assert!(raw.split("\r\n").all(|l| l.len() <= 998 && !l.contains('\n')), "no line is too long or broken");
+        assert!(
+            raw.split("\r\n").all(|l| l.len() <= 998 && !l.contains('\n')),
+            "no line is too long or broken"
+        );
     }
 }
 

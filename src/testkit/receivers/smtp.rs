@@ -23,7 +23,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
 /// Makes TLS of a plain connection: given by the test, so that the library needs no TLS server.
 pub type Upgrade = Arc<
-    dyn Fn(Box<dyn Stream>) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>> + Send + Sync,
+    dyn Fn(Box<dyn Stream>) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>
+        + Send
+        + Sync,
 >;
 
 /// A mail that was taken.
