@@ -1,3 +1,5 @@
 //! Builds every part from a compiled configuration and runs them.
 
 pub mod pipeline;
+pub mod receivers;
+//RUN pub mod run;

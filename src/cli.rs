@@ -3,6 +3,8 @@
 mod check;
 mod output;
 mod replay;
+//RUN mod run;
+mod send;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +38,14 @@ enum Command {
     /// Reads files and directories; without any, the shipped rules and templates are checked.
     /// Nothing is connected, no secret is read. Exit code 1 if there is an error.
     Check(check::CheckArgs),
+    /// Watch a cluster and tell what is wrong with it.
+    ///
+    /// Without a configuration it watches the cluster of your kubeconfig (or the one it runs in)
+    /// with the shipped rules and tells this terminal. With one it tells Slack, webhooks and
+    /// mailboxes. Ctrl-C ends it in order; a second Ctrl-C at once.
+//RUN    Run(run::RunArgs),
+    /// Send a test message to a receiver now, and say what the other side answered.
+    Send(send::SendArgs),
     /// Run recorded watch streams through the real pipeline, on virtual time.
     ///
     /// A recording is one watch event a line, as the API server sent it:
@@ -78,6 +88,8 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Check(args) => check::check(&args),
         Command::Replay(args) => replay::replay(&args),
+//RUN        Command::Run(args) => in_runtime(run::run(&args)),
+        Command::Send(args) => in_runtime(send::send(&args)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,6 +102,12 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn in_runtime(task: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    // Another provider may have been installed before; either will do.
+    rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(task)
 }
 
 /// `kubeherald replay … | head` is no failure.

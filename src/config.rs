@@ -14,7 +14,7 @@ pub mod receiver;
 pub mod secret;
 pub mod shipped;
 pub mod suggest;
-pub mod summary;
+pub mod templates;
 #[cfg(test)]
 mod tests;
 

@@ -148,7 +148,8 @@ pub struct Engine {
     hint_order: VecDeque<(Timestamp, (Arc<str>, Cause))>,
     /// Until this moment standing problems gather for the one summary of a first start.
     standing_until: Option<Timestamp>,
-    standing: Vec<Arc<str>>,
+    /// Told by that summary, which is still to come; not stored as told before it is decided.
+    standing: BTreeSet<Arc<str>>,
     /// The first picture of the cluster is being taken in.
     looking: bool,
     first_start: bool,
@@ -177,7 +178,7 @@ impl Engine {
             hints: HashMap::new(),
             hint_order: VecDeque::new(),
             standing_until: None,
-            standing: Vec::new(),
+            standing: BTreeSet::new(),
             looking: true,
             first_start,
             summaries: 0,
@@ -250,6 +251,12 @@ impl Engine {
             self.compare(&id, now, world);
             self.evaluate(&id, now, world, out);
         }
+    }
+
+    /// Do standing problems still gather for the summary of a first start?
+    #[must_use]
+    pub const fn is_gathering_standing(&self) -> bool {
+        self.first_start || self.standing_until.is_some()
     }
 
     /// One incident.

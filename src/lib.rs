@@ -25,5 +25,6 @@ pub mod store;
 pub mod telemetry;
 pub mod testkit;
 pub mod template;
+pub mod testkit;
 pub mod watch;
 pub mod web;

@@ -1,9 +1,25 @@
 //! Notifiers: one attempt to tell one receiver one notification. Timing belongs to the outbox.
 
+pub mod http;
+pub mod secret;
+pub mod slack;
+pub mod smtp;
+pub mod terminal;
+pub mod webhook;
+
 use std::future::Future;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::message::Notification;
+use crate::template::Templates;
+
+pub use secret::Secret;
+pub use slack::{SlackConfig, SlackTarget};
+pub use smtp::{EmailConfig, SmtpConfig, SmtpTls};
+pub use terminal::TerminalConfig;
+pub use webhook::{WebhookAuth, WebhookConfig};
 
 /// One attempt at delivery.
 #[derive(Debug, Clone, Copy)]
@@ -44,3 +60,100 @@ pub trait Deliver: Send + Sync + 'static {
     /// Makes one attempt. Never blocks for longer than the notifier's own time limits.
     fn deliver(&self, attempt: Attempt<'_>) -> impl Future<Output = Outcome> + Send;
 }
+
+/// What a receiver is, compiled. Secrets are references until they are used, so all of it can be
+/// printed.
+#[derive(Debug, Clone)]
+pub enum NotifierConfig {
+    /// A Slack channel.
+    Slack(SlackConfig),
+    /// Any HTTP endpoint.
+    Webhook(WebhookConfig),
+    /// People with mailboxes.
+    Email(EmailConfig),
+    /// The terminal kubeherald runs in.
+    Terminal(TerminalConfig),
+}
+
+/// What every notifier needs beside its own configuration.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// How messages look.
+    pub templates: Templates,
+    /// What time it is: for signatures, and for a `Retry-After` that names a date.
+    pub clock: fn() -> Timestamp,
+}
+
+/// A notifier cannot be made from its configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The HTTP client.
+    #[error(transparent)]
+    Http(#[from] http::HttpError),
+    /// An e-mail address, or the way to the mail server.
+    #[error(transparent)]
+    Email(#[from] smtp::EmailError),
+    /// A header of a webhook.
+    #[error(transparent)]
+    Webhook(#[from] webhook::WebhookError),
+}
+
+/// Every notifier there is.
+#[derive(Debug)]
+pub enum Notifier {
+    /// Slack.
+    Slack(slack::Slack),
+    /// A webhook.
+    Webhook(webhook::Webhook),
+    /// E-mail.
+    Email(smtp::Email),
+    /// The terminal.
+    Terminal(terminal::Terminal),
+}
+
+impl Notifier {
+    /// Makes a notifier. Reads no secret and opens no connection.
+    pub fn new(config: NotifierConfig, parts: &Parts) -> Result<Self, BuildError> {
+        Ok(match config {
+            NotifierConfig::Slack(c) => Self::Slack(slack::Slack::new(c, parts)?),
+            NotifierConfig::Webhook(c) => Self::Webhook(webhook::Webhook::new(c, parts)?),
+            NotifierConfig::Email(c) => Self::Email(smtp::Email::new(c, parts)?),
+            NotifierConfig::Terminal(c) => Self::Terminal(terminal::Terminal::new(c)),
+        })
+    }
+
+    /// The kind, as metrics and logs name it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Slack(_) => "slack",
+            Self::Webhook(_) => "webhook",
+            Self::Email(_) => "email",
+            Self::Terminal(_) => "terminal",
+        }
+    }
+}
+
+impl Deliver for Notifier {
+    async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
+        match self {
+            Self::Slack(n) => n.deliver(attempt).await,
+            Self::Webhook(n) => n.deliver(attempt).await,
+            Self::Email(n) => n.deliver(attempt).await,
+            Self::Terminal(n) => n.deliver(attempt).await,
+        }
+    }
+}
+
+impl Outcome {
+    fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry { after: None, reason: reason.into() }
+    }
+
+    fn reject(reason: impl Into<String>) -> Self {
+        Self::Reject { reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -39,8 +39,10 @@ pub enum Format {
 pub enum Name {
     /// The header of a Slack message, plain text.
     SlackTitle,
-    /// The facts of a Slack message about one incident.
+    /// What, how much, since when and why, in a Slack message about one incident.
     SlackBody,
+    /// Where, and what else there is to know; left out where it renders empty.
+    SlackMore,
     /// One line of a Slack summary; rendered once an incident.
     SlackLine,
     /// The `Subject:` of a mail.
@@ -56,6 +58,7 @@ impl Name {
     pub const ALL: &'static [Self] = &[
         Self::SlackTitle,
         Self::SlackBody,
+        Self::SlackMore,
         Self::SlackLine,
         Self::EmailSubject,
         Self::EmailText,
@@ -68,6 +71,7 @@ impl Name {
         match self {
             Self::SlackTitle => "slack.title.hbs",
             Self::SlackBody => "slack.body.hbs",
+            Self::SlackMore => "slack.more.hbs",
             Self::SlackLine => "slack.line.hbs",
             Self::EmailSubject => "email.subject.hbs",
             Self::EmailText => "email.text.hbs",
@@ -79,7 +83,7 @@ impl Name {
     #[must_use]
     pub const fn format(self) -> Format {
         match self {
-            Self::SlackBody | Self::SlackLine => Format::Slack,
+            Self::SlackBody | Self::SlackMore | Self::SlackLine => Format::Slack,
             Self::SlackTitle | Self::EmailSubject => Format::Header,
             Self::EmailText => Format::Text,
             Self::EmailHtml => Format::Html,
@@ -90,7 +94,7 @@ impl Name {
     #[must_use]
     pub const fn input(self) -> Input {
         match self {
-            Self::SlackBody | Self::SlackLine => Input::Incident,
+            Self::SlackBody | Self::SlackMore | Self::SlackLine => Input::Incident,
             _ => Input::Notification,
         }
     }
@@ -101,6 +105,7 @@ impl Name {
         match self {
             Self::SlackTitle => include_str!("../templates/slack.title.hbs"),
             Self::SlackBody => include_str!("../templates/slack.body.hbs"),
+            Self::SlackMore => include_str!("../templates/slack.more.hbs"),
             Self::SlackLine => include_str!("../templates/slack.line.hbs"),
             Self::EmailSubject => include_str!("../templates/email.subject.hbs"),
             Self::EmailText => include_str!("../templates/email.text.hbs"),

@@ -1,7 +1,9 @@
-//! What tests, benches and `demo` share: a simulated Kubernetes API server and a reader of
-//! recorded watch streams. Fakes sit at the wire, so the real clients and the real pipeline run.
+//! What tests, benches and `demo` share: a simulated Kubernetes API server, a reader of recorded
+//! watch streams, and receivers. Fakes sit at the wire, strict both ways, so the real clients and
+//! the real pipeline run.
 
 pub mod apiserver;
+pub mod receivers;
 pub mod recording;
 
 pub use apiserver::{ApiServer, Fault, Verb, What};

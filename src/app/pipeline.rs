@@ -12,7 +12,7 @@ use crate::engine::{Decided, Effects, Engine, Incident, Note, Settings};
 use crate::message::{IncidentView, Notification, text};
 use crate::rule::Routes;
 use crate::signal::{Cause, Signal};
-use crate::template::summary::{Summary, compile_summary};
+use crate::template::{Summary, compile_summary};
 use crate::watch::{Change, Kind, Memory, Object, objects::Kinded};
 
 /// Who is told where no receiver is configured.

@@ -8,24 +8,17 @@ use std::sync::Arc;
 use super::error::{Diagnostic, Diagnostics, Level};
 use super::load::{Loader, files, read_text};
 use super::raw::{Node, Source, Value};
-
-/// Checks the text of a template (`.hbs`).
-pub type TemplateCheck = fn(&Path, &str) -> Vec<Diagnostic>;
-
-/// Takes every template for good.
-#[must_use]
-pub const fn any_template(_: &Path, _: &str) -> Vec<Diagnostic> {
-    Vec::new()
-}
+use super::templates;
 
 /// Checks files and directories: configurations together with the rules they name, rule files, and
 /// templates.
 #[must_use]
-pub fn check(paths: &[PathBuf], template: TemplateCheck) -> Diagnostics {
+pub fn check(paths: &[PathBuf]) -> Diagnostics {
     let mut found = Diagnostics::default();
     let mut loader = Loader::default();
     let mut configs = Vec::new();
     let mut rules = Vec::new();
+    let mut templates = Vec::new();
     for path in paths {
         let listed = match files(path, &["yaml", "yml", "hbs"]) {
             Ok(listed) => listed,
@@ -38,7 +31,7 @@ pub fn check(paths: &[PathBuf], template: TemplateCheck) -> Diagnostics {
         for file in listed {
             if file.extension().is_some_and(|extension| extension == "hbs") {
                 match read_text(&file) {
-                    Ok(text) => template(&file, &text).into_iter().for_each(|d| found.push(d)),
+                    Ok(text) => templates.push((file, text)),
                     Err(message) => found.push(Diagnostic::file(Level::Error, &file, message)),
                 }
                 continue;
@@ -57,6 +50,9 @@ pub fn check(paths: &[PathBuf], template: TemplateCheck) -> Diagnostics {
                 }
             }
         }
+    }
+    for diagnostic in templates::check(&templates) {
+        found.push(diagnostic);
     }
     // Rule files belong to the configuration beside them, if there is exactly one: only then it is
     // clear which receivers they may name.

@@ -87,6 +87,13 @@ impl Source {
         (source, root, problems)
     }
 
+    /// A file that is no YAML and holds no secrets (a template).
+    #[must_use]
+    pub fn plain(path: &Path, text: &str) -> Self {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { path: path.to_owned(), shown: text.to_owned(), masks: Vec::new(), lines }
+    }
+
     /// The file as it was named by the user.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -12,7 +12,7 @@ use super::{Decided, Effects, Engine};
 use crate::clock;
 use crate::message::{Decision, Notification, Reason};
 use crate::rule::{RouteFacts, Rule};
-use crate::signal::World;
+use crate::signal::{Cause, Severity, World};
 
 /// What is held back is looked at again after this, beside whenever its holder changes.
 const HELD_AGAIN: Duration = Duration::from_secs(30);
@@ -47,6 +47,7 @@ impl Engine {
         self.schedule(id, next);
         if let Some(incident) = self.incidents.get(id)
             && incident.told_at.is_some()
+            && !self.standing.contains(id)
         {
             out.dirty.insert(Arc::clone(id));
         }
@@ -97,6 +98,8 @@ impl Engine {
                 incident.held_by = Some(Arc::clone(&holder));
                 let incident = incident.clone();
                 self.note(&incident, now, Reason::InhibitedBy, Some(Arc::clone(&holder)), out);
+                // What it holds back may make it more severe.
+                self.evaluate(&holder, now, world, out);
             }
             return Some(clock::after(now, HELD_AGAIN));
         }
@@ -122,7 +125,7 @@ impl Engine {
         incident.reopening = false;
         incident.end = None;
         if incident.standing && decision == Decision::First && self.standing_until.is_some() {
-            self.standing.push(Arc::clone(id));
+            self.standing.insert(Arc::clone(id));
             self.told(id, rule, now);
             return self.incidents.get(id)?.window_ends;
         }
@@ -138,7 +141,9 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) -> Option<Timestamp> {
+        let severity = self.severity(id, rule);
         let incident = self.incidents.get_mut(id)?;
+        incident.severity = incident.severity.max(severity);
         if incident.members.is_empty() {
             return match Self::over(incident, rule, now, world, recovered) {
                 Over::No(at) => at,
@@ -211,6 +216,18 @@ impl Engine {
         self.incidents.get(id)?.window_ends
     }
 
+    /// The rule's severity, or a higher one of what it holds back on the same container: the first
+    /// to fire speaks for the worst.
+    fn severity(&self, id: &Arc<str>, rule: &Rule) -> Severity {
+        let cause = self.incidents.get(id).map(|i| i.cause);
+        let held = self
+            .held_by(id)
+            .filter(|other| other.cause.is_run() && cause.is_some_and(Cause::is_run))
+            .map(|other| other.severity)
+            .max();
+        held.map_or(rule.severity, |held| held.max(rule.severity))
+    }
+
     /// Writes down that everything known so far has been told.
     fn told(&mut self, id: &Arc<str>, rule: &Rule, now: Timestamp) {
         let steps = self.settings.growth_steps.clone();
@@ -279,9 +296,11 @@ impl Engine {
         out: &mut Effects,
     ) {
         let routes = Arc::clone(&self.routes);
+        let severity = self.severity(id, rule);
         let Some(incident) = self.incidents.get_mut(id) else { return };
+        incident.severity = severity;
         incident.seq += 1;
-        let now_routed = routes.receivers(RouteFacts { signal: &incident.signal, rule });
+        let now_routed = routes.receivers(RouteFacts { signal: &incident.signal, rule, severity: incident.severity });
         // Who was told of the beginning is told of the end, whatever the routes say by now.
         for receiver in now_routed {
             if !incident.receivers.contains(&receiver) {
@@ -303,7 +322,7 @@ impl Engine {
             let Some(incident) = self.incidents.get_mut(&id) else { continue };
             let Some(rule) = self.rules.get(&incident.rule) else { continue };
             incident.seq += 1;
-            incident.receivers = routes.receivers(RouteFacts { signal: &incident.signal, rule });
+            incident.receivers = routes.receivers(RouteFacts { signal: &incident.signal, rule, severity: incident.severity });
             by_receivers.entry(incident.receivers.clone()).or_default().push(Arc::clone(&id));
             out.dirty.insert(id);
         }

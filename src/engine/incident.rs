@@ -134,6 +134,9 @@ pub struct Incident {
     pub over_at: Option<Timestamp>,
     /// Objects that were removed while they had the problem, since it was last quiet.
     pub left: u32,
+    /// Names of the members that were removed or have recovered, for the message of the end; bounded.
+    #[serde(default)]
+    pub left_names: Vec<Arc<str>>,
     /// Revisions of the members that were removed.
     pub left_revisions: Vec<Arc<str>>,
     /// Who was told.
@@ -170,6 +173,14 @@ impl Incident {
     /// Members that have the problem now.
     pub fn raised(&self) -> impl Iterator<Item = &Member> {
         self.members.values().filter(|m| m.raised)
+    }
+
+    /// Remembers a member that leaves.
+    pub(super) fn leaves(&mut self, member: &Member) {
+        let name = &member.object.name;
+        if self.left_names.len() < crate::message::IncidentView::MAX_MEMBERS && !self.left_names.contains(name) {
+            self.left_names.push(Arc::clone(name));
+        }
     }
 
     /// How many objects have the problem, or have not yet been free of it for long enough.

@@ -121,7 +121,10 @@ impl Engine {
             // It was over when the state became clear, not when that had proved stable.
             let over_at = member.as_ref().and_then(|m| m.clear_since.or(Some(m.last)));
             incident.over_at = incident.over_at.max(over_at);
-            removed.extend(member);
+            if let Some(member) = member {
+                incident.leaves(&member);
+                removed.push(member);
+            }
         }
         if !removed.is_empty() && incident.members.is_empty() {
             incident.unnamed = 0;

@@ -141,6 +141,7 @@ impl Engine {
             well_since: None,
             over_at: None,
             left: 0,
+            left_names: Vec::new(),
             left_revisions: Vec::new(),
             receivers: Vec::new(),
             times: VecDeque::new(),
@@ -310,6 +311,7 @@ impl Engine {
                 {
                     incident.left_revisions.push(Arc::clone(revision));
                 }
+                incident.leaves(&member);
                 removed.push(member);
             }
         }
@@ -339,6 +341,7 @@ fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.held_by = None;
     incident.left = 0;
     incident.over_at = None;
+    incident.left_names.clear();
     incident.left_revisions.clear();
     incident.peak = 0;
     incident.unnamed = 0;

@@ -28,6 +28,10 @@ impl Engine {
             if incident.members.is_empty() { incident.peak.max(1) } else { incident.affected() };
         let mut members: Vec<Arc<str>> =
             names.into_iter().take(IncidentView::MAX_MEMBERS).map(Arc::clone).collect();
+        if members.is_empty() {
+            members.clone_from(&incident.left_names);
+            members.sort();
+        }
         if members.is_empty() && incident.peak <= 1 {
             members.push(Arc::clone(&object.name));
         }
@@ -47,7 +51,7 @@ impl Engine {
             replicas: (&*object.kind == "Pod" && !incident.cause.is_point())
                 .then(|| world.replicas(namespace, &incident.workload))
                 .flatten(),
-            occurrences: incident.occurrences.max(1),
+            occurrences: incident.occurrences.max(u64::from(members_total)),
             occurrences_new: incident.occurrences.saturating_sub(incident.told_occurrences),
             since: incident.since,
             last_seen: incident.last_seen,

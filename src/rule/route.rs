@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::matcher::{Matcher, SeverityMatch, TextMatch};
-use crate::signal::Signal;
+use crate::signal::{Severity, Signal};
 
 /// What routes match on: an incident's fixed facts, kept by the engine.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +12,8 @@ pub struct RouteFacts<'a> {
     pub signal: &'a Signal,
     /// The rule that speaks: its name, severity and own receivers.
     pub rule: &'a super::Rule,
+    /// How bad: the rule's severity, or higher where the incident holds back something worse.
+    pub severity: Severity,
 }
 
 /// One route.
@@ -33,7 +35,7 @@ impl Route {
     /// Does the incident meet every condition?
     #[must_use]
     pub fn matches(&self, facts: RouteFacts<'_>) -> bool {
-        self.severity.matches(facts.rule.severity)
+        self.severity.matches(facts.severity)
             && self.rule.matches(Some(&facts.rule.name))
             && self.matcher.matches_any_cause(facts.signal)
     }
@@ -117,10 +119,10 @@ mod tests {
         let mut critical = rule("crash-loop", Matcher::cause(Cause::CrashLoopBackOff));
         critical.severity = Severity::Critical;
         let warning = rule("crash-loop", Matcher::cause(Cause::CrashLoopBackOff));
-        assert_eq!(names(&routes, RouteFacts { signal: &shop, rule: &critical }), ["oncall", "shop"]);
-        assert_eq!(names(&routes, RouteFacts { signal: &shop, rule: &warning }), ["shop", "oncall"]);
-        assert_eq!(names(&routes, RouteFacts { signal: &other, rule: &critical }), ["oncall", "mail"]);
-        assert_eq!(names(&routes, RouteFacts { signal: &other, rule: &warning }), ["mail"]);
+        assert_eq!(names(&routes, RouteFacts { signal: &shop, rule: &critical, severity: critical.severity }), ["oncall", "shop"]);
+        assert_eq!(names(&routes, RouteFacts { signal: &shop, rule: &warning, severity: warning.severity }), ["shop", "oncall"]);
+        assert_eq!(names(&routes, RouteFacts { signal: &other, rule: &critical, severity: critical.severity }), ["oncall", "mail"]);
+        assert_eq!(names(&routes, RouteFacts { signal: &other, rule: &warning, severity: warning.severity }), ["mail"]);
     }
 
     #[test]
@@ -129,7 +131,7 @@ mod tests {
         let signal = signal(Cause::Evicted, "shop", "Deployment/checkout");
         let mut rule = rule("mine", Matcher::cause(Cause::Evicted));
         rule.receivers = Some(to(&["hook", "hook"]));
-        assert_eq!(names(&routes, RouteFacts { signal: &signal, rule: &rule }), ["hook"]);
+        assert_eq!(names(&routes, RouteFacts { signal: &signal, rule: &rule, severity: rule.severity }), ["hook"]);
     }
 
     #[test]
@@ -137,8 +139,8 @@ mod tests {
         let routes = Routes { routes: vec![Route { receivers: to(&["mail"]), ..Route::default() }] };
         let signal = signal(Cause::Event, "shop", "Deployment/checkout");
         let rule = rule("raw", Matcher::cause(Cause::Event));
-        assert_eq!(names(&routes, RouteFacts { signal: &signal, rule: &rule }), ["mail"]);
-        assert!(Routes::default().receivers(RouteFacts { signal: &signal, rule: &rule }).is_empty());
+        assert_eq!(names(&routes, RouteFacts { signal: &signal, rule: &rule, severity: rule.severity }), ["mail"]);
+        assert!(Routes::default().receivers(RouteFacts { signal: &signal, rule: &rule, severity: rule.severity }).is_empty());
     }
 
     #[test]
@@ -150,10 +152,11 @@ mod tests {
         };
         let signal = signal(Cause::CrashLoopBackOff, "shop", "Deployment/checkout");
         let mut named = rule("crash-loop", Matcher::default());
-        assert!(route.matches(RouteFacts { signal: &signal, rule: &named }));
+        assert!(route.matches(RouteFacts { signal: &signal, rule: &named, severity: named.severity }));
         named.severity = Severity::Info;
-        assert!(!route.matches(RouteFacts { signal: &signal, rule: &named }));
+        assert!(!route.matches(RouteFacts { signal: &signal, rule: &named, severity: named.severity }));
         let other = rule("other", Matcher::default());
-        assert!(!route.matches(RouteFacts { signal: &signal, rule: &other }));
+        assert!(!route.matches(RouteFacts { signal: &signal, rule: &other, severity: other.severity }));
     }
 }
+

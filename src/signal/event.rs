@@ -139,7 +139,13 @@ fn unhealthy(event: &EventFacts<'_>, pod: Option<&PodFacts>) -> Option<Finding> 
     let container = event.container().and_then(|name| pod?.container(name));
     let running = container.is_some_and(|c| matches!(c.state, State::Running(_)));
     let unready = container.is_some_and(|c| !c.ready);
-    let how_well = if event.message.starts_with("Liveness probe") { weight::ERROR } else { weight::EVENT };
+    // `Liveness probe failed: ` with nothing behind it explains less than the kill that follows.
+    let silent = event.message.trim_end().ends_with(':');
+    let how_well = match (silent, event.message.starts_with("Liveness probe")) {
+        (true, _) => weight::STATE,
+        (false, true) => weight::ERROR,
+        (false, false) => weight::EVENT,
+    };
     let phase = if readiness && running && unready { Phase::Pulse } else { Phase::Detail };
     Some(event.finding(Cause::Unhealthy, phase, how_well))
 }

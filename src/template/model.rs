@@ -117,6 +117,7 @@ fn incident_values(n: &Notification, i: &IncidentView) -> Map<String, Value> {
     put("flaps", json!(i.flaps));
     put("pods_on_node", json!(i.pods_on_node));
     put("runbook", json!(i.runbook));
+    put("runbook_url", json!(i.runbook.as_deref().filter(|url| is_web_link(url))));
     put("command", json!(if decision.is_end() { "" } else { &*i.command }));
     put("log_tail", json!(i.log_tail.as_deref().map(|t| words::cut_chars(t, MAX_LOG))));
     put("held", json!(i.held));
@@ -135,6 +136,15 @@ fn incident_values(n: &Notification, i: &IncidentView) -> Map<String, Value> {
     put("held_text", json!(facts.held));
     put("note", json!(facts.note));
     out
+}
+
+/// May this be put behind a link? Nothing but http(s), and nothing that could end the link.
+#[must_use]
+pub fn is_web_link(url: &str) -> bool {
+    (url.starts_with("https://") || url.starts_with("http://"))
+        && url.len() <= 2000
+        && !url.contains(['<', '>', '|', '"', '\\'])
+        && !url.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 /// The one sign in front of a title.

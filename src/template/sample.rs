@@ -134,6 +134,44 @@ pub fn bare() -> IncidentView {
     i
 }
 
+/// An incident whose every text tries to be something else than text: a mention, a link, markup, a
+/// header, a template, a right-to-left override; and one text of a megabyte.
+#[must_use]
+pub fn hostile() -> IncidentView {
+    let nasty = "<!channel> <@U012> <https://evil.example|click> *bold* _it_ ~st~ `code` ```pre``` \
+                 <script>alert(1)</script> \"q\" 'q' &amp; {{boom}} {{{boom}}} {{> _boom}}\r\nBcc: victim@evil.example\r\n\
+                 .\r\nDATA \u{202e}desrever\u{1b}[31mred\u{0}";
+    IncidentView {
+        rule: nasty.into(),
+        namespace: Some(nasty.into()),
+        workload: format!("Deployment/{nasty}").into(),
+        container: Some(nasty.into()),
+        node: Some(nasty.into()),
+        image: Some(nasty.into()),
+        member_kind: nasty.into(),
+        members: vec![nasty.into(); 50],
+        members_total: 50,
+        reason_raw: nasty.into(),
+        why: format!("{nasty}\n{}", "x<".repeat(500_000)).into(),
+        exit: nasty.into(),
+        deeper: nasty.into(),
+        held: vec![
+            Held {
+                cause: Cause::Unhealthy,
+                namespace: Some(nasty.into()),
+                workload: nasty.into(),
+                members: 1
+            };
+            50
+        ],
+        runbook: Some(format!("javascript:{nasty}").into()),
+        command: nasty.into(),
+        log_tail: Some(nasty.repeat(2000).into()),
+        title: nasty.into(),
+        ..incident()
+    }
+}
+
 /// A notification that says `decision` of `incident` (or, for a summary, of several).
 #[must_use]
 pub fn notification(decision: Decision, mut incident: IncidentView) -> Notification {
@@ -190,7 +228,7 @@ pub fn notification(decision: Decision, mut incident: IncidentView) -> Notificat
 pub fn all() -> Vec<Notification> {
     let mut out = Vec::new();
     for decision in Decision::ALL {
-        for incident in [incident(), node(), bare()] {
+        for incident in [incident(), node(), bare(), hostile()] {
             out.push(notification(*decision, incident));
         }
     }

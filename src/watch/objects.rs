@@ -32,6 +32,8 @@ pub trait Kinded {
     const METADATA_ONLY: bool = false;
     /// The object's metadata.
     fn meta(&self) -> &ObjectMeta;
+    /// The same, to change.
+    fn meta_mut(&mut self) -> &mut ObjectMeta;
 }
 
 /// An object that decoded, or what is known of one that did not.
@@ -62,18 +64,23 @@ impl<T: DeserializeOwned> Slim<T> {
         match serde_json::from_str::<T>(json) {
             Ok(object) => Self::Good(object),
             Err(error) => {
-                let metadata = serde_json::from_str::<MetaOnly>(json).unwrap_or_default().metadata;
-                Self::Bad { metadata: Box::new(metadata), error: error.to_string() }
+                Self::Bad { metadata: Box::new(bare_metadata(json)), error: error.to_string() }
             }
         }
     }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct MetaOnly {
-    #[serde(deserialize_with = "metadata")]
-    metadata: ObjectMeta,
+/// What can be read of the metadata of an object that does not decode, field by field.
+fn bare_metadata(json: &str) -> ObjectMeta {
+    let object: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+    let text = |name: &str| object.pointer(&format!("/metadata/{name}")).and_then(|v| v.as_str()).map(str::to_owned);
+    ObjectMeta {
+        name: text("name"),
+        namespace: text("namespace"),
+        uid: text("uid"),
+        resource_version: text("resourceVersion"),
+        ..ObjectMeta::default()
+    }
 }
 
 impl<T: Kinded> Resource for Slim<T> {
@@ -102,14 +109,9 @@ impl<T: Kinded> Resource for Slim<T> {
         }
     }
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        // kube asks for it only when writing objects, which kubeherald never does; a detached copy
-        // keeps the trait total without giving every slim type a mutable accessor.
-        if let Self::Good(object) = self {
-            *self = Self::Bad { metadata: Box::new(object.meta().clone()), error: String::from("moved") };
-        }
         match self {
             Self::Bad { metadata, .. } => metadata,
-            Self::Good(_) => unreachable!("replaced above"),
+            Self::Good(object) => object.meta_mut(),
         }
     }
 }
@@ -132,6 +134,7 @@ macro_rules! slim {
             const GROUP: &'static str = $group;
             const METADATA_ONLY: bool = $meta_only;
             fn meta(&self) -> &ObjectMeta { &self.metadata }
+            fn meta_mut(&mut self) -> &mut ObjectMeta { &mut self.metadata }
         }
     )+};
 }

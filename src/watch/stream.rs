@@ -1,7 +1,7 @@
 //! Watching a live cluster: one supervised task per kind, all of them writing into one bounded
 //! channel of [`Change`]s.
 //!
-//! kube's `watcher` lists and watches; around it [`supervise`] decides when it cannot be trusted
+//! kube's `watcher` lists and watches; around it the supervisor decides when it cannot be trusted
 //! any more and starts it anew:
 //!
 //! * on 410 and 504, and when an answered request failed three times in a row, because `watcher`
@@ -60,7 +60,8 @@ pub struct Tuning {
     /// Without a byte, a header or a clean end for so long, a watch is started anew. More than
     /// `watch_timeout`.
     pub stale_after: Duration,
-    /// Without an object or a bookmark for so long, a watch is started anew.
+    /// Without an object or a bookmark for so long, a watch is started anew. Watches of Events get
+    /// no bookmarks, so on a cluster where nothing happens their short list is read this often.
     pub quiet_after: Duration,
     /// A watch is started anew this often regardless, give or take a quarter.
     pub relist: Duration,

@@ -339,7 +339,7 @@ async fn scripted_faults_happen_as_often_as_told() {
     let mut source: Option<&dyn std::error::Error> = Some(&error);
     let mut chain = String::new();
     while let Some(e) = source {
-        chain += &format!("{e}; ");
+        chain += &e.to_string();
         source = e.source();
     }
     assert!(chain.to_lowercase().contains("reset"), "{chain}");

@@ -122,14 +122,14 @@ impl Bot {
 
     /// Waits until the receiver knows exactly what the server has.
     async fn agrees(&self, server: &ApiServer) {
-        let mut served = BTreeMap::new();
+        let mut truth = BTreeMap::new();
         for &kind in &self.kinds {
             for object in server.objects(kind.as_str()) {
                 let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-                served.insert((kind, text("namespace"), text("name")), text("resourceVersion"));
+                truth.insert((kind, text("namespace"), text("name")), text("resourceVersion"));
             }
         }
-        self.until(&format!("no agreement on {served:?}"), |known| known.objects == served).await;
+        self.until(&format!("no agreement on {truth:?}"), |known| known.objects == truth).await;
     }
 
     fn log(&self) -> Vec<String> {
@@ -220,6 +220,20 @@ survives! {
     survives_resets: watch(What::Reset).times(3), list(What::Reset).times(1), watch(What::GoneInStream);
     survives_watches_that_end_at_once: watch(What::CloseWatches).times(10);
     survives_garbage: watch(What::Garbage).times(2), list(What::Garbage).times(2);
+}
+
+/// kube's watcher asks again with the same version for ever.
+#[tokio::test]
+async fn a_version_that_is_refused_for_good_is_given_up() {
+    for code in [410, 504, 500] {
+        let server = server().await;
+        let bot = Bot::start(&server, &[Kind::Pod], &WatchConfig::default(), &tuning());
+        bot.agrees(&server).await;
+        server.fault(watch(What::Status(code)).times(1_000_000));
+        server.close_watches();
+        change(&server, 0);
+        bot.agrees(&server).await;
+    }
 }
 
 #[tokio::test]
@@ -442,4 +456,18 @@ async fn cancelled_watches_end() {
         }
     };
     tokio::time::timeout(HANG, ended).await.expect("tasks are left");
+}
+
+#[tokio::test]
+async fn watches_end_when_nobody_receives() {
+    let server = server().await;
+    let (tx, rx) = mpsc::channel(4);
+    let status = WatchStatus::new(&[Kind::Pod]);
+    let cancel = CancellationToken::new();
+    let client = server.client().unwrap();
+    let cfg = WatchConfig::default();
+    let mut tasks = stream::spawn(&client, &cfg, &[Kind::Pod], &tx, &status, &cancel, &tuning());
+    drop((tx, rx));
+    let ended = tokio::time::timeout(HANG, tasks.join_next()).await.expect("the task is left");
+    assert_eq!(ended.unwrap().unwrap(), Kind::Pod);
 }

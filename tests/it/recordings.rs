@@ -66,21 +66,21 @@ async fn a_recording_played_into_the_server_leaves_what_it_ended_with() {
             _ => {}
         }
     }
-    let mut served = std::collections::BTreeMap::new();
+    let mut truth = std::collections::BTreeMap::new();
     for kind in Kind::ALL {
         for object in server.objects(kind.as_str()) {
             let text = |field: &str| object["metadata"][field].as_str().map(str::to_owned);
-            served.insert((kind, text("namespace"), text("name")), text("uid"));
+            truth.insert((kind, text("namespace"), text("name")), text("uid"));
         }
     }
     assert!(known.len() > 5);
-    assert_eq!(served, known);
+    assert_eq!(truth, known);
 }
 
 #[test]
 fn a_missing_or_broken_file_is_named() {
-    let missing = RecordingFile::open(Path::new("no/such.jsonl")).err().unwrap();
-    assert!(missing.to_string().starts_with("no/such.jsonl: "), "{missing}");
+    let error = RecordingFile::open(Path::new("no/such.jsonl")).err().unwrap();
+    assert!(error.to_string().starts_with("no/such.jsonl: "), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("half.jsonl.gz");
     let whole = std::fs::read(&all()[0]).unwrap();

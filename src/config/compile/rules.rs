@@ -9,9 +9,10 @@ use super::matching::{self, Scope};
 use crate::config::error::At;
 use crate::config::raw::{Node, Value};
 use crate::config::read::Reader;
-use crate::config::{NAME_HELP, is_name, summary};
+use crate::config::{NAME_HELP, is_name};
 use crate::rule::{GroupBy, Rule};
 use crate::signal::Severity;
+use crate::template::compile_summary;
 
 /// A rule as one file gives it; names that other files define are looked up later.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ fn rule(reader: &mut Reader, node: &Node) -> Option<RuleDraft> {
     rule.receivers = receivers.as_ref().map(|names| names.iter().map(|(name, _)| name.clone()).collect());
     rule.summary = map.get(reader, "summary", |reader, node| {
         let text = reader.text(node)?;
-        if let Err(wrong) = summary::check(text) {
+        if let Err(wrong) = compile_summary(text) {
             reader.error(node.span, wrong.message, "", wrong.help.as_deref());
             return None;
         }

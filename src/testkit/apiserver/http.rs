@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::Shared;
 use super::faults::{Verb, What, spoil};
 use super::request::{Ask, Route, route};
-use super::status::{Continue, Failure};
+use super::status::{Continue, Failure, put};
 use super::store::{From, Snapshot, Stored};
 use super::stream::{Broken, Watch};
 
@@ -137,10 +137,10 @@ fn list(shared: &Shared, ask: &Ask, fault: Option<&What>) -> Result<String, Fail
         && let Some(end) = items.last()
     {
         let pin = i64::try_from(version).unwrap_or(-1);
-        metadata["continue"] = Continue::after(pin, &end.namespace, &end.name).encode().into();
+        put(&mut metadata, "continue", Continue::after(pin, &end.namespace, &end.name).encode());
         // With a selector the server does not know how many of the rest would match.
         if !ask.filter.selects() {
-            metadata["remainingItemCount"] = remaining.into();
+            put(&mut metadata, "remainingItemCount", remaining);
         }
         if page.is_none() {
             store.keep(ask.resource, &objects);

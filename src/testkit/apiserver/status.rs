@@ -13,6 +13,13 @@ const EXPIRED: &str = "The provided continue parameter is too old to display a c
     were created, modified, or deleted between the time the first chunk was returned and now may show up in the \
     list.";
 
+/// Sets a field of a JSON object.
+pub(super) fn put(object: &mut Value, field: &str, value: impl Into<Value>) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(field.to_owned(), value.into());
+    }
+}
+
 /// A failure to answer with.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Failure {
@@ -26,14 +33,14 @@ impl Failure {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code,
         });
         if !reason.is_empty() {
-            body["reason"] = reason.into();
+            put(&mut body, "reason", reason);
         }
         Self { code, body }
     }
 
     #[must_use]
     fn details(mut self, details: Value) -> Self {
-        self.body["details"] = details;
+        put(&mut self.body, "details", details);
         self
     }
 
@@ -60,10 +67,10 @@ impl Failure {
         let target = name.map_or_else(|| (*plural).to_owned(), |name| format!("{plural} \"{name}\""));
         let mut details = json!({ "kind": plural });
         if !group.is_empty() {
-            details["group"] = (*group).into();
+            put(&mut details, "group", *group);
         }
         if let Some(name) = name {
-            details["name"] = name.into();
+            put(&mut details, "name", name);
         }
         let message = format!(
             "{target} is forbidden: User \"{user}\" cannot {} resource \"{plural}\" in API group \"{group}\" {scope}",
@@ -76,7 +83,7 @@ impl Failure {
         let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
         let mut details = json!({ "name": name, "kind": resource.plural });
         if !resource.group.is_empty() {
-            details["group"] = resource.group.into();
+            put(&mut details, "group", resource.group);
         }
         Self::new(404, "NotFound", &format!("{}{group} \"{name}\" not found", resource.plural))
             .details(details)
@@ -113,7 +120,7 @@ impl Failure {
 
     pub fn expired_continue(fresh: &str) -> Self {
         let mut failure = Self::new(410, "Expired", EXPIRED);
-        failure.body["metadata"] = json!({ "continue": fresh });
+        put(&mut failure.body, "metadata", json!({ "continue": fresh }));
         failure
     }
 

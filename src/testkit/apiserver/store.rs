@@ -40,6 +40,8 @@ pub(super) struct Stored {
     /// Empty for cluster-scoped objects.
     pub namespace: Box<str>,
     pub name: Box<str>,
+    uid: Box<str>,
+    created: Box<str>,
     /// The JSON text behind the opening brace and without `kind` and `apiVersion`: items of lists
     /// do not have them, everything else puts them in front.
     rest: Box<str>,
@@ -71,10 +73,6 @@ impl Stored {
 
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.full()).unwrap_or_default()
-    }
-
-    fn metadata(&self, field: &str) -> Option<String> {
-        Some(self.value().get("metadata")?.get(field)?.as_str()?.to_owned())
     }
 }
 
@@ -166,6 +164,9 @@ pub(super) enum From {
     Version(u64),
 }
 
+/// A watch: what it missed, and what comes.
+pub(super) type Opened = (VecDeque<Arc<Event>>, mpsc::Receiver<Arc<Event>>);
+
 /// The requested version is older than the history; the oldest one possible.
 pub(super) struct TooOld(pub u64);
 
@@ -203,8 +204,7 @@ impl Store {
         let mut old = self.objects.get(resource.plural).and_then(|objects| objects.get(&key)).cloned();
         let given = text(metadata, "uid");
         if let Some(was) = &old
-            && given.is_some()
-            && given != was.metadata("uid")
+            && given.as_deref().is_some_and(|given| given != &*was.uid)
         {
             // An object never changes its UID: it was deleted and created again.
             self.delete(resource, &namespace, &name);
@@ -212,22 +212,27 @@ impl Store {
         }
         self.version += 1;
         self.uids += 1;
-        let kept = |field| old.as_ref().and_then(|o| o.metadata(field));
-        let uid = given.or_else(|| kept("uid"));
-        metadata.insert(
-            "uid".into(),
-            uid.unwrap_or_else(|| format!("00000000-0000-4000-8000-{:012x}", self.uids)).into(),
-        );
-        let created = text(metadata, "creationTimestamp").or_else(|| kept("creationTimestamp"));
-        let created = created.unwrap_or_else(|| now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-        metadata.insert("creationTimestamp".into(), created.into());
+        let uid = given
+            .or_else(|| old.as_ref().map(|was| was.uid.to_string()))
+            .unwrap_or_else(|| format!("00000000-0000-4000-8000-{:012x}", self.uids));
+        let created = text(metadata, "creationTimestamp")
+            .or_else(|| old.as_ref().map(|was| was.created.to_string()))
+            .unwrap_or_else(|| now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        metadata.insert("uid".into(), uid.clone().into());
+        metadata.insert("creationTimestamp".into(), created.clone().into());
         metadata.insert("resourceVersion".into(), self.version.to_string().into());
         if resource.namespaced {
             metadata.insert("namespace".into(), namespace.into());
         }
 
-        let object =
-            Arc::new(Stored { resource, namespace: key.0.clone(), name: key.1.clone(), rest: rest(&map) });
+        let object = Arc::new(Stored {
+            resource,
+            namespace: key.0.clone(),
+            name: key.1.clone(),
+            uid: uid.into(),
+            created: created.into(),
+            rest: rest(&map),
+        });
         self.objects.entry(resource.plural).or_default().insert(key, Arc::clone(&object));
         self.push(if old.is_some() { Write::Modified } else { Write::Added }, object);
         Ok(self.version)
@@ -245,7 +250,14 @@ impl Store {
         if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".into(), self.version.to_string().into());
         }
-        let object = Stored { resource, namespace: namespace.into(), name: name.into(), rest: rest(&map) };
+        let object = Stored {
+            resource,
+            namespace: last.namespace.clone(),
+            name: last.name.clone(),
+            uid: last.uid.clone(),
+            created: last.created.clone(),
+            rest: rest(&map),
+        };
         self.push(Write::Deleted, Arc::new(object));
         Some(self.version)
     }
@@ -309,7 +321,7 @@ impl Store {
         resource: &'static Resource,
         filter: &Filter,
         from: &From,
-    ) -> Result<(VecDeque<Arc<Event>>, mpsc::Receiver<Arc<Event>>), TooOld> {
+    ) -> Result<Opened, TooOld> {
         let (replay, from) = match *from {
             From::State => {
                 let state = self.objects(resource);

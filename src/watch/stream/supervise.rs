@@ -105,6 +105,7 @@ impl Supervisor {
             let event = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(Stop),
+                () = self.tx.closed() => return Err(Stop),
                 () = &mut relist => return Ok("it is time for a new list"),
                 event = events.next() => event,
                 () = self.silence() => return Ok("the server has been silent"),

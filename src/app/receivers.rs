@@ -1,0 +1,180 @@
+//! From configured receivers to what the outbox dispatches to.
+
+use std::sync::Arc;
+
+use crate::app::pipeline::TERMINAL;
+use crate::clock;
+use crate::config::receiver::{
+    EmailRaw, HeaderRef, SlackAccess, SlackRaw, SmtpRaw, TlsMode, UrlRef, WebhookRaw,
+};
+use crate::config::{Config, Diagnostic, RateLimit, Receiver, ReceiverKind, SecretRef, templates};
+use crate::notify::http::Tls;
+use crate::notify::slack::{SlackConfig, SlackTarget};
+use crate::notify::smtp::{EmailConfig, SmtpConfig, SmtpTls};
+use crate::notify::terminal::TerminalConfig;
+use crate::notify::webhook::{WebhookAuth, WebhookConfig};
+use crate::notify::{Notifier, NotifierConfig, Parts, Secret};
+use crate::outbox::{Limit, ReceiverSpec};
+use crate::template::Templates;
+
+/// Why a receiver cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The templates.
+    #[error("the templates cannot be used:\n{}", .0.iter().map(|d| d.render(false)).collect::<String>())]
+    Templates(Vec<Diagnostic>),
+    /// One receiver.
+    #[error("receiver `{name}` cannot be used: {source}")]
+    Receiver {
+        /// Which.
+        name: Arc<str>,
+        /// Why.
+        source: crate::notify::BuildError,
+    },
+    /// No such receiver.
+    #[error("no receiver is called `{name}`; there {}", match known.as_slice() {
+        [] => String::from("is none configured"),
+        [one] => format!("is only `{one}`"),
+        several => format!("are {}", several.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+    })]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<Arc<str>>,
+    },
+}
+
+/// Every receiver with its notifier; the terminal where none is configured.
+pub fn build(config: &Config) -> Result<Vec<(ReceiverSpec, Notifier)>, BuildError> {
+    let parts = parts(config)?;
+    if config.receivers.is_empty() {
+        let spec = ReceiverSpec {
+            name: Arc::from(TERMINAL),
+            // Nobody limits a terminal, and it is no use to anybody hours later.
+            limit: Limit { per: std::time::Duration::from_secs(1), messages: 1000, burst: 1000 },
+            max_age: Receiver::MAX_AGE,
+            credential: None,
+        };
+        let notifier = make(&Arc::from(TERMINAL), NotifierConfig::Terminal(TerminalConfig::stdout()), &parts)?;
+        return Ok(vec![(spec, notifier)]);
+    }
+    config.receivers.iter().map(|receiver| Ok((spec(receiver), one(receiver, &parts)?))).collect()
+}
+
+/// One receiver by name, for `send`.
+pub fn by_name(config: &Config, name: &str) -> Result<Notifier, BuildError> {
+    let parts = parts(config)?;
+    match config.receivers.iter().find(|receiver| &*receiver.name == name) {
+        Some(receiver) => one(receiver, &parts),
+        None if config.receivers.is_empty() && name == TERMINAL => {
+            make(&Arc::from(TERMINAL), NotifierConfig::Terminal(TerminalConfig::stdout()), &parts)
+        }
+        None => Err(BuildError::Unknown {
+            name: name.to_owned(),
+            known: config.receivers.iter().map(|r| Arc::clone(&r.name)).collect(),
+        }),
+    }
+}
+
+fn parts(config: &Config) -> Result<Parts, BuildError> {
+    let templates: Templates = templates::load(config.templates.as_deref()).map_err(BuildError::Templates)?;
+    Ok(Parts { templates, clock: clock::now })
+}
+
+fn one(receiver: &Receiver, parts: &Parts) -> Result<Notifier, BuildError> {
+    let config = match &receiver.kind {
+        ReceiverKind::Slack(raw) => NotifierConfig::Slack(slack(raw)),
+        ReceiverKind::Webhook(raw) => NotifierConfig::Webhook(webhook(raw)),
+        ReceiverKind::Email(raw) => NotifierConfig::Email(email(raw)),
+    };
+    make(&receiver.name, config, parts)
+}
+
+fn make(name: &Arc<str>, config: NotifierConfig, parts: &Parts) -> Result<Notifier, BuildError> {
+    Notifier::new(config, parts).map_err(|source| BuildError::Receiver { name: Arc::clone(name), source })
+}
+
+fn spec(receiver: &Receiver) -> ReceiverSpec {
+    let RateLimit { per, messages, burst } = receiver.rate_limit;
+    ReceiverSpec {
+        name: Arc::clone(&receiver.name),
+        limit: Limit { per, messages, burst },
+        max_age: receiver.max_age,
+        credential: credential(receiver),
+    }
+}
+
+/// Slack limits a bot token, not a channel: receivers that share one wait together.
+fn credential(receiver: &Receiver) -> Option<Arc<str>> {
+    let ReceiverKind::Slack(SlackRaw { access: SlackAccess::Bot { token, .. }, .. }) = &receiver.kind else {
+        return None;
+    };
+    Some(match token {
+        SecretRef::Env(name) => Arc::from(format!("slack token in {name}")),
+        SecretRef::File(path) => Arc::from(format!("slack token in {}", path.display())),
+    })
+}
+
+fn secret(reference: &SecretRef) -> Secret {
+    match reference {
+        SecretRef::Env(name) => Secret::Env(name.clone()),
+        SecretRef::File(path) => Secret::File(path.clone()),
+    }
+}
+
+fn slack(raw: &SlackRaw) -> SlackConfig {
+    let mut config = match &raw.access {
+        SlackAccess::Bot { token, channel } => SlackConfig::bot(secret(token), channel.clone()),
+        SlackAccess::Webhook(url) => SlackConfig::webhook(secret(url)),
+    };
+    if let (Some(url), SlackTarget::Bot { .. }) = (&raw.api_url, &config.target) {
+        config.api_url = url.trim_end_matches('/').to_owned();
+    }
+    config
+}
+
+fn webhook(raw: &WebhookRaw) -> WebhookConfig {
+    let url = match &raw.url {
+        UrlRef::Plain(url) => Secret::Inline(url.clone().into()),
+        UrlRef::Secret(reference) => secret(reference),
+    };
+    let mut config = WebhookConfig::new(url);
+    for (name, value) in &raw.headers {
+        match value {
+            HeaderRef::Plain(value) => config.headers.push((name.clone(), value.clone())),
+            HeaderRef::Secret(reference) => config.secret_headers.push((name.clone(), secret(reference))),
+        }
+    }
+    config.auth = match (&raw.basic, &raw.bearer) {
+        (Some((username, password)), _) => {
+            WebhookAuth::Basic { username: username.clone(), password: secret(password) }
+        }
+        (None, Some(token)) => WebhookAuth::Bearer(secret(token)),
+        (None, None) => WebhookAuth::None,
+    };
+    config.sign = raw.sign.as_ref().map(secret);
+    config.tls = Tls {
+        ca: raw.ca.clone(),
+        identity: raw.client_cert.iter().chain(&raw.client_key).cloned().collect(),
+    };
+    config
+}
+
+fn email(raw: &EmailRaw) -> EmailConfig {
+    EmailConfig { from: raw.from.clone(), to: raw.to.clone(), reply_to: None, smtp: smtp(&raw.smtp) }
+}
+
+fn smtp(raw: &SmtpRaw) -> SmtpConfig {
+    let mut config = SmtpConfig::new(raw.host.clone());
+    config.port = raw.port;
+    config.tls = match raw.tls {
+        TlsMode::Starttls => SmtpTls::StartTls,
+        TlsMode::Implicit => SmtpTls::Implicit,
+        TlsMode::None => SmtpTls::None,
+    };
+    config.username.clone_from(&raw.username);
+    config.password = raw.password.as_ref().map(secret);
+    config.ca.clone_from(&raw.ca);
+    config
+}

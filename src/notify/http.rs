@@ -1,0 +1,214 @@
+//! What the HTTP notifiers share: the client, bounded answers, `Retry-After`, and which statuses
+//! are worth another attempt.
+
+use std::error::Error as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+
+use crate::message::text::words;
+
+/// Until a connection stands.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the first byte sent to the last byte read.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Shorter than the keep-alive of common servers: a connection they closed already costs an attempt.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+/// How much of an answer is read, in bytes. Nothing that is expected is longer.
+const MAX_BODY: usize = 16 * 1024;
+/// What a `Retry-After` is held to.
+const RETRY_AFTER_RANGE: (u64, u64) = (1, 3600);
+
+/// Which certificates to trust, and which to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// A PEM file of certificate authorities to trust beside the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files that together hold a client certificate and its key, for mutual TLS; usually one or
+    /// two.
+    pub identity: Vec<PathBuf>,
+}
+
+/// No HTTP client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// A file of `tls`.
+    #[error("cannot read {0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// A file of `tls` that is no PEM.
+    #[error("{0} is not what it should be: {1}")]
+    Pem(PathBuf, String),
+    /// Anything else: mostly that the system has no trusted certificates.
+    #[error("cannot set up HTTPS: {0}")]
+    Client(String),
+}
+
+/// A client with all limits set. Redirects are not followed: a receiver is one address, and a
+/// request that carries a secret must not wander.
+pub fn client(tls: &Tls) -> Result<reqwest::Client, HttpError> {
+    // `main` installs the provider; tests and benches have no `main`.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may be first: then it is installed, too.
+        rustls::crypto::ring::default_provider().install_default().ok();
+    }
+    let mut builder = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("kubeherald/", env!("CARGO_PKG_VERSION")));
+    if let Some(path) = &tls.ca {
+        let pem = std::fs::read(path).map_err(|e| HttpError::File(path.clone(), e))?;
+        let certs = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|e| HttpError::Pem(path.clone(), chain(e)))?;
+        builder = builder.tls_certs_merge(certs);
+    }
+    if let Some(path) = tls.identity.first() {
+        let mut pem = Vec::new();
+        for path in &tls.identity {
+            pem.extend(std::fs::read(path).map_err(|e| HttpError::File(path.clone(), e))?);
+            pem.push(b'\n');
+        }
+        let identity = reqwest::Identity::from_pem(&pem).map_err(|e| HttpError::Pem(path.clone(), chain(e)))?;
+        builder = builder.identity(identity);
+    }
+    builder.build().map_err(|e| HttpError::Client(chain(e)))
+}
+
+/// What the other side answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// What `Retry-After` asked for, clamped.
+    pub retry_after: Option<Duration>,
+    /// The beginning of the body.
+    pub body: String,
+}
+
+/// Makes one request. An error is a reason for people, without the URL.
+pub async fn exchange(request: reqwest::RequestBuilder, now: Timestamp) -> Result<Answer, String> {
+    let mut response = request.send().await.map_err(chain)?;
+    let status = response.status().as_u16();
+    let retry_after = retry_after(response.headers(), now);
+    let mut body = Vec::new();
+    // An answer that breaks off has a status all the same, and the status decides.
+    while let Ok(Some(chunk)) = response.chunk().await {
+        let room = MAX_BODY.saturating_sub(body.len());
+        body.extend(chunk.iter().take(room));
+        if body.len() >= MAX_BODY {
+            break;
+        }
+    }
+    Ok(Answer { status, retry_after, body: String::from_utf8_lossy(&body).into_owned() })
+}
+
+/// What a status says about another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It was taken.
+    Taken,
+    /// It may be taken later.
+    Later,
+    /// It will not be taken as it is.
+    Never,
+}
+
+/// Sorts statuses (<https://www.rfc-editor.org/rfc/rfc9110#section-15>): 2xx is taken; 408, 409 (a
+/// request with the same key is being processed), 421, 423, 425, 429 and 5xx may pass; the rest is
+/// about the request or the configuration and stays.
+#[must_use]
+pub const fn class(status: u16) -> Class {
+    match status {
+        200..=299 => Class::Taken,
+        408 | 409 | 421 | 423 | 425 | 429 | 500..=599 => Class::Later,
+        _ => Class::Never,
+    }
+}
+
+/// What to do about a status that is not taken.
+#[must_use]
+pub const fn advice(status: u16) -> &'static str {
+    match status {
+        300..=399 => "redirects are not followed: configure the final address",
+        401 | 407 => "check the credentials",
+        403 => "the credentials do not allow this",
+        404 | 410 => "check the address",
+        413 => "the message is too large for the other side",
+        400 | 415 | 422 => "the other side does not understand the message: is it the right kind of receiver?",
+        429 => "too many messages: lower the receiver's rate_limit",
+        _ => "",
+    }
+}
+
+/// `Retry-After` in seconds or as an HTTP date
+/// (<https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>), clamped to 1 s … 1 h.
+///
+/// A date is taken relative to the answer's own `Date` where it has one: the other side's clock may
+/// differ from ours.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let (least, most) = RETRY_AFTER_RANGE;
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = if value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty() {
+        // More digits than a number holds is long enough, too.
+        value.parse::<u64>().unwrap_or(most)
+    } else {
+        let until = http_date(value)?;
+        let from = headers.get(DATE).and_then(|v| v.to_str().ok()).and_then(http_date).unwrap_or(now);
+        u64::try_from(until.as_second().saturating_sub(from.as_second())).unwrap_or(0)
+    };
+    Some(Duration::from_secs(seconds.clamp(least, most)))
+}
+
+fn http_date(value: &str) -> Option<Timestamp> {
+    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok();
+    // "GMT" is an obsolete zone name of RFC 2822 and means UTC.
+    zoned.or_else(|| jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", value).ok()?.to_datetime().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|z| z.timestamp()))
+}
+
+/// A reqwest error with its causes and without its URL, which may be a secret.
+#[must_use]
+pub fn chain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let what = if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else if error.is_connect() {
+        "cannot connect".to_owned()
+    } else {
+        error.to_string()
+    };
+    // The innermost cause says most ("connection refused", "invalid peer certificate: …").
+    let mut inner = error.source();
+    let mut last = String::new();
+    while let Some(e) = inner {
+        last = e.to_string();
+        inner = e.source();
+    }
+    words::one_line(&words::join(&[&what, &last], ": "), 300)
+}
+
+/// The beginning of an answer for a reason, with everything that is secret taken out.
+#[must_use]
+pub fn excerpt(body: &str, secrets: &[&str]) -> String {
+    let mut body = words::one_line(body, 2000);
+    for secret in secrets.iter().filter(|s| s.len() >= 6) {
+        body = body.replace(secret, "***");
+    }
+    words::one_line(&body, 200)
+}
+
+/// The parts of a URL that must not be shown: the whole, its path and query, the segments.
+#[must_use]
+pub fn secret_parts(url: &str) -> Vec<&str> {
+    let rest = url.split_once("://").map_or(url, |(_, r)| r);
+    let path = rest.find('/').and_then(|i| rest.get(i..)).unwrap_or_default();
+    let userinfo = rest.split('/').next().and_then(|a| a.rsplit_once('@')).map(|(u, _)| u);
+    let plain = path.split(['?', '#']).next().unwrap_or_default();
+    let mut parts = vec![url, path, plain];
+    parts.extend(userinfo);
+    parts.extend(path.split(['/', '?', '&', '=']));
+    parts
+}

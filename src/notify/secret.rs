@@ -1,0 +1,126 @@
+//! Secrets by reference: the configuration names where a secret is, never what it is.
+
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+/// The largest secret file that is read, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Where a secret is. It is read anew at every use, so that a rotated file needs no reload.
+#[derive(Clone)]
+pub enum Secret {
+    /// `{env: NAME}`
+    Env(String),
+    /// `{file: PATH}`; one line end at the end of the file is not part of the secret.
+    File(PathBuf),
+    /// The value itself: for the demo and for tests. Configuration files cannot say this.
+    Inline(SecretString),
+}
+
+/// A secret is not where it should be. Never contains the secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// `{env: …}`
+    #[error("environment variable {0} is not set")]
+    Unset(String),
+    /// `{env: …}`, but not text.
+    #[error("environment variable {0} is not valid UTF-8")]
+    NotText(String),
+    /// `{file: …}`
+    #[error("cannot read {path}: {error}", path = .0.display(), error = .1)]
+    Unreadable(PathBuf, String),
+    /// There is nothing in it.
+    #[error("{0} is empty")]
+    Empty(String),
+}
+
+impl Secret {
+    /// Reads it.
+    pub fn resolve(&self) -> Result<SecretString, SecretError> {
+        let value = match self {
+            Self::Env(name) => match std::env::var(name) {
+                Ok(value) => value,
+                Err(std::env::VarError::NotPresent) => return Err(SecretError::Unset(name.clone())),
+                Err(std::env::VarError::NotUnicode(_)) => return Err(SecretError::NotText(name.clone())),
+            },
+            Self::File(path) => {
+                let unreadable = |e: &dyn fmt::Display| SecretError::Unreadable(path.clone(), e.to_string());
+                let file = std::fs::File::open(path).map_err(|e| unreadable(&plain(&e)))?;
+                let mut value = String::new();
+                let read = file.take(MAX_FILE + 1).read_to_string(&mut value).map_err(|e| unreadable(&plain(&e)))?;
+                if read as u64 > MAX_FILE {
+                    return Err(unreadable(&format!("larger than {} KiB", MAX_FILE / 1024)));
+                }
+                if value.ends_with('\n') {
+                    value.pop();
+                    if value.ends_with('\r') {
+                        value.pop();
+                    }
+                }
+                value
+            }
+            Self::Inline(value) => return Ok(value.clone()),
+        };
+        if value.is_empty() { Err(SecretError::Empty(self.to_string())) } else { Ok(SecretString::from(value)) }
+    }
+}
+
+/// "No such file or directory", without "(os error 2)".
+fn plain(e: &std::io::Error) -> String {
+    let text = e.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Inline(_) => f.write_str("a value given in the program"),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_anew_and_loses_one_line_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let secret = Secret::File(path.clone());
+        assert_eq!(
+            secret.resolve().unwrap_err().to_string(),
+            format!("cannot read {}: No such file or directory", path.display())
+        );
+        std::fs::write(&path, "one\n").unwrap();
+        assert_eq!(secret.resolve().unwrap().expose_secret(), "one");
+        std::fs::write(&path, "two \n\r\n").unwrap();
+        assert_eq!(secret.resolve().unwrap().expose_secret(), "two \n");
+        std::fs::write(&path, "\n").unwrap();
+        assert!(secret.resolve().unwrap_err().to_string().ends_with("is empty"));
+    }
+
+    #[test]
+    fn a_missing_variable_is_named_and_nothing_is_printed() {
+        let secret = Secret::Env("KUBEHERALD_TEST_NO_SUCH".into());
+        assert_eq!(
+            secret.resolve().unwrap_err().to_string(),
+            "environment variable KUBEHERALD_TEST_NO_SUCH is not set"
+        );
+        let inline = Secret::Inline("hunter2".into());
+        assert!(!format!("{inline:?} {inline}").contains("hunter2"));
+    }
+}

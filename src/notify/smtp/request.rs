@@ -1,0 +1,107 @@
+//! A notification as a mail. Pure: the same notification gives the same bytes at every attempt.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
+use sha2::{Digest, Sha256};
+
+use crate::message::Notification;
+use crate::message::text::words;
+use crate::signal::Severity;
+use crate::template::{Name, Templates, model};
+
+/// The longest subject, in characters. Longer ones are valid, but nobody sees their end.
+const MAX_SUBJECT: usize = 240;
+
+/// What does not depend on the recipient.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// The `Subject:`.
+    pub subject: String,
+    /// The plain text part.
+    pub text: String,
+    /// The HTML part.
+    pub html: String,
+    /// `<…>`, stable for the notification.
+    pub message_id: String,
+    /// `<…>`, the same for all mails of one incident; may name a mail that never was.
+    pub thread_id: String,
+}
+
+impl Mail {
+    /// Renders it. `domain` is the right side of its ids: the sender's.
+    pub fn render(n: &Notification, templates: &Templates, domain: &str) -> Result<Self, crate::template::registry::Failed> {
+        let values = model::notification(n);
+        let subject = templates.render(Name::EmailSubject, &values)?;
+        let thread = format!("{}/{}", n.receiver, n.thread());
+        Ok(Self {
+            subject: words::one_line(&subject, MAX_SUBJECT),
+            text: templates.render(Name::EmailText, &values)?,
+            html: templates.render(Name::EmailHtml, &values)?,
+            message_id: format!("<{}@{domain}>", digest(&n.key)),
+            thread_id: format!("<{}@{domain}>", digest(&thread)),
+        })
+    }
+}
+
+/// Keys are made of names; an id must be made of few characters only (RFC 5322, section 3.6.4).
+fn digest(text: &str) -> String {
+    let mut out = String::from("kubeherald.");
+    for byte in Sha256::digest(text.as_bytes()).iter().take(16) {
+        // Writing to a String cannot fail.
+        write!(out, "{byte:02x}").ok();
+    }
+    out
+}
+
+/// Builds the message for one recipient. `first` is the Message-ID of the first mail of the thread.
+pub fn build(
+    n: &Notification,
+    mail: &Mail,
+    from: &Mailbox,
+    reply_to: Option<&Mailbox>,
+    to: &Mailbox,
+    first: Option<&str>,
+) -> Result<Message, lettre::error::Error> {
+    // Every mail of an incident refers to one id, so that they are one thread even where the first
+    // was sent by an earlier installation; the first one's own id is named where it is known.
+    let mut references = mail.thread_id.clone();
+    if let Some(first) = first {
+        references.push(' ');
+        references.push_str(first);
+    }
+    let mut builder = Message::builder()
+        .from(from.clone())
+        .to(to.clone())
+        .subject(mail.subject.clone())
+        // When it was decided, not when it was sent: a late mail shows how late it is.
+        .date(SystemTime::from(n.at))
+        .message_id(Some(mail.message_id.clone()))
+        .references(references);
+    if n.incident().is_some() {
+        builder = builder.in_reply_to(first.unwrap_or(&mail.thread_id).to_owned());
+    }
+    if let Some(reply_to) = reply_to {
+        builder = builder.reply_to(reply_to.clone());
+    }
+    let mut header = |name: &'static str, value: String| {
+        let header = HeaderValue::new(HeaderName::new_from_ascii_str(name), words::one_line(&value, 200));
+        builder = std::mem::replace(&mut builder, Message::builder()).raw_header(header);
+    };
+    // No out-of-office answers to a machine (RFC 3834; the second is Exchange's own).
+    header("Auto-Submitted", "auto-generated".into());
+    header("X-Auto-Response-Suppress", "All".into());
+    header("X-Kubeherald-Decision", n.decision.to_string());
+    header("X-Kubeherald-Thread", n.thread().to_owned());
+    if n.severity == Severity::Critical && !n.decision.is_end() && !n.decision.is_summary() {
+        header("Importance", "high".into());
+    }
+    let body = MultiPart::builder()
+        .kind(lettre::message::MultiPartKind::Alternative)
+        .boundary(digest(&format!("{}/{}", n.key, to.email)))
+        .singlepart(SinglePart::plain(mail.text.clone()))
+        .singlepart(SinglePart::html(mail.html.clone()));
+    builder.multipart(body)
+}

@@ -1,0 +1,94 @@
+use super::*;
+use crate::message::{Decision, Notification};
+use crate::notify::{BuildError, Parts, Secret};
+use crate::template::{Templates, sample};
+
+fn parts() -> Parts {
+    Parts { templates: Templates::shipped().unwrap(), clock: || jiff::Timestamp::UNIX_EPOCH }
+}
+
+fn mail(n: &Notification) -> Mail {
+    Mail::render(n, &Templates::shipped().unwrap(), "example.com").unwrap()
+}
+
+fn raw(n: &Notification, first: Option<&str>) -> String {
+    let from = mailbox("Kubeherald <kubeherald@example.com>").unwrap();
+    let to = mailbox("platform@example.com").unwrap();
+    String::from_utf8(build(n, &mail(n), &from, None, &to, first).unwrap().formatted()).unwrap()
+}
+
+#[test]
+fn mails_look_like_this() {
+    for decision in [Decision::First, Decision::Grew, Decision::Reminder, Decision::Resolved, Decision::Standing] {
+        let n = sample::notification(decision, sample::incident());
+        let mail = mail(&n);
+        insta::assert_snapshot!(format!("{decision}_text"), format!("Subject: {}\n\n{}", mail.subject, mail.text));
+        insta::assert_snapshot!(format!("{decision}_html"), mail.html);
+    }
+    let n = sample::notification(Decision::First, sample::incident());
+    let raw = raw(&n, None);
+    insta::assert_snapshot!("headers", raw.split("\r\n\r\n").next().unwrap().replace("\r\n", "\n"));
+}
+
+#[test]
+fn mails_of_one_incident_are_one_thread_and_attempts_are_equal() {
+    let first = sample::notification(Decision::First, sample::incident());
+    let later = sample::notification(Decision::Resolved, sample::incident());
+    assert_eq!(raw(&first, None), raw(&first, None), "the same bytes at every attempt");
+    let (a, b) = (mail(&first), mail(&later));
+    assert_eq!(a.thread_id, b.thread_id);
+    assert_ne!(a.message_id, b.message_id);
+    let second = raw(&later, Some(&a.message_id)).replace("\r\n ", " ");
+    assert!(second.contains(&format!("In-Reply-To: {}\r\n", a.message_id)), "{second}");
+    assert!(second.contains(&format!("References: {} {}\r\n", a.thread_id, a.message_id)), "{second}");
+}
+
+#[test]
+fn no_text_becomes_a_header_or_markup() {
+    for decision in Decision::ALL {
+        let n = sample::notification(*decision, sample::hostile());
+        let mail = mail(&n);
+        assert!(!mail.subject.contains(['\r', '\n']), "{:?}", mail.subject);
+        assert!(!mail.html.contains("<script"), "{decision}");
+        assert!(!mail.html.contains("href=\"javascript"), "{decision}");
+        assert!(mail.html.len() < 200_000 && mail.text.len() < 100_000, "{decision}");
+        if let Some(at) = mail.html.find("boom") {
+            assert!(mail.html[..at].ends_with("{{"), "no template was evaluated");
+        }
+        let raw = raw(&n, None);
+        let headers = raw.split("\r\n\r\n").next().unwrap();
+        assert!(!headers.lines().any(|l| l.to_lowercase().starts_with("bcc")), "{headers}");
+        assert!(raw.split("\r\n").all(|l| l.len() <= 998 && !l.contains('\n')), "no line is too long or broken");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_when_it_is_made() {
+    let good = EmailConfig {
+        from: "kubeherald@example.com".into(),
+        to: vec!["a@example.com".into()],
+        reply_to: None,
+        smtp: SmtpConfig::new("mail.example.com"),
+    };
+    let refused = |config: EmailConfig| match Email::new(config, &parts()) {
+        Err(BuildError::Email(e)) => e.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(Email::new(good.clone(), &parts()).is_ok());
+    assert_eq!(refused(EmailConfig { to: vec![], ..good.clone() }), "`to` names nobody");
+    let said = refused(EmailConfig { to: vec!["a b".into()], ..good.clone() });
+    assert!(said.starts_with("`a b` is not an e-mail address"), "{said}");
+    let said = refused(EmailConfig { from: "X\r\nBcc: y <a@b.c>".into(), ..good.clone() });
+    assert!(said.contains("line end"), "{said}");
+    let mut login = good.clone();
+    login.smtp.username = Some("herald".into());
+    assert_eq!(refused(login.clone()), "`username` and `password` go together");
+    login.smtp.password = Some(Secret::Inline("x".into()));
+    login.smtp.tls = SmtpTls::None;
+    assert!(refused(login.clone()).contains("would travel unencrypted to mail.example.com"));
+    login.smtp.host = "127.0.0.1".into();
+    assert!(Email::new(login, &parts()).is_ok());
+    let mut ca = good;
+    ca.smtp.ca = Some("/nowhere/ca.pem".into());
+    assert!(refused(ca).contains("cannot use /nowhere/ca.pem: No such file"));
+}

@@ -1,0 +1,68 @@
+//! What a webhook receiver is.
+
+use crate::notify::Secret;
+use crate::notify::http::Tls;
+
+/// A webhook receiver.
+#[derive(Debug, Clone)]
+pub struct WebhookConfig {
+    /// Where to: `https://…`, or `http://…` where nothing secret travels (loopback, a mesh that
+    /// encrypts by itself).
+    pub url: Secret,
+    /// Headers to add; they cannot replace kubeherald's own.
+    pub headers: Vec<(String, String)>,
+    /// Headers whose values are secret.
+    pub secret_headers: Vec<(String, Secret)>,
+    /// How to log in.
+    pub auth: WebhookAuth,
+    /// The key of the signature; `None`: not signed.
+    pub sign: Option<Secret>,
+    /// Certificates beside the system's, and ours for mutual TLS.
+    pub tls: Tls,
+}
+
+/// How to log in to a webhook.
+#[derive(Debug, Clone, Default)]
+pub enum WebhookAuth {
+    /// Not at all.
+    #[default]
+    None,
+    /// `Authorization: Basic`
+    Basic {
+        /// The name.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+    /// `Authorization: Bearer`
+    Bearer(Secret),
+}
+
+/// A header that cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookError {
+    /// The name.
+    #[error("`{0}` is not the name of an HTTP header")]
+    HeaderName(String),
+    /// The value.
+    #[error("the value of header `{0}` cannot be sent: it has line ends or control characters")]
+    HeaderValue(String),
+    /// One that kubeherald sets.
+    #[error("header `{0}` is set by kubeherald itself")]
+    Reserved(String),
+}
+
+impl WebhookConfig {
+    /// A webhook with nothing but its address.
+    #[must_use]
+    pub fn new(url: Secret) -> Self {
+        Self {
+            url,
+            headers: Vec::new(),
+            secret_headers: Vec::new(),
+            auth: WebhookAuth::None,
+            sign: None,
+            tls: Tls::default(),
+        }
+    }
+}
