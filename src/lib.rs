@@ -10,7 +10,6 @@
 //! ```
 
 pub mod app;
-
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -23,7 +22,6 @@ pub mod rule;
 pub mod signal;
 pub mod store;
 pub mod telemetry;
-pub mod testkit;
 pub mod template;
 pub mod testkit;
 pub mod watch;
