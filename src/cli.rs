@@ -3,7 +3,7 @@
 mod check;
 mod output;
 mod replay;
-//RUN mod run;
+mod run;
 mod send;
 
 use std::path::PathBuf;

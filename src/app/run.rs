@@ -26,7 +26,7 @@ use super::receivers::{self, BuildError};
 use crate::clock;
 use crate::config::{Config, WatchConfig};
 use crate::engine::Incident;
-use crate::metrics::EngineStats;
+use crate::metrics::{EngineStats, Metrics, Sources};
 use crate::outbox::{Outbox, Policy};
 use crate::store::{Commit, HistoryRow, IncidentRow, Retention, Store, StoreError};
 use crate::watch::stream::{self, Tuning, WatchStatus};
@@ -136,7 +136,7 @@ async fn run_with(
     let status = WatchStatus::new(&options.kinds);
     let stats = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
     let heartbeat = Arc::new(AtomicI64::new(now.as_millisecond()));
-    let outbox = Arc::new(Outbox::new(store.clone(), Arc::new(clock::now), options.policy));
+    let outbox = Outbox::new(store.clone(), Arc::new(clock::now), options.policy);
 
     // Each stage has a token of its own, so that the stages can end one after the other.
     let (watching, sending, serving) =
@@ -156,13 +156,13 @@ async fn run_with(
         if let Some(tell) = options.on_listen {
             tell(bound);
         }
-        let state = WebState::new(
-            Arc::clone(&stats),
-            Arc::clone(&status),
-            store.clone(),
-            Arc::clone(&outbox),
-            Arc::clone(&heartbeat),
-        );
+        let metrics = Metrics::new(Sources {
+            engine: Arc::clone(&stats),
+            watch: Arc::clone(&status),
+            store: store.clone(),
+            outbox: outbox.clone(),
+        });
+        let state = WebState::new(metrics, Arc::clone(&heartbeat));
         web_task.spawn(web::serve(listener, state, serving.clone()));
     }
 
