@@ -1,1 +1,4 @@
+//! One integration binary.
 
+#[path = "it/notify.rs"]
+mod notify;

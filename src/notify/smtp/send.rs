@@ -100,8 +100,9 @@ impl Email {
             let broken = fault.broken;
             *fate = fault.fate();
             if broken {
-                // The others keep "not tried yet" and are tried again.
-                return connection.abort().await;
+                // The others keep "not tried yet" and are tried again. The connection is dropped:
+                // lettre's own `abort` waits for an answer to QUIT without a limit.
+                return;
             }
             if tokio::time::timeout(limit, connection.command(Rset)).await.is_err() {
                 return;
