@@ -17,7 +17,8 @@ async fn an_incident_is_one_thread_whose_first_message_shows_the_present_state()
     let slack = SlackServer::start().await.unwrap();
     let bot = bot(&slack, "xoxb-test", "#alerts");
     let first = handle(&tell(&bot, &says(Decision::First), None).await);
-    for (n, decision) in [Decision::Grew, Decision::Reminder, Decision::Resolved, Decision::Reopened].iter().enumerate()
+    for (n, decision) in
+        [Decision::Grew, Decision::Reminder, Decision::Resolved, Decision::Reopened].iter().enumerate()
     {
         let outcome = tell(&bot, &says(*decision), Some(&first)).await;
         assert_eq!(outcome, Outcome::Delivered { handle: Some(first.clone()) });
@@ -50,7 +51,8 @@ async fn a_deleted_first_message_or_another_channel_begins_a_new_thread() {
     let moved = handle(&tell(&bot(&slack, "xoxb-test", "ops"), &says(Decision::Grew), Some(&first)).await);
     assert!(moved.contains("C0000000002"), "{moved}");
     slack.delete(&slack.messages()[0].ts);
-    let again = handle(&tell(&bot(&slack, "xoxb-test", "#alerts"), &says(Decision::Resolved), Some(&first)).await);
+    let again =
+        handle(&tell(&bot(&slack, "xoxb-test", "#alerts"), &says(Decision::Resolved), Some(&first)).await);
     assert_ne!(again, first);
     assert_eq!(slack.messages().last().unwrap().thread_ts, None);
     // A handle of an older version is no reason to say nothing.
@@ -128,7 +130,11 @@ async fn an_incoming_webhook_gets_the_same_message_without_edits() {
     let slack = SlackServer::start().await.unwrap();
     let hook = notifier(NotifierConfig::Slack(SlackConfig::webhook(inline(slack.webhook_url()))));
     for decision in Decision::ALL {
-        assert_eq!(tell(&hook, &says(*decision), None).await, Outcome::Delivered { handle: None }, "{decision}");
+        assert_eq!(
+            tell(&hook, &says(*decision), None).await,
+            Outcome::Delivered { handle: None },
+            "{decision}"
+        );
     }
     assert_eq!(slack.messages().len(), Decision::ALL.len());
     for (status, word, expected, advice) in [
