@@ -18,3 +18,5 @@ mod notify;
 mod protocol;
 #[path = "it/recordings.rs"]
 mod recordings;
+#[path = "it/run.rs"]
+mod run;
