@@ -246,7 +246,9 @@ impl Engine {
             self.first_start = false;
             self.standing_until = Some(crate::clock::after(now, self.settings.group_wait * 2));
         }
-        let ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
+        let mut ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
+        // Decisions do not depend on the order of a hash map.
+        ids.sort_by_key(|id| self.incidents.get(id).map(|i| (i.due_at.is_none(), i.due_at, Arc::clone(id))));
         for id in ids {
             self.compare(&id, now, world);
             self.evaluate(&id, now, world, out);
@@ -342,7 +344,7 @@ impl Engine {
         for member in incident.members.values() {
             self.unindex_member(member, id);
         }
-        if incident.told_at.is_some() {
+        if incident.kept {
             out.removed.push(Arc::clone(id));
         }
         out.dirty.remove(id);
@@ -355,7 +357,14 @@ impl Engine {
         }
     }
 
-    fn note(&mut self, incident: &Incident, at: Timestamp, reason: Reason, detail: Option<Arc<str>>, out: &mut Effects) {
+    fn note(
+        &mut self,
+        incident: &Incident,
+        at: Timestamp,
+        reason: Reason,
+        detail: Option<Arc<str>>,
+        out: &mut Effects,
+    ) {
         *self.counts.entry(reason).or_default() += 1;
         out.notes.push(Note {
             at,

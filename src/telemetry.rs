@@ -11,7 +11,7 @@ pub const FILTER_VARIABLE: &str = "KUBEHERALD_LOG";
 pub const DEFAULT_FILTER: &str = "info,kube=warn,hyper=warn";
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
     /// For people; coloured on a terminal.
     #[default]

@@ -10,6 +10,10 @@
 
 #[path = "it/apiserver.rs"]
 mod apiserver;
+#[path = "it/flow.rs"]
+mod flow;
+#[path = "it/notify.rs"]
+mod notify;
 #[path = "it/protocol.rs"]
 mod protocol;
 #[path = "it/recordings.rs"]

@@ -245,7 +245,11 @@ fn namespace(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) 
 
 /// Without any receiver everything is told to the terminal.
 fn routes(config: &Config) -> Routes {
-    if config.receivers.is_empty() { Routes::to_all(vec![Arc::from(TERMINAL)]) } else { config.routes.clone() }
+    if config.receivers.is_empty() {
+        Routes::to_all(vec![Arc::from(TERMINAL)])
+    } else {
+        config.routes.clone()
+    }
 }
 
 fn settings(config: &Config) -> Settings {
@@ -259,7 +263,10 @@ fn settings(config: &Config) -> Settings {
 
 /// Events as such are only looked at where a rule asks for them.
 fn wants_raw_events(config: &Config) -> bool {
-    config.rules.iter().any(|rule| rule.matcher.causes.is_empty() || rule.matcher.causes.contains(&Cause::Event))
+    config
+        .rules
+        .iter()
+        .any(|rule| rule.matcher.causes.is_empty() || rule.matcher.causes.contains(&Cause::Event))
 }
 
 /// The titles that rules bring along. `config` has refused those that do not compile.

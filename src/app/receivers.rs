@@ -56,7 +56,8 @@ pub fn build(config: &Config) -> Result<Vec<(ReceiverSpec, Notifier)>, BuildErro
             max_age: Receiver::MAX_AGE,
             credential: None,
         };
-        let notifier = make(&Arc::from(TERMINAL), NotifierConfig::Terminal(TerminalConfig::stdout()), &parts)?;
+        let notifier =
+            make(&Arc::from(TERMINAL), NotifierConfig::Terminal(TerminalConfig::stdout()), &parts)?;
         return Ok(vec![(spec, notifier)]);
     }
     config.receivers.iter().map(|receiver| Ok((spec(receiver), one(receiver, &parts)?))).collect()

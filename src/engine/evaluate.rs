@@ -45,10 +45,11 @@ impl Engine {
         };
         let next = [recheck, next].into_iter().flatten().filter(|at| *at > now).min();
         self.schedule(id, next);
-        if let Some(incident) = self.incidents.get(id)
-            && incident.told_at.is_some()
+        if let Some(incident) = self.incidents.get_mut(id)
+            && incident.to_keep()
             && !self.standing.contains(id)
         {
+            incident.kept = true;
             out.dirty.insert(Arc::clone(id));
         }
     }
@@ -91,7 +92,7 @@ impl Engine {
                 return None;
             }
         }
-        if let Some(holder) = self.holder(id, world) {
+        if let Some(holder) = self.holder(id, now, world) {
             let incident = self.incidents.get_mut(id)?;
             incident.due_at = None;
             if incident.held_by.as_ref() != Some(&holder) {
@@ -300,7 +301,8 @@ impl Engine {
         let Some(incident) = self.incidents.get_mut(id) else { return };
         incident.severity = severity;
         incident.seq += 1;
-        let now_routed = routes.receivers(RouteFacts { signal: &incident.signal, rule, severity: incident.severity });
+        let now_routed =
+            routes.receivers(RouteFacts { signal: &incident.signal, rule, severity: incident.severity });
         // Who was told of the beginning is told of the end, whatever the routes say by now.
         for receiver in now_routed {
             if !incident.receivers.contains(&receiver) {
@@ -310,7 +312,15 @@ impl Engine {
         let (seq, receivers) = (incident.seq, incident.receivers.clone());
         let Some(view) = self.view(id, now, world) else { return };
         *self.decisions.entry((decision, reason)).or_default() += 1;
-        out.decided.push(Decided { at: now, decision, reason, seq, receivers, incidents: vec![view], total: 1 });
+        out.decided.push(Decided {
+            at: now,
+            decision,
+            reason,
+            seq,
+            receivers,
+            incidents: vec![view],
+            total: 1,
+        });
     }
 
     /// The one summary of a first start; one for each set of receivers.
@@ -321,8 +331,10 @@ impl Engine {
         for id in ids {
             let Some(incident) = self.incidents.get_mut(&id) else { continue };
             let Some(rule) = self.rules.get(&incident.rule) else { continue };
+            incident.kept = true;
             incident.seq += 1;
-            incident.receivers = routes.receivers(RouteFacts { signal: &incident.signal, rule, severity: incident.severity });
+            incident.receivers =
+                routes.receivers(RouteFacts { signal: &incident.signal, rule, severity: incident.severity });
             by_receivers.entry(incident.receivers.clone()).or_default().push(Arc::clone(&id));
             out.dirty.insert(id);
         }

@@ -142,8 +142,11 @@ pub struct Incident {
     /// Who was told.
     pub receivers: Vec<Arc<str>>,
     /// When it happened, for rules that count.
-    #[serde(skip)]
+    #[serde(default)]
     pub times: VecDeque<(Timestamp, u32)>,
+    /// It is in the store.
+    #[serde(default)]
+    pub kept: bool,
     /// Its timer.
     #[serde(skip)]
     pub timer: Option<Timestamp>,
@@ -154,6 +157,13 @@ impl Incident {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.told_at.is_some() && self.end.is_none()
+    }
+
+    /// Must it survive a restart? What was told must, and what a list of objects would not bring
+    /// back: an OOM kill or a probe's kill that waits to be told.
+    #[must_use]
+    pub fn to_keep(&self) -> bool {
+        self.told_at.is_some() || self.members.values().any(|m| m.pulse)
     }
 
     /// `pending`, `held`, `firing` or `resolved`, as metrics call it.
@@ -178,7 +188,9 @@ impl Incident {
     /// Remembers a member that leaves.
     pub(super) fn leaves(&mut self, member: &Member) {
         let name = &member.object.name;
-        if self.left_names.len() < crate::message::IncidentView::MAX_MEMBERS && !self.left_names.contains(name) {
+        if self.left_names.len() < crate::message::IncidentView::MAX_MEMBERS
+            && !self.left_names.contains(name)
+        {
             self.left_names.push(Arc::clone(name));
         }
     }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, Incident, Member};
+use jiff::Timestamp;
+
 use crate::clock;
 use crate::signal::{Cause, World};
 
@@ -16,9 +18,9 @@ const NODE_GRACE: Duration = Duration::from_secs(90);
 
 impl Engine {
     /// The incident that holds this one back, if any.
-    pub(super) fn holder(&self, id: &Arc<str>, world: &dyn World) -> Option<Arc<str>> {
+    pub(super) fn holder(&self, id: &Arc<str>, now: Timestamp, world: &dyn World) -> Option<Arc<str>> {
         let incident = self.incidents.get(id)?;
-        self.node_holder(incident, world).or_else(|| self.story_holder(incident))
+        self.node_holder(incident, world).or_else(|| self.story_holder(incident, now))
     }
 
     /// Incidents about `node` that are not over.
@@ -33,8 +35,7 @@ impl Engine {
 
     fn lost_node(&self, node: &str, member: &Member) -> Option<&Incident> {
         self.about_node(node).find(|other| {
-            other.cause == Cause::NodeNotReady
-                && member.since >= clock::before(other.since, NODE_GRACE)
+            other.cause == Cause::NodeNotReady && member.since >= clock::before(other.since, NODE_GRACE)
         })
     }
 
@@ -65,7 +66,10 @@ impl Engine {
     /// What has no node of its own suffers with the node its workload lives on: a replacement that
     /// finds no place, a rollout that cannot go on.
     fn lost_home(&self, incident: &Incident, member: &Member, world: &dyn World) -> Option<&Incident> {
-        if !matches!(incident.cause, Cause::FailedScheduling | Cause::RolloutStuck | Cause::FailedAttachVolume) {
+        if !matches!(
+            incident.cause,
+            Cause::FailedScheduling | Cause::RolloutStuck | Cause::FailedAttachVolume
+        ) {
             return None;
         }
         let named = incident.why.contains("node.kubernetes.io/unreachable")
@@ -77,7 +81,7 @@ impl Engine {
         })
     }
 
-    fn story_holder(&self, incident: &Incident) -> Option<Arc<str>> {
+    fn story_holder(&self, incident: &Incident, now: Timestamp) -> Option<Arc<str>> {
         let key = (incident.namespace.clone(), Arc::clone(&incident.workload));
         let of_workload = self
             .by_workload
@@ -87,7 +91,7 @@ impl Engine {
             .filter_map(|id| self.incidents.get(id))
             .filter(|other| other.id != incident.id && !other.members.is_empty());
         for other in of_workload {
-            if explains(other, incident) {
+            if explains(other, incident, now) {
                 return Some(Arc::clone(&other.id));
             }
         }
@@ -95,7 +99,7 @@ impl Engine {
             let claim = self.incidents.values().find(|other| {
                 other.cause == Cause::ProvisioningFailed
                     && other.namespace == incident.namespace
-                    && ahead(other, incident)
+                    && ahead(other, incident, now)
             });
             return claim.map(|other| Arc::clone(&other.id));
         }
@@ -109,15 +113,18 @@ impl Engine {
 }
 
 /// Does `other` explain `incident`, both of one workload?
-fn explains(other: &Incident, incident: &Incident) -> bool {
+fn explains(other: &Incident, incident: &Incident, now: Timestamp) -> bool {
     if incident.cause == Cause::RolloutStuck {
         // Whatever is wrong with the pods is why the rollout does not get on, told already or not.
         return other.cause != Cause::RolloutStuck && other.end.is_none();
     }
-    if incident.cause == Cause::ContainerStuck && other.cause.is_start() && other.cause != Cause::ContainerStuck {
+    if incident.cause == Cause::ContainerStuck
+        && other.cause.is_start()
+        && other.cause != Cause::ContainerStuck
+    {
         return other.end.is_none() && shares_objects(other, incident);
     }
-    if !ahead(other, incident) {
+    if !ahead(other, incident, now) {
         return false;
     }
     if other.cause.is_run() && incident.cause.is_run() {
@@ -128,18 +135,24 @@ fn explains(other: &Incident, incident: &Incident) -> bool {
     other.cause.is_start() && incident.cause.is_start() && !two_containers && shares_objects(other, incident)
 }
 
-/// Told and not over, or due before the other.
-fn ahead(other: &Incident, incident: &Incident) -> bool {
+/// Told and not over, or due before the other; of two that are due at once the deeper one speaks.
+fn ahead(other: &Incident, incident: &Incident, now: Timestamp) -> bool {
     if other.is_open() {
         return true;
     }
     if other.held_by.is_some() || other.end.is_some() {
         return false;
     }
-    match (other.due_at, incident.due_at) {
-        (Some(theirs), Some(ours)) => (theirs, &other.id) < (ours, &incident.id),
-        (Some(_), None) => true,
-        (None, _) => false,
+    let order = |i: &Incident, due: Timestamp| (due, depth(i.cause), Arc::clone(&i.id));
+    other.due_at.is_some_and(|theirs| order(other, theirs) < order(incident, incident.due_at.unwrap_or(now)))
+}
+
+/// A kill for memory or by a probe says more than the loop that follows from it.
+const fn depth(cause: Cause) -> u8 {
+    match cause {
+        Cause::OOMKilled => 0,
+        Cause::Unhealthy => 1,
+        _ => 2,
     }
 }
 

@@ -48,7 +48,8 @@ impl Engine {
         let mut recovered = Vec::new();
         let mut gone = Vec::new();
         let cause = incident.cause;
-        let workload_ill = || world.health(incident.namespace.as_deref(), &incident.workload) == Health::Unhealthy;
+        let workload_ill =
+            || world.health(incident.namespace.as_deref(), &incident.workload) == Health::Unhealthy;
         for (key, member) in &mut incident.members {
             if member.raised && member.pulse {
                 let quiet_at = clock::after(member.last, rule.resolve_after);

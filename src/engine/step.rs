@@ -49,9 +49,7 @@ impl Engine {
     fn about(&self, signal: &Signal, same_cause: bool) -> Vec<Arc<str>> {
         let Some(ids) = self.by_object.get(&object_key(&signal.object)) else { return Vec::new() };
         ids.iter()
-            .filter(|id| {
-                !same_cause || self.incidents.get(*id).is_some_and(|i| i.cause == signal.cause)
-            })
+            .filter(|id| !same_cause || self.incidents.get(*id).is_some_and(|i| i.cause == signal.cause))
             .cloned()
             .collect()
     }
@@ -96,11 +94,12 @@ impl Engine {
     fn begin(&self, now: Timestamp, rule: &Rule, group: u128, signal: &Signal) -> Incident {
         let since = signal.since.unwrap_or(signal.at).min(now);
         let grouped = |by: GroupBy| rule.group_by.contains(&by);
-        let workload = if grouped(GroupBy::Workload) || grouped(GroupBy::Object) || !grouped(GroupBy::Namespace) {
-            Arc::clone(&signal.workload)
-        } else {
-            Arc::from(signal.namespace().map_or_else(String::new, |ns| format!("Namespace/{ns}")))
-        };
+        let workload =
+            if grouped(GroupBy::Workload) || grouped(GroupBy::Object) || !grouped(GroupBy::Namespace) {
+                Arc::clone(&signal.workload)
+            } else {
+                Arc::from(signal.namespace().map_or_else(String::new, |ns| format!("Namespace/{ns}")))
+            };
         Incident {
             id: group::name(group, since),
             rule: Arc::clone(&rule.name),
@@ -145,6 +144,7 @@ impl Engine {
             left_revisions: Vec::new(),
             receivers: Vec::new(),
             times: VecDeque::new(),
+            kept: false,
             timer: None,
         }
     }
@@ -159,8 +159,10 @@ impl Engine {
         }
         incident.last_seen = incident.last_seen.max(signal.at);
         // The first look after a restart shows what was counted before it, too.
-        let known = self.looking && incident.members.contains_key(&(Arc::clone(&object), signal.container.clone()));
-        let new = if known && signal.phase == Phase::Raised { 0 } else { u64::from(signal.count) };
+        let before = incident.members.get(&(Arc::clone(&object), signal.container.clone()));
+        let counted = self.looking
+            && before.is_some_and(|member| signal.phase == Phase::Raised || signal.at <= member.last);
+        let new = if counted { 0 } else { u64::from(signal.count) };
         incident.occurrences = incident.occurrences.saturating_add(new);
         explain(incident, &signal.message, signal.weight);
         if signal.exit.is_some() {

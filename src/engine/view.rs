@@ -90,9 +90,8 @@ impl Engine {
 
     /// The deeper cause among what tells of the same container.
     fn deeper(&self, incident: &Incident) -> Arc<str> {
-        let oom_exit = |i: &Incident| {
-            i.exit.as_ref().is_some_and(|exit| exit.reason.as_deref() == Some("OOMKilled"))
-        };
+        let oom_exit =
+            |i: &Incident| i.exit.as_ref().is_some_and(|exit| exit.reason.as_deref() == Some("OOMKilled"));
         let same = |other: &&Incident| other.cause.is_run() && incident.cause.is_run();
         if incident.cause != Cause::OOMKilled {
             if let Some(oom) = self.held_by(&incident.id).filter(same).find(|o| o.cause == Cause::OOMKilled) {

@@ -16,8 +16,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Shorter than the keep-alive of common servers: a connection they closed already costs an attempt.
 const POOL_IDLE: Duration = Duration::from_secs(30);
-/// How much of an answer is read, in bytes. Nothing that is expected is longer.
-const MAX_BODY: usize = 16 * 1024;
+/// How much of an answer is read, in bytes. Slack repeats the message in its answer.
+const MAX_BODY: usize = 1024 * 1024;
 /// What a `Retry-After` is held to.
 const RETRY_AFTER_RANGE: (u64, u64) = (1, 3600);
 
@@ -71,7 +71,8 @@ pub fn client(tls: &Tls) -> Result<reqwest::Client, HttpError> {
             pem.extend(std::fs::read(path).map_err(|e| HttpError::File(path.clone(), e))?);
             pem.push(b'\n');
         }
-        let identity = reqwest::Identity::from_pem(&pem).map_err(|e| HttpError::Pem(path.clone(), chain(e)))?;
+        let identity =
+            reqwest::Identity::from_pem(&pem).map_err(|e| HttpError::Pem(path.clone(), chain(e)))?;
         builder = builder.identity(identity);
     }
     builder.build().map_err(|e| HttpError::Client(chain(e)))
@@ -137,7 +138,9 @@ pub const fn advice(status: u16) -> &'static str {
         403 => "the credentials do not allow this",
         404 | 410 => "check the address",
         413 => "the message is too large for the other side",
-        400 | 415 | 422 => "the other side does not understand the message: is it the right kind of receiver?",
+        400 | 415 | 422 => {
+            "the other side does not understand the message: is it the right kind of receiver?"
+        }
         429 => "too many messages: lower the receiver's rate_limit",
         _ => "",
     }
@@ -166,7 +169,15 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 fn http_date(value: &str) -> Option<Timestamp> {
     let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok();
     // "GMT" is an obsolete zone name of RFC 2822 and means UTC.
-    zoned.or_else(|| jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", value).ok()?.to_datetime().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|z| z.timestamp()))
+    zoned.or_else(|| {
+        jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", value)
+            .ok()?
+            .to_datetime()
+            .ok()?
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()
+            .map(|z| z.timestamp())
+    })
 }
 
 /// A reqwest error with its causes and without its URL, which may be a secret.

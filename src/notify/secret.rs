@@ -50,7 +50,8 @@ impl Secret {
                 let unreadable = |e: &dyn fmt::Display| SecretError::Unreadable(path.clone(), e.to_string());
                 let file = std::fs::File::open(path).map_err(|e| unreadable(&plain(&e)))?;
                 let mut value = String::new();
-                let read = file.take(MAX_FILE + 1).read_to_string(&mut value).map_err(|e| unreadable(&plain(&e)))?;
+                let read =
+                    file.take(MAX_FILE + 1).read_to_string(&mut value).map_err(|e| unreadable(&plain(&e)))?;
                 if read as u64 > MAX_FILE {
                     return Err(unreadable(&format!("larger than {} KiB", MAX_FILE / 1024)));
                 }
@@ -64,7 +65,11 @@ impl Secret {
             }
             Self::Inline(value) => return Ok(value.clone()),
         };
-        if value.is_empty() { Err(SecretError::Empty(self.to_string())) } else { Ok(SecretString::from(value)) }
+        if value.is_empty() {
+            Err(SecretError::Empty(self.to_string()))
+        } else {
+            Ok(SecretString::from(value))
+        }
     }
 }
 

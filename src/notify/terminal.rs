@@ -1,6 +1,6 @@
 //! The terminal: where messages go while no receiver is configured.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -63,7 +63,9 @@ impl Deliver for Terminal {
         match sink.write_all(shown.as_bytes()).and_then(|()| sink.flush()) {
             Ok(()) => Outcome::Delivered { handle: None },
             // A reader that went away (`| head`) does not come back.
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Outcome::reject("nobody reads the output"),
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+                Outcome::reject("nobody reads the output")
+            }
             Err(e) => Outcome::retry(format!("cannot print: {e}")),
         }
     }
@@ -132,7 +134,8 @@ impl Block {
         // Escape sequences of foreign text are taken out here, so that only ours reach the terminal.
         let text = helpers::text(text);
         if self.color && style != Style::new() {
-            self.out.push_str(&format!("{style}{text}{style:#}"));
+            // Writing to a String cannot fail.
+            write!(self.out, "{style}{text}{style:#}").ok();
         } else {
             self.out.push_str(&text);
         }

@@ -119,10 +119,22 @@ mod tests {
         let mut critical = rule("crash-loop", Matcher::cause(Cause::CrashLoopBackOff));
         critical.severity = Severity::Critical;
         let warning = rule("crash-loop", Matcher::cause(Cause::CrashLoopBackOff));
-        assert_eq!(names(&routes, RouteFacts { signal: &shop, rule: &critical, severity: critical.severity }), ["oncall", "shop"]);
-        assert_eq!(names(&routes, RouteFacts { signal: &shop, rule: &warning, severity: warning.severity }), ["shop", "oncall"]);
-        assert_eq!(names(&routes, RouteFacts { signal: &other, rule: &critical, severity: critical.severity }), ["oncall", "mail"]);
-        assert_eq!(names(&routes, RouteFacts { signal: &other, rule: &warning, severity: warning.severity }), ["mail"]);
+        assert_eq!(
+            names(&routes, RouteFacts { signal: &shop, rule: &critical, severity: critical.severity }),
+            ["oncall", "shop"]
+        );
+        assert_eq!(
+            names(&routes, RouteFacts { signal: &shop, rule: &warning, severity: warning.severity }),
+            ["shop", "oncall"]
+        );
+        assert_eq!(
+            names(&routes, RouteFacts { signal: &other, rule: &critical, severity: critical.severity }),
+            ["oncall", "mail"]
+        );
+        assert_eq!(
+            names(&routes, RouteFacts { signal: &other, rule: &warning, severity: warning.severity }),
+            ["mail"]
+        );
     }
 
     #[test]
@@ -131,7 +143,10 @@ mod tests {
         let signal = signal(Cause::Evicted, "shop", "Deployment/checkout");
         let mut rule = rule("mine", Matcher::cause(Cause::Evicted));
         rule.receivers = Some(to(&["hook", "hook"]));
-        assert_eq!(names(&routes, RouteFacts { signal: &signal, rule: &rule, severity: rule.severity }), ["hook"]);
+        assert_eq!(
+            names(&routes, RouteFacts { signal: &signal, rule: &rule, severity: rule.severity }),
+            ["hook"]
+        );
     }
 
     #[test]
@@ -139,8 +154,15 @@ mod tests {
         let routes = Routes { routes: vec![Route { receivers: to(&["mail"]), ..Route::default() }] };
         let signal = signal(Cause::Event, "shop", "Deployment/checkout");
         let rule = rule("raw", Matcher::cause(Cause::Event));
-        assert_eq!(names(&routes, RouteFacts { signal: &signal, rule: &rule, severity: rule.severity }), ["mail"]);
-        assert!(Routes::default().receivers(RouteFacts { signal: &signal, rule: &rule, severity: rule.severity }).is_empty());
+        assert_eq!(
+            names(&routes, RouteFacts { signal: &signal, rule: &rule, severity: rule.severity }),
+            ["mail"]
+        );
+        assert!(
+            Routes::default()
+                .receivers(RouteFacts { signal: &signal, rule: &rule, severity: rule.severity })
+                .is_empty()
+        );
     }
 
     #[test]
@@ -159,4 +181,3 @@ mod tests {
         assert!(!route.matches(RouteFacts { signal: &signal, rule: &other, severity: other.severity }));
     }
 }
-

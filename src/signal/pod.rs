@@ -129,6 +129,12 @@ fn restarts_since(before: Option<&PodFacts>, after: &PodFacts, container: Option
     }
 }
 
+/// The API tells times in whole seconds: what happened in the second of the last look may be new.
+#[must_use]
+pub fn old_news(at: Timestamp, news_since: Timestamp) -> bool {
+    clock::after(at, Duration::from_secs(1)) <= news_since
+}
+
 /// The newest run that ended.
 fn ended_run(container: &ContainerFacts) -> Option<&Run> {
     match &container.state {
@@ -388,7 +394,7 @@ fn out_of_memory(
                 || matches!(&old.state, State::Terminated(other) if same(other))
         }
         // Not seen before: news only if it ended after the last look.
-        None => run.exit.finished_at.is_none_or(|at| at < news_since),
+        None => run.exit.finished_at.is_none_or(|at| old_news(at, news_since)),
     };
     let current = match &container.state {
         State::Terminated(run) => Some(&**run),
@@ -421,7 +427,7 @@ fn rejected_or_evicted(
     }
     let ended = after.containers.iter().filter_map(ended_run).filter_map(|run| run.exit.finished_at).max();
     let at = ended.or(after.id.created);
-    if before.is_none() && at.is_none_or(|at| at < news_since) {
+    if before.is_none() && at.is_none_or(|at| old_news(at, news_since)) {
         return;
     }
     let cause = match &**reason {

@@ -29,7 +29,13 @@ pub struct Parsed {
 impl Source {
     /// An error at a place in this text.
     #[must_use]
-    pub fn error(&self, line: usize, column: Option<usize>, message: String, help: Option<String>) -> TemplateError {
+    pub fn error(
+        &self,
+        line: usize,
+        column: Option<usize>,
+        message: String,
+        help: Option<String>,
+    ) -> TemplateError {
         let source_line = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned();
         TemplateError { file: self.file.clone(), line, column, message, help, source_line }
     }
@@ -75,7 +81,8 @@ fn too_deep(text: &str) -> Option<(usize, usize)> {
             } else if name.starts_with('/') {
                 depth = depth.saturating_sub(1);
             }
-            if depth > MAX_DEPTH || tag.chars().take(MAX_DEPTH * 8).filter(|c| *c == '(').count() > MAX_DEPTH {
+            if depth > MAX_DEPTH || tag.chars().take(MAX_DEPTH * 8).filter(|c| *c == '(').count() > MAX_DEPTH
+            {
                 return Some((n + 1, line.len() - rest.len() + at + 1));
             }
             rest = tag;
@@ -91,7 +98,8 @@ pub(super) fn all(
     partials: &BTreeMap<String, Parsed>,
 ) -> Vec<TemplateError> {
     let shapes = [Input::Notification, Input::Incident].map(|input| (input, sample::shape(input)));
-    let mut walk = Walk { partials, helpers: helpers::NAMES, open: Vec::new(), errors: Vec::new(), found: Vec::new() };
+    let mut walk =
+        Walk { partials, helpers: helpers::NAMES, open: Vec::new(), errors: Vec::new(), found: Vec::new() };
     for name in Name::ALL {
         let shape = shapes.iter().find(|(i, _)| *i == name.input()).map(|(_, v)| v);
         if let Some(parsed) = mains.get(name.file()) {
@@ -132,10 +140,13 @@ fn dry_render(
             };
             let message = format!("{}, in a message that says `{}`", describe(&e), n.decision);
             let line = e.line_no.unwrap_or(1);
-            let same = |o: &&TemplateError| o.file == parsed.source.file && o.line == line && o.column == e.column_no;
+            let same = |o: &&TemplateError| {
+                o.file == parsed.source.file && o.line == line && o.column == e.column_no
+            };
             if errors.iter().find(same).is_none() {
                 let help = n.decision.is_summary().then(|| {
-                    "a summary has no `incident`: ask `{{#if is_summary}}` and use `{{#each incidents}}`".to_owned()
+                    "a summary has no `incident`: ask `{{#if is_summary}}` and use `{{#each incidents}}`"
+                        .to_owned()
                 });
                 errors.push(parsed.source.error(line, e.column_no, message, help));
             }
@@ -221,7 +232,7 @@ impl Walk<'_> {
         match ht.name.as_name() {
             Some(name) if self.helpers.contains(&name) => {}
             Some(name) => {
-                let help = if ht.block && self.resolve(&ht.name, scope).is_ok() {
+                let help = if ht.block && Self::resolve(&ht.name, scope).is_ok() {
                     format!("write `{{{{#if {name}}}}}` or `{{{{#each {name}}}}}`")
                 } else {
                     suggest(name, self.helpers.iter().copied())
@@ -237,7 +248,7 @@ impl Walk<'_> {
 
     fn block(&mut self, at: Place<'_>, ht: &HelperTemplate, scope: &Scope<'_>, depth: usize) {
         self.call(at, ht, scope, depth);
-        let over = ht.params.first().and_then(|p| self.resolve(p, scope).ok().flatten());
+        let over = ht.params.first().and_then(|p| Self::resolve(p, scope).ok().flatten());
         let known = match &ht.block_param {
             None => Vec::new(),
             Some(param) => {
@@ -300,7 +311,7 @@ impl Walk<'_> {
             return;
         }
         let here = match dt.params.first() {
-            Some(param) => self.resolve(param, scope).ok().flatten(),
+            Some(param) => Self::resolve(param, scope).ok().flatten(),
             None => scope.here,
         };
         let mut known: Vec<String> = dt.hash.keys().cloned().collect();
@@ -323,13 +334,13 @@ impl Walk<'_> {
             }
             return;
         }
-        if let Err(unknown) = self.resolve(param, scope) {
+        if let Err(unknown) = Self::resolve(param, scope) {
             self.say(at, format!("there is no variable `{}`", unknown.name), Some(unknown.help));
         }
     }
 
     /// The value a name stands for; `Ok(None)` where that is not known before rendering.
-    fn resolve<'s>(&self, param: &Parameter, scope: &Scope<'s>) -> Result<Option<&'s Value>, Unknown> {
+    fn resolve<'s>(param: &Parameter, scope: &Scope<'s>) -> Result<Option<&'s Value>, Unknown> {
         let path = match param {
             Parameter::Path(path) => path.clone(),
             Parameter::Name(name) => match Path::parse(name) {
@@ -358,17 +369,20 @@ impl Walk<'_> {
         }
         for name in names {
             here = match here {
-                Some(Value::Object(map)) => match map.get(name) {
-                    Some(value) => Some(value),
-                    None => {
+                Some(Value::Object(map)) => {
+                    let Some(value) = map.get(name) else {
                         let help = suggest(name, map.keys().map(String::as_str));
                         return Err(Unknown { name: raw, help });
-                    }
-                },
+                    };
+                    Some(value)
+                }
                 Some(Value::Array(items)) => name.parse::<usize>().ok().and_then(|_| items.first()),
                 Some(Value::Null) | None => None,
                 Some(_) => {
-                    return Err(Unknown { help: format!("what stands before `.{name}` has no parts"), name: raw });
+                    return Err(Unknown {
+                        help: format!("what stands before `.{name}` has no parts"),
+                        name: raw,
+                    });
                 }
             };
         }

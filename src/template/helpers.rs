@@ -1,21 +1,30 @@
 //! The helpers a template may call, and the escape functions.
 
-use handlebars::{Handlebars, handlebars_helper};
-use jiff::Timestamp;
+use handlebars::Handlebars;
 
 use super::Format;
 use crate::message::text::words;
 
-// All are macro helpers: what they return is a value and is escaped like one.
-handlebars_helper!(duration: |seconds: i64| words::duration(seconds));
-handlebars_helper!(time: |at: str| at.parse::<Timestamp>().map_or_else(|_| at.to_owned(), words::time_of_day));
-handlebars_helper!(plural: |count: u64, word: str| words::plural(count, word));
-handlebars_helper!(cut: |text: str, max: u64| words::cut_chars(text, usize::try_from(max).unwrap_or(usize::MAX)));
+use calls::{cut, duration, plural, time};
+
+/// All are macro helpers: what they return is a value and is escaped like one.
+#[allow(missing_docs, reason = "the macro takes no doc comment")]
+mod calls {
+    use handlebars::handlebars_helper;
+    use jiff::Timestamp;
+
+    use crate::message::text::words;
+
+    handlebars_helper!(duration: |seconds: i64| words::duration(seconds));
+    handlebars_helper!(time: |at: str| at.parse::<Timestamp>().map_or_else(|_| at.to_owned(), words::time_of_day));
+    handlebars_helper!(plural: |count: u64, word: str| words::plural(count, word));
+    handlebars_helper!(cut: |text: str, max: u64| words::cut_chars(text, usize::try_from(max).unwrap_or(usize::MAX)));
+}
 
 /// The names a template may call, for messages.
 pub const NAMES: &[&str] = &[
-    "and", "cut", "duration", "each", "eq", "gt", "gte", "if", "len", "lookup", "lt", "lte", "ne", "not", "or",
-    "plural", "time", "unless", "with",
+    "and", "cut", "duration", "each", "eq", "gt", "gte", "if", "len", "lookup", "lt", "lte", "ne", "not",
+    "or", "plural", "time", "unless", "with",
 ];
 
 /// A registry with the helpers and the escaping of one format.
@@ -70,8 +79,8 @@ pub fn mrkdwn(value: &str) -> String {
             '*' | '_' | '~' => {
                 // Inside a word (`my_app`) they format nothing and stay as they are, so that names
                 // can be copied.
-                let inside =
-                    before.is_some_and(char::is_alphanumeric) && chars.peek().is_some_and(|c| c.is_alphanumeric());
+                let inside = before.is_some_and(char::is_alphanumeric)
+                    && chars.peek().is_some_and(|c| c.is_alphanumeric());
                 if inside {
                     out.push(c);
                 } else {

@@ -56,7 +56,9 @@ pub fn incident() -> IncidentView {
         pods_on_node: None,
         runbook: Some("https://runbooks.example.com/crash-loop".into()),
         command: "kubectl -n shop logs deployment/checkout -c app --previous".into(),
-        log_tail: Some("08:10:01 loading configuration\n08:10:01 panic: open /etc/checkout/config.yaml".into()),
+        log_tail: Some(
+            "08:10:01 loading configuration\n08:10:01 panic: open /etc/checkout/config.yaml".into(),
+        ),
         title: String::new(),
     };
     i.title = text::default_title(&i);

@@ -43,12 +43,17 @@ impl Eq for Summary {}
 
 /// Compiles a rule's `summary`, such as `{{workload}} keeps crashing ({{exit}})`.
 pub fn compile_summary(src: &str) -> Result<Summary, TemplateError> {
-    let parsed =
-        check::parse(Source { file: String::new(), name: "summary".into(), text: src.to_owned() }).map_err(|e| *e)?;
+    let parsed = check::parse(Source { file: String::new(), name: "summary".into(), text: src.to_owned() })
+        .map_err(|e| *e)?;
     let shape = values(&sample::incident());
     let none = BTreeMap::new();
-    let mut walk =
-        Walk { partials: &none, helpers: helpers::NAMES, open: Vec::new(), errors: Vec::new(), found: Vec::new() };
+    let mut walk = Walk {
+        partials: &none,
+        helpers: helpers::NAMES,
+        open: Vec::new(),
+        errors: Vec::new(),
+        found: Vec::new(),
+    };
     let scope = Scope { here: Some(&shape), root: Some(&shape), up: None, known: Vec::new() };
     walk.template(&parsed.source, &parsed.template, &scope, 0);
     if let Some(error) = walk.errors.into_iter().next() {

@@ -18,9 +18,15 @@ fn the_shipped_templates_pass_their_own_checks() {
 fn every_error_is_reported_at_once_with_its_place() {
     let found = errors(&[
         source("slack.title.hbs", "{{mark}} {{titel}}\n{{#if is_sumary}}x{{/if}} {{shout title}}"),
-        source("slack.body.hbs", "{{#each members}}{{this}}{{/each}}\n{{#each held}}{{workload}} {{image}}{{/each}}"),
+        source(
+            "slack.body.hbs",
+            "{{#each members}}{{this}}{{/each}}\n{{#each held}}{{workload}} {{image}}{{/each}}",
+        ),
         source("email.text.hbs", "a\n  {{#if title}}b"),
-        source("email.html.hbs", "{{{title}}}{{#each incidents}}{{../cluster}}{{@root.cluster}}{{@index}}{{/each}}"),
+        source(
+            "email.html.hbs",
+            "{{{title}}}{{#each incidents}}{{../cluster}}{{@root.cluster}}{{@index}}{{/each}}",
+        ),
         source("email.subjekt.hbs", "x"),
     ]);
     let shown = found.join("\n");
@@ -123,7 +129,8 @@ fn a_directory_overrides_by_file_name() {
 fn summaries_know_their_names() {
     let summary = compile_summary("{{workload}} keeps crashing ({{exit}})").unwrap();
     assert_eq!(summary.render(&sample::incident()), "Deployment/checkout keeps crashing (exit code 3)");
-    let with = compile_summary("{{#if replicas}}{{members_total}} of {{plural replicas \"pod\"}}{{/if}}").unwrap();
+    let with =
+        compile_summary("{{#if replicas}}{{members_total}} of {{plural replicas \"pod\"}}{{/if}}").unwrap();
     assert_eq!(with.render(&sample::incident()), "3 of 12 pods");
     assert_eq!(with.render(&sample::bare()), "Event: PersistentVolume/pv-7", "never an empty line");
     let e = compile_summary("{{workload}} is {{broken}}").unwrap_err();
@@ -136,4 +143,17 @@ fn summaries_know_their_names() {
     i.why = "x\n".repeat(10_000).into();
     assert_eq!(long.render(&i).chars().count(), 300);
     assert!(!long.render(&i).contains('\n'));
+}
+
+#[test]
+fn every_value_is_documented() {
+    let doc = include_str!("../../docs/templates.md");
+    for input in [Input::Notification, Input::Incident] {
+        for key in sample::shape(input).as_object().unwrap().keys() {
+            assert!(doc.contains(&format!("`{key}`")), "docs/templates.md does not name `{key}`");
+        }
+    }
+    for helper in helpers::NAMES {
+        assert!(doc.contains(&format!("`{helper}`")) || doc.contains(&format!("{{{{{helper} ")), "{helper}");
+    }
 }

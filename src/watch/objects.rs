@@ -63,9 +63,7 @@ impl<T: DeserializeOwned> Slim<T> {
     pub fn parse(json: &str) -> Self {
         match serde_json::from_str::<T>(json) {
             Ok(object) => Self::Good(object),
-            Err(error) => {
-                Self::Bad { metadata: Box::new(bare_metadata(json)), error: error.to_string() }
-            }
+            Err(error) => Self::Bad { metadata: Box::new(bare_metadata(json)), error: error.to_string() },
         }
     }
 }
@@ -73,7 +71,8 @@ impl<T: DeserializeOwned> Slim<T> {
 /// What can be read of the metadata of an object that does not decode, field by field.
 fn bare_metadata(json: &str) -> ObjectMeta {
     let object: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-    let text = |name: &str| object.pointer(&format!("/metadata/{name}")).and_then(|v| v.as_str()).map(str::to_owned);
+    let text =
+        |name: &str| object.pointer(&format!("/metadata/{name}")).and_then(|v| v.as_str()).map(str::to_owned);
     ObjectMeta {
         name: text("name"),
         namespace: text("namespace"),

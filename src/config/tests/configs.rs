@@ -86,7 +86,8 @@ fn without_routes_everybody_is_told_and_without_receivers_nobody_by_name() {
     for (config, expected) in [("c.yaml", "b a"), ("empty.yaml", "")] {
         let config = files.load(config).expect("no error").config;
         let rule = config.rules.first_match(&signal).expect("a rule");
-        let told: Vec<Arc<str>> = config.routes.receivers(RouteFacts { signal: &signal, rule, severity: rule.severity });
+        let told: Vec<Arc<str>> =
+            config.routes.receivers(RouteFacts { signal: &signal, rule, severity: rule.severity });
         assert_eq!(told.join(" "), expected);
     }
 }

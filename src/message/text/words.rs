@@ -210,9 +210,10 @@ mod tests {
         assert_eq!(objects(3, "ReplicaSet"), "3 replica sets");
         assert_eq!(objects(2, "PersistentVolumeClaim"), "2 volume claims");
         assert_eq!(plural(2, "entry"), "2 entries");
-        assert_eq!([1, 2, 3, 4, 11, 12, 21, 101].map(ordinal), [
-            "1st", "2nd", "3rd", "4th", "11th", "12th", "21st", "101st"
-        ]);
+        assert_eq!(
+            [1, 2, 3, 4, 11, 12, 21, 101].map(ordinal),
+            ["1st", "2nd", "3rd", "4th", "11th", "12th", "21st", "101st"]
+        );
         assert_eq!(list(["a", "b", "c"].into_iter(), 2, 12), "a, b and 10 more");
     }
 

@@ -48,6 +48,10 @@ impl SlackConfig {
     /// An incoming webhook.
     #[must_use]
     pub fn webhook(url: Secret) -> Self {
-        Self { target: SlackTarget::Webhook { url }, api_url: DEFAULT_API_URL.to_owned(), tls: Tls::default() }
+        Self {
+            target: SlackTarget::Webhook { url },
+            api_url: DEFAULT_API_URL.to_owned(),
+            tls: Tls::default(),
+        }
     }
 }

@@ -90,7 +90,12 @@ pub fn speaks_again(n: &Notification) -> bool {
     n.decision == Decision::Reopened || n.reason == Reason::Escalated
 }
 
-fn incident(n: &Notification, i: &IncidentView, templates: &Templates, out: &mut Vec<Value>) -> Result<(), Failed> {
+fn incident(
+    n: &Notification,
+    i: &IncidentView,
+    templates: &Templates,
+    out: &mut Vec<Value>,
+) -> Result<(), Failed> {
     let values = model::incident(n, i);
     out.extend(section(&templates.render(Name::SlackBody, &values)?));
     if !i.why.trim().is_empty() {
@@ -175,7 +180,9 @@ fn rich(parts: &[(&str, &str)]) -> Value {
             elements.push(json!({ "type": "rich_text_section", "elements": [label] }));
         }
         let text = words::cut_chars(helpers::text(text).trim_end(), MAX_PREFORMATTED);
-        elements.push(json!({ "type": "rich_text_preformatted", "elements": [{ "type": "text", "text": text }] }));
+        elements.push(
+            json!({ "type": "rich_text_preformatted", "elements": [{ "type": "text", "text": text }] }),
+        );
     }
     json!({ "type": "rich_text", "elements": elements })
 }
@@ -183,7 +190,11 @@ fn rich(parts: &[(&str, &str)]) -> Value {
 /// A link, if it is one; else the text, inert.
 fn link(url: &str, label: &str) -> String {
     // Inside a link only these three need escaping; `&` is the one that is left.
-    if model::is_web_link(url) { format!("<{}|{label}>", url.replace('&', "&amp;")) } else { helpers::mrkdwn(url) }
+    if model::is_web_link(url) {
+        format!("<{}|{label}>", url.replace('&', "&amp;"))
+    } else {
+        helpers::mrkdwn(url)
+    }
 }
 
 /// Cuts escaped mrkdwn to `max` characters, never inside an entity, and marks the cut.

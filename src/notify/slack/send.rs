@@ -109,8 +109,8 @@ impl Slack {
         let request = self.client.post(url).bearer_auth(token.expose_secret()).json(body);
         let answer = http::exchange(request, (self.clock)()).await.map_err(Fault::Line)?;
         let json = serde_json::from_str::<Value>(&answer.body).ok();
-        // A long answer is cut and is no JSON then: Slack puts `ok` first, and a 200 that is not
-        // understood but says `"ok":true` was posted; trying it again would post it twice.
+        // An answer that was cut or broke off is no JSON. Slack puts `ok` first: where it says true,
+        // the message was posted, and trying it again would post it twice.
         let ok = json
             .as_ref()
             .and_then(|j| j.get("ok").and_then(Value::as_bool))
@@ -124,7 +124,9 @@ impl Slack {
                 let detail = json.as_ref().map(detail).unwrap_or_default();
                 Err(Fault::Api { error, detail, retry_after: answer.retry_after })
             }
-            None => Err(Fault::Status { excerpt: http::excerpt(&answer.body, &[token.expose_secret()]), answer }),
+            None => {
+                Err(Fault::Status { excerpt: http::excerpt(&answer.body, &[token.expose_secret()]), answer })
+            }
         }
     }
 
@@ -139,7 +141,10 @@ impl Slack {
         };
         let address = url.expose_secret().trim();
         if !address.starts_with("https://") && !address.starts_with("http://") {
-            return Outcome::reject(format!("the {url_source} holds no http(s) URL", url_source = url_source(&self.config)));
+            return Outcome::reject(format!(
+                "the {url_source} holds no http(s) URL",
+                url_source = url_source(&self.config)
+            ));
         }
         let request = self.client.post(address).json(&rendered.body());
         let answer = match http::exchange(request, (self.clock)()).await {
@@ -297,7 +302,9 @@ fn advice(error: &str) -> &'static str {
         "invalid_auth" | "not_authed" => "the token is not valid: use the bot token (xoxb-…) of the app",
         "token_revoked" | "token_expired" => "the token was revoked or expired: install the app again",
         "account_inactive" => "the app was uninstalled or its workspace removed: install it again",
-        "missing_scope" | "no_permission" => "the app needs the scope chat:write: add it and install the app again",
+        "missing_scope" | "no_permission" => {
+            "the app needs the scope chat:write: add it and install the app again"
+        }
         "msg_too_long" => "the message is too long: shorten the slack templates",
         "invalid_blocks" | "invalid_blocks_format" | "invalid_attachments" | "invalid_payload" => {
             "Slack does not understand the message: check the slack templates, and report it if they are the shipped ones"

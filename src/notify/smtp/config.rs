@@ -82,7 +82,8 @@ pub fn mailbox(text: &str) -> Result<Mailbox, EmailError> {
     if text.contains(['\r', '\n', '\0']) {
         return Err(EmailError::Address(text.escape_debug().to_string(), "it has a line end in it".into()));
     }
-    text.parse().map_err(|e: lettre::address::AddressError| EmailError::Address(text.to_owned(), e.to_string()))
+    text.parse()
+        .map_err(|e: lettre::address::AddressError| EmailError::Address(text.to_owned(), e.to_string()))
 }
 
 impl SmtpConfig {

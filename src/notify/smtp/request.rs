@@ -32,7 +32,11 @@ pub struct Mail {
 
 impl Mail {
     /// Renders it. `domain` is the right side of its ids: the sender's.
-    pub fn render(n: &Notification, templates: &Templates, domain: &str) -> Result<Self, crate::template::registry::Failed> {
+    pub fn render(
+        n: &Notification,
+        templates: &Templates,
+        domain: &str,
+    ) -> Result<Self, crate::template::registry::Failed> {
         let values = model::notification(n);
         let subject = templates.render(Name::EmailSubject, &values)?;
         let thread = format!("{}/{}", n.receiver, n.thread());

@@ -1,6 +1,7 @@
 //! One attempt to reach every recipient that has not got the notification yet.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -100,8 +101,9 @@ impl Email {
             let broken = fault.broken;
             *fate = fault.fate();
             if broken {
-                // The others keep "not tried yet" and are tried again.
-                return connection.abort().await;
+                // The others keep "not tried yet" and are tried again. The connection is dropped:
+                // lettre's own `abort` waits for an answer to QUIT without a limit.
+                return;
             }
             if tokio::time::timeout(limit, connection.command(Rset)).await.is_err() {
                 return;
@@ -133,7 +135,8 @@ impl Email {
             connection.starttls(params, &hello).await.map_err(|e| Fault::of("STARTTLS", &e).lasting())?;
         }
         if let (Some(username), Some(password)) = (&smtp.username, &smtp.password) {
-            let password = password.resolve().map_err(|e| Fault::line("AUTH", format!("no password: {e}")))?;
+            let password =
+                password.resolve().map_err(|e| Fault::line("AUTH", format!("no password: {e}")))?;
             let credentials = Credentials::new(username.clone(), password.expose_secret().to_owned());
             connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await.map_err(|e| {
                 let mut fault = Fault::of("AUTH", &e);
@@ -175,7 +178,10 @@ async fn transfer(
     let envelope: &Envelope = message.envelope();
     let from = MailFrom::new(envelope.from().cloned(), Vec::new());
     connection.command(from).await.map_err(|e| Fault::of("MAIL FROM", &e))?;
-    connection.command(Rcpt::new(to.email.clone(), Vec::new())).await.map_err(|e| Fault::of("RCPT TO", &e))?;
+    connection
+        .command(Rcpt::new(to.email.clone(), Vec::new()))
+        .await
+        .map_err(|e| Fault::of("RCPT TO", &e))?;
     connection.command(Data).await.map_err(|e| Fault::of("DATA", &e))?;
     connection.message(&message.formatted()).await.map_err(|e| Fault::of("the message", &e))?;
     Ok(())
@@ -271,7 +277,8 @@ impl Deliver for Email {
         self.remember(&n.key, done);
         let mut reason = told(if later.is_empty() { &never } else { &later });
         if taken > 0 {
-            reason.push_str(&format!("; delivered to {taken} of {}", self.to.len()));
+            // Writing to a String cannot fail.
+            write!(reason, "; delivered to {taken} of {}", self.to.len()).ok();
         }
         if later.is_empty() { Outcome::reject(reason) } else { Outcome::retry(reason) }
     }

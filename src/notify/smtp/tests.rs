@@ -19,10 +19,15 @@ fn raw(n: &Notification, first: Option<&str>) -> String {
 
 #[test]
 fn mails_look_like_this() {
-    for decision in [Decision::First, Decision::Grew, Decision::Reminder, Decision::Resolved, Decision::Standing] {
+    for decision in
+        [Decision::First, Decision::Grew, Decision::Reminder, Decision::Resolved, Decision::Standing]
+    {
         let n = sample::notification(decision, sample::incident());
         let mail = mail(&n);
-        insta::assert_snapshot!(format!("{decision}_text"), format!("Subject: {}\n\n{}", mail.subject, mail.text));
+        insta::assert_snapshot!(
+            format!("{decision}_text"),
+            format!("Subject: {}\n\n{}", mail.subject, mail.text)
+        );
         insta::assert_snapshot!(format!("{decision}_html"), mail.html);
     }
     let n = sample::notification(Decision::First, sample::incident());
@@ -52,13 +57,14 @@ fn no_text_becomes_a_header_or_markup() {
         assert!(!mail.html.contains("<script"), "{decision}");
         assert!(!mail.html.contains("href=\"javascript"), "{decision}");
         assert!(mail.html.len() < 200_000 && mail.text.len() < 100_000, "{decision}");
-        if let Some(at) = mail.html.find("boom") {
-            assert!(mail.html[..at].ends_with("{{"), "no template was evaluated");
-        }
+        assert!(mail.html.contains("{{boom}}") || decision.is_summary(), "no template was evaluated");
         let raw = raw(&n, None);
         let headers = raw.split("\r\n\r\n").next().unwrap();
         assert!(!headers.lines().any(|l| l.to_lowercase().starts_with("bcc")), "{headers}");
-        assert!(raw.split("\r\n").all(|l| l.len() <= 998 && !l.contains('\n')), "no line is too long or broken");
+        assert!(
+            raw.split("\r\n").all(|l| l.len() <= 998 && !l.contains('\n')),
+            "no line is too long or broken"
+        );
     }
 }
 

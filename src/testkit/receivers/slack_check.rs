@@ -158,7 +158,8 @@ impl Check {
         }
         for part in parts {
             let text = part.get("text").and_then(Value::as_str).unwrap_or_default();
-            if part.get("type").is_none_or(|t| t != "text") || text.is_empty() || text.chars().count() > 3000 {
+            if part.get("type").is_none_or(|t| t != "text") || text.is_empty() || text.chars().count() > 3000
+            {
                 self.say(at, "wants a text of 1 to 3000 characters");
             }
         }

@@ -23,7 +23,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
 /// Makes TLS of a plain connection: given by the test, so that the library needs no TLS server.
 pub type Upgrade = Arc<
-    dyn Fn(Box<dyn Stream>) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>> + Send + Sync,
+    dyn Fn(Box<dyn Stream>) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>
+        + Send
+        + Sync,
 >;
 
 /// A mail that was taken.
@@ -216,15 +218,12 @@ impl Session {
                         auth: self.auth.clone(),
                         raw,
                     };
-                    match self.scripted("BODY", &mail.raw) {
-                        Some(reply) => {
-                            self.reply(reply).await?;
-                        }
-                        None => {
-                            // Recorded before it is confirmed: who has the answer finds the mail.
-                            self.shared.mails.push(mail);
-                            self.say("250 taken").await?;
-                        }
+                    if let Some(reply) = self.scripted("BODY", &mail.raw) {
+                        self.reply(reply).await?;
+                    } else {
+                        // Recorded before it is confirmed: who has the answer finds the mail.
+                        self.shared.mails.push(mail);
+                        self.say("250 taken").await?;
                     }
                 }
             }

@@ -8,7 +8,7 @@ use super::{Entry, Key, MAX_EVENTS, MAX_ORPHANS, Memory};
 use crate::signal::event::{self, EventFacts};
 use crate::signal::facts::{Identity, NodeFacts};
 use crate::signal::finding::{Finding, weight};
-use crate::signal::{Cause, ObjectRef, Phase, Signal, Source, text};
+use crate::signal::{Cause, ObjectRef, Phase, Signal, Source, pod, text};
 use crate::watch::objects::{Event, Involved};
 
 impl Memory {
@@ -43,7 +43,7 @@ impl Memory {
             return;
         }
         let at = event.last_seen().unwrap_or(now);
-        let old = early && at < self.news_since;
+        let old = early && pod::old_news(at, self.news_since);
         let facts = EventFacts {
             reason: &event.reason,
             kind: &event.r#type,
