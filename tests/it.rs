@@ -12,6 +12,8 @@
 mod apiserver;
 #[path = "it/flow.rs"]
 mod flow;
+#[path = "it/layering.rs"]
+mod layering;
 #[path = "it/notify.rs"]
 mod notify;
 #[path = "it/protocol.rs"]
