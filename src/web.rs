@@ -112,7 +112,8 @@ pub async fn serve(listener: TcpListener, state: WebState, stop: CancellationTok
 }
 
 async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
+    let service =
+        hyper::service::service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_TIMEOUT)
@@ -136,7 +137,10 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     }
 }
 
-async fn answer(router: Router, request: Request<Incoming>) -> Result<Response<Body>, std::convert::Infallible> {
+async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, std::convert::Infallible> {
     let answered = tokio::time::timeout(REQUEST_TIMEOUT, router.oneshot(request)).await;
     let mut response = match answered {
         Ok(Ok(response)) => response,
@@ -167,6 +171,3 @@ async fn index(State(state): State<WebState>) -> impl IntoResponse {
         version = env!("CARGO_PKG_VERSION"),
     ))
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,6 +12,8 @@
 mod apiserver;
 #[path = "it/flow.rs"]
 mod flow;
+#[path = "it/layering.rs"]
+mod layering;
 #[path = "it/notify.rs"]
 mod notify;
 #[path = "it/protocol.rs"]
@@ -20,3 +22,5 @@ mod protocol;
 mod recordings;
 #[path = "it/run.rs"]
 mod run;
+#[path = "it/web.rs"]
+mod web;
