@@ -2,6 +2,7 @@
 //! recorded watch streams. Fakes sit at the wire, so the real clients and the real pipeline run.
 
 pub mod apiserver;
+pub mod builders;
 pub mod recording;
 
 pub use apiserver::{ApiServer, Fault, Verb, What};
