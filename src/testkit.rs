@@ -4,6 +4,7 @@
 
 pub mod apiserver;
 pub mod receivers;
+pub mod builders;
 pub mod recording;
 
 pub use apiserver::{ApiServer, Fault, Verb, What};
