@@ -3,8 +3,8 @@
 //! the real pipeline run.
 
 pub mod apiserver;
-pub mod receivers;
 pub mod builders;
+pub mod receivers;
 pub mod recording;
 
 pub use apiserver::{ApiServer, Fault, Verb, What};

@@ -138,7 +138,8 @@ impl Event {
             "reason": self.reason, "message": self.message,
         });
         let rest = if self.new_style {
-            let series = (self.count > 1).then(|| json!({ "count": self.count, "lastObservedTime": self.last }));
+            let series =
+                (self.count > 1).then(|| json!({ "count": self.count, "lastObservedTime": self.last }));
             json!({ "eventTime": self.first, "firstTimestamp": null, "lastTimestamp": null, "source": {},
                 "reportingComponent": self.reporter, "reportingInstance": "x", "action": "Scheduling",
                 "series": series })

@@ -40,7 +40,12 @@ impl Meta {
     #[must_use]
     pub fn uid(&self) -> String {
         self.uid.clone().unwrap_or_else(|| {
-            format!("{}-{}-{}", self.kind.to_lowercase(), self.namespace.as_deref().unwrap_or("cluster"), self.name)
+            format!(
+                "{}-{}-{}",
+                self.kind.to_lowercase(),
+                self.namespace.as_deref().unwrap_or("cluster"),
+                self.name
+            )
         })
     }
 

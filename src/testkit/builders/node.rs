@@ -57,7 +57,8 @@ impl Node {
     /// The kubelet says that it is not ready.
     #[must_use]
     pub fn not_ready(self, message: &str, since: &str) -> Self {
-        self.condition("Ready", "False", "KubeletNotReady", message, since).taint("node.kubernetes.io/not-ready")
+        self.condition("Ready", "False", "KubeletNotReady", message, since)
+            .taint("node.kubernetes.io/not-ready")
     }
 
     /// The kubelet says nothing any more: every condition is unknown.

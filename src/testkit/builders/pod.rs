@@ -274,8 +274,10 @@ impl Pod {
     /// Scheduling gates hold it.
     #[must_use]
     pub fn gated(mut self) -> Self {
-        self.scheduled = Some(json!({ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
-            "message": "Scheduling is blocked due to non-empty scheduling gates", "lastTransitionTime": "T-1h" }));
+        self.scheduled = Some(
+            json!({ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates", "lastTransitionTime": "T-1h" }),
+        );
         self
     }
 
