@@ -94,7 +94,7 @@ fn check_knows_files_by_their_content() {
             "error: `Evictd` is not a cause",
             "error: there is no receiver named `c`",
             "error: this is neither a configuration nor a rule file",
-            "error: no good: {{title}",
+            "error: `slack.hbs` is not the name of a template",
         ]
     );
     assert!(check(&[files.path("kubeherald.yaml")]).is_empty());
