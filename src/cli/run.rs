@@ -49,7 +49,16 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let kube_config = cluster(args.context.as_deref()).await?;
     let url = kube_config.cluster_url.to_string();
     let client = stream::client(kube_config).context("cannot connect to the cluster")?;
-    reach(&client, &url).await?;
+    if let Err(unreachable) = reach(&client, &url).await {
+        // Somebody trying it out wants to know at once. A bot that is deployed waits for its API
+        // server like everything else in the cluster: the watches try again, and /readyz says so.
+        if args.from.config.is_none() {
+            return Err(unreachable);
+        }
+        if let Failure::Error(error) = unreachable {
+            tracing::error!("{error:#}; trying again until it answers");
+        }
+    }
     output::say(&format!(
         "watching {} at {}; {} rules; telling {}",
         run::scope(&config.watch),
