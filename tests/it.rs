@@ -10,6 +10,8 @@
 
 #[path = "it/apiserver.rs"]
 mod apiserver;
+#[path = "it/dependencies.rs"]
+mod dependencies;
 #[path = "it/deploy.rs"]
 mod deploy;
 #[path = "it/flow.rs"]
