@@ -10,6 +10,8 @@
 
 #[path = "it/apiserver.rs"]
 mod apiserver;
+#[path = "it/cli.rs"]
+mod cli;
 #[path = "it/dependencies.rs"]
 mod dependencies;
 #[path = "it/deploy.rs"]
@@ -24,5 +26,7 @@ mod notify;
 mod protocol;
 #[path = "it/recordings.rs"]
 mod recordings;
+#[path = "it/run.rs"]
+mod run;
 #[path = "it/web.rs"]
 mod web;

@@ -38,8 +38,7 @@ pub struct RunArgs {
 pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let loaded = super::load(&args.from)?;
     // People at a terminal want the messages, not the log of a server.
-    let default =
-        if args.from.config.is_some() { telemetry::DEFAULT_FILTER } else { "warn" };
+    let default = if args.from.config.is_some() { telemetry::DEFAULT_FILTER } else { "warn" };
     telemetry::init(args.log_format, default)?;
     let mut config = Config::clone(&loaded.config);
     if let Some(path) = &args.store {
@@ -77,7 +76,8 @@ async fn cluster(context: Option<&str>) -> Result<kube::Config, Failure> {
     let found = match context {
         None => kube::Config::infer().await.map_err(anyhow::Error::from),
         Some(context) => {
-            let options = kube::config::KubeConfigOptions { context: Some(context.into()), ..Default::default() };
+            let options =
+                kube::config::KubeConfigOptions { context: Some(context.into()), ..Default::default() };
             kube::Config::from_kubeconfig(&options).await.map_err(anyhow::Error::from)
         }
     };
