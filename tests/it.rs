@@ -12,6 +12,10 @@
 mod apiserver;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/dependencies.rs"]
+mod dependencies;
+#[path = "it/deploy.rs"]
+mod deploy;
 #[path = "it/flow.rs"]
 mod flow;
 #[path = "it/layering.rs"]
