@@ -3,7 +3,13 @@
 //! `cargo bench` prints both, and their ratio; the budget is 2. Recordings are decoded from memory,
 //! so that reading and unpacking files is not measured.
 
-#![allow(clippy::expect_used, clippy::print_stdout, clippy::cast_precision_loss, reason = "a bench prints")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    reason = "a bench prints"
+)]
 
 use std::hint::black_box;
 use std::path::Path;
@@ -33,7 +39,8 @@ fn main() {
     println!("{:<12} {:>7} {:>12} {:>12} {:>6}", "recording", "events", "decode", "to decision", "ratio");
     let (mut all_decode, mut all_whole) = (Duration::ZERO, Duration::ZERO);
     for name in ["crashloop", "evict", "imagepull", "jobs", "node-down", "oom", "probes", "quiet", "storm"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/recordings/{name}.jsonl.gz"));
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/recordings/{name}.jsonl.gz"));
         let lines: Vec<Line> =
             RecordingFile::open(&path).expect("opens").map(|line| line.expect("reads")).collect();
         let decode = fastest(|| {

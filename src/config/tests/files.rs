@@ -1,7 +1,5 @@
-use std::path::Path;
-
 use super::super::check::check;
-use super::super::{Diagnostic, Level, load};
+use super::super::load;
 use super::{Files, messages};
 
 const RULE: &str = "rules: [{name: NAME, match: {cause: Evicted}}]\n";

@@ -77,7 +77,10 @@ fn titles_say_what_where_how_much_and_why() {
         shown(Decision::First, &i),
         "CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3"
     );
-    assert_eq!(shown(Decision::First, &node()), "NodeNotReady: Node/worker-2 – 31 pods on it, Kubelet stopped posting node status");
+    assert_eq!(
+        shown(Decision::First, &node()),
+        "NodeNotReady: Node/worker-2 – 31 pods on it, Kubelet stopped posting node status"
+    );
     let grown = IncidentView { members_total: 20, replicas: None, ..i.clone() };
     assert_eq!(
         shown(Decision::Grew, &grown),
