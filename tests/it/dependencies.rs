@@ -16,7 +16,8 @@ fn list(name: &str) -> Vec<String> {
     let text = read("deny.toml");
     let begin = format!("\n{name} = [\n");
     let rest = &text[text.find(&begin).unwrap_or_else(|| panic!("no list `{name}`")) + begin.len()..];
-    let lines: Vec<_> = rest.lines().take_while(|line| *line != "]").map(|line| line.trim().to_owned()).collect();
+    let lines: Vec<_> =
+        rest.lines().take_while(|line| *line != "]").map(|line| line.trim().to_owned()).collect();
     assert!(!lines.is_empty());
     lines
 }
@@ -28,7 +29,8 @@ fn quoted(line: &str) -> String {
 #[test]
 fn nothing_that_is_banned_is_locked() {
     let lock = read("Cargo.lock");
-    let locked: BTreeSet<_> = lock.lines().filter_map(|line| line.strip_prefix("name = ")).map(quoted).collect();
+    let locked: BTreeSet<_> =
+        lock.lines().filter_map(|line| line.strip_prefix("name = ")).map(quoted).collect();
     assert!(locked.contains("kubeherald") && locked.len() > 100);
     for line in list("deny") {
         assert!(line.starts_with("{ crate = \"") && line.contains(", reason = \""), "{line}");
@@ -41,8 +43,7 @@ fn every_second_version_has_a_reason() {
     let lock = read("Cargo.lock");
     let mut found = BTreeSet::new();
     let mut seen: BTreeSet<String> = BTreeSet::new();
-    let mut lines = lock.lines();
-    while let Some(line) = lines.next() {
+    for line in lock.lines() {
         if let Some(name) = line.strip_prefix("name = ") {
             let name = name.trim_matches('"').to_owned();
             if !seen.insert(name.clone()) {
@@ -139,8 +140,12 @@ fn every_licence_is_allowed() {
     assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
     let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
     let licences: BTreeSet<_> = list("allow").iter().map(|line| quoted(line)).collect();
-    let resolved: BTreeSet<_> =
-        metadata["resolve"]["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap()).collect();
+    let resolved: BTreeSet<_> = metadata["resolve"]["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["id"].as_str().unwrap())
+        .collect();
     let mut packages = 0;
     for package in metadata["packages"].as_array().unwrap() {
         if resolved.contains(package["id"].as_str().unwrap()) {
