@@ -41,7 +41,8 @@ pub(super) enum Health {
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
-    pub check: String,
+    #[serde(rename = "check")]
+    pub name: String,
     pub status: Health,
     pub detail: String,
 }
@@ -97,7 +98,7 @@ fn first_lists(synced: bool, watches: &[KindStatus]) -> Check {
     } else {
         (Health::Failed, String::from("the lists are being taken in"))
     };
-    Check { check: "first_lists".into(), status, detail }
+    Check { name: "first_lists".into(), status, detail }
 }
 
 fn watch_checks(watches: &[KindStatus], started: Timestamp, now: Timestamp) -> Vec<Check> {
@@ -124,7 +125,7 @@ fn watch_check(watch: &KindStatus, started: Timestamp, now: Timestamp) -> Check 
         WatchState::Listing | WatchState::Watching if silent < FRESH => (Health::Ok, heard),
         WatchState::Listing | WatchState::Watching => (Health::Failed, heard),
     };
-    Check { check: format!("watch/{}", watch.kind), status, detail }
+    Check { name: format!("watch/{}", watch.kind), status, detail }
 }
 
 async fn store(state: &WebState) -> Check {
@@ -138,7 +139,7 @@ async fn store(state: &WebState) -> Check {
         Ok(()) => (Health::Ok, String::from("writable")),
         Err(error) => (Health::Failed, error),
     };
-    Check { check: "store".into(), status, detail }
+    Check { name: "store".into(), status, detail }
 }
 
 /// JSON with one check a line, for programs and for people who look with `curl`.

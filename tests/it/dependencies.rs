@@ -43,8 +43,7 @@ fn every_second_version_has_a_reason() {
     let lock = read("Cargo.lock");
     let mut found = BTreeSet::new();
     let mut seen: BTreeSet<String> = BTreeSet::new();
-    let mut lines = lock.lines();
-    while let Some(line) = lines.next() {
+    for line in lock.lines() {
         if let Some(name) = line.strip_prefix("name = ") {
             let name = name.trim_matches('"').to_owned();
             if !seen.insert(name.clone()) {

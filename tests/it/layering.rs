@@ -79,7 +79,7 @@ fn lex(source: &str) -> Text {
                 }
             }
             'r' if !word_before || matches!(at(i.wrapping_sub(1)), 'b' | 'c') => {
-                let hashes = (i + 1..).take_while(|j| at(*j) == '#').count();
+                let hashes = (i + 1..chars.len()).take_while(|j| at(*j) == '#').count();
                 if at(i + 1 + hashes) != '"' {
                     text.code.push('r');
                     i += 1;
