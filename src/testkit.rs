@@ -5,5 +5,6 @@
 pub mod apiserver;
 pub mod receivers;
 pub mod recording;
+pub mod story;
 
 pub use apiserver::{ApiServer, Fault, Verb, What};

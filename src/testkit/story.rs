@@ -1,0 +1,278 @@
+//! A minute of cluster life, played into the simulated API server: the same objects in the same
+//! order as a real control plane writes them, only closer together. Six things go wrong and are
+//! mended again, between rollouts, scaling, Jobs and heartbeats that nobody needs to hear of.
+//!
+//! Everything happens at a story time, in a fixed order; [`Story::play`] waits in between. Where a
+//! real cluster waits for minutes (back-off, grace times), the story waits for seconds: it is about
+//! thirty times as fast as life, and so are the rules that go with it.
+
+mod cluster;
+mod controllers;
+mod failures;
+mod jobs;
+mod objects;
+mod plot;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::apiserver::{ApiServer, InvalidObject};
+use crate::clock;
+use cluster::{EventKey, Key};
+use controllers::Workload;
+use jobs::Cron;
+use objects::{Node, Pod};
+
+pub use plot::{CLUSTER, LENGTH};
+
+/// How the story compares with life: rules made for minutes have to be this much faster.
+pub const PACE: u32 = 30;
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tone {
+    /// Something breaks.
+    Trouble,
+    /// Somebody mends it.
+    Mended,
+    /// Nobody needs to know.
+    Life,
+    /// About the story itself.
+    Story,
+}
+
+/// What happened, in a line.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Line {
+    /// Story time.
+    #[serde(serialize_with = "seconds")]
+    pub at: Duration,
+    /// What kind of thing.
+    pub tone: Tone,
+    /// What.
+    pub text: String,
+}
+
+fn seconds<S: serde::Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(at.as_secs_f64())
+}
+
+type Act = Box<dyn FnOnce(&mut Story) + Send>;
+
+/// The cluster, and what is still to happen in it.
+pub struct Story {
+    server: Arc<ApiServer>,
+    began: Timestamp,
+    speed: f64,
+    now: Duration,
+    /// By time, then by order of planning.
+    plan: BTreeMap<(Duration, u64), Act>,
+    planned: u64,
+    lines: Vec<Line>,
+    writes: u64,
+    refused: Option<InvalidObject>,
+    over: bool,
+    names: u64,
+    nodes: BTreeMap<String, Node>,
+    pods: BTreeMap<Key, Pod>,
+    workloads: BTreeMap<Key, Workload>,
+    crons: BTreeMap<Key, Cron>,
+    /// Secrets that somebody has made meanwhile.
+    secrets: BTreeSet<String>,
+    events: BTreeMap<EventKey, objects::Happening>,
+    event_order: VecDeque<EventKey>,
+}
+
+impl Story {
+    /// Puts the cluster as it is at the beginning into `server`. `speed`: 1 plays a minute in a
+    /// minute.
+    pub fn new(server: Arc<ApiServer>, speed: f64) -> Result<Self, InvalidObject> {
+        let mut story = Self {
+            server,
+            began: clock::now(),
+            speed: if speed.is_finite() { speed.clamp(0.01, 1000.0) } else { 1.0 },
+            now: Duration::ZERO,
+            plan: BTreeMap::new(),
+            planned: 0,
+            lines: Vec::new(),
+            writes: 0,
+            refused: None,
+            over: false,
+            names: 0x9e37_79b9_7f4a_7c15,
+            nodes: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+            crons: BTreeMap::new(),
+            secrets: BTreeSet::new(),
+            events: BTreeMap::new(),
+            event_order: VecDeque::new(),
+        };
+        story.set_the_stage();
+        // What stands at the beginning is no news.
+        story.writes = 0;
+        story.lines.clear();
+        match story.refused.take() {
+            Some(refused) => Err(refused),
+            None => Ok(story),
+        }
+    }
+
+    /// The curtain rises now: what was prepared before has been there for long.
+    pub fn begin(&mut self) {
+        self.began = clock::now();
+    }
+
+    /// Plays until `stop`, or, with `once`, to the end. `tell` hears of what happens, with the
+    /// number of writes so far.
+    pub async fn play(
+        &mut self,
+        once: bool,
+        stop: &CancellationToken,
+        mut tell: impl FnMut(u64, &[Line]),
+    ) -> Result<(), InvalidObject> {
+        while let Some(at) = self.next_at() {
+            let wait = clock::between(clock::now(), clock::after(self.began, at.div_f64(self.speed)));
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(wait) => {}
+            }
+            self.step();
+            let lines = std::mem::take(&mut self.lines);
+            tell(self.writes, &lines);
+            if let Some(refused) = self.refused.take() {
+                return Err(refused);
+            }
+            if once && self.over {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// When the next thing happens, in story time.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Duration> {
+        self.plan.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Does the next thing.
+    pub fn step(&mut self) {
+        if let Some(((at, _), act)) = self.plan.pop_first() {
+            self.now = at;
+            act(self);
+        }
+    }
+
+    /// How many objects were written since the beginning.
+    #[must_use]
+    pub const fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    /// Is the story over? Normal life goes on.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// How many pods there are.
+    #[must_use]
+    pub fn pods(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    // === What acts are made of ===
+
+    /// At a story time.
+    fn at(&mut self, seconds: f64, act: impl FnOnce(&mut Self) + Send + 'static) {
+        self.plan(Duration::from_secs_f64(seconds), Box::new(act));
+    }
+
+    /// Some seconds from now.
+    fn after(&mut self, seconds: f64, act: impl FnOnce(&mut Self) + Send + 'static) {
+        self.plan(self.now + Duration::from_secs_f64(seconds), Box::new(act));
+    }
+
+    fn plan(&mut self, at: Duration, act: Act) {
+        self.planned += 1;
+        self.plan.insert((at, self.planned), act);
+    }
+
+    fn say(&mut self, tone: Tone, text: impl Into<String>) {
+        self.lines.push(Line { at: self.now, tone, text: text.into() });
+    }
+
+    fn apply(&mut self, object: Value) {
+        self.writes += 1;
+        if let Err(refused) = self.server.apply(object) {
+            self.refused.get_or_insert(refused);
+        }
+    }
+
+    fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
+        if self.server.delete(kind, namespace, name).is_some() {
+            self.writes += 1;
+        }
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        clock::after(self.began, self.now.div_f64(self.speed))
+    }
+
+    /// The time as the API writes it. Whole seconds; in a story that runs faster than its minute
+    /// they would be too coarse.
+    fn time(&self) -> String {
+        let now = self.timestamp();
+        if self.speed > 1.0 {
+            return format!("{now:.6}");
+        }
+        Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+    }
+
+    /// A number that looks like chance and is the same every time.
+    fn number(&mut self) -> u64 {
+        // splitmix64
+        self.names = self.names.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.names;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn uid(&mut self) -> String {
+        let (a, b) = (self.number(), self.number());
+        format!(
+            "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+            a >> 32,
+            (a >> 16) & 0xffff,
+            a & 0xfff,
+            b >> 52,
+            b & 0xffff_ffff_ffff
+        )
+    }
+
+    /// So many letters of the alphabet that Kubernetes makes names of: no vowels, no words.
+    fn letters(&mut self, count: usize) -> String {
+        let mut number = self.number();
+        let mut out = String::new();
+        for _ in 0..count {
+            let place = usize::try_from(number % 27).unwrap_or_default();
+            out.push(b"bcdfghjklmnpqrstvwxz2456789".get(place).map_or('x', |b| char::from(*b)));
+            number /= 27;
+        }
+        out
+    }
+}
