@@ -1,6 +1,7 @@
 //! The command line: the only place with `anyhow`, and with printing.
 
 mod check;
+pub mod demo;
 mod output;
 mod replay;
 //RUN mod run;

@@ -12,6 +12,8 @@
 mod apiserver;
 #[path = "it/flow.rs"]
 mod flow;
+#[path = "it/demo.rs"]
+mod demo;
 #[path = "it/protocol.rs"]
 mod protocol;
 #[path = "it/recordings.rs"]

@@ -63,11 +63,28 @@ fn seconds<S: serde::Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, 
     serializer.serialize_f64(at.as_secs_f64())
 }
 
+/// What the story does to the cluster's objects.
+#[derive(Debug)]
+pub enum Write<'a> {
+    /// Creates or updates.
+    Apply(Value),
+    /// Deletes.
+    Delete {
+        /// `Pod`
+        kind: &'a str,
+        /// Empty for cluster-scoped kinds.
+        namespace: &'a str,
+        /// Which.
+        name: &'a str,
+    },
+}
+
 type Act = Box<dyn FnOnce(&mut Story) + Send>;
+type Sink = Box<dyn FnMut(Timestamp, Write<'_>) -> Result<(), InvalidObject> + Send>;
 
 /// The cluster, and what is still to happen in it.
 pub struct Story {
-    server: Arc<ApiServer>,
+    sink: Sink,
     began: Timestamp,
     speed: f64,
     now: Duration,
@@ -93,9 +110,26 @@ impl Story {
     /// Puts the cluster as it is at the beginning into `server`. `speed`: 1 plays a minute in a
     /// minute.
     pub fn new(server: Arc<ApiServer>, speed: f64) -> Result<Self, InvalidObject> {
+        let sink = move |_, write: Write<'_>| {
+            match write {
+                Write::Apply(object) => drop(server.apply(object)?),
+                Write::Delete { kind, namespace, name } => drop(server.delete(kind, namespace, name)),
+            }
+            Ok(())
+        };
+        Self::with(sink, clock::now(), speed)
+    }
+
+    /// The same for whoever wants the writes, each with its time. The story begins at `now`, and
+    /// without [`Self::play`] nobody waits for anything.
+    pub fn with(
+        sink: impl FnMut(Timestamp, Write<'_>) -> Result<(), InvalidObject> + Send + 'static,
+        now: Timestamp,
+        speed: f64,
+    ) -> Result<Self, InvalidObject> {
         let mut story = Self {
-            server,
-            began: clock::now(),
+            sink: Box::new(sink),
+            began: now,
             speed: if speed.is_finite() { speed.clamp(0.01, 1000.0) } else { 1.0 },
             now: Duration::ZERO,
             plan: BTreeMap::new(),
@@ -144,7 +178,7 @@ impl Story {
                 () = tokio::time::sleep(wait) => {}
             }
             self.step();
-            let lines = std::mem::take(&mut self.lines);
+            let lines = self.take_lines();
             tell(self.writes, &lines);
             if let Some(refused) = self.refused.take() {
                 return Err(refused);
@@ -168,6 +202,11 @@ impl Story {
             self.now = at;
             act(self);
         }
+    }
+
+    /// What happened since this was asked the last time.
+    pub fn take_lines(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.lines)
     }
 
     /// How many objects were written since the beginning.
@@ -216,15 +255,18 @@ impl Story {
     }
 
     fn apply(&mut self, object: Value) {
-        self.writes += 1;
-        if let Err(refused) = self.server.apply(object) {
-            self.refused.get_or_insert(refused);
-        }
+        self.write(Write::Apply(object));
     }
 
     fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
-        if self.server.delete(kind, namespace, name).is_some() {
-            self.writes += 1;
+        self.write(Write::Delete { kind, namespace, name });
+    }
+
+    fn write(&mut self, write: Write<'_>) {
+        self.writes += 1;
+        let at = self.timestamp();
+        if let Err(refused) = (self.sink)(at, write) {
+            self.refused.get_or_insert(refused);
         }
     }
 

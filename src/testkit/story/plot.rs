@@ -51,7 +51,7 @@ fn image(namespace: &str, name: &str, version: &str) -> String {
 impl Story {
     /// The cluster as it has been for days.
     pub(super) fn set_the_stage(&mut self) {
-        let now = clock::now();
+        let now = self.began;
         self.began = clock::before(now, AGE);
         let mut namespaces: Vec<&str> = RESIDENTS.iter().map(|r| r.1).collect();
         namespaces.extend(["default", "security", "data"]);

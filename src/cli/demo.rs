@@ -1,0 +1,3 @@
+//! `kubeherald demo`
+
+pub mod tune;
