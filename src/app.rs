@@ -2,4 +2,4 @@
 
 pub mod pipeline;
 pub mod receivers;
-//RUN pub mod run;
+pub mod run;

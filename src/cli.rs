@@ -4,7 +4,7 @@ mod check;
 pub mod demo;
 mod output;
 mod replay;
-//RUN mod run;
+mod run;
 mod send;
 
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ enum Command {
     /// Without a configuration it watches the cluster of your kubeconfig (or the one it runs in)
     /// with the shipped rules and tells this terminal. With one it tells Slack, webhooks and
     /// mailboxes. Ctrl-C ends it in order; a second Ctrl-C at once.
-    //RUN    Run(run::RunArgs),
+    Run(run::RunArgs),
     /// Send a test message to a receiver now, and say what the other side answered.
     Send(send::SendArgs),
     /// Run recorded watch streams through the real pipeline, on virtual time.
@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Check(args) => check::check(&args),
         Command::Replay(args) => replay::replay(&args),
-        //RUN        Command::Run(args) => in_runtime(run::run(&args)),
+        Command::Run(args) => in_runtime(run::run(&args)),
         Command::Send(args) => in_runtime(send::send(&args)),
     };
     match done {

@@ -246,7 +246,9 @@ impl Engine {
             self.first_start = false;
             self.standing_until = Some(crate::clock::after(now, self.settings.group_wait * 2));
         }
-        let ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
+        let mut ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
+        // Decisions do not depend on the order of a hash map.
+        ids.sort_by_key(|id| self.incidents.get(id).map(|i| (i.due_at.is_none(), i.due_at, Arc::clone(id))));
         for id in ids {
             self.compare(&id, now, world);
             self.evaluate(&id, now, world, out);

@@ -10,11 +10,15 @@
 
 #[path = "it/apiserver.rs"]
 mod apiserver;
-#[path = "it/flow.rs"]
-mod flow;
 #[path = "it/demo.rs"]
 mod demo;
+#[path = "it/flow.rs"]
+mod flow;
+#[path = "it/notify.rs"]
+mod notify;
 #[path = "it/protocol.rs"]
 mod protocol;
 #[path = "it/recordings.rs"]
 mod recordings;
+#[path = "it/run.rs"]
+mod run;

@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::pipeline::{Output, Pipeline, Start};
 use super::receivers::{self, BuildError};
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::config::{Config, WatchConfig};
 use crate::engine::Incident;
-use crate::metrics::EngineStats;
+use crate::metrics::{EngineStats, Metrics, Sources};
 use crate::outbox::{Outbox, Policy};
 use crate::store::{Commit, HistoryRow, IncidentRow, Retention, Store, StoreError};
 use crate::watch::stream::{self, Tuning, WatchStatus};
@@ -84,6 +84,8 @@ pub struct Options {
     pub kinds: Vec<Kind>,
     /// How the outbox retries.
     pub policy: Policy,
+    /// What time it is.
+    pub clock: Clock,
     /// Told the address of the HTTP server once it listens.
     pub on_listen: Option<Box<dyn FnOnce(std::net::SocketAddr) + Send>>,
 }
@@ -97,6 +99,7 @@ impl Options {
             tuning: Tuning::default(),
             kinds: Kind::ALL.to_vec(),
             policy: Policy::default(),
+            clock: Clock::System,
             on_listen: None,
         }
     }
@@ -125,7 +128,8 @@ async fn run_with(
     store: Store,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
-    let now = clock::now();
+    let clock = options.clock;
+    let now = clock.now();
     let built = receivers::build(config)?;
     let names: Vec<Arc<str>> = built.iter().map(|(spec, _)| Arc::clone(&spec.name)).collect();
     let buried = store.bury_unknown(&names, now).await?;
@@ -135,8 +139,8 @@ async fn run_with(
 
     let status = WatchStatus::new(&options.kinds);
     let stats = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
-    let heartbeat = Arc::new(AtomicI64::new(now.as_millisecond()));
-    let outbox = Arc::new(Outbox::new(store.clone(), Arc::new(clock::now), options.policy));
+    let heartbeat = Arc::new(AtomicI64::new(clock::now().as_millisecond()));
+    let outbox = Outbox::new(store.clone(), Arc::new(move || clock.now()), options.policy);
 
     // Each stage has a token of its own, so that the stages can end one after the other.
     let (watching, sending, serving) =
@@ -156,13 +160,13 @@ async fn run_with(
         if let Some(tell) = options.on_listen {
             tell(bound);
         }
-        let state = WebState::new(
-            Arc::clone(&stats),
-            Arc::clone(&status),
-            store.clone(),
-            Arc::clone(&outbox),
-            Arc::clone(&heartbeat),
-        );
+        let metrics = Metrics::new(Sources {
+            engine: Arc::clone(&stats),
+            watch: Arc::clone(&status),
+            store: store.clone(),
+            outbox: outbox.clone(),
+        });
+        let state = WebState::new(metrics, Arc::clone(&heartbeat));
         web_task.spawn(web::serve(listener, state, serving.clone()));
     }
 
@@ -178,7 +182,7 @@ async fn run_with(
     );
     // The watches hold the channel open, nobody else.
     drop(tx);
-    let engine = EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, now).await?;
+    let engine = EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock).await?;
     let mut engine_task = JoinSet::new();
     engine_task.spawn(engine.run(rx));
 
@@ -231,6 +235,7 @@ struct EngineLoop {
     store: Store,
     stats: Arc<ArcSwap<EngineStats>>,
     heartbeat: Arc<AtomicI64>,
+    clock: Clock,
     out: Output,
     last_flush: Timestamp,
     last_mark: Timestamp,
@@ -246,8 +251,9 @@ impl EngineLoop {
         store: Store,
         stats: Arc<ArcSwap<EngineStats>>,
         heartbeat: Arc<AtomicI64>,
-        now: Timestamp,
+        clock: Clock,
     ) -> Result<Self, StoreError> {
+        let now = clock.now();
         let marks: BTreeMap<String, String> = store.load_marks().await?.into_iter().collect();
         let started = marks.contains_key(MARK_STARTED);
         let news_since = marks.get(MARK_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
@@ -273,6 +279,7 @@ impl EngineLoop {
             store,
             stats,
             heartbeat,
+            clock,
             out,
             last_flush: now,
             last_mark: now,
@@ -286,22 +293,23 @@ impl EngineLoop {
     async fn run(mut self, mut changes: mpsc::Receiver<Change>) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let now = clock::now();
+            let now = self.clock.now();
             let due = self.pipeline.next_deadline().map_or(FLUSH, |at| clock::between(now, at).min(FLUSH));
             let received = tokio::select! {
                 received = changes.recv_many(&mut batch, BATCH) => Some(received),
-                () = tokio::time::sleep(due) => None,
+                () = tokio::time::sleep(self.clock.sleep(due)) => None,
             };
             if received == Some(0) {
-                let now = clock::now();
+                let now = self.clock.now();
                 return self.flush(now, true).await;
             }
             for change in batch.drain(..) {
-                self.pipeline.feed(clock::now(), change, &mut self.out);
+                self.pipeline.feed(self.clock.now(), change, &mut self.out);
             }
-            let now = clock::now();
+            let now = self.clock.now();
             self.pipeline.tick_until(now, &mut self.out);
-            self.heartbeat.store(now.as_millisecond(), Ordering::Relaxed);
+            // Of the system's clock, whatever time is played: it is compared with that.
+            self.heartbeat.store(clock::now().as_millisecond(), Ordering::Relaxed);
             let urgent = !self.out.messages.is_empty();
             if urgent || clock::between(self.last_flush, now) >= FLUSH {
                 self.flush(now, false).await?;

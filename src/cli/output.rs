@@ -34,8 +34,12 @@ pub fn error(error: &anyhow::Error) {
     let bold = if color_stderr() { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
     let mut text = format!("{}error{}: {error}", bold.0, bold.1);
     for cause in error.chain().skip(1) {
-        text.push_str("\n  because: ");
-        text.push_str(&cause.to_string());
+        let cause = cause.to_string();
+        // Many libraries repeat in their own text what lies beneath.
+        if !text.contains(&cause) {
+            text.push_str("\n  because: ");
+            text.push_str(&cause);
+        }
     }
     say(&text);
 }

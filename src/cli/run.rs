@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ConfigArgs, Failure, output};
 use crate::app::run::{self, Options};
 use crate::config::Config;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, Format};
 use crate::watch::stream;
 
 /// See [`super::Command::Run`].
@@ -30,16 +30,17 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDRESS:PORT", env = "KUBEHERALD_LISTEN")]
     listen: Option<std::net::SocketAddr>,
     /// How logs are written to standard error.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "KUBEHERALD_LOG_FORMAT")]
-    log_format: LogFormat,
+    #[arg(long, value_enum, default_value_t = Format::Text, env = "KUBEHERALD_LOG_FORMAT")]
+    log_format: Format,
 }
 
 /// Runs until it is told to stop.
 pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let loaded = super::load(&args.from)?;
     // People at a terminal want the messages, not the log of a server.
-    let default = if args.from.config.is_some() { "info" } else { "warn" };
-    telemetry::init(args.log_format, default);
+    let default =
+        if args.from.config.is_some() { telemetry::DEFAULT_FILTER } else { "warn" };
+    telemetry::init(args.log_format, default)?;
     let mut config = Config::clone(&loaded.config);
     if let Some(path) = &args.store {
         config.store.path = Some(path.clone());

@@ -7,6 +7,7 @@
 pub mod words;
 
 use std::cmp::Reverse;
+use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -107,11 +108,10 @@ fn extent(i: &IncidentView) -> String {
         };
     }
     match (i.members_total, i.replicas) {
-        (0, _) => String::new(),
+        (0, _) | (1, None) => String::new(),
         (n, Some(of)) if of >= n => format!("{n} of {}", words::objects(of, &i.member_kind)),
         // A rollout's surge: more objects than the workload wants.
         (n, Some(of)) => format!("{} ({of} wanted)", words::objects(n, &i.member_kind)),
-        (1, None) => String::new(),
         (n, None) => words::objects(n, &i.member_kind),
     }
 }
@@ -353,7 +353,8 @@ pub fn summary_text(
     let shown = incidents.len().min(SHOWN_INCIDENTS);
     let total = usize::try_from(total).unwrap_or(usize::MAX).max(incidents.len());
     if total > shown {
-        out.push_str(&format!("… and {} more\n", total - shown));
+        // Writing to a String cannot fail.
+        writeln!(out, "… and {} more", total - shown).ok();
     }
     out.truncate(out.trim_end().len());
     out

@@ -16,8 +16,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Shorter than the keep-alive of common servers: a connection they closed already costs an attempt.
 const POOL_IDLE: Duration = Duration::from_secs(30);
-/// How much of an answer is read, in bytes. Nothing that is expected is longer.
-const MAX_BODY: usize = 16 * 1024;
+/// How much of an answer is read, in bytes. Slack repeats the message in its answer.
+const MAX_BODY: usize = 1024 * 1024;
 /// What a `Retry-After` is held to.
 const RETRY_AFTER_RANGE: (u64, u64) = (1, 3600);
 

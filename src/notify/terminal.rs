@@ -1,6 +1,6 @@
 //! The terminal: where messages go while no receiver is configured.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -134,7 +134,8 @@ impl Block {
         // Escape sequences of foreign text are taken out here, so that only ours reach the terminal.
         let text = helpers::text(text);
         if self.color && style != Style::new() {
-            self.out.push_str(&format!("{style}{text}{style:#}"));
+            // Writing to a String cannot fail.
+            write!(self.out, "{style}{text}{style:#}").ok();
         } else {
             self.out.push_str(&text);
         }

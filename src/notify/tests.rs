@@ -11,8 +11,7 @@ fn every_status_has_its_class() {
     for status in 100..600 {
         let expected = match status {
             200..=299 => Class::Taken,
-            408 | 409 | 421 | 423 | 425 | 429 => Class::Later,
-            500..=599 => Class::Later,
+            408 | 409 | 421 | 423 | 425 | 429 | 500..=599 => Class::Later,
             _ => Class::Never,
         };
         assert_eq!(class(status), expected, "{status}");

@@ -232,7 +232,7 @@ impl Walk<'_> {
         match ht.name.as_name() {
             Some(name) if self.helpers.contains(&name) => {}
             Some(name) => {
-                let help = if ht.block && self.resolve(&ht.name, scope).is_ok() {
+                let help = if ht.block && Self::resolve(&ht.name, scope).is_ok() {
                     format!("write `{{{{#if {name}}}}}` or `{{{{#each {name}}}}}`")
                 } else {
                     suggest(name, self.helpers.iter().copied())
@@ -248,7 +248,7 @@ impl Walk<'_> {
 
     fn block(&mut self, at: Place<'_>, ht: &HelperTemplate, scope: &Scope<'_>, depth: usize) {
         self.call(at, ht, scope, depth);
-        let over = ht.params.first().and_then(|p| self.resolve(p, scope).ok().flatten());
+        let over = ht.params.first().and_then(|p| Self::resolve(p, scope).ok().flatten());
         let known = match &ht.block_param {
             None => Vec::new(),
             Some(param) => {
@@ -311,7 +311,7 @@ impl Walk<'_> {
             return;
         }
         let here = match dt.params.first() {
-            Some(param) => self.resolve(param, scope).ok().flatten(),
+            Some(param) => Self::resolve(param, scope).ok().flatten(),
             None => scope.here,
         };
         let mut known: Vec<String> = dt.hash.keys().cloned().collect();
@@ -334,13 +334,13 @@ impl Walk<'_> {
             }
             return;
         }
-        if let Err(unknown) = self.resolve(param, scope) {
+        if let Err(unknown) = Self::resolve(param, scope) {
             self.say(at, format!("there is no variable `{}`", unknown.name), Some(unknown.help));
         }
     }
 
     /// The value a name stands for; `Ok(None)` where that is not known before rendering.
-    fn resolve<'s>(&self, param: &Parameter, scope: &Scope<'s>) -> Result<Option<&'s Value>, Unknown> {
+    fn resolve<'s>(param: &Parameter, scope: &Scope<'s>) -> Result<Option<&'s Value>, Unknown> {
         let path = match param {
             Parameter::Path(path) => path.clone(),
             Parameter::Name(name) => match Path::parse(name) {
@@ -369,13 +369,13 @@ impl Walk<'_> {
         }
         for name in names {
             here = match here {
-                Some(Value::Object(map)) => match map.get(name) {
-                    Some(value) => Some(value),
-                    None => {
+                Some(Value::Object(map)) => {
+                    let Some(value) = map.get(name) else {
                         let help = suggest(name, map.keys().map(String::as_str));
                         return Err(Unknown { name: raw, help });
-                    }
-                },
+                    };
+                    Some(value)
+                }
                 Some(Value::Array(items)) => name.parse::<usize>().ok().and_then(|_| items.first()),
                 Some(Value::Null) | None => None,
                 Some(_) => {

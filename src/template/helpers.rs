@@ -1,16 +1,25 @@
 //! The helpers a template may call, and the escape functions.
 
-use handlebars::{Handlebars, handlebars_helper};
-use jiff::Timestamp;
+use handlebars::Handlebars;
 
 use super::Format;
 use crate::message::text::words;
 
-// All are macro helpers: what they return is a value and is escaped like one.
-handlebars_helper!(duration: |seconds: i64| words::duration(seconds));
-handlebars_helper!(time: |at: str| at.parse::<Timestamp>().map_or_else(|_| at.to_owned(), words::time_of_day));
-handlebars_helper!(plural: |count: u64, word: str| words::plural(count, word));
-handlebars_helper!(cut: |text: str, max: u64| words::cut_chars(text, usize::try_from(max).unwrap_or(usize::MAX)));
+use calls::{cut, duration, plural, time};
+
+/// All are macro helpers: what they return is a value and is escaped like one.
+#[allow(missing_docs, reason = "the macro takes no doc comment")]
+mod calls {
+    use handlebars::handlebars_helper;
+    use jiff::Timestamp;
+
+    use crate::message::text::words;
+
+    handlebars_helper!(duration: |seconds: i64| words::duration(seconds));
+    handlebars_helper!(time: |at: str| at.parse::<Timestamp>().map_or_else(|_| at.to_owned(), words::time_of_day));
+    handlebars_helper!(plural: |count: u64, word: str| words::plural(count, word));
+    handlebars_helper!(cut: |text: str, max: u64| words::cut_chars(text, usize::try_from(max).unwrap_or(usize::MAX)));
+}
 
 /// The names a template may call, for messages.
 pub const NAMES: &[&str] = &[

@@ -177,10 +177,9 @@ pub const fn color(decision: Decision, severity: Severity) -> &'static str {
     match (decision, severity) {
         (Decision::Resolved, _) => "#1a7f37",
         (Decision::Expired, _) => "#57606a",
-        (Decision::Digest, _) => "#0a58b0",
+        (Decision::Digest, _) | (_, Severity::Info) => "#0a58b0",
         (_, Severity::Critical) => "#b3261e",
         (_, Severity::Warning) => "#a85a00",
-        (_, Severity::Info) => "#0a58b0",
     }
 }
 
@@ -190,9 +189,8 @@ pub const fn tint(decision: Decision, severity: Severity) -> &'static str {
     match (decision, severity) {
         (Decision::Resolved, _) => "#eaf6ed",
         (Decision::Expired, _) => "#f0f2f4",
-        (Decision::Digest, _) => "#e9f1fa",
+        (Decision::Digest, _) | (_, Severity::Info) => "#e9f1fa",
         (_, Severity::Critical) => "#fdeeed",
         (_, Severity::Warning) => "#fff4e5",
-        (_, Severity::Info) => "#e9f1fa",
     }
 }

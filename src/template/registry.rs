@@ -181,9 +181,10 @@ pub fn read(directory: &Path) -> Result<Vec<Source>, Vec<TemplateError>> {
                 continue;
             }
         };
-        let Some(name) = path.file_name().and_then(|n| n.to_str()).filter(|n| n.ends_with(".hbs")) else {
+        let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+        if path.extension().is_none_or(|e| e != "hbs") {
             continue;
-        };
+        }
         // Read with a cap: the size of a mounted file is not ours to choose.
         let text = std::fs::File::open(&path).and_then(|f| {
             let mut text = String::new();
@@ -191,7 +192,7 @@ pub fn read(directory: &Path) -> Result<Vec<Source>, Vec<TemplateError>> {
         });
         match text {
             Ok(text) => {
-                sources.push(Source { file: path.display().to_string(), name: name.to_owned(), text })
+                sources.push(Source { file: path.display().to_string(), name: name.to_owned(), text });
             }
             Err(e) => errors.push(failed(&path, &e)),
         }

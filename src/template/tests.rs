@@ -144,3 +144,16 @@ fn summaries_know_their_names() {
     assert_eq!(long.render(&i).chars().count(), 300);
     assert!(!long.render(&i).contains('\n'));
 }
+
+#[test]
+fn every_value_is_documented() {
+    let doc = include_str!("../../docs/templates.md");
+    for input in [Input::Notification, Input::Incident] {
+        for key in sample::shape(input).as_object().unwrap().keys() {
+            assert!(doc.contains(&format!("`{key}`")), "docs/templates.md does not name `{key}`");
+        }
+    }
+    for helper in helpers::NAMES {
+        assert!(doc.contains(&format!("`{helper}`")) || doc.contains(&format!("{{{{{helper} ")), "{helper}");
+    }
+}

@@ -109,8 +109,8 @@ impl Slack {
         let request = self.client.post(url).bearer_auth(token.expose_secret()).json(body);
         let answer = http::exchange(request, (self.clock)()).await.map_err(Fault::Line)?;
         let json = serde_json::from_str::<Value>(&answer.body).ok();
-        // A long answer is cut and is no JSON then: Slack puts `ok` first, and a 200 that is not
-        // understood but says `"ok":true` was posted; trying it again would post it twice.
+        // An answer that was cut or broke off is no JSON. Slack puts `ok` first: where it says true,
+        // the message was posted, and trying it again would post it twice.
         let ok = json
             .as_ref()
             .and_then(|j| j.get("ok").and_then(Value::as_bool))

@@ -1,6 +1,7 @@
 //! One attempt to reach every recipient that has not got the notification yet.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -100,8 +101,9 @@ impl Email {
             let broken = fault.broken;
             *fate = fault.fate();
             if broken {
-                // The others keep "not tried yet" and are tried again.
-                return connection.abort().await;
+                // The others keep "not tried yet" and are tried again. The connection is dropped:
+                // lettre's own `abort` waits for an answer to QUIT without a limit.
+                return;
             }
             if tokio::time::timeout(limit, connection.command(Rset)).await.is_err() {
                 return;
@@ -275,7 +277,8 @@ impl Deliver for Email {
         self.remember(&n.key, done);
         let mut reason = told(if later.is_empty() { &never } else { &later });
         if taken > 0 {
-            reason.push_str(&format!("; delivered to {taken} of {}", self.to.len()));
+            // Writing to a String cannot fail.
+            write!(reason, "; delivered to {taken} of {}", self.to.len()).ok();
         }
         if later.is_empty() { Outcome::reject(reason) } else { Outcome::retry(reason) }
     }

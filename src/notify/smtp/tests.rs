@@ -57,9 +57,7 @@ fn no_text_becomes_a_header_or_markup() {
         assert!(!mail.html.contains("<script"), "{decision}");
         assert!(!mail.html.contains("href=\"javascript"), "{decision}");
         assert!(mail.html.len() < 200_000 && mail.text.len() < 100_000, "{decision}");
-        if let Some(at) = mail.html.find("boom") {
-            assert!(mail.html[..at].ends_with("{{"), "no template was evaluated");
-        }
+        assert!(mail.html.contains("{{boom}}") || decision.is_summary(), "no template was evaluated");
         let raw = raw(&n, None);
         let headers = raw.split("\r\n\r\n").next().unwrap();
         assert!(!headers.lines().any(|l| l.to_lowercase().starts_with("bcc")), "{headers}");

@@ -65,10 +65,10 @@ impl SlackServer {
         let state = State { tokens: vec!["xoxb-test".into()], channels: vec![alerts], ..State::default() };
         let state = Arc::new(Mutex::new(state));
         let (requests, changes) = (Record::default(), Record::default());
-        let (all, record, changed) = (Arc::clone(&state), requests.clone(), changes.clone());
+        let (workspace, heard, news) = (Arc::clone(&state), requests.clone(), changes.clone());
         let (address, task) = serve(move |request: Received| {
-            let reply = answer(&mut lock(&all), &changed, &request);
-            record.push(request);
+            let reply = answer(&mut lock(&workspace), &news, &request);
+            heard.push(request);
             std::future::ready(reply)
         })
         .await?;

@@ -218,15 +218,12 @@ impl Session {
                         auth: self.auth.clone(),
                         raw,
                     };
-                    match self.scripted("BODY", &mail.raw) {
-                        Some(reply) => {
-                            self.reply(reply).await?;
-                        }
-                        None => {
-                            // Recorded before it is confirmed: who has the answer finds the mail.
-                            self.shared.mails.push(mail);
-                            self.say("250 taken").await?;
-                        }
+                    if let Some(reply) = self.scripted("BODY", &mail.raw) {
+                        self.reply(reply).await?;
+                    } else {
+                        // Recorded before it is confirmed: who has the answer finds the mail.
+                        self.shared.mails.push(mail);
+                        self.say("250 taken").await?;
                     }
                 }
             }

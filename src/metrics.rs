@@ -1,0 +1,163 @@
+//! What Prometheus is told. Nothing is kept in step by hand: a scrape reads what the parts know of
+//! themselves, and every label value that can occur is there from the start, at 0, so that rates
+//! and alerts work from the first failure on.
+
+pub(crate) mod cached;
+mod families;
+mod process;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+use self::cached::Cached;
+use self::families::{Deliveries, Families};
+use self::process::Process;
+use crate::clock;
+use crate::message::{Decision, Reason};
+use crate::outbox::Outbox;
+use crate::signal::Cause;
+use crate::store::{Sizes, Store};
+use crate::watch::stream::WatchStatus;
+
+/// Several scrapers share one look at the store.
+const SIZES_AGE: Duration = Duration::from_secs(1);
+/// A store that takes longer is shown as not answering; the other metrics are still told.
+const SIZES_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What the engine and the memory know of themselves, published by their loop.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EngineStats {
+    /// Signals taken in.
+    pub signals: BTreeMap<Cause, u64>,
+    /// Decisions to say something.
+    pub decisions: BTreeMap<(Decision, Reason), u64>,
+    /// Decisions to say nothing.
+    pub held: BTreeMap<Reason, u64>,
+    /// Incidents by [`crate::engine::Incident::state`].
+    pub incidents: BTreeMap<&'static str, u64>,
+    /// Objects remembered, by sort.
+    pub memory: Vec<(&'static str, usize)>,
+    /// Incidents and members refused because a cap was hit.
+    pub refused: u64,
+    /// The first picture of the cluster is complete.
+    pub synced: bool,
+    /// The kinds that cannot be read for now.
+    pub blind: Vec<String>,
+}
+
+/// Where the numbers are read.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Published by the engine's loop.
+    pub engine: Arc<ArcSwap<EngineStats>>,
+    /// Of the watches.
+    pub watch: Arc<WatchStatus>,
+    /// What is kept.
+    pub store: Store,
+    /// Deliveries.
+    pub outbox: Outbox,
+}
+
+/// In which text format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `OpenMetrics` 1.0.0.
+    OpenMetrics,
+    /// The older Prometheus text format, 0.0.4.
+    Text,
+}
+
+impl Format {
+    /// What a client gets that accepts this. Prometheus names `OpenMetrics`; `curl` and
+    /// `promtool check metrics` know only the older one.
+    #[must_use]
+    pub fn accepted(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// For the header.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// Answers scrapes.
+#[derive(Debug)]
+pub struct Metrics {
+    sources: Sources,
+    started: Timestamp,
+    sizes: Cached<Option<Sizes>>,
+}
+
+impl Metrics {
+    /// Metrics of a process that starts now.
+    #[must_use]
+    pub fn new(sources: Sources) -> Self {
+        Self { sources, started: clock::now(), sizes: Cached::new(SIZES_AGE) }
+    }
+
+    /// When the process started.
+    #[must_use]
+    pub const fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// Where the numbers are read.
+    #[must_use]
+    pub const fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Everything, in a text format.
+    pub async fn render(&self, format: Format) -> Result<String, std::fmt::Error> {
+        let sizes = self.sizes.get(|| self.read_sizes()).await;
+        let load = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+        let deliveries = self.sources.outbox.counters();
+        let deliveries = deliveries.iter().map(|(receiver, counters)| Deliveries {
+            receiver: Arc::clone(receiver),
+            outcomes: [
+                ("delivered", load(&counters.delivered)),
+                ("retried", load(&counters.retried)),
+                ("dead", load(&counters.dead)),
+                ("interrupted", load(&counters.interrupted)),
+            ],
+        });
+        let families = Families {
+            format,
+            now: clock::now(),
+            started: self.started,
+            engine: self.sources.engine.load_full(),
+            watches: self.sources.watch.snapshot(),
+            sizes,
+            deliveries: deliveries.collect(),
+            process: Process::read(),
+        };
+        families.render()
+    }
+
+    async fn read_sizes(&self) -> Option<Sizes> {
+        match tokio::time::timeout(SIZES_TIMEOUT, self.sources.store.sizes().into_future()).await {
+            Ok(Ok(sizes)) => Some(sizes),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "no metrics of the store");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("no metrics of the store: it does not answer");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

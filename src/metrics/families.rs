@@ -1,0 +1,302 @@
+//! The metric families: names, help, and which label values are always there.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet, text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::process::Process;
+use super::{EngineStats, Format};
+use crate::clock;
+use crate::message::{Decision, Reason};
+use crate::signal::Cause;
+use crate::store::{ReceiverSize, Sizes};
+use crate::watch::stream::{KindStatus, WatchState};
+
+/// The states of [`crate::engine::Incident::state`].
+pub(super) const STATES: [&str; 4] = ["pending", "held", "firing", "resolved"];
+
+/// How one receiver did since the start.
+#[derive(Debug)]
+pub(super) struct Deliveries {
+    pub receiver: Arc<str>,
+    pub outcomes: [(&'static str, u64); 4],
+}
+
+/// All numbers at one moment.
+#[derive(Debug)]
+pub(super) struct Families {
+    pub format: Format,
+    pub now: Timestamp,
+    pub started: Timestamp,
+    pub engine: Arc<EngineStats>,
+    pub watches: Vec<KindStatus>,
+    /// `None`: the store does not answer.
+    pub sizes: Option<Sizes>,
+    pub deliveries: Vec<Deliveries>,
+    pub process: Process,
+}
+
+/// With which reasons a decision is taken: the pairs shown at 0. Others are shown once they occur.
+pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
+    match decision {
+        Decision::First => &[Reason::First],
+        Decision::Grew => &[Reason::Grew, Reason::Escalated],
+        Decision::Reminder => &[Reason::Reminder],
+        Decision::Reopened => &[Reason::Flapping],
+        Decision::Resolved => &[Reason::Recovered, Reason::ObjectsGone, Reason::Quiet],
+        Decision::Expired => &[Reason::StateUnknown],
+        Decision::Standing => &[Reason::Standing],
+        Decision::Storm => &[Reason::Storm],
+        Decision::Digest => &[Reason::Schedule],
+    }
+}
+
+/// Is this a reason to say nothing?
+pub(super) fn holds(reason: Reason) -> bool {
+    !Decision::ALL.iter().any(|decision| reasons(*decision).contains(&reason))
+}
+
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+impl Families {
+    pub fn render(self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        let format = self.format;
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        match format {
+            Format::OpenMetrics => text::encode(&mut out, &registry)?,
+            // No end mark, and counters are described under their full names.
+            Format::Text => text::encode_registry(&mut out, &registry)?,
+        }
+        Ok(out)
+    }
+
+    fn of_engine(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let engine = &self.engine;
+        let signals = Cause::ALL.iter().map(|cause| {
+            (vec![("cause", cause.as_str())], engine.signals.get(cause).copied().unwrap_or_default())
+        });
+        out.counter("kubeherald_signals", "Signals taken in by the engine.", signals)?;
+
+        let mut decisions = engine.decisions.clone();
+        for decision in Decision::ALL {
+            for reason in reasons(*decision) {
+                decisions.entry((*decision, *reason)).or_default();
+            }
+        }
+        let decisions = decisions.iter().map(|((decision, reason), n)| {
+            (vec![("decision", decision.as_str()), ("reason", reason.as_str())], *n)
+        });
+        out.counter("kubeherald_decisions", "Decisions to tell something.", decisions)?;
+
+        let mut held = engine.held.clone();
+        for reason in Reason::ALL.iter().filter(|reason| holds(**reason)) {
+            held.entry(*reason).or_default();
+        }
+        let held = held.iter().map(|(reason, n)| (vec![("reason", reason.as_str())], *n));
+        out.counter("kubeherald_held", "Decisions to tell nothing.", held)?;
+
+        let incidents = STATES
+            .iter()
+            .map(|s| (vec![("state", *s)], engine.incidents.get(s).copied().unwrap_or_default()));
+        out.gauge("kubeherald_incidents", "Incidents known.", incidents)?;
+        let none = Labels::new;
+        out.counter(
+            "kubeherald_refused",
+            "Incidents and members refused because a cap was hit.",
+            [(none(), engine.refused)],
+        )?;
+        let memory = engine.memory.iter().map(|(sort, n)| (vec![("sort", *sort)], *n));
+        out.gauge("kubeherald_memory_objects", "Objects remembered.", memory)?;
+        out.gauge(
+            "kubeherald_synced",
+            "1 when every kind was listed once, or found unreadable.",
+            [(none(), u32::from(engine.synced))],
+        )
+    }
+
+    fn of_watches(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let watches = &self.watches;
+        let by_kind = |number: fn(&KindStatus) -> u64| {
+            watches.iter().map(move |watch| (vec![("kind", watch.kind.as_str())], number(watch)))
+        };
+        let age = watches.iter().map(|watch| {
+            // A watch that never heard anything is as old as the process.
+            let heard = watch.last_activity.unwrap_or(self.started);
+            (vec![("kind", watch.kind.as_str())], clock::between(heard, self.now).as_secs_f64())
+        });
+        out.gauge(
+            "kubeherald_watch_last_activity_age_seconds",
+            "Time since the API server last showed that it is there.",
+            age,
+        )?;
+        out.gauge(
+            "kubeherald_watch_up",
+            "1 while a kind is followed, also while it is listed anew.",
+            by_kind(|watch| u64::from(up(watch))),
+        )?;
+        out.counter("kubeherald_watch_lists", "Lists completed.", by_kind(|watch| watch.lists))?;
+        out.counter("kubeherald_watch_restarts", "Watches started anew.", by_kind(|watch| watch.restarts))?;
+        out.counter(
+            "kubeherald_watch_bad_objects",
+            "Objects that did not decode.",
+            by_kind(|watch| watch.bad_objects),
+        )
+    }
+
+    fn of_outbox(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let outcomes = self.deliveries.iter().flat_map(|of| {
+            let receiver = &*of.receiver;
+            of.outcomes.iter().map(move |(outcome, n)| (vec![("receiver", receiver), ("outcome", outcome)], *n))
+        });
+        out.counter("kubeherald_deliveries", "Attempts at delivery, by how they ended.", outcomes)?;
+        out.gauge(
+            "kubeherald_store_up",
+            "1 if the store answered this scrape; 0: its metrics are missing.",
+            [(Labels::new(), u32::from(self.sizes.is_some()))],
+        )?;
+        let Some(sizes) = &self.sizes else { return Ok(()) };
+        let sizes_of = self.receivers(sizes);
+        let by_receiver = |number: fn(&ReceiverSize) -> u64| {
+            sizes_of.iter().map(move |of| (vec![("receiver", of.receiver.as_str())], number(of)))
+        };
+        out.gauge(
+            "kubeherald_outbox_depth",
+            "Notifications waiting or under way.",
+            by_receiver(|of| of.queued.saturating_add(of.sending)),
+        )?;
+        let age = sizes_of.iter().map(|of| {
+            let age = of.oldest.map_or(0.0, |oldest| clock::between(oldest, self.now).as_secs_f64());
+            (vec![("receiver", of.receiver.as_str())], age)
+        });
+        out.gauge(
+            "kubeherald_outbox_oldest_age_seconds",
+            "How long the oldest notification has been waiting; 0 if none.",
+            age,
+        )?;
+        out.gauge("kubeherald_dead_letters", "Notifications given up and kept.", by_receiver(|of| of.dead))?;
+        let none = Labels::new;
+        out.gauge("kubeherald_store_bytes", "Size of the database.", [(none(), sizes.bytes)])?;
+        out.gauge("kubeherald_store_incidents", "Incidents in the store.", [(none(), sizes.incidents)])?;
+        out.gauge(
+            "kubeherald_store_history_rows",
+            "Rows of history in the store; an upper bound.",
+            [(none(), sizes.history)],
+        )
+    }
+
+    /// Receivers that are owed nothing are not in the store's answer.
+    fn receivers(&self, sizes: &Sizes) -> Vec<ReceiverSize> {
+        let mut all = sizes.receivers.clone();
+        for of in &self.deliveries {
+            if !all.iter().any(|size| size.receiver == *of.receiver) {
+                all.push(ReceiverSize { receiver: of.receiver.to_string(), ..ReceiverSize::default() });
+            }
+        }
+        all.sort_by(|a, b| a.receiver.cmp(&b.receiver));
+        all
+    }
+
+    fn of_process(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        out.gauge("kubeherald_build_info", "Always 1; what is running.", [(version, 1_u32)])?;
+        let started = self.started.as_duration().as_secs_f64();
+        let none = Labels::new;
+        out.gauge(
+            "process_start_time_seconds",
+            "Start time of the process since the Unix epoch.",
+            [(none(), started)],
+        )?;
+        if let Some(bytes) = self.process.resident {
+            out.gauge("process_resident_memory_bytes", "Resident memory.", [(none(), bytes)])?;
+        }
+        if let Some(seconds) = self.process.cpu {
+            out.counter("process_cpu_seconds", "User and system CPU time spent.", [(none(), seconds)])?;
+        }
+        if let Some(fds) = self.process.fds {
+            out.gauge("process_open_fds", "Open file descriptors.", [(none(), fds)])?;
+        }
+        Ok(())
+    }
+}
+
+fn up(watch: &KindStatus) -> bool {
+    match watch.state {
+        WatchState::Watching => true,
+        WatchState::Listing => watch.lists > 0,
+        WatchState::Blind | WatchState::Failing => false,
+    }
+}
+
+impl Collector for Families {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Writer { encoder: &mut encoder, format: self.format };
+        self.of_engine(&mut out)?;
+        self.of_watches(&mut out)?;
+        self.of_outbox(&mut out)?;
+        self.of_process(&mut out)
+    }
+}
+
+struct Writer<'a, 'b> {
+    encoder: &'b mut DescriptorEncoder<'a>,
+    format: Format,
+}
+
+impl Writer<'_, '_> {
+    /// `name` is without `_total`.
+    fn counter<'l, N: EncodeCounterValue + EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels<'l>, N)>,
+    ) -> fmt::Result {
+        match self.format {
+            Format::OpenMetrics => {
+                let family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+                each(family, samples, |mut metric, value| {
+                    metric.encode_counter::<NoLabelSet, N, f64>(value, None)
+                })
+            }
+            Format::Text => {
+                let name = format!("{name}_total");
+                let family = self.encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+                // What is written for a gauge is the value without a suffix to its name.
+                each(family, samples, |mut metric, value| metric.encode_gauge(value))
+            }
+        }
+    }
+
+    fn gauge<'l, N: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels<'l>, N)>,
+    ) -> fmt::Result {
+        let family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        each(family, samples, |mut metric, value| metric.encode_gauge(value))
+    }
+}
+
+fn each<'l, N>(
+    mut family: MetricEncoder<'_>,
+    samples: impl IntoIterator<Item = (Labels<'l>, N)>,
+    encode: impl Fn(MetricEncoder<'_>, &N) -> fmt::Result,
+) -> fmt::Result {
+    for (labels, value) in samples {
+        if labels.is_empty() {
+            // A family of this one sample: an empty set would be written as `{}`.
+            return encode(family, &value);
+        }
+        encode(family.encode_family(&labels)?, &value)?;
+    }
+    Ok(())
+}

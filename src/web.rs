@@ -1,0 +1,172 @@
+//! The HTTP server: is it alive, is it ready, and its metrics.
+//!
+//! Everything a client can make it spend is bounded: connections, the time of each request and of
+//! each connection, and how often the store is asked. Nothing reads a request's body.
+
+mod health;
+mod metrics;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{Request, Response, StatusCode};
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::metrics::Metrics;
+use crate::metrics::cached::Cached;
+use crate::store::Store;
+
+/// More wait until one is closed. A kubelet and a few scrapers need a handful.
+const MAX_CONNECTIONS: usize = 64;
+/// From the first byte of a request to the end of its headers; also how long an idle connection stays.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
+/// From a request to its answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// No connection lasts longer, whatever its client does.
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
+/// How long answers under way may take when a connection or the server is to end.
+const DRAIN: Duration = Duration::from_secs(2);
+/// The most bytes of headers that are read.
+const MAX_HEADERS: usize = 16 * 1024;
+/// After a failure to accept (most likely no file descriptors).
+const ACCEPT_NAP: Duration = Duration::from_millis(500);
+/// Readiness may be asked for often, but each look is a commit.
+const WRITABLE_AGE: Duration = Duration::from_secs(5);
+
+/// What the server shows.
+#[derive(Debug, Clone)]
+pub struct WebState(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    metrics: Metrics,
+    heartbeat: Arc<AtomicI64>,
+    writable: Cached<Result<(), String>>,
+}
+
+impl WebState {
+    /// `heartbeat` holds the Unix milliseconds when the engine's loop last went round; it must be
+    /// set at least every few seconds, also while nothing happens.
+    #[must_use]
+    pub fn new(metrics: Metrics, heartbeat: Arc<AtomicI64>) -> Self {
+        Self(Arc::new(Inner { metrics, heartbeat, writable: Cached::new(WRITABLE_AGE) }))
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.metrics.sources().store
+    }
+}
+
+/// Serves until `stop`; then answers under way may end within two seconds.
+pub async fn serve(listener: TcpListener, state: WebState, stop: CancellationToken) -> std::io::Result<()> {
+    let router = router(state);
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "http server");
+    }
+    loop {
+        // Ended ones are taken out, so that the set holds no more than there are permits.
+        while connections.try_join_next().is_some() {}
+        let accept = async {
+            let permit = Arc::clone(&permits).acquire_owned().await.map_err(std::io::Error::other)?;
+            let (stream, _) = listener.accept().await?;
+            Ok::<_, std::io::Error>((permit, stream))
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = accept => accepted,
+        };
+        match accepted {
+            Ok((permit, stream)) => {
+                let (router, stop) = (router.clone(), stop.clone());
+                connections.spawn(async move {
+                    connection(stream, router, stop).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "http server cannot accept");
+                tokio::time::sleep(ACCEPT_NAP).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIMEOUT)
+        .max_buf_size(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = stop.cancelled() => None,
+        () = tokio::time::sleep(MAX_CONNECTION_AGE) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "http connection");
+    }
+}
+
+async fn answer(router: Router, request: Request<Incoming>) -> Result<Response<Body>, std::convert::Infallible> {
+    let answered = tokio::time::timeout(REQUEST_TIMEOUT, router.oneshot(request)).await;
+    let mut response = match answered {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "no answer in time\n").into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}
+
+fn router(state: WebState) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .with_state(state)
+}
+
+async fn index(State(state): State<WebState>) -> impl IntoResponse {
+    let since = state.0.metrics.started();
+    Html(format!(
+        "<!doctype html><title>kubeherald</title>\
+         <p>kubeherald {version}, running since {since:.0}\
+         <ul><li><a href=livez>livez</a><li><a href=readyz>readyz</a><li><a href=metrics>metrics</a></ul>\n",
+        version = env!("CARGO_PKG_VERSION"),
+    ))
+}
+
+#[cfg(test)]
+mod tests;

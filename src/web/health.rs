@@ -1,0 +1,201 @@
+//! `/livez` and `/readyz`
+//!
+//! Alive says that the process is worth keeping: only a stuck engine loop says no, because nothing
+//! else is mended by a restart. Ready says that problems in the cluster are seen and kept.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::WebState;
+use crate::clock;
+use crate::store::StoreError;
+use crate::watch::stream::{KindStatus, WatchState};
+
+/// The engine's loop goes round every few seconds.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+/// Twice what a watch may be silent before it is started anew. A kind that may not be read is
+/// asked for at most every five minutes, and is then given as much again.
+const FRESH: Duration = Duration::from_secs(300);
+const FRESH_BLIND: Duration = Duration::from_secs(600);
+/// For one commit, on a disk that is slow.
+const WRITABLE: Duration = Duration::from_secs(3);
+
+/// How one check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Health {
+    /// All is well.
+    Ok,
+    /// Something is missing that the others do not need.
+    Degraded,
+    /// Not ready.
+    Failed,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Check {
+    pub check: String,
+    pub status: Health,
+    pub detail: String,
+}
+
+pub(super) async fn livez(State(state): State<WebState>) -> Response {
+    let beat = Timestamp::from_millisecond(state.0.heartbeat.load(Ordering::Relaxed)).unwrap_or_default();
+    // Before its first round the loop is as old as the process.
+    let silent = clock::between(beat.max(state.0.metrics.started()), clock::now());
+    if silent < HEARTBEAT {
+        return (StatusCode::OK, "ok\n").into_response();
+    }
+    let detail = format!("the engine's loop has been silent for {} s\n", silent.as_secs());
+    (StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+}
+
+pub(super) async fn readyz(State(state): State<WebState>) -> Response {
+    let sources = state.0.metrics.sources();
+    let watches = sources.watch.snapshot();
+    let mut checks = vec![first_lists(sources.engine.load().synced, &watches)];
+    checks.extend(watch_checks(&watches, state.0.metrics.started(), clock::now()));
+    checks.push(store(&state).await);
+    let status = if checks.iter().any(|check| check.status == Health::Failed) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
+    match body(status == StatusCode::OK, &checks) {
+        Ok(body) => (status, [(CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "readiness cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn first_lists(synced: bool, watches: &[KindStatus]) -> Check {
+    let waiting: Vec<_> = watches
+        .iter()
+        .filter(|watch| watch.lists == 0 && watch.state != WatchState::Blind)
+        .map(|watch| watch.kind.as_str())
+        .collect();
+    let (status, detail) = if !waiting.is_empty() {
+        (Health::Failed, format!("not listed yet: {}", waiting.join(", ")))
+    } else if synced {
+        (Health::Ok, String::from("the first picture of the cluster is complete"))
+    } else {
+        (Health::Failed, String::from("the lists are being taken in"))
+    };
+    Check { check: "first_lists".into(), status, detail }
+}
+
+fn watch_checks(watches: &[KindStatus], started: Timestamp, now: Timestamp) -> Vec<Check> {
+    let mut checks: Vec<_> = watches.iter().map(|watch| watch_check(watch, started, now)).collect();
+    // Where nothing at all can be read, degraded is too mild a word.
+    if watches.iter().all(|watch| watch.state == WatchState::Blind) {
+        for check in &mut checks {
+            check.status = Health::Failed;
+        }
+    }
+    checks
+}
+
+fn watch_check(watch: &KindStatus, started: Timestamp, now: Timestamp) -> Check {
+    let silent = clock::between(watch.last_activity.unwrap_or(started), now);
+    let error = watch.last_error.as_deref().unwrap_or("unknown");
+    let heard = format!("{}, last heard {} s ago", watch.state.as_str(), silent.as_secs());
+    let (status, detail) = match watch.state {
+        // The server answers, but this kind it does not give.
+        WatchState::Blind if silent < FRESH_BLIND => (Health::Degraded, format!("cannot be read: {error}")),
+        WatchState::Blind => (Health::Failed, format!("cannot be read: {error}; {heard}")),
+        WatchState::Failing if silent < FRESH => (Health::Degraded, format!("{heard}: {error}")),
+        WatchState::Failing => (Health::Failed, format!("{heard}: {error}")),
+        WatchState::Listing | WatchState::Watching if silent < FRESH => (Health::Ok, heard),
+        WatchState::Listing | WatchState::Watching => (Health::Failed, heard),
+    };
+    Check { check: format!("watch/{}", watch.kind), status, detail }
+}
+
+async fn store(state: &WebState) -> Check {
+    let ask = || async {
+        match tokio::time::timeout(WRITABLE, state.store().writable().into_future()).await {
+            Ok(written) => written.map_err(|error: StoreError| error.to_string()),
+            Err(_) => Err(format!("no commit within {} s", WRITABLE.as_secs())),
+        }
+    };
+    let (status, detail) = match state.0.writable.get(ask).await {
+        Ok(()) => (Health::Ok, String::from("writable")),
+        Err(error) => (Health::Failed, error),
+    };
+    Check { check: "store".into(), status, detail }
+}
+
+/// JSON with one check a line, for programs and for people who look with `curl`.
+fn body(ready: bool, checks: &[Check]) -> serde_json::Result<String> {
+    let lines: Vec<_> = checks.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    Ok(format!("{{\"ready\":{ready},\"checks\":[\n{}\n]}}\n", lines.join(",\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::Kind;
+
+    fn watch(kind: Kind, state: WatchState, heard: Option<i64>) -> KindStatus {
+        KindStatus {
+            kind,
+            state,
+            last_activity: heard.map(|s| Timestamp::from_second(s).unwrap()),
+            lists: u64::from(state == WatchState::Watching),
+            restarts: 0,
+            bad_objects: 0,
+            last_error: (state != WatchState::Watching).then(|| "403: no".to_owned()),
+        }
+    }
+
+    fn checked(watches: &[KindStatus], now: i64) -> Vec<Health> {
+        let at = |s| Timestamp::from_second(s).unwrap();
+        watch_checks(watches, at(0), at(now)).iter().map(|check| check.status).collect()
+    }
+
+    #[test]
+    fn a_kind_that_may_not_be_read_degrades_and_a_silent_one_fails() {
+        use Health::{Degraded, Failed, Ok};
+        use WatchState::{Blind, Failing, Listing, Watching};
+        for (state, heard, now, expected) in [
+            (Watching, Some(1000), 1299, Ok),
+            (Watching, Some(1000), 1300, Failed),
+            (Listing, None, 299, Ok),
+            (Listing, None, 300, Failed),
+            (Failing, Some(1000), 1299, Degraded),
+            (Failing, Some(1000), 1300, Failed),
+            (Blind, Some(1000), 1599, Degraded),
+            (Blind, Some(1000), 1600, Failed),
+        ] {
+            let other = watch(Kind::Node, Watching, Some(now));
+            let found = checked(&[watch(Kind::Pod, state, heard), other], now);
+            assert_eq!(found, [expected, Ok], "{state:?} {heard:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_be_read_at_all_is_a_failure() {
+        let kinds = [Kind::Pod, Kind::Node].map(|kind| watch(kind, WatchState::Blind, Some(10)));
+        assert_eq!(checked(&kinds, 11), [Health::Failed, Health::Failed]);
+    }
+
+    #[test]
+    fn the_first_lists_are_waited_for_except_of_blind_kinds() {
+        let listed = watch(Kind::Pod, WatchState::Watching, Some(1));
+        let blind = watch(Kind::Node, WatchState::Blind, Some(1));
+        let listing = watch(Kind::Event, WatchState::Listing, Some(1));
+        assert_eq!(first_lists(true, &[listed.clone(), blind.clone()]).status, Health::Ok);
+        assert_eq!(first_lists(false, &[listed.clone(), blind.clone()]).status, Health::Failed);
+        let check = first_lists(true, &[listed, blind, listing]);
+        assert_eq!((check.status, check.detail.as_str()), (Health::Failed, "not listed yet: Event"));
+    }
+}
