@@ -1,3 +1,3 @@
 //! `kubeherald demo`
 
-pub mod tune;
+pub mod config;

@@ -1,10 +1,11 @@
-//! A minute of cluster life, played into the simulated API server: the same objects in the same
-//! order as a real control plane writes them, only closer together. Six things go wrong and are
-//! mended again, between rollouts, scaling, Jobs and heartbeats that nobody needs to hear of.
+//! Half an hour of cluster life, played into the simulated API server in a minute: the same objects
+//! in the same order and with the same pauses (back-off, grace times, probes) as a real control
+//! plane writes them. Six things go wrong and are mended again, between rollouts, scaling, Jobs and
+//! heartbeats that nobody needs to hear of.
 //!
-//! Everything happens at a story time, in a fixed order; [`Story::play`] waits in between. Where a
-//! real cluster waits for minutes (back-off, grace times), the story waits for seconds: it is about
-//! thirty times as fast as life, and so are the rules that go with it.
+//! Everything happens at a story time, in a fixed order; [`Story::play`] waits in between, on the
+//! clock it is given. On a clock that goes [`SPEED`] times as fast as the system's the story takes a
+//! minute, and rules made for real clusters fit it as they are.
 
 mod cluster;
 mod controllers;
@@ -22,7 +23,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::apiserver::{ApiServer, InvalidObject};
-use crate::clock;
+use crate::clock::{self, Clock};
 use cluster::{EventKey, Key};
 use controllers::Workload;
 use jobs::Cron;
@@ -30,8 +31,8 @@ use objects::{Node, Pod};
 
 pub use plot::{CLUSTER, LENGTH};
 
-/// How the story compares with life: rules made for minutes have to be this much faster.
-pub const PACE: u32 = 30;
+/// How fast a clock has to go for the story to take a minute.
+pub const SPEED: u32 = 30;
 
 /// What kind of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -50,17 +51,12 @@ pub enum Tone {
 /// What happened, in a line.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Line {
-    /// Story time.
-    #[serde(serialize_with = "seconds")]
-    pub at: Duration,
+    /// When, on the cluster's clock.
+    pub at: Timestamp,
     /// What kind of thing.
     pub tone: Tone,
     /// What.
     pub text: String,
-}
-
-fn seconds<S: serde::Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(at.as_secs_f64())
 }
 
 /// What the story does to the cluster's objects.
@@ -86,7 +82,7 @@ type Sink = Box<dyn FnMut(Timestamp, Write<'_>) -> Result<(), InvalidObject> + S
 pub struct Story {
     sink: Sink,
     began: Timestamp,
-    speed: f64,
+    clock: Clock,
     now: Duration,
     /// By time, then by order of planning.
     plan: BTreeMap<(Duration, u64), Act>,
@@ -107,9 +103,8 @@ pub struct Story {
 }
 
 impl Story {
-    /// Puts the cluster as it is at the beginning into `server`. `speed`: 1 plays a minute in a
-    /// minute.
-    pub fn new(server: Arc<ApiServer>, speed: f64) -> Result<Self, InvalidObject> {
+    /// Puts the cluster as it is at the beginning into `server`.
+    pub fn new(server: Arc<ApiServer>, clock: Clock) -> Result<Self, InvalidObject> {
         let sink = move |_, write: Write<'_>| {
             match write {
                 Write::Apply(object) => drop(server.apply(object)?),
@@ -117,20 +112,19 @@ impl Story {
             }
             Ok(())
         };
-        Self::with(sink, clock::now(), speed)
+        Self::with(sink, clock)
     }
 
-    /// The same for whoever wants the writes, each with its time. The story begins at `now`, and
-    /// without [`Self::play`] nobody waits for anything.
+    /// The same for whoever wants the writes, each with its time. Without [`Self::play`] nobody
+    /// waits for anything.
     pub fn with(
         sink: impl FnMut(Timestamp, Write<'_>) -> Result<(), InvalidObject> + Send + 'static,
-        now: Timestamp,
-        speed: f64,
+        clock: Clock,
     ) -> Result<Self, InvalidObject> {
         let mut story = Self {
             sink: Box::new(sink),
-            began: now,
-            speed: if speed.is_finite() { speed.clamp(0.01, 1000.0) } else { 1.0 },
+            began: clock.now(),
+            clock,
             now: Duration::ZERO,
             plan: BTreeMap::new(),
             planned: 0,
@@ -159,7 +153,7 @@ impl Story {
 
     /// The curtain rises now: what was prepared before has been there for long.
     pub fn begin(&mut self) {
-        self.began = clock::now();
+        self.began = self.clock.now();
     }
 
     /// Plays until `stop`, or, with `once`, to the end. `tell` hears of what happens, with the
@@ -171,11 +165,11 @@ impl Story {
         mut tell: impl FnMut(u64, &[Line]),
     ) -> Result<(), InvalidObject> {
         while let Some(at) = self.next_at() {
-            let wait = clock::between(clock::now(), clock::after(self.began, at.div_f64(self.speed)));
+            let wait = clock::between(self.clock.now(), clock::after(self.began, at));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(self.clock.sleep(wait)) => {}
             }
             self.step();
             let lines = self.take_lines();
@@ -235,7 +229,7 @@ impl Story {
 
     // === What acts are made of ===
 
-    /// At a story time.
+    /// So many seconds from the beginning.
     fn at(&mut self, seconds: f64, act: impl FnOnce(&mut Self) + Send + 'static) {
         self.plan(Duration::from_secs_f64(seconds), Box::new(act));
     }
@@ -251,7 +245,8 @@ impl Story {
     }
 
     fn say(&mut self, tone: Tone, text: impl Into<String>) {
-        self.lines.push(Line { at: self.now, tone, text: text.into() });
+        let at = self.timestamp();
+        self.lines.push(Line { at, tone, text: text.into() });
     }
 
     fn apply(&mut self, object: Value) {
@@ -271,16 +266,12 @@ impl Story {
     }
 
     fn timestamp(&self) -> Timestamp {
-        clock::after(self.began, self.now.div_f64(self.speed))
+        clock::after(self.began, self.now)
     }
 
-    /// The time as the API writes it. Whole seconds; in a story that runs faster than its minute
-    /// they would be too coarse.
+    /// The time as the API writes it: whole seconds.
     fn time(&self) -> String {
         let now = self.timestamp();
-        if self.speed > 1.0 {
-            return format!("{now:.6}");
-        }
         Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
     }
 

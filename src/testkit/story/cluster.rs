@@ -16,7 +16,7 @@ const EVENTS: usize = 3000;
 /// What becomes of a pod that was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It starts after so many tenths of a second.
+    /// It starts after so many seconds.
     Runs(u8),
     /// Its container ends as soon as it has begun.
     Crashes,
@@ -130,9 +130,9 @@ impl Story {
         self.change(pod, |p| p.state = Some(waiting("ContainerCreating", None)));
         let pod = pod.clone();
         match fate {
-            Fate::Runs(tenths) => self.after(0.1 + f64::from(tenths) / 10.0, move |s| s.start(&pod, true)),
-            Fate::Crashes => self.after(0.1, move |s| s.crash_run(&pod)),
-            Fate::NoImage => self.after(0.15, move |s| s.pull_fails(&pod, 0)),
+            Fate::Runs(seconds) => self.after(0.3 + f64::from(seconds), move |s| s.start(&pod, true)),
+            Fate::Crashes => self.after(0.6, move |s| s.crash_run(&pod)),
+            Fate::NoImage => self.after(0.8, move |s| s.pull_fails(&pod, 0)),
             Fate::NoSecret => self.after(0.1, move |s| s.mount_fails(&pod, 0)),
             Fate::NoNode => {}
         }
@@ -174,7 +174,7 @@ impl Story {
             self.kubelet_event(pod, false, "Killing", format!("Stopping container {container}"));
         }
         let pod = pod.clone();
-        self.after(0.3, move |s| {
+        self.after(2.0, move |s| {
             s.end_run(&pod, 0, "Completed", "");
             s.change(&pod, |p| p.ready = false);
             let workload = s.pods.get(&pod).and_then(|p| s.workload_of(p));

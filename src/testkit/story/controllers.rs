@@ -13,6 +13,8 @@ pub struct Workload {
     pub meta: Meta,
     pub replicas: usize,
     pub template: Template,
+    /// `maxSurge`: so many pods more than wanted during a rollout.
+    pub surge: usize,
     /// Where its pods may run; empty: anywhere.
     pub nodes: &'static [&'static str],
     /// ReplicaSets of a Deployment, oldest first. Others have one, which is no object.
@@ -83,6 +85,7 @@ impl Story {
             meta,
             replicas: 0,
             template: template.clone(),
+            surge: 1,
             nodes,
             sets: Vec::new(),
             rollout: 0,
@@ -253,7 +256,7 @@ impl Story {
         let text = format!("Scaled {how} replica set {name} from {from} to {replicas}");
         self.controller_event("Deployment", &meta, "deployment-controller", "ScalingReplicaSet", text);
         for _ in from..replicas {
-            self.add_pod(workload_key, Fate::Runs(8));
+            self.add_pod(workload_key, Fate::Runs(6));
         }
         let pods = self.pods_of_set(workload_key, &hash);
         for pod in pods.iter().rev().take(from.saturating_sub(replicas)) {
@@ -282,26 +285,29 @@ impl Story {
         self.workloads.insert(workload_key.clone(), workload);
         self.sync_workload(workload_key);
         let workload_key = workload_key.clone();
-        self.after(0.05, move |s| s.roll_on(&workload_key, rollout, fate));
+        self.after(0.1, move |s| s.roll_on(&workload_key, rollout, fate));
     }
 
-    /// At most one pod more than wanted, never fewer ready ones: as `maxSurge` and
-    /// `maxUnavailable` of 25 % mean for small Deployments.
+    /// At most `maxSurge` pods more than wanted, never fewer ready ones: what `maxUnavailable` of
+    /// 25 % means for small Deployments.
     fn roll_on(&mut self, workload_key: &Key, rollout: u32, fate: Fate) {
         let Some(workload) = self.workloads.get(workload_key) else { return };
         if workload.rollout != rollout {
             return;
         }
-        let wanted = workload.replicas;
+        let (wanted, surge) = (workload.replicas, workload.surge);
         let Some((newest, older)) = workload.sets.split_last() else { return };
         let new = self.pods_of_set(workload_key, &newest.hash);
         let old: Vec<Key> = older.iter().flat_map(|s| self.pods_of_set(workload_key, &s.hash)).collect();
         let available = |p: &&Key| self.pods.get(*p).is_some_and(Pod::available);
         let ready = new.iter().chain(&old).filter(available).count();
         let idle = old.iter().find(|p| !available(p)).cloned();
-        if new.len() < wanted && new.len() + old.len() <= wanted {
-            self.resize(workload_key, new.len() + 1, true);
-            self.add_pod(workload_key, fate);
+        if new.len() < wanted && new.len() + old.len() < wanted + surge {
+            let more = (wanted - new.len()).min(wanted + surge - new.len() - old.len());
+            self.resize(workload_key, new.len() + more, true);
+            for _ in 0..more {
+                self.add_pod(workload_key, fate);
+            }
         } else if let Some(pod) = idle.or_else(|| old.first().filter(|_| ready > wanted).cloned()) {
             self.resize(workload_key, old.len() - 1, false);
             self.delete_pod(&pod);
@@ -313,7 +319,7 @@ impl Story {
             return;
         }
         let workload_key = workload_key.clone();
-        self.after(0.1, move |s| s.roll_on(&workload_key, rollout, fate));
+        self.after(0.5, move |s| s.roll_on(&workload_key, rollout, fate));
     }
 
     /// What the Deployment controller writes when it changes the size of a ReplicaSet.
@@ -363,7 +369,7 @@ fn workload_json(workload: &Workload) -> Value {
             map.insert("progressDeadlineSeconds".into(), 600.into());
             map.insert(
                 "strategy".into(),
-                json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "25%", "maxSurge": "25%" } }),
+                json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "25%", "maxSurge": workload.surge } }),
             );
         }
     }

@@ -6,8 +6,6 @@ use super::objects::{running, waiting};
 
 /// What the crashing program says at its end.
 pub const PANIC: &str = "panic: open /etc/checkout/config.yaml: no such file or directory";
-/// Seconds of back-off after so many crashes; 10, 20, 40 … in life.
-const BACK_OFF: [f64; 4] = [1.6, 2.6, 4.2, 7.0];
 
 impl Story {
     // === A crash loop ===
@@ -35,7 +33,7 @@ impl Story {
             p.ready = true;
         });
         let pod = pod.clone();
-        self.after(0.8, move |s| s.crash_end(&pod));
+        self.after(1.1, move |s| s.crash_end(&pod));
     }
 
     fn crash_end(&mut self, pod: &Key) {
@@ -55,11 +53,9 @@ impl Story {
         }
         let text = format!("Back-off restarting failed container {container} in pod {full}");
         self.kubelet_event(&pod, true, "BackOff", text.clone());
-        let place = usize::try_from(restarts - 1).unwrap_or_default().min(BACK_OFF.len() - 1);
-        let life = 10_u32.saturating_mul(2_u32.saturating_pow(restarts - 1)).min(300);
-        let pause = BACK_OFF.get(place).copied().unwrap_or(7.0);
+        let pause = 10_u32.saturating_mul(2_u32.saturating_pow(restarts - 1)).min(300);
         let next = pod.clone();
-        self.after(0.2, move |s| {
+        self.after(0.9, move |s| {
             if !s.is_alive(&pod) {
                 return;
             }
@@ -68,12 +64,12 @@ impl Story {
                 if let Some(state) = p.state.take() {
                     p.last = state;
                 }
-                let text = format!("back-off {life}s restarting failed container={container} pod={full}");
+                let text = format!("back-off {pause}s restarting failed container={container} pod={full}");
                 p.state = Some(waiting("CrashLoopBackOff", Some(text)));
             });
             s.kubelet_event(&pod, true, "BackOff", text);
         });
-        self.after(pause, move |s| s.crash_run(&next));
+        self.after(f64::from(pause) + 1.0, move |s| s.crash_run(&next));
     }
 
     // === An image that is not there ===
@@ -93,7 +89,7 @@ impl Story {
         let message = format!("rpc error: code = NotFound desc = {error}");
         self.change(pod, |p| p.state = Some(waiting("ErrImagePull", Some(message.clone()))));
         let (backing, next) = (pod.clone(), pod.clone());
-        self.after(0.5, move |s| {
+        self.after(3.0, move |s| {
             if !s.is_alive(&backing) {
                 return;
             }
@@ -102,7 +98,7 @@ impl Story {
             let text = format!("Back-off pulling image \"{image}\": ErrImagePull: {message}");
             s.change(&backing, |p| p.state = Some(waiting("ImagePullBackOff", Some(text))));
         });
-        self.after(f64::from(tries.min(3)) + 1.5, move |s| s.pull_fails(&next, tries + 1));
+        self.after(f64::from(10 * 2_u32.pow(tries.min(4))), move |s| s.pull_fails(&next, tries + 1));
     }
 
     // === A volume that cannot be mounted ===
@@ -123,8 +119,8 @@ impl Story {
         let text = format!("MountVolume.SetUp failed for volume \"{volume}\" : secret \"{secret}\" not found");
         self.kubelet_pod_event(pod, true, "FailedMount", text);
         let pod = pod.clone();
-        // 0.5, 1, 2, 4 s … in life.
-        self.after(0.3 * f64::from(2_u32.pow(tries.min(3))), move |s| s.mount_fails(&pod, tries + 1));
+        // 0.5, 1, 2, 4 s … at most 2 min 2 s apart.
+        self.after((0.5 * f64::from(2_u32.pow(tries.min(8)))).min(122.0), move |s| s.mount_fails(&pod, tries + 1));
     }
 
     // === A pod that no node takes ===
@@ -153,7 +149,7 @@ impl Story {
         let hash = self.workloads.get(workload).and_then(|w| w.sets.last()).map(|s| s.hash.clone()).unwrap_or_default();
         for pod in self.pods_of_set(workload, &hash) {
             self.bind(&pod, &[name]);
-            self.after(0.05, move |s| s.admit(&pod, Fate::Runs(6)));
+            self.after(0.05, move |s| s.admit(&pod, Fate::Runs(5)));
         }
     }
 
@@ -169,14 +165,14 @@ impl Story {
         let container = self.pods.get(&pod).map(|p| p.template.container.clone()).unwrap_or_default();
         self.kubelet_event(&pod, false, "Killing", format!("Stopping container {container}"));
         let workload = workload.clone();
-        self.after(0.4, move |s| {
+        self.after(2.0, move |s| {
             s.end_run(&pod, 137, "Error", "");
             s.change(&pod, |p| {
                 p.ready = false;
                 p.phase = "Failed";
                 p.verdict = Some(("Evicted", text));
             });
-            s.add_pod(&workload, Fate::Runs(4));
+            s.add_pod(&workload, Fate::Runs(2));
         });
         true
     }

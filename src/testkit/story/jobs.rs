@@ -57,7 +57,7 @@ impl Story {
             map.insert("lastSuccessfulTime".into(), at.as_str().into());
         }
         let object = json!({ "apiVersion": "batch/v1", "kind": "CronJob", "metadata": cron.meta.json(),
-            "spec": { "schedule": "* * * * *", "concurrencyPolicy": "Forbid", "suspend": false,
+            "spec": { "schedule": "*/2 * * * *", "concurrencyPolicy": "Forbid", "suspend": false,
                 "successfulJobsHistoryLimit": KEPT, "failedJobsHistoryLimit": 1,
                 "jobTemplate": { "spec": { "template": { "spec": cron.template.spec(None) } } } },
             "status": status });
@@ -67,7 +67,7 @@ impl Story {
     /// It is time for the next Job.
     pub(super) fn fire(&mut self, cron_key: &Key) {
         let Some(cron) = self.crons.get_mut(cron_key) else { return };
-        cron.minute += 1;
+        cron.minute += 2;
         let name = format!("{}-{:08}", cron.meta.name, cron.minute);
         let (meta, template) = (cron.meta.clone(), cron.template.clone());
         let owner = Owner { kind: "CronJob", name: meta.name.clone(), uid: meta.uid.clone() };
@@ -136,10 +136,10 @@ impl Story {
         self.controller_event("Job", &job.meta, "job-controller", "SuccessfulCreate", format!("Created pod: {name}"));
         self.put_job(&job, 1, &[]);
         job.pods.push(pod_key.clone());
-        self.after(0.1, move |s| {
+        self.after(0.2, move |s| {
             s.bind(&pod_key, &[]);
             s.change(&pod_key, |p| p.state = Some(waiting("ContainerCreating", None)));
-            s.after(0.3, move |s| s.job_run(job, &pod_key));
+            s.after(1.5, move |s| s.job_run(job, &pod_key));
         });
     }
 
@@ -157,7 +157,7 @@ impl Story {
         });
         let fails = job.failures_to_come > 0;
         let pod = pod.clone();
-        self.after(1.4, move |s| {
+        self.after(25.0, move |s| {
             let (code, reason, phase) = if fails { (1, "Error", "Failed") } else { (0, "Completed", "Succeeded") };
             s.end_run(&pod, code, reason, "");
             s.change(&pod, |p| {
@@ -168,7 +168,7 @@ impl Story {
                 job.failed += 1;
                 job.failures_to_come -= 1;
                 s.put_job(&job, 0, &[]);
-                s.after(1.0, move |s| s.job_pod(job));
+                s.after(10.0, move |s| s.job_pod(job));
             } else {
                 s.job_done(job);
             }

@@ -1,4 +1,4 @@
-//! Who lives in the cluster, and what happens in its minute.
+//! Who lives in the cluster, and what happens in its half an hour.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::clock;
 
 /// What the cluster is called.
 pub const CLUSTER: &str = "demo-eu-1";
-/// How long the story is.
-pub const LENGTH: Duration = Duration::from_secs(60);
+/// How long the story is, on the cluster's clock.
+pub const LENGTH: Duration = Duration::from_secs(30 * 60);
 
 /// The nodes.
 static NODES: [&str; 4] = ["worker-1", "worker-2", "worker-3", "worker-4"];
@@ -78,6 +78,11 @@ impl Story {
                 template.volumes = vec![json!({ "name": "cache", "emptyDir": { "sizeLimit": "2Gi" } })];
             }
             let workload = self.make_workload(kind, namespace, name, template, nodes);
+            if *name == "checkout"
+                && let Some(found) = self.workloads.get_mut(&workload)
+            {
+                found.surge = *replicas;
+            }
             self.populate(&workload, *replicas, Fate::Runs(1));
             if *kind == "StatefulSet" {
                 self.claims(namespace, name, *replicas);
@@ -157,11 +162,11 @@ impl Story {
 
     fn crash_loop(&mut self) {
         let checkout = || key("shop", "checkout");
-        self.at(4.0, move |s| {
+        self.at(120.0, move |s| {
             s.say(Tone::Trouble, "shop/checkout 1.42.0 is rolled out; it cannot find its configuration");
             s.roll_out(&checkout(), &image("shop", "checkout", "1.42.0"), Fate::Crashes);
         });
-        self.at(20.0, move |s| {
+        self.at(600.0, move |s| {
             s.say(Tone::Mended, "shop/checkout is rolled back to 1.41.3");
             s.roll_out(&checkout(), &image("shop", "checkout", "1.41.3"), Fate::Runs(3));
         });
@@ -169,27 +174,27 @@ impl Story {
 
     fn eviction(&mut self) {
         for (seconds, text) in [
-            (8.5, "a pod of media/thumbs fills its cache volume and is evicted"),
-            (15.5, "the next pod of media/thumbs is evicted, too"),
+            (255.0, "a pod of media/thumbs fills its cache volume and is evicted"),
+            (465.0, "the next pod of media/thumbs is evicted, too"),
         ] {
             self.at(seconds, move |s| {
                 s.evict(&key("media", "thumbs"));
                 s.say(Tone::Trouble, text);
             });
         }
-        self.at(17.0, |s| {
+        self.at(510.0, |s| {
             s.say(Tone::Mended, "media/thumbs 3.3.1 cleans its cache up");
             s.roll_out(&key("media", "thumbs"), &image("media", "thumbs", "3.3.1"), Fate::Runs(3));
         });
     }
 
     fn no_room(&mut self) {
-        self.at(11.0, |s| {
+        self.at(330.0, |s| {
             let mut template = Template::new("ranker", &image("ml", "ranker", "0.1.0"));
             template.node_selector = Some(("accelerator", "gpu"));
             s.say(Tone::Trouble, "ml/ranker is deployed; it asks for a node with a GPU, and there is none");
             let ranker = s.deploy("ml", template, 2, Fate::NoNode);
-            s.at(25.0, move |s| {
+            s.at(750.0, move |s| {
                 s.say(Tone::Mended, "worker-4 is labelled accelerator=gpu");
                 s.label_node("worker-4", ("accelerator", "gpu"), &ranker);
             });
@@ -197,83 +202,78 @@ impl Story {
     }
 
     fn missing_secret(&mut self) {
-        self.at(13.5, |s| {
+        self.at(405.0, |s| {
             let mut template = Template::new("vault-agent", &image("security", "vault-agent", "1.20.0"));
             template.volumes = vec![json!({ "name": "tls", "secret": { "secretName": "vault-agent-tls" } })];
             s.say(Tone::Trouble, "security/vault-agent is deployed before its Secret");
             s.deploy("security", template, 1, Fate::NoSecret);
         });
-        self.at(22.5, |s| {
+        self.at(675.0, |s| {
             s.say(Tone::Mended, "Secret security/vault-agent-tls is created");
             s.secrets.insert(String::from("vault-agent-tls"));
         });
     }
 
     fn wrong_image(&mut self) {
-        self.at(18.0, |s| {
+        self.at(540.0, |s| {
             s.say(Tone::Trouble, "platform/api 5.5.0-rc is rolled out; nobody has pushed that image");
             s.roll_out(&key("platform", "api"), &image("platform", "api", "5.5.0-rc"), Fate::NoImage);
         });
-        self.at(27.0, |s| {
+        self.at(810.0, |s| {
             s.say(Tone::Mended, "platform/api is rolled out with the image that exists, 5.5.0");
             s.roll_out(&key("platform", "api"), &image("platform", "api", "5.5.0"), Fate::Runs(3));
         });
     }
 
     fn dead_node(&mut self) {
-        self.at(32.0, |s| {
+        self.at(960.0, |s| {
             s.say(Tone::Trouble, format!("node {DOOMED} stops answering"));
             if let Some(node) = s.nodes.get_mut(DOOMED) {
                 node.silent = true;
             }
         });
-        // 50 seconds of grace in life.
-        self.at(33.6, |s| s.lose_node(DOOMED));
-        self.at(42.0, |s| {
+        // `node-monitor-grace-period`
+        self.at(1010.0, |s| s.lose_node(DOOMED));
+        self.at(1260.0, |s| {
             s.node_returns(DOOMED);
             s.say(Tone::Mended, format!("node {DOOMED} is back, its pods ran all the time"));
         });
     }
 
     fn normal_life(&mut self, report: Key) {
-        self.at(0.4, |s| {
+        self.at(12.0, |s| {
             let (pods, nodes) = (s.pods(), s.nodes());
             s.say(Tone::Story, format!("{pods} pods on {nodes} nodes, all is well"));
             s.keep_beating();
         });
-        for (n, seconds) in [2.0, 12.0, 22.0, 35.0, 46.0, 55.0].into_iter().enumerate() {
-            let report = report.clone();
-            self.at(seconds, move |s| {
-                if n == 0 {
-                    s.say(Tone::Life, "data/report: a Job of the CronJob begins, as it does again and again");
-                }
-                s.fire(&report);
-            });
-        }
+        self.at(60.0, move |s| {
+            s.say(Tone::Life, "data/report: the CronJob's next Job runs, as every two minutes");
+            s.keep_reporting(report);
+        });
         for (seconds, namespace, name, version) in [
-            (1.2, "shop", "frontend", "2.9.0"),
-            (6.5, "shop", "catalog", "0.20.0"),
-            (14.5, "kube-system", "coredns", "v1.12.2"),
-            (23.5, "shop", "frontend", "2.9.1"),
-            (37.0, "kube-system", "coredns", "v1.12.3"),
-            (45.0, "shop", "cart", "4.3.0"),
-            (48.5, "platform", "gateway", "1.13.0"),
-            (52.0, "shop", "catalog", "0.20.1"),
+            (36.0, "shop", "frontend", "2.9.0"),
+            (195.0, "shop", "catalog", "0.20.0"),
+            (435.0, "kube-system", "coredns", "v1.12.2"),
+            (705.0, "shop", "frontend", "2.9.1"),
+            (1110.0, "kube-system", "coredns", "v1.12.3"),
+            (1350.0, "shop", "cart", "4.3.0"),
+            (1455.0, "platform", "gateway", "1.13.0"),
+            (1560.0, "shop", "catalog", "0.20.1"),
         ] {
             self.at(seconds, move |s| {
                 s.say(Tone::Life, format!("{namespace}/{name} {version} is rolled out, pod by pod"));
                 s.roll_out(&key(namespace, name), &image(namespace, name, version), Fate::Runs(3));
             });
         }
-        self.at(9.5, |s| {
+        self.at(285.0, |s| {
             s.say(Tone::Life, "data/import: the first pod of a Job fails, the Job tries again");
             let template =
                 Template { restart_policy: "Never", ..Template::new("import", &image("data", "import", "2.0.0")) };
             s.run_job("data", "import", template, 1);
         });
         for (seconds, replicas, text) in [
-            (17.5, 6, "shop/catalog is scaled up from 4 to 6 by its autoscaler"),
-            (50.0, 4, "shop/catalog is scaled down from 6 to 4 again"),
+            (525.0, 6, "shop/catalog is scaled up from 4 to 6 by its autoscaler"),
+            (1500.0, 4, "shop/catalog is scaled down from 6 to 4 again"),
         ] {
             self.at(seconds, move |s| {
                 s.say(Tone::Life, text);
@@ -285,7 +285,7 @@ impl Story {
                 s.scale(&key("shop", "catalog"), replicas);
             });
         }
-        for (seconds, name) in [(29.0, "frontend"), (47.5, "cart")] {
+        for (seconds, name) in [(870.0, "frontend"), (1425.0, "cart")] {
             self.at(seconds, move |s| s.slow_moment(name));
         }
     }
@@ -304,23 +304,31 @@ impl Story {
         self.change(&pod, |p| p.ready = false);
         let text = String::from("Readiness probe failed: HTTP probe failed with statuscode: 503");
         self.kubelet_event(&pod, true, "Unhealthy", text);
-        self.after(1.2, move |s| s.change(&pod, |p| p.ready = p.meta.deleted.is_none()));
+        let again = pod.clone();
+        self.after(10.0, move |s| {
+            let text = String::from("Readiness probe failed: HTTP probe failed with statuscode: 503");
+            s.kubelet_event(&again, true, "Unhealthy", text);
+        });
+        self.after(20.0, move |s| s.change(&pod, |p| p.ready = p.meta.deleted.is_none()));
     }
 
     fn keep_beating(&mut self) {
+        // `nodeStatusReportFrequency`; in between there are only leases.
         self.heartbeats();
-        self.after(1.0, Self::keep_beating);
+        self.after(300.0, Self::keep_beating);
+    }
+
+    fn keep_reporting(&mut self, report: Key) {
+        self.fire(&report);
+        self.after(120.0, move |s| s.keep_reporting(report));
     }
 
     /// What goes on after the story.
     fn idle(&mut self, turn: u32) {
-        self.after(8.0, move |s| {
-            s.fire(&key("data", "report"));
-            if turn % 3 == 1 {
-                let version = format!("2.{}.0", 10 + turn / 3);
-                s.say(Tone::Life, format!("shop/frontend {version} is rolled out, pod by pod"));
-                s.roll_out(&key("shop", "frontend"), &image("shop", "frontend", &version), Fate::Runs(3));
-            }
+        self.after(600.0, move |s| {
+            let version = format!("2.{}.0", 10 + turn);
+            s.say(Tone::Life, format!("shop/frontend {version} is rolled out, pod by pod"));
+            s.roll_out(&key("shop", "frontend"), &image("shop", "frontend", &version), Fate::Runs(3));
             s.idle(turn.wrapping_add(1));
         });
     }

@@ -1,13 +1,10 @@
-//! The configuration of the demonstration: the shipped rules, only faster.
+//! The configuration of the demonstration, as a user would write it. The rules are the shipped ones.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::config::{self, Config, EngineConfig};
-use crate::rule::{Rule, RuleSet};
-use crate::testkit::story::{CLUSTER, PACE};
+use crate::testkit::story::CLUSTER;
 
 /// Where the fakes listen.
 #[derive(Debug, Clone)]
@@ -76,62 +73,19 @@ receivers:
     )
 }
 
-/// Loads it, and makes every time of every rule shorter.
-pub fn load(path: &Path, speed: f64) -> Result<Config, config::Diagnostics> {
-    let loaded = config::load(Some(path), &[])?;
-    Ok(hurry(&loaded.config, speed))
-}
-
-/// The same rules for a cluster that lives [`PACE`] times as fast (times `speed`).
-#[must_use]
-pub fn hurry(config: &Config, speed: f64) -> Config {
-    let rules = config.rules.iter().map(|rule| faster(rule, speed)).collect();
-    let mut config = Config::clone(config);
-    config.rules = RuleSet::new(rules);
-    config.engine = EngineConfig { group_wait: shorter(config.engine.group_wait, speed), ..config.engine };
-    for receiver in &mut config.receivers {
-        receiver.rate_limit.per = shorter(receiver.rate_limit.per, speed).min(receiver.rate_limit.per);
-    }
-    config
-}
-
-fn faster(rule: &Rule, speed: f64) -> Rule {
-    let mut rule = rule.clone();
-    for time in
-        [&mut rule.hold, &mut rule.window, &mut rule.max_window, &mut rule.stable_for, &mut rule.resolve_after]
-    {
-        *time = shorter(*time, speed);
-    }
-    rule.group_wait = rule.group_wait.map(|wait| shorter(wait, speed));
-    if let Some(count) = &mut rule.count {
-        count.within = shorter(count.within, speed);
-    }
-    rule
-}
-
-/// The API's times are whole seconds, so that nothing below one means anything.
-fn shorter(time: Duration, speed: f64) -> Duration {
-    if time.is_zero() { time } else { (time / PACE).max(Duration::from_secs(1)).div_f64(speed.max(0.01)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_shipped_rule_is_there_and_none_is_slower() {
+    fn the_configuration_is_good_and_leaves_nothing_behind() {
         let addresses =
             Addresses { slack: "http://127.0.0.1:1/api".into(), webhook: "http://127.0.0.1:1/".into(), smtp: 1 };
         let files = Files::write(&addresses).unwrap();
-        let shipped = config::load(None, &[]).unwrap().config;
-        let fast = load(&files.config(), 1.0).map_err(|d| d.render(false)).unwrap();
-        assert_eq!(fast.rules.len(), shipped.rules.len());
-        for (fast, slow) in fast.rules.iter().zip(shipped.rules.iter()) {
-            assert_eq!(fast.name, slow.name);
-            assert!(fast.hold <= slow.hold && fast.stable_for < slow.stable_for && fast.window < slow.window);
-            assert_eq!(fast.hold.is_zero(), slow.hold.is_zero());
-        }
-        let directory = files.config();
+        let loaded = crate::config::load(Some(&files.config()), &[]).map_err(|d| d.render(false)).unwrap();
+        assert_eq!(loaded.config.receivers.len(), 3);
+        assert!(loaded.warnings.render(false).trim().is_empty(), "{}", loaded.warnings.render(false));
+        let directory = files.directory.clone();
         drop(files);
         assert!(!directory.exists());
     }
