@@ -156,13 +156,13 @@ impl Story {
         self.began = self.clock.now();
     }
 
-    /// Plays until `stop`, or, with `once`, to the end. `tell` hears of what happens, with the
-    /// number of writes so far.
+    /// Plays until `stop`, or, with `once`, to the end. `look` is called after each thing that
+    /// happened.
     pub async fn play(
         &mut self,
         once: bool,
         stop: &CancellationToken,
-        mut tell: impl FnMut(u64, &[Line]),
+        mut look: impl FnMut(&mut Self),
     ) -> Result<(), InvalidObject> {
         while let Some(at) = self.next_at() {
             let wait = clock::between(self.clock.now(), clock::after(self.began, at));
@@ -172,8 +172,7 @@ impl Story {
                 () = tokio::time::sleep(self.clock.sleep(wait)) => {}
             }
             self.step();
-            let lines = self.take_lines();
-            tell(self.writes, &lines);
+            look(self);
             if let Some(refused) = self.refused.take() {
                 return Err(refused);
             }
