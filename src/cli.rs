@@ -1,6 +1,7 @@
 //! The command line: the only place with `anyhow`, and with printing.
 
 mod check;
+pub mod demo;
 mod output;
 mod replay;
 mod run;
@@ -33,6 +34,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See what it does: a simulated cluster, the real bot, and a page with what is received.
+    ///
+    /// Plays half an hour of a cluster's life in a minute: a crash loop, an image that does not
+    /// exist, a missing Secret, pods that fit no node, evictions, a node that dies, and a lot of
+    /// normal life. The bot watches it with the shipped rules; a page on this machine shows what
+    /// Slack, a webhook and a mailbox receive. Needs no cluster and no network.
+    Demo(demo::DemoArgs),
     /// Find every error in configuration, rules and templates, each with file, line and frame.
     ///
     /// Reads files and directories; without any, the shipped rules and templates are checked.
@@ -86,6 +94,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
+        Command::Demo(args) => in_runtime(demo::demo(&args)),
         Command::Check(args) => check::check(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => in_runtime(run::run(&args)),

@@ -6,5 +6,6 @@ pub mod apiserver;
 pub mod builders;
 pub mod receivers;
 pub mod recording;
+pub mod story;
 
 pub use apiserver::{ApiServer, Fault, Verb, What};

@@ -17,6 +17,8 @@ mod cli;
 mod dependencies;
 #[path = "it/deploy.rs"]
 mod deploy;
+#[path = "it/demo.rs"]
+mod demo;
 #[path = "it/flow.rs"]
 mod flow;
 #[path = "it/layering.rs"]

@@ -115,7 +115,7 @@ async fn reach(client: &kube::Client, url: &str) -> Result<(), Failure> {
 }
 
 /// Ctrl-C or SIGTERM asks to stop; the second time it is meant.
-async fn signals(stop: CancellationToken) {
+pub(super) async fn signals(stop: CancellationToken) {
     let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(terminate) => terminate,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! Receivers on a loopback port: Slack, a webhook, a mail server. They record what they get, refuse
 //! what the real ones would refuse, and do what a script says: answer badly, hang, hang up.
 
+mod mail;
 mod server;
 mod slack;
 mod slack_check;
