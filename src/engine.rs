@@ -248,7 +248,11 @@ impl Engine {
         }
         let ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
         for id in ids {
-            self.compare(&id, now, world);
+            // A kill that nobody was told of is news, although its container runs again.
+            let news = |i: &Incident| i.cause == Cause::OOMKilled && i.told_at.is_none();
+            if !self.incidents.get(&id).is_some_and(news) {
+                self.compare(&id, now, world);
+            }
             self.evaluate(&id, now, world, out);
         }
     }

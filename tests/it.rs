@@ -14,3 +14,5 @@ mod apiserver;
 mod protocol;
 #[path = "it/recordings.rs"]
 mod recordings;
+#[path = "it/scenarios.rs"]
+mod scenarios;

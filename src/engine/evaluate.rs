@@ -198,7 +198,7 @@ impl Engine {
             self.note(&incident, now, Reason::NeverTold, incident.held_by.clone(), out);
         }
         self.remove(id, out);
-        self.wake_held(id, now, world, out);
+        self.wake_held(id, false, now, world, out);
     }
 
     fn tell(
@@ -262,11 +262,11 @@ impl Engine {
             incident.reminders = 0;
             incident.due_at = None;
         }
-        self.wake_held(id, now, world, out);
+        self.wake_held(id, true, now, world, out);
     }
 
-    /// What this one held back stands for itself now.
-    fn wake_held(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
+    /// What this one held back stands for itself now; what could be told as a part of it is over.
+    fn wake_held(&mut self, id: &Arc<str>, was_told: bool, now: Timestamp, world: &dyn World, out: &mut Effects) {
         let held: Vec<Arc<str>> = self
             .incidents
             .values()
@@ -274,7 +274,7 @@ impl Engine {
             .map(|i| Arc::clone(&i.id))
             .collect();
         for other in held {
-            if let Some(incident) = self.incidents.get(&other).filter(|i| i.cause.is_point()).cloned() {
+            if let Some(incident) = self.incidents.get(&other).filter(|i| was_told && i.cause.is_point()).cloned() {
                 // A reboot, an eviction: told as a part of what held it, and over.
                 self.note(&incident, now, Reason::InhibitedBy, Some(Arc::clone(id)), out);
                 self.remove(&other, out);

@@ -11,6 +11,10 @@ use crate::signal::finding::{Finding, weight};
 use crate::signal::{Cause, ObjectRef, Phase, Signal, Source, text};
 use crate::watch::objects::{Event, Involved};
 
+/// What the recorder puts before the text of an Event that stands for several
+/// (<https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/client-go/tools/record/events_cache.go>).
+const COMBINED: &str = "(combined from similar events): ";
+
 impl Memory {
     pub(super) fn event(&mut self, now: Timestamp, event: Event, out: &mut Vec<Signal>) {
         if self.ready() {
@@ -47,7 +51,8 @@ impl Memory {
         let facts = EventFacts {
             reason: &event.reason,
             kind: &event.r#type,
-            message: &event.message,
+            // After ten texts within ten minutes the recorder begins to fold them.
+            message: event.message.strip_prefix(COMBINED).unwrap_or(&event.message),
             reporter: event.reporter(),
             field_path: event.involved_object.field_path.as_deref(),
             at,

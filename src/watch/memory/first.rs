@@ -29,7 +29,7 @@ impl Memory {
         }
         let mut evicted = Vec::new();
         for entry in self.pods.values() {
-            for finding in pod::findings(None, &entry.facts, self.news_since, now) {
+            for finding in pod::findings(None, &entry.facts, self.news_since) {
                 if finding.cause == Cause::Evicted {
                     evicted.push(Arc::clone(&entry.facts.id.object.uid));
                 }
