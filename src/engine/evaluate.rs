@@ -43,7 +43,8 @@ impl Engine {
         } else {
             self.evaluate_pending(id, &rule, now, world, out)
         };
-        let next = [recheck, next].into_iter().flatten().filter(|at| *at > now).min();
+        let check = self.incidents.get(id).and_then(|incident| Self::check_at(incident, now));
+        let next = [recheck, next, check].into_iter().flatten().filter(|at| *at > now).min();
         self.schedule(id, next);
         if let Some(incident) = self.incidents.get(id)
             && incident.told_at.is_some()
@@ -173,7 +174,7 @@ impl Engine {
             return Some(ends);
         }
         let fresh = incident.occurrences > incident.told_occurrences;
-        let state = incident.raised().any(|m| !m.pulse);
+        let state = incident.raised().any(|m| !m.pulse && m.unknown_since.is_none());
         if !active || !(fresh || state) {
             // Recovering, or nothing new: a reminder would say what is not known to be so.
             return None;

@@ -57,6 +57,10 @@ impl Engine {
         for member in incident.raised() {
             any = true;
             let found = match &member.node {
+                // A volume is held back from the new node for the sake of the old one.
+                Some(node) if incident.cause == Cause::FailedAttachVolume => {
+                    self.lost_node(node, member).or_else(|| self.lost_home(incident, member, world))
+                }
                 Some(node) => self.lost_node(node, member),
                 None => self.lost_home(incident, member, world),
             };

@@ -85,6 +85,16 @@ impl Engine {
         }
         let workload_ill = || world.health(incident.namespace.as_deref(), &incident.workload) == Health::Unhealthy;
         for (key, member) in &mut incident.members {
+            if check && member.raised && !(cause.is_point() || cause == Cause::OOMKilled) {
+                let standing = ask(world, member, cause);
+                if lost(member, standing, rule, now) {
+                    unknown.push(key.clone());
+                    continue;
+                }
+                if let Standing::Clear(_) | Standing::Gone = standing {
+                    member.raised = false;
+                }
+            }
             if member.raised && member.pulse {
                 let quiet_at = clock::after(member.last, rule.resolve_after);
                 if now < quiet_at || owed {
@@ -121,19 +131,6 @@ impl Engine {
                 continue;
             }
             if member.raised {
-                if check {
-                    let standing = ask(world, member, cause);
-                    if lost(member, standing, rule, now) {
-                        unknown.push(key.clone());
-                    } else if let Standing::Clear(_) | Standing::Gone = standing {
-                        member.raised = false;
-                        member.clear_since = Some(now);
-                        wake(clock::after(now, need));
-                    }
-                }
-                if open {
-                    wake(if check { clock::after(now, CHECK_AGAIN) } else { check_at });
-                }
                 continue;
             }
             let since = member.clear_since.unwrap_or(now);
@@ -198,6 +195,12 @@ impl Engine {
             self.forget_object(id, now, &object);
         }
         (next, reason)
+    }
+
+    /// When the members of an incident that was told are to be compared with the live state again.
+    pub(super) fn check_at(incident: &Incident, now: Timestamp) -> Option<Timestamp> {
+        let raised = incident.is_open() && incident.raised().next().is_some();
+        raised.then(|| clock::after(incident.checked_at.unwrap_or(now), CHECK_AGAIN))
     }
 
     /// Is an incident without members over? A pod that is gone may come back as bad as before; only

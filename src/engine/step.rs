@@ -164,8 +164,10 @@ impl Engine {
         }
         incident.last_seen = incident.last_seen.max(signal.at);
         // The first look after a restart shows what was counted before it, too.
-        let known = self.looking && incident.members.contains_key(&(Arc::clone(&object), signal.container.clone()));
-        let new = if known && signal.phase == Phase::Raised { 0 } else { u64::from(signal.count) };
+        let member = incident.members.get(&(Arc::clone(&object), signal.container.clone()));
+        let known = self.looking
+            && member.is_some_and(|m| signal.phase == Phase::Raised || signal.at <= m.last);
+        let new = if known { 0 } else { u64::from(signal.count) };
         incident.occurrences = incident.occurrences.saturating_add(new);
         explain(incident, &signal.message, signal.weight);
         if signal.exit.is_some() {

@@ -143,7 +143,8 @@ fn unhealthy(event: &EventFacts<'_>, pod: Option<&PodFacts>) -> Option<Finding> 
     let unready = container.is_some_and(|c| !c.ready);
     // `Liveness probe failed: ` with nothing behind it explains less than the kill that follows.
     let silent = event.message.trim_end().ends_with(':');
-    let how_well = match (silent, event.message.starts_with("Liveness probe")) {
+    let killing = ["Liveness probe", "Startup probe"].iter().any(|probe| event.message.starts_with(probe));
+    let how_well = match (silent, killing) {
         (true, _) => weight::STATE,
         (false, true) => weight::ERROR,
         (false, false) => weight::EVENT,

@@ -201,7 +201,10 @@ fn slow_crash(before: &PodFacts, container: &ContainerFacts) -> bool {
     container.slow >= SLOW_RESTARTS
         && before.container(&container.name).is_some_and(|old| container.restarts > old.restarts)
         && matches!(container.state, State::Running(_))
-        && container.last.as_ref().is_some_and(|run| run.exit.code != 0)
+        && container.last.as_ref().is_some_and(|run| {
+            // After a shorter run the back-off shows it.
+            run.exit.code != 0 && run.exit.ran().is_some_and(|ran| ran >= BACK_OFF_RESET)
+        })
 }
 
 /// Is a container that shows `terminated` in its crash back-off? The kubelet writes the status before

@@ -346,7 +346,7 @@ fn flapping_is_told_as_one_incident_that_has_to_prove_itself_longer_each_time() 
             "+6m2s resolved crash-loop Deployment/checkout/app recovered after 32s",
             &format!("+10m5s reopened crash-loop Deployment/checkout/app x2 {text}"),
             "+21m2s resolved crash-loop Deployment/checkout/app recovered after 1m2s",
-            &format!("+30m5s reopened crash-loop Deployment/checkout/app x4 {text}"),
+            &format!("+30m5s reopened crash-loop Deployment/checkout/app x3 {text}"),
             "+51m2s resolved crash-loop Deployment/checkout/app recovered after 1m2s",
         ],
     );

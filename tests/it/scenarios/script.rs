@@ -51,6 +51,7 @@ enum Way {
     Relisted,
     Twice,
     OtherDay,
+    Restarted,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -61,9 +62,10 @@ pub struct Script {
     known: bool,
     /// Relisting is a part of the story: it is told in one way only.
     plain: bool,
+    caps: Option<(usize, usize)>,
 }
 
-fn config() -> &'static Config {
+fn shipped() -> &'static Config {
     static CONFIG: OnceLock<Arc<Config>> = OnceLock::new();
     CONFIG.get_or_init(|| config::load(None, &[]).unwrap().config)
 }
@@ -109,12 +111,32 @@ impl Script {
         self
     }
 
+    /// So many incidents, and members of each, at most.
+    pub const fn capped(mut self, incidents: usize, members: usize) -> Self {
+        self.caps = Some((incidents, members));
+        self
+    }
+
+    fn config(&self) -> Config {
+        let mut config = shipped().clone();
+        if let Some((incidents, members)) = self.caps {
+            (config.engine.max_incidents, config.engine.max_members) = (incidents, members);
+        }
+        config
+    }
+
     /// What was said until `then` after the last step.
     pub fn run(&self, then: &str) -> Vec<String> {
         let plain = self.tell(then, Way::Plain);
         if !self.plain {
             for way in [Way::OtherDay, Way::Twice, Way::Relisted] {
                 assert_eq!(self.tell(then, way), plain, "{way:?} (left) differs from plain (right)");
+            }
+        }
+        if std::env::var("EXPLORE").is_ok() && !self.plain {
+            let restarted = self.tell(then, Way::Restarted);
+            if restarted != plain {
+                println!("DIFF plain {plain:#?}\nDIFF restarted {restarted:#?}");
             }
         }
         plain
@@ -127,7 +149,7 @@ impl Script {
         }
         .parse()
         .unwrap();
-        let mut run = Run::new(start, way, !self.known);
+        let mut run = Run::new(self.config(), start, way, !self.known);
         for object in &self.initial {
             run.put(builders::at(object.clone(), start, start));
         }
@@ -151,6 +173,7 @@ impl Script {
 }
 
 struct Run {
+    config: Config,
     start: Timestamp,
     now: Timestamp,
     way: Way,
@@ -163,10 +186,11 @@ struct Run {
 }
 
 impl Run {
-    fn new(start: Timestamp, way: Way, first: bool) -> Self {
+    fn new(config: Config, start: Timestamp, way: Way, first: bool) -> Self {
         let begin = Start { first, news_since: (!first).then_some(start), incidents: Vec::new() };
-        let pipeline = Pipeline::new(config(), &Kind::ALL, start, begin).0;
+        let pipeline = Pipeline::new(&config, &Kind::ALL, start, begin).0;
         Self {
+            config,
             start,
             now: start,
             way,
@@ -229,6 +253,10 @@ impl Run {
             Step::Down => self.down(),
             Step::Up => self.up(),
         }
+        if self.way == Way::Restarted && self.pipeline.is_some() && !self.gap {
+            self.down();
+            self.up();
+        }
         if self.way == Way::Relisted && self.pipeline.is_some() && !self.gap {
             self.relist(&Kind::ALL);
         }
@@ -251,7 +279,7 @@ impl Run {
         let incidents: Vec<Incident> =
             self.stored.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
         let begin = Start { first: false, news_since: self.seen_until, incidents };
-        self.pipeline = Some(Pipeline::new(config(), &Kind::ALL, self.now, begin).0);
+        self.pipeline = Some(Pipeline::new(&self.config, &Kind::ALL, self.now, begin).0);
         self.relist(&Kind::ALL);
     }
 }
