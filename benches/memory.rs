@@ -48,7 +48,8 @@ fn pod(n: usize) -> String {
 fn main() {
     let config = load(None, &[]).expect("the shipped rules load").config;
     let now: Timestamp = "2026-11-21T09:00:00Z".parse().expect("a time");
-    let (mut pipeline, _) = Pipeline::new(&config, &Kind::ALL, now, Start { first: true, ..Start::default() });
+    let (mut pipeline, _) =
+        Pipeline::new(&config, &Kind::ALL, now, Start { first: true, ..Start::default() });
     let mut out = Output::default();
     let (before, _) = resident();
     for round in 1..=2 {

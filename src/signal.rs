@@ -17,10 +17,12 @@ pub mod workload;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 pub use cause::{Cause, Severity};
 
 /// Labels or annotations of one object; shared, because a namespace's are looked up for every pod.
@@ -98,8 +100,20 @@ pub struct Exit {
     pub reason: Option<Arc<str>>,
     /// The termination message, cut.
     pub message: Option<Arc<str>>,
+    /// When the run began.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
     /// When the run ended.
     pub finished_at: Option<Timestamp>,
+}
+
+impl Exit {
+    /// How long the run lasted. A container that could not be started has "run" since 1970.
+    #[must_use]
+    pub fn ran(&self) -> Option<Duration> {
+        let from = self.started_at.filter(|at| at.as_second() > 0)?;
+        Some(clock::between(from, self.finished_at?))
+    }
 }
 
 /// One normalised fact about one object.

@@ -4,9 +4,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::clock;
 use crate::config::{Config, WatchConfig};
 use crate::engine::{Decided, Effects, Engine, Incident, Note, Settings};
 use crate::message::{IncidentView, Notification, text};
@@ -14,6 +16,10 @@ use crate::rule::Routes;
 use crate::signal::{Cause, Signal};
 use crate::template::{Summary, compile_summary};
 use crate::watch::{Change, Kind, Memory, Object, objects::Kinded};
+
+/// After a restart, what happened so long before the last thing seen is looked at once more: what
+/// was still gathering then was never stored. What was told is known, and is not told again.
+const OVERLAP: Duration = Duration::from_secs(60);
 
 /// Who is told where no receiver is configured.
 pub const TERMINAL: &str = "terminal";
@@ -105,7 +111,7 @@ impl Pipeline {
     /// Builds memory and engine. Incidents whose rule is gone come back.
     #[must_use]
     pub fn new(config: &Config, kinds: &[Kind], now: Timestamp, start: Start) -> (Self, Vec<Incident>) {
-        let news_since = start.news_since.unwrap_or(now);
+        let news_since = start.news_since.map_or(now, |seen| clock::before(seen, OVERLAP));
         let memory = Memory::new(kinds, news_since, wants_raw_events(config));
         let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
         let orphaned = engine.restore(start.incidents);

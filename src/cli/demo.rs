@@ -145,7 +145,9 @@ mod tests {
     #[test]
     fn numbers_are_grouped_and_speeds_are_bounded() {
         assert_eq!([thousands(7), thousands(1412), thousands(1_000_000)], ["7", "1,412", "1,000,000"]);
-        assert!(speed("2.5").is_ok() && speed("0").is_err() && speed("NaN").is_err() && speed("fast").is_err());
+        assert!(
+            speed("2.5").is_ok() && speed("0").is_err() && speed("NaN").is_err() && speed("fast").is_err()
+        );
     }
 
     #[test]

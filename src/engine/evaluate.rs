@@ -43,7 +43,8 @@ impl Engine {
         } else {
             self.evaluate_pending(id, &rule, now, world, out)
         };
-        let next = [recheck, next].into_iter().flatten().filter(|at| *at > now).min();
+        let check = self.incidents.get(id).and_then(|incident| Self::check_at(incident, now));
+        let next = [recheck, next, check].into_iter().flatten().filter(|at| *at > now).min();
         self.schedule(id, next);
         if let Some(incident) = self.incidents.get_mut(id)
             && incident.to_keep()
@@ -174,7 +175,7 @@ impl Engine {
             return Some(ends);
         }
         let fresh = incident.occurrences > incident.told_occurrences;
-        let state = incident.raised().any(|m| !m.pulse);
+        let state = incident.raised().any(|m| !m.pulse && m.unknown_since.is_none());
         if !active || !(fresh || state) {
             // Recovering, or nothing new: a reminder would say what is not known to be so.
             return None;
@@ -199,7 +200,7 @@ impl Engine {
             self.note(&incident, now, Reason::NeverTold, incident.held_by.clone(), out);
         }
         self.remove(id, out);
-        self.wake_held(id, now, world, out);
+        self.wake_held(id, false, now, world, out);
     }
 
     fn tell(
@@ -263,11 +264,18 @@ impl Engine {
             incident.reminders = 0;
             incident.due_at = None;
         }
-        self.wake_held(id, now, world, out);
+        self.wake_held(id, true, now, world, out);
     }
 
-    /// What this one held back stands for itself now.
-    fn wake_held(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
+    /// What this one held back stands for itself now; what could be told as a part of it is over.
+    fn wake_held(
+        &mut self,
+        id: &Arc<str>,
+        was_told: bool,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) {
         let held: Vec<Arc<str>> = self
             .incidents
             .values()
@@ -275,7 +283,9 @@ impl Engine {
             .map(|i| Arc::clone(&i.id))
             .collect();
         for other in held {
-            if let Some(incident) = self.incidents.get(&other).filter(|i| i.cause.is_point()).cloned() {
+            if let Some(incident) =
+                self.incidents.get(&other).filter(|i| was_told && i.cause.is_point()).cloned()
+            {
                 // A reboot, an eviction: told as a part of what held it, and over.
                 self.note(&incident, now, Reason::InhibitedBy, Some(Arc::clone(id)), out);
                 self.remove(&other, out);

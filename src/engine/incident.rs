@@ -28,6 +28,9 @@ pub struct Member {
     pub raised: bool,
     /// Since when it seems free of it.
     pub clear_since: Option<Timestamp>,
+    /// Since when its state cannot be read.
+    #[serde(default)]
+    pub unknown_since: Option<Timestamp>,
     /// Known from Events or as a point in time, not from a state.
     pub pulse: bool,
     /// Not due before.
@@ -147,6 +150,9 @@ pub struct Incident {
     /// It is in the store.
     #[serde(default)]
     pub kept: bool,
+    /// When its members were last compared with the live state without being asked to.
+    #[serde(skip)]
+    pub checked_at: Option<Timestamp>,
     /// Its timer.
     #[serde(skip)]
     pub timer: Option<Timestamp>,

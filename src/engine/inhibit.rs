@@ -20,7 +20,10 @@ impl Engine {
     /// The incident that holds this one back, if any.
     pub(super) fn holder(&self, id: &Arc<str>, now: Timestamp, world: &dyn World) -> Option<Arc<str>> {
         let incident = self.incidents.get(id)?;
-        self.node_holder(incident, world).or_else(|| self.story_holder(incident, now))
+        let found = self.node_holder(incident, world).or_else(|| self.story_holder(incident, now))?;
+        // What is held back itself says nothing: the one that holds it counts both.
+        let above = self.incidents.get(&found).and_then(|other| other.held_by.clone());
+        Some(above.filter(|above| above != id && self.incidents.contains_key(above)).unwrap_or(found))
     }
 
     /// Incidents about `node` that are not over.
@@ -55,6 +58,10 @@ impl Engine {
         for member in incident.raised() {
             any = true;
             let found = match &member.node {
+                // A volume is held back from the new node for the sake of the old one.
+                Some(node) if incident.cause == Cause::FailedAttachVolume => {
+                    self.lost_node(node, member).or_else(|| self.lost_home(incident, member, world))
+                }
                 Some(node) => self.lost_node(node, member),
                 None => self.lost_home(incident, member, world),
             };
@@ -97,9 +104,11 @@ impl Engine {
         }
         if incident.cause == Cause::FailedScheduling && incident.why.contains("PersistentVolumeClaim") {
             let claim = self.incidents.values().find(|other| {
+                // Told already or not: the pods wait for the claim, not the claim for them.
                 other.cause == Cause::ProvisioningFailed
                     && other.namespace == incident.namespace
-                    && ahead(other, incident, now)
+                    && other.end.is_none()
+                    && !other.members.is_empty()
             });
             return claim.map(|other| Arc::clone(&other.id));
         }
@@ -118,10 +127,13 @@ fn explains(other: &Incident, incident: &Incident, now: Timestamp) -> bool {
         // Whatever is wrong with the pods is why the rollout does not get on, told already or not.
         return other.cause != Cause::RolloutStuck && other.end.is_none();
     }
-    if incident.cause == Cause::ContainerStuck
-        && other.cause.is_start()
-        && other.cause != Cause::ContainerStuck
-    {
+    let waits_for = match incident.cause {
+        Cause::ContainerStuck => other.cause.is_start() && other.cause != Cause::ContainerStuck,
+        // What is not attached cannot be mounted.
+        Cause::FailedMount => other.cause == Cause::FailedAttachVolume,
+        _ => false,
+    };
+    if waits_for && incident.told_at.is_none() {
         return other.end.is_none() && shares_objects(other, incident);
     }
     if !ahead(other, incident, now) {

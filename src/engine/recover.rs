@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Engine, Incident};
+use super::{Engine, Incident, Member};
 use crate::clock;
 use crate::message::Reason;
 use crate::rule::Rule;
-use crate::signal::{Cause, Health, Standing, World};
+use crate::signal::{Cause, Exit, Health, Standing, World};
 
 /// When the live state cannot be read, it is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// How often members that show a problem are compared with the live state although nothing was
+/// heard: a source that fell silent cannot say that it is over.
+const CHECK_AGAIN: Duration = Duration::from_secs(300);
+/// A state that cannot be read for at least this long is called unknown.
+const UNKNOWN_FOR: Duration = Duration::from_secs(3600);
 /// Pods of a new revision that are available have to stay so for this long.
 const SETTLE: Duration = Duration::from_secs(30);
 /// `stable_for` doubles with each reopening, up to this many times.
@@ -31,6 +36,24 @@ pub(super) fn stable_for(incident: &Incident, rule: &Rule) -> Duration {
     rule.stable_for * 2_u32.pow(incident.flaps.min(MAX_FLAP_DOUBLINGS))
 }
 
+/// Does the member still show the problem? A success before the last failure is none.
+fn ask(world: &dyn World, member: &Member, cause: Cause) -> Standing {
+    match world.standing(&member.object, member.part.as_deref(), cause) {
+        Standing::Clear(Some(good)) if cause == Cause::JobFailed && good <= member.last => Standing::Raised,
+        standing => standing,
+    }
+}
+
+/// Keeps the time since when a member's state cannot be read. True when that is too long.
+fn lost(member: &mut Member, standing: Standing, rule: &Rule, now: Timestamp) -> bool {
+    if standing != Standing::Unknown {
+        member.unknown_since = None;
+        return false;
+    }
+    let since = *member.unknown_since.get_or_insert(now);
+    clock::between(since, now) >= UNKNOWN_FOR.max(rule.resolve_after)
+}
+
 impl Engine {
     /// Removes members that have recovered. Returns when to look again, and how the last ones left.
     pub(super) fn recover(
@@ -47,26 +70,52 @@ impl Engine {
         let mut wake = |at: Timestamp| next = Some(next.map_or(at, |n| n.min(at)));
         let mut recovered = Vec::new();
         let mut gone = Vec::new();
+        let mut unknown = Vec::new();
         let cause = incident.cause;
+        let open = incident.is_open();
+        // What has happened is told, however long ago: kubeherald may not have been there.
+        let owed = !open
+            && incident.held_by.is_none()
+            && rule.count.is_none()
+            && (cause.is_point() || cause == Cause::OOMKilled);
+        let check_at = clock::after(*incident.checked_at.get_or_insert(now), CHECK_AGAIN);
+        let check = open && now >= check_at;
+        if check {
+            incident.checked_at = Some(now);
+        }
         let workload_ill =
             || world.health(incident.namespace.as_deref(), &incident.workload) == Health::Unhealthy;
         for (key, member) in &mut incident.members {
+            if check && member.raised && !(cause.is_point() || cause == Cause::OOMKilled) {
+                let standing = ask(world, member, cause);
+                if lost(member, standing, rule, now) {
+                    unknown.push(key.clone());
+                    continue;
+                }
+                if let Standing::Clear(_) | Standing::Gone = standing {
+                    member.raised = false;
+                }
+            }
             if member.raised && member.pulse {
                 let quiet_at = clock::after(member.last, rule.resolve_after);
-                if now < quiet_at {
-                    wake(quiet_at);
+                if now < quiet_at || owed {
+                    wake(quiet_at.max(clock::after(now, ASK_AGAIN)));
                     continue;
                 }
                 let standing = if cause.is_point() {
                     // Whether the pods live is the workload's matter.
                     if cause != Cause::Rebooted && cause != Cause::Event && workload_ill() {
-                        Standing::Unknown
+                        Standing::Raised
                     } else {
                         Standing::Clear(None)
                     }
                 } else {
-                    world.standing(&member.object, member.part.as_deref(), cause)
+                    ask(world, member, cause)
                 };
+                if lost(member, standing, rule, now) {
+                    unknown.push(key.clone());
+                    continue;
+                }
                 match standing {
                     Standing::Clear(_) => {
                         reason = Some(Reason::Quiet);
@@ -92,7 +141,12 @@ impl Engine {
                 wake(stable_at);
                 continue;
             }
-            match world.standing(&member.object, member.part.as_deref(), cause) {
+            let standing = ask(world, member, cause);
+            if lost(member, standing, rule, now) {
+                unknown.push(key.clone());
+                continue;
+            }
+            match standing {
                 Standing::Clear(live) => {
                     // A run that began after the state was called clear starts the clock anew.
                     let live_at = live.map_or(stable_at, |live| clock::after(live, need));
@@ -116,6 +170,10 @@ impl Engine {
                 }
             }
         }
+        if !unknown.is_empty() {
+            reason = Some(Reason::StateUnknown);
+            recovered.append(&mut unknown);
+        }
         let mut removed = Vec::new();
         for key in recovered {
             let member = incident.members.remove(&key);
@@ -138,6 +196,12 @@ impl Engine {
             self.forget_object(id, now, &object);
         }
         (next, reason)
+    }
+
+    /// When the members of an incident that was told are to be compared with the live state again.
+    pub(super) fn check_at(incident: &Incident, now: Timestamp) -> Option<Timestamp> {
+        let raised = incident.is_open() && incident.raised().next().is_some();
+        raised.then(|| clock::after(incident.checked_at.unwrap_or(now), CHECK_AGAIN))
     }
 
     /// Is an incident without members over? A pod that is gone may come back as bad as before; only
@@ -173,7 +237,15 @@ impl Engine {
                 let revision = world.revision(namespace, &incident.workload);
                 let replaced = revision.is_some_and(|r| !incident.left_revisions.contains(&r));
                 // The same pods once more: they looked well for a moment before, too.
-                let need = if incident.cause.is_run() && !replaced { stable } else { stable.min(SETTLE) };
+                let need = match (incident.cause.is_run(), replaced) {
+                    (true, false) => stable,
+                    // New pods have to outlive the run that ended so badly.
+                    (true, true) => {
+                        let ran = incident.exit.as_ref().and_then(Exit::ran).unwrap_or_default();
+                        stable.min(SETTLE.saturating_add(ran))
+                    }
+                    (false, _) => stable.min(SETTLE),
+                };
                 let at = clock::after(since, need);
                 return if now >= at { Over::Yes(Reason::ObjectsGone) } else { Over::No(Some(at)) };
             }
@@ -192,7 +264,7 @@ impl Engine {
         let cause = incident.cause;
         let mut same = true;
         for member in incident.members.values_mut().filter(|m| m.raised) {
-            let standing = world.standing(&member.object, member.part.as_deref(), cause);
+            let standing = ask(world, member, cause);
             if let Standing::Clear(_) | Standing::Gone = standing {
                 member.raised = false;
                 member.clear_since = Some(now);
@@ -211,7 +283,7 @@ impl Engine {
         let cause = incident.cause;
         let mut gone = Vec::new();
         for (key, member) in &mut incident.members {
-            match world.standing(&member.object, member.part.as_deref(), cause) {
+            match ask(world, member, cause) {
                 Standing::Raised => {
                     member.raised = true;
                     member.clear_since = None;

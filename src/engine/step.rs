@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -11,6 +12,9 @@ use crate::clock;
 use crate::message::Reason;
 use crate::rule::{GroupBy, Rule};
 use crate::signal::{Cause, Phase, Signal, World};
+
+/// An autoscaler, a registry or a provisioner that promises again and again is believed this long.
+const MAX_GRACE: Duration = Duration::from_secs(1800);
 
 impl Engine {
     /// Takes one signal in and does what follows from it at once.
@@ -145,6 +149,7 @@ impl Engine {
             receivers: Vec::new(),
             times: VecDeque::new(),
             kept: false,
+            checked_at: None,
             timer: None,
         }
     }
@@ -179,12 +184,22 @@ impl Engine {
         }
         let key = (Arc::clone(&object), signal.container.clone());
         if let Some(member) = incident.members.get_mut(&key) {
+            if !member.raised && incident.told_at.is_none() && !incident.cause.loops() {
+                // It was well in between: what is told is how long it has been ill this time.
+                member.since = signal.since.unwrap_or(signal.at).min(now);
+            }
             member.raised = true;
             member.clear_since = None;
+            member.unknown_since = None;
             member.last = signal.at.max(member.last);
             member.node = signal.node.clone().or_else(|| member.node.take());
+            member.not_before = match (signal.phase, member.not_before, signal.not_before) {
+                // Each Event of a wait would begin it anew.
+                (Phase::Pulse, Some(old), Some(new)) => Some(old.min(new)),
+                (Phase::Pulse, ..) => None,
+                (_, old, new) => new.or(old),
+            };
             member.pulse &= signal.phase == Phase::Pulse;
-            member.not_before = signal.not_before.or(member.not_before);
         } else if incident.members.len() >= self.settings.max_members {
             incident.unnamed = incident.unnamed.saturating_add(1);
             self.refused += 1;
@@ -204,6 +219,7 @@ impl Engine {
                 last: signal.at,
                 raised: true,
                 clear_since: None,
+                unknown_since: None,
                 pulse: signal.phase == Phase::Pulse,
                 not_before: signal.not_before,
             };
@@ -245,7 +261,8 @@ impl Engine {
                 incident.last_seen = incident.last_seen.max(signal.at);
                 incident.occurrences = incident.occurrences.saturating_add(u64::from(signal.count));
                 for (_, member) in incident.members.iter_mut().filter(|((of, _), _)| *of == object) {
-                    member.not_before = signal.not_before.max(member.not_before);
+                    let latest = clock::after(member.since, MAX_GRACE);
+                    member.not_before = signal.not_before.map(|at| at.min(latest)).max(member.not_before);
                 }
             }
             self.evaluate(&id, now, world, out);

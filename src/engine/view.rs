@@ -42,7 +42,7 @@ impl Engine {
             severity: incident.severity,
             namespace: incident.namespace.clone(),
             workload: Arc::clone(&incident.workload),
-            container: incident.container.clone(),
+            container: incident.container.clone().or_else(|| common_part(incident)),
             image: incident.signal.image.clone(),
             member_kind: Arc::clone(&object.kind),
             members,
@@ -110,6 +110,13 @@ impl Engine {
             && self.held_by(&incident.id).filter(same).any(|o| o.cause == Cause::CrashLoopBackOff);
         Arc::from(if looping { "crash-looping" } else { "" })
     }
+}
+
+/// The one container that all members name, where the group does not.
+fn common_part(incident: &Incident) -> Option<Arc<str>> {
+    let mut parts = incident.members.values().map(|member| member.part.as_ref()).collect::<BTreeSet<_>>();
+    let part = parts.pop_first().filter(|_| parts.is_empty() && !incident.cause.is_node());
+    part.flatten().cloned()
 }
 
 /// "exit code 137 (SIGKILL)", "OOM-killed, exit code 137 (SIGKILL)"

@@ -98,6 +98,20 @@ impl Cause {
         )
     }
 
+    /// A problem that shows by turns: that it is out of sight for a moment means nothing.
+    #[must_use]
+    pub const fn loops(self) -> bool {
+        matches!(
+            self,
+            Self::CrashLoopBackOff
+                | Self::OOMKilled
+                | Self::RunContainerError
+                | Self::CreateContainerError
+                | Self::ImagePullBackOff
+                | Self::NodeNotReady
+        )
+    }
+
     /// A pod that does not get to run.
     #[must_use]
     pub const fn is_start(self) -> bool {

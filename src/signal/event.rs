@@ -66,6 +66,10 @@ impl EventFacts<'_> {
 pub fn pod(event: &EventFacts<'_>, pod: Option<&PodFacts>) -> Option<Finding> {
     let waiting_to_start = pod.is_some_and(|p| !p.leaving() && !p.finished() && !p.started());
     let at_work = pod.is_some_and(|p| !p.leaving() && !p.finished());
+    if event.field_path.is_some_and(|path| path.starts_with("spec.ephemeralContainers")) {
+        // Somebody debugs: never restarted, and nobody's problem but theirs.
+        return None;
+    }
     match event.reason {
         "BackOff" if event.warning() || event.message.starts_with("Back-off restarting") => {
             // The status counts the restarts; the Event would count them again.
@@ -85,9 +89,7 @@ pub fn pod(event: &EventFacts<'_>, pod: Option<&PodFacts>) -> Option<Finding> {
         "Unhealthy" if at_work => unhealthy(event, pod),
         "Killing" if at_work => killing(event),
         "FailedMount" | "FailedMapVolume" if waiting_to_start => {
-            let mut finding = event.finding(Cause::FailedMount, Phase::Pulse, weight::ERROR);
-            finding.since = pod.and_then(|p| p.scheduled_at);
-            Some(finding)
+            Some(event.finding(Cause::FailedMount, Phase::Pulse, weight::ERROR))
         }
         "FailedAttachVolume" if waiting_to_start => {
             Some(event.finding(Cause::FailedAttachVolume, Phase::Pulse, weight::ERROR))
@@ -141,7 +143,8 @@ fn unhealthy(event: &EventFacts<'_>, pod: Option<&PodFacts>) -> Option<Finding> 
     let unready = container.is_some_and(|c| !c.ready);
     // `Liveness probe failed: ` with nothing behind it explains less than the kill that follows.
     let silent = event.message.trim_end().ends_with(':');
-    let how_well = match (silent, event.message.starts_with("Liveness probe")) {
+    let killing = ["Liveness probe", "Startup probe"].iter().any(|probe| event.message.starts_with(probe));
+    let how_well = match (silent, killing) {
         (true, _) => weight::STATE,
         (false, true) => weight::ERROR,
         (false, false) => weight::EVENT,

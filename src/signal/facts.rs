@@ -78,10 +78,8 @@ pub enum State {
 /// One run of a container that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// How it ended.
+    /// From when to when, and how it ended.
     pub exit: Exit,
-    /// When it began.
-    pub started_at: Option<Timestamp>,
 }
 
 /// Which list of a pod's spec a container is in.

@@ -44,13 +44,21 @@ pub fn standing(job: &JobFacts) -> Standing {
     if job.failed.is_some() { Standing::Raised } else { Standing::Clear(job.completed) }
 }
 
-/// Did the CronJob's latest verdict fail?
+/// Can the Job's controller not create its pods? Only the Event of the next pod, or the Job's
+/// verdict, tells that it can.
 #[must_use]
-pub fn cron_standing(cron: &CronJobFacts, known_failure: Option<Timestamp>) -> Standing {
-    let failed = cron.failed.max(known_failure);
-    match (cron.succeeded, failed) {
-        (Some(good), Some(bad)) if good > bad => Standing::Clear(Some(good)),
-        (good, None) => Standing::Clear(good),
-        _ => Standing::Raised,
+pub const fn can_create(job: &JobFacts) -> Standing {
+    if job.failed.is_some() || job.completed.is_some() { Standing::Clear(None) } else { Standing::Raised }
+}
+
+/// Did the CronJob's latest verdict fail? A failed Job may be gone from its history, so a success
+/// counts only with its time.
+#[must_use]
+pub fn cron_standing(cron: &CronJobFacts) -> Standing {
+    match (cron.succeeded, cron.failed) {
+        (Some(good), Some(bad)) if good <= bad => Standing::Raised,
+        (Some(good), _) => Standing::Clear(Some(good)),
+        (None, Some(_)) => Standing::Raised,
+        (None, None) => Standing::Unknown,
     }
 }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::facts::{BadCondition, NodeFacts};
 use super::finding::{Finding, weight};
 use super::{Cause, Phase, Standing};
@@ -97,7 +95,7 @@ fn bad(cause: Cause, condition: &BadCondition) -> Finding {
 
 /// Does the node still show `cause`?
 #[must_use]
-pub fn standing(node: &NodeFacts, part: Option<&str>, cause: Cause, _now: Timestamp) -> Standing {
+pub fn standing(node: &NodeFacts, part: Option<&str>, cause: Cause) -> Standing {
     let shown = |list: &[BadCondition]| list.iter().any(|c| part.is_none_or(|p| p == &*c.kind));
     let raised = match cause {
         Cause::NodeNotReady => node.not_ready.is_some(),

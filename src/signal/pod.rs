@@ -71,7 +71,9 @@ pub fn carry(before: &PodFacts, after: &mut PodFacts, now: Timestamp) {
         }
         (container.slow, container.slow_from) = (old.slow, old.slow_from);
         if container.restarts > old.restarts {
-            let failed = container.last.as_ref().is_some_and(|run| run.exit.code != 0);
+            let failed = container.last.as_ref().is_some_and(|run| {
+                run.exit.code != 0 && !matches!(&*reason_of(&run.exit), "RestartingAllContainers")
+            });
             let fresh = container.slow_from.is_none_or(|from| clock::between(from, now) > SLOW_WINDOW);
             if failed && fresh {
                 (container.slow, container.slow_from) = (1, Some(now));
@@ -85,12 +87,7 @@ pub fn carry(before: &PodFacts, after: &mut PodFacts, now: Timestamp) {
 /// The findings that a change of a pod means. `news_since`: what ended before that moment was told,
 /// or is too old to be news.
 #[must_use]
-pub fn findings(
-    before: Option<&PodFacts>,
-    after: &PodFacts,
-    news_since: Timestamp,
-    now: Timestamp,
-) -> Vec<Finding> {
+pub fn findings(before: Option<&PodFacts>, after: &PodFacts, news_since: Timestamp) -> Vec<Finding> {
     let mut out = Vec::new();
     for container in &after.containers {
         out_of_memory(before, after, container, news_since, &mut out);
@@ -101,15 +98,20 @@ pub fn findings(
         // to `terminated` (pkg/kubelet/container/helpers.go, ShouldContainerBeRestarted).
         return out;
     }
-    let raised = problems(after, now);
+    let raised = problems(after);
     if let Some(before) = before {
-        for old in problems(before, now) {
+        for old in problems(before) {
             let still = raised.iter().any(|new| new.cause == old.cause && new.container == old.container);
             if !still && !before.leaving() {
                 out.push(Finding { phase: Phase::Cleared, count: 0, ..old });
             }
         }
         cleared_by_start(before, after, &mut out);
+        for container in after.containers.iter().filter(|c| slow_crash(before, c)) {
+            let finding = crash(container, &Arc::from("Restarting")).count(1);
+            out.push(finding.clone());
+            out.push(Finding { phase: Phase::Cleared, count: 0, ..finding });
+        }
     }
     for mut finding in raised {
         if finding.cause == Cause::CrashLoopBackOff {
@@ -145,13 +147,13 @@ fn ended_run(container: &ContainerFacts) -> Option<&Run> {
 
 /// What a pod shows now, as raised findings.
 #[must_use]
-pub fn problems(pod: &PodFacts, now: Timestamp) -> Vec<Finding> {
+pub fn problems(pod: &PodFacts) -> Vec<Finding> {
     let mut out = Vec::new();
     if pod.finished() || pod.leaving() {
         return out;
     }
     for container in &pod.containers {
-        if let Some(finding) = container_problem(pod, container, now) {
+        if let Some(finding) = container_problem(pod, container) {
             out.push(finding);
         }
     }
@@ -166,7 +168,7 @@ pub fn problems(pod: &PodFacts, now: Timestamp) -> Vec<Finding> {
     out
 }
 
-fn container_problem(pod: &PodFacts, container: &ContainerFacts, now: Timestamp) -> Option<Finding> {
+fn container_problem(pod: &PodFacts, container: &ContainerFacts) -> Option<Finding> {
     match &container.state {
         State::Waiting { reason, message } => {
             let (cause, reason) = match waiting_cause(reason) {
@@ -190,17 +192,20 @@ fn container_problem(pod: &PodFacts, container: &ContainerFacts, now: Timestamp)
         State::Terminated(run) if in_back_off(pod, container, run) => {
             Some(crash(container, &Arc::from("CrashLoopBackOff")))
         }
-        State::Running(_) | State::Terminated(_) if slow_crash(container, now) => {
-            Some(crash(container, &Arc::from("Restarting")))
-        }
         _ => None,
     }
 }
 
-fn slow_crash(container: &ContainerFacts, now: Timestamp) -> bool {
+/// A container that runs too long for a back-off has crashed once more: that is a problem at the
+/// moment of its restart, and seems to be none while it runs.
+fn slow_crash(before: &PodFacts, container: &ContainerFacts) -> bool {
     container.slow >= SLOW_RESTARTS
-        && container.slow_from.is_some_and(|from| clock::between(from, now) <= SLOW_WINDOW)
-        && container.last.as_ref().is_some_and(|run| run.exit.code != 0)
+        && before.container(&container.name).is_some_and(|old| container.restarts > old.restarts)
+        && matches!(container.state, State::Running(_))
+        && container.last.as_ref().is_some_and(|run| {
+            // After a shorter run the back-off shows it.
+            run.exit.code != 0 && run.exit.ran().is_some_and(|ran| ran >= BACK_OFF_RESET)
+        })
 }
 
 /// Is a container that shows `terminated` in its crash back-off? The kubelet writes the status before
@@ -212,10 +217,7 @@ fn in_back_off(pod: &PodFacts, container: &ContainerFacts, run: &Run) -> bool {
         (_, RestartPolicy::OnFailure) => run.exit.code != 0,
         (_, RestartPolicy::Never) => false,
     };
-    let short = match (run.started_at, run.exit.finished_at) {
-        (Some(from), Some(to)) => clock::between(from, to) < BACK_OFF_RESET,
-        _ => true,
-    };
+    let short = run.exit.ran().is_none_or(|ran| ran < BACK_OFF_RESET);
     restarts && short && container.restarts >= 1 && &*reason_of(&run.exit) != "ContainerStatusUnknown"
 }
 
@@ -245,8 +247,8 @@ fn ended_text(container: &ContainerFacts, run: &Run) -> Arc<str> {
     } else {
         format!("{} exited with code {}", role_word(container.role), run.exit.code)
     };
-    if let (Some(from), Some(to)) = (run.started_at, run.exit.finished_at) {
-        let secs = clock::between(from, to).as_secs();
+    if let Some(ran) = run.exit.ran() {
+        let secs = ran.as_secs();
         out.push_str(&match secs {
             0 => String::from(" within a second of its start"),
             1..=119 => format!(" after running for {secs} s"),
@@ -311,16 +313,20 @@ fn stuck(pod: &PodFacts) -> Option<Finding> {
     if pod.node.is_none() || pod.phase != PodPhase::Pending {
         return None;
     }
+    // Whose turn it is has waited since the one before it was through.
+    let mut since = pod.scheduled_at.or(pod.id.created);
     for container in &pod.containers {
         match (&container.state, container.role) {
             // Containers behind an init container at work wait by design.
             (State::Running(_), Role::Init) => return None,
-            (State::Terminated(run), Role::Init) if run.exit.code == 0 => {}
-            (State::Running(_), _) => {}
-            (State::Waiting { reason, .. }, _) if neutral(reason) => {
-                return Some(stuck_finding(pod, container));
+            (State::Terminated(run), Role::Init) if run.exit.code == 0 => {
+                since = since.max(run.exit.finished_at)
             }
-            (State::None, _) => return Some(stuck_finding(pod, container)),
+            (State::Running(from), _) => since = since.max(*from),
+            (State::Waiting { reason, .. }, _) if neutral(reason) => {
+                return Some(stuck_finding(container, since));
+            }
+            (State::None, _) => return Some(stuck_finding(container, since)),
             _ => return None,
         }
     }
@@ -328,11 +334,11 @@ fn stuck(pod: &PodFacts) -> Option<Finding> {
     pod.containers.is_empty().then(|| {
         Finding::new(Cause::ContainerStuck, Phase::Raised, &Arc::from("Pending"))
             .text(Arc::from("the kubelet has not started the pod"), weight::STATE)
-            .since(pod.scheduled_at.or(pod.id.created))
+            .since(since)
     })
 }
 
-fn stuck_finding(pod: &PodFacts, container: &ContainerFacts) -> Finding {
+fn stuck_finding(container: &ContainerFacts, since: Option<Timestamp>) -> Finding {
     let reason: Arc<str> = match &container.state {
         State::Waiting { reason, .. } if !reason.is_empty() => Arc::clone(reason),
         _ => Arc::from("Pending"),
@@ -347,7 +353,7 @@ fn stuck_finding(pod: &PodFacts, container: &ContainerFacts) -> Finding {
             weight::STATE,
         )
         .image(&container.image)
-        .since(pod.scheduled_at.or(pod.id.created))
+        .since(since)
 }
 
 /// What only Events raise is cleared by status: mounts by the first container that runs, probes by
@@ -388,7 +394,7 @@ fn out_of_memory(
     let seen = |run: &Run| match known {
         Some(old) => {
             let same = |other: &Run| {
-                other.exit.finished_at == run.exit.finished_at && other.started_at == run.started_at
+                other.exit.finished_at == run.exit.finished_at && other.exit.started_at == run.exit.started_at
             };
             old.last.as_deref().is_some_and(same)
                 || matches!(&old.state, State::Terminated(other) if same(other))
@@ -450,7 +456,7 @@ fn rejected_or_evicted(
 
 /// Does the pod still show `cause`? Asked before anything is called over.
 #[must_use]
-pub fn standing(pod: &PodFacts, container: Option<&str>, cause: Cause, now: Timestamp) -> Standing {
+pub fn standing(pod: &PodFacts, container: Option<&str>, cause: Cause) -> Standing {
     if pod.leaving() && !pod.finished() {
         return Standing::Raised;
     }
@@ -459,7 +465,7 @@ pub fn standing(pod: &PodFacts, container: Option<&str>, cause: Cause, now: Time
             Some(_) => Standing::Raised,
             None => Standing::Clear(pod.scheduled_at),
         },
-        Cause::ContainerStuck => match problems(pod, now).iter().any(|f| f.cause == cause) {
+        Cause::ContainerStuck => match problems(pod).iter().any(|f| f.cause == cause) {
             true => Standing::Raised,
             false => Standing::Clear(None),
         },
@@ -469,20 +475,26 @@ pub fn standing(pod: &PodFacts, container: Option<&str>, cause: Cause, now: Time
         }
         Cause::Evicted | Cause::PodRejected => Standing::Clear(None),
         _ if pod.finished() => Standing::Clear(None),
-        _ => container_standing(pod, container, cause, now),
+        _ => container_standing(pod, container, cause),
     }
 }
 
-fn container_standing(pod: &PodFacts, container: Option<&str>, cause: Cause, now: Timestamp) -> Standing {
+fn container_standing(pod: &PodFacts, container: Option<&str>, cause: Cause) -> Standing {
     let Some(container) = container.and_then(|name| pod.container(name)) else {
         return Standing::Clear(None);
     };
-    if container_problem(pod, container, now).is_some_and(|finding| finding.cause == cause) {
+    if container_problem(pod, container).is_some_and(|finding| finding.cause == cause) {
         return Standing::Raised;
     }
     match (&container.state, cause) {
         (State::Running(_), Cause::Unhealthy) if !container.ready => Standing::Raised,
-        (State::Running(since), _) => Standing::Clear(*since),
+        (State::Running(since), Cause::OOMKilled) => Standing::Clear(*since),
+        // It has to outlive its last run before that means anything.
+        (State::Running(since), _) => {
+            let last = container.last.as_ref().filter(|_| container.restarts > 0);
+            let ran = last.and_then(|run| run.exit.ran()).unwrap_or_default();
+            Standing::Clear(since.map(|since| clock::after(since, ran.min(SLOW_WINDOW))))
+        }
         // An init container that got through, or one that ended as it should.
         (State::Terminated(run), _) if run.exit.code == 0 => Standing::Clear(run.exit.finished_at),
         _ => Standing::Raised,
@@ -492,7 +504,7 @@ fn container_standing(pod: &PodFacts, container: Option<&str>, cause: Cause, now
 fn run_began(container: &ContainerFacts) -> Option<Timestamp> {
     match &container.state {
         State::Running(since) => *since,
-        State::Terminated(run) => run.started_at,
-        _ => container.last.as_ref().and_then(|run| run.started_at),
+        State::Terminated(run) => run.exit.started_at,
+        _ => container.last.as_ref().and_then(|run| run.exit.started_at),
     }
 }

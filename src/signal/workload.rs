@@ -36,7 +36,9 @@ fn raised(cause: Cause, condition: &BadCondition) -> Finding {
 pub fn standing(workload: &WorkloadFacts, cause: Cause) -> Standing {
     let raised = match cause {
         Cause::RolloutStuck => workload.stuck.is_some(),
-        Cause::FailedCreate => workload.create_failure.is_some(),
+        // Only a Deployment has a condition for it; others lack pods as long as it goes on.
+        Cause::FailedCreate if &*workload.id.object.kind == "Deployment" => workload.create_failure.is_some(),
+        Cause::FailedCreate => !workload.healthy,
         _ => false,
     };
     if raised { Standing::Raised } else { Standing::Clear(None) }

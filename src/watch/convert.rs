@@ -148,9 +148,9 @@ fn run(terminated: &Terminated, interner: &mut Interner) -> Run {
             code: terminated.exit_code,
             reason: optional(terminated.reason.as_deref(), interner),
             message: terminated.message.as_deref().filter(|m| !m.trim().is_empty()).map(text::clean),
+            started_at: time(terminated.started_at.as_ref()),
             finished_at: time(terminated.finished_at.as_ref()),
         },
-        started_at: time(terminated.started_at.as_ref()),
     }
 }
 

@@ -107,7 +107,6 @@ pub struct Memory {
     /// Events of the first list, told after everything else is known.
     early: Vec<Event>,
     orphans: VecDeque<(Arc<str>, Event)>,
-    seen_until: Timestamp,
 }
 
 impl Memory {
@@ -144,7 +143,6 @@ impl Memory {
             counts: HashMap::new(),
             early: Vec::new(),
             orphans: VecDeque::new(),
-            seen_until: news_since,
         }
     }
 
@@ -180,7 +178,6 @@ impl Memory {
     /// Takes one change in and adds the signals it means to `out`. Returns true when this change
     /// completed the first picture of the cluster.
     pub fn apply(&mut self, now: Timestamp, change: Change, out: &mut Vec<Signal>) -> bool {
-        self.seen_until = self.seen_until.max(now);
         let was_ready = self.ready();
         match change {
             Change::Listing(kind) => {

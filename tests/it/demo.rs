@@ -19,16 +19,25 @@ fn recorded() -> (Vec<Line>, Vec<String>, u64) {
     let lines: Arc<Mutex<Vec<Line>>> = Arc::default();
     let (sink, mut known) = (Arc::clone(&lines), BTreeMap::<(String, String, String), Value>::new());
     let write = move |at, write: Write<'_>| {
-        let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |object: &Value, pointer: &str| {
+            object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
         let (kind, object) = match write {
             Write::Apply(object) => {
-                let key = (text(&object, "/kind"), text(&object, "/metadata/namespace"), text(&object, "/metadata/name"));
+                let key = (
+                    text(&object, "/kind"),
+                    text(&object, "/metadata/namespace"),
+                    text(&object, "/metadata/name"),
+                );
                 let known = known.insert(key, object.clone()).is_some();
                 (if known { LineKind::Modified } else { LineKind::Added }, object)
             }
             Write::Delete { kind, namespace, name } => {
                 let found = known.remove(&(kind.into(), namespace.into(), name.into()));
-                (LineKind::Deleted, found.unwrap_or_else(|| panic!("{kind} {namespace}/{name} was not there")))
+                (
+                    LineKind::Deleted,
+                    found.unwrap_or_else(|| panic!("{kind} {namespace}/{name} was not there")),
+                )
             }
         };
         sink.lock().unwrap().push(Line { at, kind, object: to_raw_value(&object).unwrap() });
@@ -70,7 +79,10 @@ fn the_story_is_told_once_for_each_trouble_and_never_for_life() {
         });
         pipeline.feed(at, change, &mut out);
         for message in out.messages.drain(..) {
-            told.push(format!("{} {} {}\n{}\n", message.decided.at, message.decided.decision, message.title, message.text));
+            told.push(format!(
+                "{} {} {}\n{}\n",
+                message.decided.at, message.decided.decision, message.title, message.text
+            ));
         }
         out = Output::default();
     }

@@ -236,6 +236,17 @@ impl Pod {
         self.current(|c| c.last = ended(code, reason, from, to))
     }
 
+    /// Its termination message, of the run that ended last.
+    #[must_use]
+    pub fn said(self, message: &str) -> Self {
+        self.current(|c| {
+            let ended = if c.is("terminated") { &mut c.state } else { &mut c.last };
+            if let Some(Value::Object(run)) = ended.get_mut("terminated") {
+                run.insert("message".into(), json!(message));
+            }
+        })
+    }
+
     /// `restartCount`
     #[must_use]
     pub fn restarts(self, count: i64) -> Self {

@@ -102,13 +102,13 @@ impl Story {
         if !self.is_alive(pod) {
             return;
         }
-        let load = |node: &str| {
-            self.pods.values().filter(|p| p.alive() && p.node.as_deref() == Some(node)).count()
-        };
+        let load =
+            |node: &str| self.pods.values().filter(|p| p.alive() && p.node.as_deref() == Some(node)).count();
         let up = |name: &str| self.nodes.get(name).is_some_and(|n| !n.lost && !n.silent);
         let all: Vec<&str> = self.nodes.keys().map(String::as_str).collect();
         let allowed = if nodes.is_empty() { all.as_slice() } else { nodes };
-        let Some(node) = allowed.iter().filter(|n| up(n)).min_by_key(|n| load(n)).map(|n| (*n).to_owned()) else {
+        let Some(node) = allowed.iter().filter(|n| up(n)).min_by_key(|n| load(n)).map(|n| (*n).to_owned())
+        else {
             return;
         };
         let time = self.time();
@@ -148,7 +148,9 @@ impl Story {
         let text = if pulled {
             format!("Container image \"{image}\" already present on machine and can be accessed by the pod")
         } else {
-            format!("Successfully pulled image \"{image}\" in 1.204s (1.204s including waiting). Image size: 48211934 bytes.")
+            format!(
+                "Successfully pulled image \"{image}\" in 1.204s (1.204s including waiting). Image size: 48211934 bytes."
+            )
         };
         self.kubelet_event(pod, false, "Pulled", text);
         self.kubelet_event(pod, false, "Created", String::from("Container created"));
@@ -234,12 +236,25 @@ impl Story {
             (node.lost, node.since) = (true, time);
         }
         self.put_node(name);
-        self.node_event(name, "NodeNotReady", "node-controller", format!("Node {name} status is now: NodeNotReady"));
+        self.node_event(
+            name,
+            "NodeNotReady",
+            "node-controller",
+            format!("Node {name} status is now: NodeNotReady"),
+        );
         for pod in self.pods_on(name) {
             self.change(&pod, |p| p.node_lost = true);
             if let Some(meta) = self.pods.get(&pod).map(|p| p.meta.clone()) {
                 let about = about("Pod", &meta, None);
-                self.event(&meta, about, true, "NodeNotReady", "Node is not ready".into(), "node-controller", "");
+                self.event(
+                    &meta,
+                    about,
+                    true,
+                    "NodeNotReady",
+                    "Node is not ready".into(),
+                    "node-controller",
+                    "",
+                );
             }
         }
         let pods = self.pods_on(name).len();

@@ -133,10 +133,12 @@ impl Story {
             "StatefulSet" => json!({ "observedGeneration": workload.meta.generation, "replicas": total.all,
                 "readyReplicas": total.ready, "availableReplicas": total.ready, "currentReplicas": total.all,
                 "updatedReplicas": total.all }),
-            _ => json!({ "observedGeneration": workload.meta.generation, "desiredNumberScheduled": workload.replicas,
+            _ => {
+                json!({ "observedGeneration": workload.meta.generation, "desiredNumberScheduled": workload.replicas,
                 "currentNumberScheduled": total.all, "updatedNumberScheduled": total.all,
                 "numberReady": total.ready, "numberAvailable": total.ready,
-                "numberUnavailable": workload.replicas.saturating_sub(total.ready), "numberMisscheduled": 0 }),
+                "numberUnavailable": workload.replicas.saturating_sub(total.ready), "numberMisscheduled": 0 })
+            }
         };
         if workload.status != status {
             workload.status = status;
@@ -225,7 +227,8 @@ impl Story {
         };
         let owner = Owner { kind: owner_kind, name: owner_meta.name.clone(), uid: owner_meta.uid.clone() };
         let mut meta = self.meta(&workload_key.0, name.clone(), Some(owner));
-        let revision_label = if workload.kind == "Deployment" { "pod-template-hash" } else { "controller-revision-hash" };
+        let revision_label =
+            if workload.kind == "Deployment" { "pod-template-hash" } else { "controller-revision-hash" };
         meta.labels = vec![("app", workload.meta.name.clone()), (revision_label, set.hash.clone())];
         workload.template = set.template.clone();
         if workload.kind == "DaemonSet" {

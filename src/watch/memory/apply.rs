@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Entry, Key, Memory, NamespaceFacts, PodEntry, ReplicaSetFacts, key};
-use crate::signal::facts::{JobFacts, NodeFacts, PodFacts, State, WorkloadFacts};
+use crate::signal::facts::{Identity, JobFacts, NodeFacts, PodFacts, State, WorkloadFacts};
 use crate::signal::finding::Finding;
 use crate::signal::{Cause, Phase, Signal, Source, job, node, pod, workload};
 use crate::watch::{Kind, Object, convert};
@@ -73,7 +73,9 @@ impl Memory {
                 let list = self.list_of(Kind::CronJob);
                 let mut facts = convert::cron_job(*slim, &mut self.interner);
                 let key = key(&facts.id);
-                if let Some(old) = self.cron_jobs.get(&key) {
+                let known =
+                    self.cron_jobs.get(&key).filter(|old| old.facts.id.object.uid == facts.id.object.uid);
+                if let Some(old) = known {
                     facts.failed = old.facts.failed;
                     facts.succeeded = facts.succeeded.max(old.facts.succeeded);
                 }
@@ -83,8 +85,9 @@ impl Memory {
                 let list = self.list_of(Kind::PersistentVolumeClaim);
                 let facts = convert::claim(*slim, &mut self.interner);
                 let key = key(&facts.id);
-                let was_bound = self.claims.get(&key).map(|old| old.facts.bound);
-                if self.ready() && facts.bound && was_bound == Some(false) {
+                let before = self.claims.remove(&key);
+                let before = self.same_object(now, &facts.id, before, |claim| &claim.id, out);
+                if self.ready() && facts.bound && before.is_some_and(|old| !old.facts.bound) {
                     let finding =
                         Finding::new(Cause::ProvisioningFailed, Phase::Cleared, &Arc::from("Bound"));
                     out.push(self.plain_signal(now, &facts.id, finding, Source::Status));
@@ -109,7 +112,7 @@ impl Memory {
         }
         self.job_exit(&facts);
         let findings = if self.ready() {
-            pod::findings(before.as_ref().map(|b| &b.facts), &facts, self.news_since, now)
+            pod::findings(before.as_ref().map(|b| &b.facts), &facts, self.news_since)
         } else {
             Vec::new()
         };
@@ -173,7 +176,11 @@ impl Memory {
     fn node(&mut self, now: Timestamp, mut facts: NodeFacts, out: &mut Vec<Signal>) {
         let list = self.list_of(Kind::Node);
         let name = self.interner.text(&facts.id.object.name);
-        let before = self.nodes.remove(&name).filter(|old| old.facts.id.object.uid == facts.id.object.uid);
+        let before = self.nodes.remove(&name);
+        let before = self.same_object(now, &facts.id, before, |node| &node.id, out);
+        if before.is_none() {
+            self.told_boot.remove(&name);
+        }
         if let Some(before) = &before {
             facts.was_ready |= before.facts.was_ready;
         }
@@ -194,27 +201,56 @@ impl Memory {
     fn workload(&mut self, now: Timestamp, kind: Kind, facts: WorkloadFacts, out: &mut Vec<Signal>) {
         let list = self.list_of(kind);
         let key = key(&facts.id);
-        if self.ready() {
-            let before = self.workloads.get(&(kind, key.clone())).map(|b| &b.facts);
-            for finding in workload::findings(before, &facts) {
-                out.push(self.plain_signal(now, &facts.id, finding, Source::Status));
-            }
-            let was = before.map(|b| (b.healthy, b.wanted == 0));
-            if was != Some((facts.healthy, facts.wanted == 0)) {
-                let finding = Finding::new(Cause::Event, Phase::Health, &Arc::from("Health"));
-                out.push(self.plain_signal(now, &facts.id, finding, Source::Status));
-            }
-        }
+        let before = self.workloads.remove(&(kind, key.clone()));
+        let before = self.same_object(now, &facts.id, before, |workload| &workload.id, out);
+        let before = before.as_ref().map(|b| &b.facts);
+        let health = |facts: &WorkloadFacts| (facts.healthy, facts.wanted == 0 || facts.id.deleting);
+        let changed = before.map(health) != Some(health(&facts));
+        let id = facts.id.clone();
+        let findings = if self.ready() { workload::findings(before, &facts) } else { Vec::new() };
         self.workloads.insert((kind, key), Entry { facts, list });
+        for finding in findings {
+            out.push(self.plain_signal(now, &id, finding, Source::Status));
+        }
+        if changed {
+            self.health_changed(now, &id, out);
+        }
+    }
+
+    /// What waits for the health of a workload is to look at it again.
+    pub(super) fn health_changed(&self, now: Timestamp, id: &Identity, out: &mut Vec<Signal>) {
+        if self.ready() {
+            let finding = Finding::new(Cause::Event, Phase::Health, &Arc::from("Health"));
+            out.push(self.plain_signal(now, id, finding, Source::Status));
+        }
+    }
+
+    /// What was known under a name, if it was this object. One that was deleted and made anew while
+    /// nobody looked is gone.
+    fn same_object<T>(
+        &self,
+        now: Timestamp,
+        id: &Identity,
+        before: Option<Entry<T>>,
+        who: impl Fn(&T) -> &Identity,
+        out: &mut Vec<Signal>,
+    ) -> Option<Entry<T>> {
+        let before = before?;
+        if who(&before.facts).object.uid == id.object.uid {
+            return Some(before);
+        }
+        self.gone(now, who(&before.facts), out);
+        None
     }
 
     fn job(&mut self, now: Timestamp, mut facts: JobFacts, out: &mut Vec<Signal>) {
         let list = self.list_of(Kind::Job);
         let key = key(&facts.id);
-        if let Some(old) = self.jobs.get(&key) {
-            facts.last_exit.clone_from(&old.facts.last_exit);
+        let before = self.jobs.remove(&key);
+        let before = self.same_object(now, &facts.id, before, |job| &job.id, out).map(|entry| entry.facts);
+        if let Some(old) = &before {
+            facts.last_exit.clone_from(&old.last_exit);
         }
-        let before = self.jobs.get(&key).map(|b| b.facts.clone());
         self.jobs.insert(key, Entry { facts: facts.clone(), list });
         if self.ready() {
             self.job_verdict(now, before.as_ref(), &facts, out);

@@ -1,15 +1,23 @@
 //! Events: counted by difference, joined to what they are about, and classified.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::{Entry, Key, MAX_EVENTS, MAX_ORPHANS, Memory};
+use crate::clock;
 use crate::signal::event::{self, EventFacts};
 use crate::signal::facts::{Identity, NodeFacts};
 use crate::signal::finding::{Finding, weight};
 use crate::signal::{Cause, ObjectRef, Phase, Signal, Source, pod, text};
 use crate::watch::objects::{Event, Involved};
+
+/// What the recorder puts before the text of an Event that stands for several
+/// (<https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/client-go/tools/record/events_cache.go>).
+const COMBINED: &str = "(combined from similar events): ";
+/// How long the API server keeps an Event that nobody updates.
+const LIFE: Duration = Duration::from_secs(3600);
 
 impl Memory {
     pub(super) fn event(&mut self, now: Timestamp, event: Event, out: &mut Vec<Signal>) {
@@ -21,7 +29,7 @@ impl Memory {
     }
 
     /// How many occurrences are new. The count jumps: the recorder counts before its spam filter.
-    fn new_occurrences(&mut self, event: &Event) -> u64 {
+    fn new_occurrences(&mut self, now: Timestamp, event: &Event) -> u64 {
         let total = event.total();
         let Some(uid) = &event.metadata.uid else { return total };
         let known = self.counts.get(uid.as_str()).copied();
@@ -32,13 +40,15 @@ impl Memory {
             Some(known) if total >= known => total - known,
             Some(_) => total,
             // Re-created with its old count after its hour, or from before the start.
-            None if event.first_seen().is_some_and(|first| first < self.news_since) => 1,
-            None => total,
+            None => {
+                let known_until = self.news_since.max(clock::before(now, LIFE));
+                if event.first_seen().is_some_and(|first| first < known_until) { 1 } else { total }
+            }
         }
     }
 
     pub(super) fn event_now(&mut self, now: Timestamp, event: Event, early: bool, out: &mut Vec<Signal>) {
-        let new = self.new_occurrences(&event);
+        let new = self.new_occurrences(now, &event);
         if new == 0 {
             return;
         }
@@ -47,11 +57,13 @@ impl Memory {
         let facts = EventFacts {
             reason: &event.reason,
             kind: &event.r#type,
-            message: &event.message,
+            // After ten texts within ten minutes the recorder begins to fold them.
+            message: event.message.strip_prefix(COMBINED).unwrap_or(&event.message),
             reporter: event.reporter(),
             field_path: event.involved_object.field_path.as_deref(),
             at,
-            count: u32::try_from(new).unwrap_or(u32::MAX),
+            // What is old was counted when it was news.
+            count: if old { 0 } else { u32::try_from(new).unwrap_or(u32::MAX) },
         };
         let involved = &event.involved_object;
         let mut found = match involved.kind.as_str() {

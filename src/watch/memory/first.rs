@@ -29,7 +29,7 @@ impl Memory {
         }
         let mut evicted = Vec::new();
         for entry in self.pods.values() {
-            for finding in pod::findings(None, &entry.facts, self.news_since, now) {
+            for finding in pod::findings(None, &entry.facts, self.news_since) {
                 if finding.cause == Cause::Evicted {
                     evicted.push(Arc::clone(&entry.facts.id.object.uid));
                 }
@@ -55,6 +55,13 @@ impl Memory {
     fn standing_job_failures(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
         let mut jobs: Vec<_> = self.jobs.values().map(|entry| entry.facts.clone()).collect();
         jobs.sort_by_key(|facts| facts.failed.as_ref().and_then(|c| c.since));
+        for job in &jobs {
+            let Some(owner) = job.id.owner.as_ref().filter(|o| &*o.kind == "CronJob") else { continue };
+            let ns = job.id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
+            if let Some(cron) = self.cron_jobs.get_mut(&(ns, Arc::clone(&owner.name))) {
+                cron.facts.succeeded = cron.facts.succeeded.max(job.completed);
+            }
+        }
         let mut newest: BTreeMap<Key, Signal> = BTreeMap::new();
         for facts in jobs {
             let Some(failed_at) = facts.failed.as_ref().map(|c| c.since) else { continue };

@@ -67,6 +67,7 @@ impl Memory {
             kind => {
                 if let Some(entry) = self.workloads.remove(&(kind, key)) {
                     self.gone(now, &entry.facts.id, out);
+                    self.health_changed(now, &entry.facts.id, out);
                 }
             }
         }
@@ -190,9 +191,13 @@ impl Memory {
                     .filter(|((k, _), entry)| *k == kind && entry.list != list)
                     .map(|((_, key), entry)| (key.clone(), entry.facts.id.clone()))
                     .collect();
+                let ids: Vec<Identity> = stale.iter().map(|(_, id)| id.clone()).collect();
                 self.sweep_keys(now, stale, out, |memory, key| {
                     memory.workloads.remove(&(kind, key.clone()));
                 });
+                for id in ids {
+                    self.health_changed(now, &id, out);
+                }
             }
         }
     }

@@ -30,7 +30,7 @@ impl World for Memory {
                 if self.blind.contains(&Kind::Pod) {
                     return Standing::Unknown;
                 }
-                let standing = pod::standing(&entry.facts, container, cause, self.seen_until);
+                let standing = pod::standing(&entry.facts, container, cause);
                 let node = entry.facts.node.as_ref().and_then(|name| self.nodes.get(name));
                 // The kubelet is the only writer of the status: on a lost node it is frozen.
                 let frozen = node.is_some_and(|node| node.facts.not_ready.is_some());
@@ -39,7 +39,7 @@ impl World for Memory {
             "Node" => {
                 return match self.nodes.get(&object.name) {
                     Some(entry) if object.uid.is_empty() || entry.facts.id.object.uid == object.uid => {
-                        node::standing(&entry.facts, container, cause, self.seen_until)
+                        node::standing(&entry.facts, container, cause)
                     }
                     _ => self.absent(Kind::Node),
                 };
@@ -47,13 +47,16 @@ impl World for Memory {
             "Job" => {
                 return match self.jobs.get(&key) {
                     Some(entry) if cause == Cause::JobFailed => job::standing(&entry.facts),
+                    Some(entry) if cause == Cause::FailedCreate => job::can_create(&entry.facts),
                     Some(_) => Standing::Clear(None),
                     None => self.absent(Kind::Job),
                 };
             }
             "CronJob" => {
                 return match self.cron_jobs.get(&key) {
-                    Some(entry) if cause == Cause::JobFailed => job::cron_standing(&entry.facts, None),
+                    Some(entry) if cause == Cause::JobFailed => job::cron_standing(&entry.facts),
+                    // Only the Event of the next Job that it makes can tell.
+                    Some(_) if cause == Cause::FailedCreate => Standing::Raised,
                     Some(_) => Standing::Clear(None),
                     None => self.absent(Kind::CronJob),
                 };

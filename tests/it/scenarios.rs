@@ -1,0 +1,27 @@
+//! Stories of failures and of normal life that were not recorded, and what is said about them under
+//! the shipped rules.
+
+#[path = "scenarios/crash.rs"]
+mod crash;
+#[path = "scenarios/events.rs"]
+mod events;
+#[path = "scenarios/evict.rs"]
+mod evict;
+#[path = "scenarios/group.rs"]
+mod group;
+#[path = "scenarios/memory.rs"]
+mod memory;
+#[path = "scenarios/nodes.rs"]
+mod nodes;
+#[path = "scenarios/probes.rs"]
+mod probes;
+#[path = "scenarios/restart.rs"]
+mod restart;
+#[path = "scenarios/scheduling.rs"]
+mod scheduling;
+#[path = "scenarios/script.rs"]
+mod script;
+#[path = "scenarios/start.rs"]
+mod start;
+#[path = "scenarios/workloads.rs"]
+mod workloads;
