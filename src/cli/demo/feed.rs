@@ -34,7 +34,9 @@ pub struct Counts {
     pub pods: usize,
     /// Nodes there are.
     pub nodes: usize,
-    /// The cluster's clock, in milliseconds since 1970.
+    /// When the story began, on the cluster's clock, in milliseconds since 1970.
+    pub began: i64,
+    /// What the cluster's clock shows.
     pub clock: i64,
     /// The story is over.
     pub over: bool,
@@ -103,6 +105,8 @@ impl Feed {
     #[must_use]
     pub fn after(&self, seen: u64) -> News {
         let inner = self.inner();
+        // Who has seen more than there is comes from an earlier demonstration.
+        let seen = if seen > inner.last { 0 } else { seen };
         let entries = inner.entries.iter().filter(|e| e.id > seen).cloned().collect();
         News { entries, counts: inner.counts }
     }

@@ -78,7 +78,8 @@ impl Stage {
         let clock = Clock::played(from, speed);
         let story = Story::new(Arc::clone(&server), clock).context("the story cannot be played")?;
         let feed = Arc::new(Feed::default());
-        feed.count(|c| (c.pods, c.nodes, c.clock) = (story.pods(), story.nodes(), clock.now().as_millisecond()));
+        let now = clock.now().as_millisecond();
+        feed.count(|c| (c.pods, c.nodes, c.began, c.clock) = (story.pods(), story.nodes(), now, now));
         let listener = page::listen(port).await.context("cannot listen on 127.0.0.1")?;
         let page = listener.local_addr()?;
         let stop = CancellationToken::new();
@@ -145,6 +146,7 @@ impl Stage {
             waited = tokio::time::timeout(PATIENCE, all) => waited.context("the bot does not watch the cluster")?,
         }
         story.begin();
+        feed.count(|c| c.began = clock.now().as_millisecond());
         let mut over = false;
         story
             .play(once, stop, |story| {
