@@ -79,8 +79,11 @@ mod tests {
 
     #[test]
     fn the_configuration_is_good_and_leaves_nothing_behind() {
-        let addresses =
-            Addresses { slack: "http://127.0.0.1:1/api".into(), webhook: "http://127.0.0.1:1/".into(), smtp: 1 };
+        let addresses = Addresses {
+            slack: "http://127.0.0.1:1/api".into(),
+            webhook: "http://127.0.0.1:1/".into(),
+            smtp: 1,
+        };
         let files = Files::write(&addresses).unwrap();
         let loaded = crate::config::load(Some(&files.config()), &[]).map_err(|d| d.render(false)).unwrap();
         assert_eq!(loaded.config.receivers.len(), 3);

@@ -19,7 +19,9 @@ use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::testkit::ApiServer;
 use crate::testkit::apiserver::RESOURCES;
-use crate::testkit::receivers::{Received, ReceivedMail, Record, SlackMessage, SlackServer, SmtpServer, WebhookServer};
+use crate::testkit::receivers::{
+    Received, ReceivedMail, Record, SlackMessage, SlackServer, SmtpServer, WebhookServer,
+};
 use crate::testkit::story::{LENGTH, Line, Story, Tone};
 
 /// How long the bot may take until it watches everything. It takes a fraction of a second.
@@ -71,10 +73,12 @@ impl Stage {
         let mail = Arc::new(SmtpServer::start().await.context("cannot start the fake mail server")?);
         let addresses = Addresses { slack: slack.api_url(), webhook: webhook.url(), smtp: mail.port() };
         let files = Files::write(&addresses)?;
-        let loaded = crate::config::load(Some(&files.config()), &[])
-            .map_err(|found| anyhow::anyhow!("the demonstration's configuration is wrong:\n{}", found.render(false)))?;
+        let loaded = crate::config::load(Some(&files.config()), &[]).map_err(|found| {
+            anyhow::anyhow!("the demonstration's configuration is wrong:\n{}", found.render(false))
+        })?;
         // The story ends at about the time it is now.
-        let from = Timestamp::from_second(clock::before(clock::now(), LENGTH).as_second()).unwrap_or_default();
+        let from =
+            Timestamp::from_second(clock::before(clock::now(), LENGTH).as_second()).unwrap_or_default();
         let clock = Clock::played(from, speed);
         let story = Story::new(Arc::clone(&server), clock).context("the story cannot be played")?;
         let feed = Arc::new(Feed::default());
@@ -122,7 +126,9 @@ impl Stage {
         }
         // What the shutdown has still delivered is shown, too.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        listeners.into_iter().for_each(|l| l.abort());
+        for listener in listeners {
+            listener.abort();
+        }
         outcome
     }
 
@@ -205,7 +211,10 @@ fn gone_wrong(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> an
 }
 
 /// Calls `each` with everything in a record, old and new, in order.
-fn follow<T: Clone + Send + 'static>(record: &Record<T>, each: impl Fn(&T) + Send + 'static) -> JoinHandle<()> {
+fn follow<T: Clone + Send + 'static>(
+    record: &Record<T>,
+    each: impl Fn(&T) + Send + 'static,
+) -> JoinHandle<()> {
     let record = record.clone();
     tokio::spawn(async move {
         let mut news = record.subscribe();

@@ -79,7 +79,8 @@ fn decode_words(text: &str) -> String {
         if !(after_word && before.trim().is_empty()) {
             out.push_str(before);
         }
-        let bytes = if encoding.eq_ignore_ascii_case("b") { base64(coded) } else { quoted_printable(coded, true) };
+        let bytes =
+            if encoding.eq_ignore_ascii_case("b") { base64(coded) } else { quoted_printable(coded, true) };
         out.push_str(&String::from_utf8_lossy(&bytes));
         after_word = true;
         rest = behind;

@@ -49,10 +49,6 @@ impl Workload {
     pub fn key(&self) -> Key {
         key(&self.meta.namespace, &self.meta.name)
     }
-
-    fn owner(&self, of: &Meta, kind: &'static str) -> Owner {
-        Owner { kind, name: of.name.clone(), uid: of.uid.clone() }
-    }
 }
 
 impl Story {
@@ -84,7 +80,7 @@ impl Story {
             kind,
             meta,
             replicas: 0,
-            template: template.clone(),
+            template,
             surge: 1,
             nodes,
             sets: Vec::new(),
@@ -92,20 +88,21 @@ impl Story {
             settled: false,
             status: Value::Null,
         };
-        let set = self.make_set(&workload, &template, hash);
+        let set = self.make_set(&workload, hash);
         workload.sets.push(set);
         let made = workload.key();
         self.workloads.insert(made.clone(), workload);
         made
     }
 
-    fn make_set(&mut self, workload: &Workload, template: &Template, hash: String) -> Set {
-        let owner = workload.owner(&workload.meta, workload.kind);
+    fn make_set(&mut self, workload: &Workload, hash: String) -> Set {
+        let of = &workload.meta;
+        let owner = Owner { kind: workload.kind, name: of.name.clone(), uid: of.uid.clone() };
         let name = format!("{}-{hash}", workload.meta.name);
         let mut meta = self.meta(&workload.meta.namespace, name, Some(owner));
         meta.labels = vec![("app", workload.meta.name.clone()), ("pod-template-hash", hash.clone())];
         let revision = u32::try_from(workload.sets.len()).unwrap_or(0) + 1;
-        Set { meta, hash, template: template.clone(), wanted: 0, revision, status: Value::Null }
+        Set { meta, hash, template: workload.template.clone(), wanted: 0, revision, status: Value::Null }
     }
 
     /// Writes workload and ReplicaSets where their status is not what the pods show any more.
@@ -133,10 +130,12 @@ impl Story {
             "StatefulSet" => json!({ "observedGeneration": workload.meta.generation, "replicas": total.all,
                 "readyReplicas": total.ready, "availableReplicas": total.ready, "currentReplicas": total.all,
                 "updatedReplicas": total.all }),
-            _ => json!({ "observedGeneration": workload.meta.generation, "desiredNumberScheduled": workload.replicas,
+            _ => {
+                json!({ "observedGeneration": workload.meta.generation, "desiredNumberScheduled": workload.replicas,
                 "currentNumberScheduled": total.all, "updatedNumberScheduled": total.all,
                 "numberReady": total.ready, "numberAvailable": total.ready,
-                "numberUnavailable": workload.replicas.saturating_sub(total.ready), "numberMisscheduled": 0 }),
+                "numberUnavailable": workload.replicas.saturating_sub(total.ready), "numberMisscheduled": 0 })
+            }
         };
         if workload.status != status {
             workload.status = status;
@@ -225,7 +224,8 @@ impl Story {
         };
         let owner = Owner { kind: owner_kind, name: owner_meta.name.clone(), uid: owner_meta.uid.clone() };
         let mut meta = self.meta(&workload_key.0, name.clone(), Some(owner));
-        let revision_label = if workload.kind == "Deployment" { "pod-template-hash" } else { "controller-revision-hash" };
+        let revision_label =
+            if workload.kind == "Deployment" { "pod-template-hash" } else { "controller-revision-hash" };
         meta.labels = vec![("app", workload.meta.name.clone()), (revision_label, set.hash.clone())];
         workload.template = set.template.clone();
         if workload.kind == "DaemonSet" {
@@ -269,16 +269,15 @@ impl Story {
     /// new pods do not become ready, until the next rollout.
     pub(super) fn roll_out(&mut self, workload_key: &Key, image: &str, fate: Fate) {
         let Some(mut workload) = self.workloads.get(workload_key).cloned() else { return };
-        workload.template.image = image.to_owned();
+        image.clone_into(&mut workload.template.image);
         workload.meta.generation += 1;
         workload.rollout += 1;
         workload.settled = false;
-        let set = match workload.sets.iter().position(|s| s.template.image == image) {
-            Some(place) => workload.sets.remove(place),
-            None => {
-                let hash = self.letters(10);
-                self.make_set(&workload, &workload.template.clone(), hash)
-            }
+        let set = if let Some(place) = workload.sets.iter().position(|s| s.template.image == image) {
+            workload.sets.remove(place)
+        } else {
+            let hash = self.letters(10);
+            self.make_set(&workload, hash)
         };
         workload.sets.push(set);
         let rollout = workload.rollout;

@@ -15,9 +15,12 @@ impl Story {
         if !self.is_alive(pod) {
             return;
         }
-        let again = self.pods.get(pod).is_some_and(|p| p.state.as_ref().is_some_and(|s| s.get("terminated").is_some() || p.restarts > 0));
+        let again = self.pods.get(pod).is_some_and(|p| {
+            p.state.as_ref().is_some_and(|s| s.get("terminated").is_some() || p.restarts > 0)
+        });
         let image = self.pods.get(pod).map(|p| p.template.image.clone()).unwrap_or_default();
-        let text = format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
+        let text =
+            format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
         self.kubelet_event(pod, false, "Pulled", text);
         self.kubelet_event(pod, false, "Created", String::from("Container created"));
         self.kubelet_event(pod, false, "Started", String::from("Container started"));
@@ -84,7 +87,12 @@ impl Story {
         );
         self.change(pod, |p| p.sandbox = true);
         self.kubelet_event(pod, false, "Pulling", format!("Pulling image \"{image}\""));
-        self.kubelet_event(pod, true, "Failed", format!("Failed to pull image \"{image}\": rpc error: code = NotFound desc = {error}"));
+        self.kubelet_event(
+            pod,
+            true,
+            "Failed",
+            format!("Failed to pull image \"{image}\": rpc error: code = NotFound desc = {error}"),
+        );
         self.kubelet_event(pod, true, "Failed", String::from("Error: ErrImagePull"));
         let message = format!("rpc error: code = NotFound desc = {error}");
         self.change(pod, |p| p.state = Some(waiting("ErrImagePull", Some(message.clone()))));
@@ -116,11 +124,14 @@ impl Story {
             self.start(pod, true);
             return;
         }
-        let text = format!("MountVolume.SetUp failed for volume \"{volume}\" : secret \"{secret}\" not found");
+        let text =
+            format!("MountVolume.SetUp failed for volume \"{volume}\" : secret \"{secret}\" not found");
         self.kubelet_pod_event(pod, true, "FailedMount", text);
         let pod = pod.clone();
         // 0.5, 1, 2, 4 s … at most 2 min 2 s apart.
-        self.after((0.5 * f64::from(2_u32.pow(tries.min(8)))).min(122.0), move |s| s.mount_fails(&pod, tries + 1));
+        self.after((0.5 * f64::from(2_u32.pow(tries.min(8)))).min(122.0), move |s| {
+            s.mount_fails(&pod, tries + 1)
+        });
     }
 
     // === A pod that no node takes ===
@@ -146,7 +157,12 @@ impl Story {
             node.meta.labels.push((label.0, label.1.to_owned()));
         }
         self.put_node(name);
-        let hash = self.workloads.get(workload).and_then(|w| w.sets.last()).map(|s| s.hash.clone()).unwrap_or_default();
+        let hash = self
+            .workloads
+            .get(workload)
+            .and_then(|w| w.sets.last())
+            .map(|s| s.hash.clone())
+            .unwrap_or_default();
         for pod in self.pods_of_set(workload, &hash) {
             self.bind(&pod, &[name]);
             self.after(0.05, move |s| s.admit(&pod, Fate::Runs(5)));
@@ -158,7 +174,12 @@ impl Story {
     /// The kubelet evicts a pod that has written past the limit of its emptyDir: first the Event,
     /// then the end of its containers, then the verdict. The controller makes another.
     pub(super) fn evict(&mut self, workload: &Key) -> bool {
-        let hash = self.workloads.get(workload).and_then(|w| w.sets.last()).map(|s| s.hash.clone()).unwrap_or_default();
+        let hash = self
+            .workloads
+            .get(workload)
+            .and_then(|w| w.sets.last())
+            .map(|s| s.hash.clone())
+            .unwrap_or_default();
         let Some(pod) = self.pods_of_set(workload, &hash).into_iter().next() else { return false };
         let text = String::from("Usage of EmptyDir volume \"cache\" exceeds the limit \"2Gi\". ");
         self.kubelet_pod_event(&pod, true, "Evicted", text.clone());

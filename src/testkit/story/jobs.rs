@@ -72,7 +72,13 @@ impl Story {
         let (meta, template) = (cron.meta.clone(), cron.template.clone());
         let owner = Owner { kind: "CronJob", name: meta.name.clone(), uid: meta.uid.clone() };
         let job_meta = self.meta(&cron_key.0, name.clone(), Some(owner));
-        self.controller_event("CronJob", &meta, "cronjob-controller", "SuccessfulCreate", format!("Created job {name}"));
+        self.controller_event(
+            "CronJob",
+            &meta,
+            "cronjob-controller",
+            "SuccessfulCreate",
+            format!("Created job {name}"),
+        );
         self.put_cron(cron_key, Some(&job_meta));
         self.begin_job(job_meta, template, 0, Some(cron_key.clone()));
     }
@@ -133,7 +139,13 @@ impl Story {
         };
         self.pods.insert(pod_key.clone(), pod);
         self.put_pod(&pod_key);
-        self.controller_event("Job", &job.meta, "job-controller", "SuccessfulCreate", format!("Created pod: {name}"));
+        self.controller_event(
+            "Job",
+            &job.meta,
+            "job-controller",
+            "SuccessfulCreate",
+            format!("Created pod: {name}"),
+        );
         self.put_job(&job, 1, &[]);
         job.pods.push(pod_key.clone());
         self.after(0.2, move |s| {
@@ -145,7 +157,12 @@ impl Story {
 
     fn job_run(&mut self, mut job: Job, pod: &Key) {
         let image = job.template.image.clone();
-        self.kubelet_event(pod, false, "Pulled", format!("Container image \"{image}\" already present on machine and can be accessed by the pod"));
+        self.kubelet_event(
+            pod,
+            false,
+            "Pulled",
+            format!("Container image \"{image}\" already present on machine and can be accessed by the pod"),
+        );
         self.kubelet_event(pod, false, "Created", String::from("Container created"));
         self.kubelet_event(pod, false, "Started", String::from("Container started"));
         let time = self.time();
@@ -158,7 +175,8 @@ impl Story {
         let fails = job.failures_to_come > 0;
         let pod = pod.clone();
         self.after(25.0, move |s| {
-            let (code, reason, phase) = if fails { (1, "Error", "Failed") } else { (0, "Completed", "Succeeded") };
+            let (code, reason, phase) =
+                if fails { (1, "Error", "Failed") } else { (0, "Completed", "Succeeded") };
             s.end_run(&pod, code, reason, "");
             s.change(&pod, |p| {
                 p.ready = false;
@@ -190,7 +208,13 @@ impl Story {
         let text = format!("Saw completed job: {}, condition: Complete", job.meta.name);
         self.controller_event("CronJob", &meta, "cronjob-controller", "SawCompletedJob", text);
         if let Some((name, pods)) = old {
-            self.controller_event("CronJob", &meta, "cronjob-controller", "SuccessfulDelete", format!("Deleted job {name}"));
+            self.controller_event(
+                "CronJob",
+                &meta,
+                "cronjob-controller",
+                "SuccessfulDelete",
+                format!("Deleted job {name}"),
+            );
             self.remove("Job", &cron_key.0, &name);
             for pod in pods {
                 self.pods.remove(&pod);

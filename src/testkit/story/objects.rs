@@ -198,7 +198,13 @@ impl Pod {
             map.insert("startTime".into(), since.into());
         }
         if let Some(message) = &self.unschedulable {
-            conditions.push(condition("PodScheduled", false, &self.meta.created, Some("Unschedulable"), message));
+            conditions.push(condition(
+                "PodScheduled",
+                false,
+                &self.meta.created,
+                Some("Unschedulable"),
+                message,
+            ));
         } else if self.scheduled.is_some() {
             conditions.push(condition("PodScheduled", true, since, None, ""));
         }
@@ -227,20 +233,25 @@ pub struct Node {
 impl Node {
     pub fn json(&self) -> Value {
         let states = [
-            ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            (
+                "MemoryPressure",
+                "False",
+                "KubeletHasSufficientMemory",
+                "kubelet has sufficient memory available",
+            ),
             ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
             ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
             ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
         ];
         let conditions: Vec<Value> = states
             .iter()
-            .map(|(kind, status, reason, message)| {
-                let (status, reason, message) = if self.lost {
+            .map(|(kind, well, reason, message)| {
+                let (shown, reason, message) = if self.lost {
                     ("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
                 } else {
-                    (*status, *reason, *message)
+                    (*well, *reason, *message)
                 };
-                json!({ "type": kind, "status": status, "reason": reason, "message": message,
+                json!({ "type": kind, "status": shown, "reason": reason, "message": message,
                     "lastHeartbeatTime": self.heartbeat, "lastTransitionTime": self.since })
             })
             .collect();

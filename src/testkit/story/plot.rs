@@ -25,8 +25,10 @@ const REGISTRY: &str = "registry.example.com";
 /// How long everything has been running when the story begins.
 const AGE: Duration = Duration::from_secs(3 * 24 * 3600);
 
-/// kind, namespace, name, replicas, version
-const RESIDENTS: &[(&str, &str, &str, usize, &str, &[&str])] = &[
+/// Kind, namespace, name, replicas, version, nodes.
+type Resident = (&'static str, &'static str, &'static str, usize, &'static str, &'static [&'static str]);
+
+const RESIDENTS: &[Resident] = &[
     ("DaemonSet", "kube-system", "kube-proxy", 4, "v1.36.0", &[]),
     ("Deployment", "kube-system", "coredns", 2, "v1.12.1", &["worker-1", "worker-2"]),
     ("DaemonSet", "monitoring", "node-exporter", 4, "1.9.1", &[]),
@@ -64,7 +66,8 @@ impl Story {
         }
         for name in NODES {
             let mut meta = self.meta("", name.to_owned(), None);
-            meta.labels = vec![("kubernetes.io/hostname", name.to_owned()), ("kubernetes.io/arch", "amd64".to_owned())];
+            meta.labels =
+                vec![("kubernetes.io/hostname", name.to_owned()), ("kubernetes.io/arch", "amd64".to_owned())];
             let time = self.time();
             let boot_id = self.uid();
             let node =
@@ -88,7 +91,14 @@ impl Story {
                 self.claims(namespace, name, *replicas);
             }
         }
-        let report = self.make_cron("data", "report", Template { restart_policy: "Never", ..Template::new("report", &image("data", "report", "1.6.0")) });
+        let report = self.make_cron(
+            "data",
+            "report",
+            Template {
+                restart_policy: "Never",
+                ..Template::new("report", &image("data", "report", "1.6.0"))
+            },
+        );
         // Three days pass.
         while self.next_at().is_some() {
             self.step();
@@ -122,7 +132,11 @@ impl Story {
         let name = template.container.clone();
         let workload = self.make_workload("Deployment", namespace, &name, template, SAFE);
         self.sync_workload(&workload);
-        if let Some(found) = self.workloads.get(&workload).and_then(|w| Some((w.meta.clone(), w.sets.last()?.meta.name.clone()))) {
+        if let Some(found) = self
+            .workloads
+            .get(&workload)
+            .and_then(|w| Some((w.meta.clone(), w.sets.last()?.meta.name.clone())))
+        {
             let text = format!("Scaled up replica set {} from 0 to {replicas}", found.1);
             self.controller_event("Deployment", &found.0, "deployment-controller", "ScalingReplicaSet", text);
         }
@@ -267,8 +281,10 @@ impl Story {
         }
         self.at(285.0, |s| {
             s.say(Tone::Life, "data/import: the first pod of a Job fails, the Job tries again");
-            let template =
-                Template { restart_policy: "Never", ..Template::new("import", &image("data", "import", "2.0.0")) };
+            let template = Template {
+                restart_policy: "Never",
+                ..Template::new("import", &image("data", "import", "2.0.0"))
+            };
             s.run_job("data", "import", template, 1);
         });
         for (seconds, replicas, text) in [
