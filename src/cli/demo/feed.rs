@@ -133,3 +133,23 @@ impl Feed {
         json!({ "counts": counts, "entries": entries })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_goes_on_where_it_was_and_a_stranger_begins_anew() {
+        let feed = Feed::default();
+        for n in 0..KEPT + 5 {
+            feed.push("cluster", &json!({ "n": n }));
+        }
+        let ids = |seen| feed.after(seen).entries.iter().map(|e| e.id).collect::<Vec<_>>();
+        let last = u64::try_from(KEPT).unwrap() + 5;
+        assert_eq!(ids(last - 2), [last - 1, last]);
+        assert_eq!(ids(last), [0_u64; 0]);
+        // It has seen more than there is: that was another demonstration.
+        assert_eq!((ids(last + 1).len(), ids(0).first()), (KEPT, Some(&6)));
+        assert_eq!(feed.document()["entries"][0]["data"]["n"], 5);
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -26,6 +26,9 @@ use crate::testkit::story::{LENGTH, Line, Story, Tone};
 
 /// How long the bot may take until it watches everything. It takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the API server's history is forgotten, as etcd's is: a demonstration may be left running.
+const COMPACT: Duration = Duration::from_secs(300);
 
 /// What happens, for whoever looks on.
 #[derive(Debug, Clone)]
@@ -154,6 +157,7 @@ impl Stage {
         story.begin();
         feed.count(|c| c.began = clock.now().as_millisecond());
         let mut over = false;
+        let mut compacted = Instant::now();
         story
             .play(once, stop, |story| {
                 for line in story.take_lines() {
@@ -165,6 +169,10 @@ impl Stage {
                     (c.writes, c.pods, c.over) = (story.writes(), story.pods(), story.is_over());
                     c.clock = clock.now().as_millisecond();
                 });
+                if compacted.elapsed() > COMPACT {
+                    compacted = Instant::now();
+                    server.compact();
+                }
                 if story.is_over() && !over {
                     over = true;
                     tell(News::Over { writes: story.writes(), messages: feed.counts().messages });

@@ -6,6 +6,9 @@ use super::Story;
 use super::cluster::{Fate, Key, key};
 use super::objects::{Meta, Owner, Pod, Template};
 
+/// So many ReplicaSets of a Deployment are kept (`revisionHistoryLimit`, and the current one).
+const HISTORY: usize = 11;
+
 /// A Deployment, StatefulSet or DaemonSet.
 #[derive(Debug, Clone)]
 pub struct Workload {
@@ -281,6 +284,10 @@ impl Story {
         };
         workload.sets.push(set);
         let rollout = workload.rollout;
+        if workload.sets.len() > HISTORY {
+            let oldest = workload.sets.remove(0);
+            self.remove("ReplicaSet", &oldest.meta.namespace, &oldest.meta.name);
+        }
         self.workloads.insert(workload_key.clone(), workload);
         self.sync_workload(workload_key);
         let workload_key = workload_key.clone();
