@@ -278,7 +278,7 @@ pub struct IncidentView {
 
 impl IncidentView {
     /// How many member names a message carries.
-    pub const MAX_MEMBERS: usize = 50;
+    pub const MAX_MEMBERS: usize = 200;
 }
 
 /// What one receiver is to be told about one decision: one row of the outbox.

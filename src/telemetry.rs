@@ -41,10 +41,9 @@ pub fn init(format: Format, default_filter: &str) -> Result<(), TelemetryError> 
         Err(std::env::VarError::NotPresent) => filter("", default_filter)?,
         Err(std::env::VarError::NotUnicode(_)) => return Err(TelemetryError::NotText),
     };
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+    );
     match format {
         Format::Text => lines.try_init(),
         Format::Json => lines.json().flatten_event(true).try_init(),

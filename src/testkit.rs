@@ -3,6 +3,7 @@
 //! the real pipeline run.
 
 pub mod apiserver;
+pub mod builders;
 pub mod receivers;
 pub mod recording;
 pub mod story;

@@ -112,7 +112,8 @@ pub async fn serve(listener: TcpListener, state: WebState, stop: CancellationTok
 }
 
 async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
+    let service =
+        hyper::service::service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_TIMEOUT)
@@ -124,19 +125,21 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
         () = stop.cancelled() => None,
         () = tokio::time::sleep(MAX_CONNECTION_AGE) => None,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
-        }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "http connection");
     }
 }
 
-async fn answer(router: Router, request: Request<Incoming>) -> Result<Response<Body>, std::convert::Infallible> {
+async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, std::convert::Infallible> {
     let answered = tokio::time::timeout(REQUEST_TIMEOUT, router.oneshot(request)).await;
     let mut response = match answered {
         Ok(Ok(response)) => response,
@@ -167,6 +170,3 @@ async fn index(State(state): State<WebState>) -> impl IntoResponse {
         version = env!("CARGO_PKG_VERSION"),
     ))
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,15 +5,24 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::string_slice,
     reason = "a test that stumbles fails"
 )]
 
 #[path = "it/apiserver.rs"]
 mod apiserver;
+#[path = "it/cli.rs"]
+mod cli;
+#[path = "it/dependencies.rs"]
+mod dependencies;
+#[path = "it/deploy.rs"]
+mod deploy;
 #[path = "it/demo.rs"]
 mod demo;
 #[path = "it/flow.rs"]
 mod flow;
+#[path = "it/layering.rs"]
+mod layering;
 #[path = "it/notify.rs"]
 mod notify;
 #[path = "it/protocol.rs"]
@@ -22,3 +31,5 @@ mod protocol;
 mod recordings;
 #[path = "it/run.rs"]
 mod run;
+#[path = "it/web.rs"]
+mod web;

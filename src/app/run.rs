@@ -134,7 +134,10 @@ async fn run_with(
     let names: Vec<Arc<str>> = built.iter().map(|(spec, _)| Arc::clone(&spec.name)).collect();
     let buried = store.bury_unknown(&names, now).await?;
     if buried > 0 {
-        tracing::warn!(notifications = buried, "receivers are gone from the configuration; what they were owed is kept as dead letters");
+        tracing::warn!(
+            notifications = buried,
+            "receivers are gone from the configuration; what they were owed is kept as dead letters"
+        );
     }
 
     let status = WatchStatus::new(&options.kinds);
@@ -388,7 +391,8 @@ fn restore(rows: Vec<(String, String)>) -> Vec<Incident> {
 
 /// What a step decided, as the store keeps it.
 fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commit {
-    let mut commit = Commit { removed: out.removed.iter().map(ToString::to_string).collect(), ..Commit::default() };
+    let mut commit =
+        Commit { removed: out.removed.iter().map(ToString::to_string).collect(), ..Commit::default() };
     for id in &out.dirty {
         let Some(incident) = pipeline.engine().incident(id) else { continue };
         match serde_json::to_string(incident) {

@@ -24,7 +24,7 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     });
     let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
     if errors > 0 {
-        output::say(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
+        output::say(&format!("\n{}, {}", count(errors, "error"), count(warnings, "warning")));
         return Err(Failure::Told);
     }
     output::say(&match warnings {

@@ -38,8 +38,7 @@ pub struct RunArgs {
 pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let loaded = super::load(&args.from)?;
     // People at a terminal want the messages, not the log of a server.
-    let default =
-        if args.from.config.is_some() { telemetry::DEFAULT_FILTER } else { "warn" };
+    let default = if args.from.config.is_some() { telemetry::DEFAULT_FILTER } else { "warn" };
     telemetry::init(args.log_format, default)?;
     let mut config = Config::clone(&loaded.config);
     if let Some(path) = &args.store {
@@ -50,7 +49,16 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let kube_config = cluster(args.context.as_deref()).await?;
     let url = kube_config.cluster_url.to_string();
     let client = stream::client(kube_config).context("cannot connect to the cluster")?;
-    reach(&client, &url).await?;
+    if let Err(unreachable) = reach(&client, &url).await {
+        // Somebody trying it out wants to know at once. A bot that is deployed waits for its API
+        // server like everything else in the cluster: the watches try again, and /readyz says so.
+        if args.from.config.is_none() {
+            return Err(unreachable);
+        }
+        if let Failure::Error(error) = unreachable {
+            tracing::error!("{error:#}; trying again until it answers");
+        }
+    }
     output::say(&format!(
         "watching {} at {}; {} rules; telling {}",
         run::scope(&config.watch),
@@ -77,7 +85,8 @@ async fn cluster(context: Option<&str>) -> Result<kube::Config, Failure> {
     let found = match context {
         None => kube::Config::infer().await.map_err(anyhow::Error::from),
         Some(context) => {
-            let options = kube::config::KubeConfigOptions { context: Some(context.into()), ..Default::default() };
+            let options =
+                kube::config::KubeConfigOptions { context: Some(context.into()), ..Default::default() };
             kube::Config::from_kubeconfig(&options).await.map_err(anyhow::Error::from)
         }
     };

@@ -41,8 +41,7 @@ pub async fn send(args: &SendArgs) -> Result<(), Failure> {
             Ok(())
         }
         Outcome::Retry { after, reason } => Err(Failure::Error(anyhow::anyhow!(
-            "not delivered: {reason}{}\n  the bot would try again{}",
-            "",
+            "not delivered: {reason}\n  the bot would try again{}",
             after.map(|a| format!(" after {} s", a.as_secs())).unwrap_or_default()
         ))),
         Outcome::Reject { reason } => Err(Failure::Error(anyhow::anyhow!(

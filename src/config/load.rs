@@ -54,7 +54,7 @@ pub fn load(config: Option<&Path>, rules: &[PathBuf]) -> Result<Loaded, Diagnost
     if found.has_errors() {
         return Err(found);
     }
-    let hash = loader.hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = loader.hasher.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     Ok(Loaded { config: Arc::new(config), warnings: found, tests: loader.tests, files: loader.files, hash })
 }
 
@@ -178,7 +178,9 @@ impl Loader {
         let mut rules: Vec<Rule> = drafts.into_iter().chain(shipped).filter_map(|draft| draft.rule).collect();
         if draft.names.is_empty() {
             // Everything goes to the terminal, whatever the rules say.
-            rules.iter_mut().for_each(|rule| rule.receivers = None);
+            for rule in &mut rules {
+                rule.receivers = None;
+            }
         }
         let all = || draft.receivers.iter().map(|receiver| receiver.name.clone()).collect();
         let routes = match draft.routes {

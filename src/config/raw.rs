@@ -22,6 +22,9 @@ const MAX_NODES: usize = 300_000;
 /// levels of ten aliases each would otherwise grow to ten thousand million nodes.
 const MAX_ALIASED: usize = 20_000;
 
+/// The entries of a mapping, where it ends, and how many nodes it holds.
+type Entries = (Vec<(Node, Node)>, usize, usize);
+
 /// A place in a file, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -312,7 +315,7 @@ impl<'a> Builder<'a> {
         Ok((node, weight))
     }
 
-    fn entries(&mut self, depth: usize) -> Result<(Vec<(Node, Node)>, usize, usize), Problem> {
+    fn entries(&mut self, depth: usize) -> Result<Entries, Problem> {
         let mut entries: Vec<(Node, Node)> = Vec::new();
         let mut seen: HashMap<String, Span> = HashMap::new();
         let mut weight = 0;

@@ -121,6 +121,16 @@ fn short_why(i: &IncidentView) -> String {
     one_line(text, 120)
 }
 
+/// Whoever sees only the title on a lock screen wants to know why, too.
+fn title_why(i: &IncidentView) -> String {
+    let short = short_why(i);
+    if short.is_empty() {
+        one_line(i.why.lines().next().unwrap_or_default(), 100).trim_end_matches('.').to_owned()
+    } else {
+        short
+    }
+}
+
 fn place(i: &IncidentView) -> String {
     let part = |label: &str, value: &Option<std::sync::Arc<str>>| {
         value.as_deref().filter(|v| !v.is_empty()).map(|v| format!("{label} {}", name(v))).unwrap_or_default()
@@ -174,7 +184,7 @@ fn note(decision: Decision, reason: Reason, i: &IncidentView) -> String {
 /// `CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3`.
 #[must_use]
 pub fn default_title(i: &IncidentView) -> String {
-    let tail = join(&[&extent(i), &short_why(i)], ", ");
+    let tail = join(&[&extent(i), &title_why(i)], ", ");
     one_line(&join(&[&headline(i), &tail], " – "), MAX_TITLE)
 }
 

@@ -155,7 +155,9 @@ impl Families {
     fn of_outbox(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
         let outcomes = self.deliveries.iter().flat_map(|of| {
             let receiver = &*of.receiver;
-            of.outcomes.iter().map(move |(outcome, n)| (vec![("receiver", receiver), ("outcome", outcome)], *n))
+            of.outcomes
+                .iter()
+                .map(move |(outcome, n)| (vec![("receiver", receiver), ("outcome", outcome)], *n))
         });
         out.counter("kubeherald_deliveries", "Attempts at delivery, by how they ended.", outcomes)?;
         out.gauge(

@@ -140,25 +140,65 @@ macro_rules! slim {
 
 slim! {
     /// core/v1 Pod
-    Pod, "pods", "", false { spec: PodSpec, status: PodStatus }
+    Pod, "pods", "", false {
+        /// `spec`
+        spec: PodSpec,
+        /// `status`
+        status: PodStatus,
+    }
     /// core/v1 Node
-    Node, "nodes", "", false { spec: NodeSpec, status: NodeStatus }
+    Node, "nodes", "", false {
+        /// `spec`
+        spec: NodeSpec,
+        /// `status`
+        status: NodeStatus,
+    }
     /// core/v1 Namespace
     Namespace, "namespaces", "", true {}
     /// apps/v1 Deployment
-    Deployment, "deployments", "apps", false { spec: WorkloadSpec, status: WorkloadStatus }
+    Deployment, "deployments", "apps", false {
+        /// `spec`
+        spec: WorkloadSpec,
+        /// `status`
+        status: WorkloadStatus,
+    }
     /// apps/v1 ReplicaSet
     ReplicaSet, "replicasets", "apps", true {}
     /// apps/v1 StatefulSet
-    StatefulSet, "statefulsets", "apps", false { spec: WorkloadSpec, status: WorkloadStatus }
+    StatefulSet, "statefulsets", "apps", false {
+        /// `spec`
+        spec: WorkloadSpec,
+        /// `status`
+        status: WorkloadStatus,
+    }
     /// apps/v1 DaemonSet
-    DaemonSet, "daemonsets", "apps", false { spec: WorkloadSpec, status: WorkloadStatus }
+    DaemonSet, "daemonsets", "apps", false {
+        /// `spec`
+        spec: WorkloadSpec,
+        /// `status`
+        status: WorkloadStatus,
+    }
     /// batch/v1 Job
-    Job, "jobs", "batch", false { spec: JobSpec, status: JobStatus }
+    Job, "jobs", "batch", false {
+        /// `spec`
+        spec: JobSpec,
+        /// `status`
+        status: JobStatus,
+    }
     /// batch/v1 CronJob
-    CronJob, "cronjobs", "batch", false { spec: CronJobSpec, status: CronJobStatus }
+    CronJob, "cronjobs", "batch", false {
+        /// `spec`
+        spec: CronJobSpec,
+        /// `status`
+        status: CronJobStatus,
+    }
     /// core/v1 PersistentVolumeClaim
-    PersistentVolumeClaim, "persistentvolumeclaims", "", false { spec: ClaimSpec, status: ClaimStatus }
+    PersistentVolumeClaim, "persistentvolumeclaims", "", false {
+        /// `spec`
+        spec: ClaimSpec,
+        /// `status`
+        status: ClaimStatus,
+    }
     /// core/v1 Event
     Event, "events", "", false {
         /// What it is about.

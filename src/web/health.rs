@@ -41,20 +41,28 @@ pub(super) enum Health {
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
-    pub check: String,
+    #[serde(rename = "check")]
+    pub name: String,
     pub status: Health,
     pub detail: String,
 }
 
 pub(super) async fn livez(State(state): State<WebState>) -> Response {
-    let beat = Timestamp::from_millisecond(state.0.heartbeat.load(Ordering::Relaxed)).unwrap_or_default();
-    // Before its first round the loop is as old as the process.
-    let silent = clock::between(beat.max(state.0.metrics.started()), clock::now());
-    if silent < HEARTBEAT {
-        return (StatusCode::OK, "ok\n").into_response();
+    let beat = state.0.heartbeat.load(Ordering::Relaxed);
+    match stuck(beat, state.0.metrics.started(), clock::now()) {
+        None => (StatusCode::OK, "ok\n").into_response(),
+        Some(silent) => {
+            let detail = format!("the engine's loop has been silent for {} s\n", silent.as_secs());
+            (StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+        }
     }
-    let detail = format!("the engine's loop has been silent for {} s\n", silent.as_secs());
-    (StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+}
+
+/// For how long the loop has been silent, if too long.
+fn stuck(beat: i64, started: Timestamp, now: Timestamp) -> Option<Duration> {
+    // Before its first round the loop is as old as the process.
+    let beat = Timestamp::from_millisecond(beat).unwrap_or_default().max(started);
+    Some(clock::between(beat, now)).filter(|silent| *silent >= HEARTBEAT)
 }
 
 pub(super) async fn readyz(State(state): State<WebState>) -> Response {
@@ -90,7 +98,7 @@ fn first_lists(synced: bool, watches: &[KindStatus]) -> Check {
     } else {
         (Health::Failed, String::from("the lists are being taken in"))
     };
-    Check { check: "first_lists".into(), status, detail }
+    Check { name: "first_lists".into(), status, detail }
 }
 
 fn watch_checks(watches: &[KindStatus], started: Timestamp, now: Timestamp) -> Vec<Check> {
@@ -117,7 +125,7 @@ fn watch_check(watch: &KindStatus, started: Timestamp, now: Timestamp) -> Check 
         WatchState::Listing | WatchState::Watching if silent < FRESH => (Health::Ok, heard),
         WatchState::Listing | WatchState::Watching => (Health::Failed, heard),
     };
-    Check { check: format!("watch/{}", watch.kind), status, detail }
+    Check { name: format!("watch/{}", watch.kind), status, detail }
 }
 
 async fn store(state: &WebState) -> Check {
@@ -131,7 +139,7 @@ async fn store(state: &WebState) -> Check {
         Ok(()) => (Health::Ok, String::from("writable")),
         Err(error) => (Health::Failed, error),
     };
-    Check { check: "store".into(), status, detail }
+    Check { name: "store".into(), status, detail }
 }
 
 /// JSON with one check a line, for programs and for people who look with `curl`.
@@ -186,6 +194,23 @@ mod tests {
     fn nothing_to_be_read_at_all_is_a_failure() {
         let kinds = [Kind::Pod, Kind::Node].map(|kind| watch(kind, WatchState::Blind, Some(10)));
         assert_eq!(checked(&kinds, 11), [Health::Failed, Health::Failed]);
+    }
+
+    #[test]
+    fn a_loop_that_went_silent_is_stuck() {
+        let at = |s| Timestamp::from_second(s).unwrap();
+        for (beat, now, expected) in [
+            (0, 1059, None),
+            (0, 1060, Some(60)),
+            (2_000_000, 2059, None),
+            (2_000_000, 2060, Some(60)),
+            // The clock was set back.
+            (2_000_000, 1500, None),
+            (i64::MIN, 1059, None),
+        ] {
+            let found = stuck(beat, at(1000), at(now)).map(|silent| silent.as_secs());
+            assert_eq!(found, expected, "{beat} at {now}");
+        }
     }
 
     #[test]

@@ -104,7 +104,12 @@ impl Played {
             .map(|body| {
                 let incident = &body["incidents"][0];
                 let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-                format!("{} {} {}", text(&body["decision"]), text(&incident["rule"]), text(&incident["workload"]))
+                format!(
+                    "{} {} {}",
+                    text(&body["decision"]),
+                    text(&incident["rule"]),
+                    text(&incident["workload"])
+                )
             })
             .collect()
     }
@@ -156,8 +161,21 @@ async fn same_as_replay(name: &str, restart: bool) -> Result<(), String> {
 async fn over_http_and_across_a_restart_the_messages_are_those_of_the_replay() {
     let mut running = tokio::task::JoinSet::new();
     for name in [
-        "config", "crashloop", "evict", "flap", "hostport", "imagepull", "init", "jobs", "mount",
-        "node-down", "oom", "probes", "quiet", "scheduling", "storm",
+        "config",
+        "crashloop",
+        "evict",
+        "flap",
+        "hostport",
+        "imagepull",
+        "init",
+        "jobs",
+        "mount",
+        "node-down",
+        "oom",
+        "probes",
+        "quiet",
+        "scheduling",
+        "storm",
     ] {
         for restart in [false, true] {
             running.spawn(same_as_replay(name, restart));

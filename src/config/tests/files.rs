@@ -1,7 +1,5 @@
-use std::path::Path;
-
 use super::super::check::check;
-use super::super::{Diagnostic, Level, load};
+use super::super::load;
 use super::{Files, messages};
 
 const RULE: &str = "rules: [{name: NAME, match: {cause: Evicted}}]\n";
@@ -94,7 +92,7 @@ fn check_knows_files_by_their_content() {
             "error: `Evictd` is not a cause",
             "error: there is no receiver named `c`",
             "error: this is neither a configuration nor a rule file",
-            "error: no good: {{title}",
+            "error: `slack.hbs` is not the name of a template",
         ]
     );
     assert!(check(&[files.path("kubeherald.yaml")]).is_empty());

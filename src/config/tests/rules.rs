@@ -151,12 +151,12 @@ tests:
 
 #[test]
 fn rules_of_the_user_come_first_and_replace_by_name() {
-    let text = r#"
+    let text = r"
 rules:
   - {name: payments, match: {cause: CrashLoopBackOff, namespace: payments}, severity: warning}
   - {name: evicted, match: {cause: Evicted}, severity: critical}
   - {name: oom-killed, enabled: false}
-"#;
+";
     let files = Files::new(&[("rules/mine.yaml", text)]);
     let config = files.load_rules(&["rules"]).expect("no error").config;
     let speaks = |cause, namespace| {

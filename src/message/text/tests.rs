@@ -77,7 +77,10 @@ fn titles_say_what_where_how_much_and_why() {
         shown(Decision::First, &i),
         "CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3"
     );
-    assert_eq!(shown(Decision::First, &node()), "NodeNotReady: Node/worker-2 – 31 pods on it");
+    assert_eq!(
+        shown(Decision::First, &node()),
+        "NodeNotReady: Node/worker-2 – 31 pods on it, Kubelet stopped posting node status"
+    );
     let grown = IncidentView { members_total: 20, replicas: None, ..i.clone() };
     assert_eq!(
         shown(Decision::Grew, &grown),
@@ -164,7 +167,7 @@ fn summaries_name_root_causes_first_and_count_what_is_cut() {
     assert_eq!(
         summary_text("prod", Decision::Storm, &both, 2, now),
         "cluster prod\n\
-         - warning: NodeNotReady: Node/worker-2 – 31 pods on it, holds back 4 objects, since 08:06:24 UTC (4 min)\n\
+         - warning: NodeNotReady: Node/worker-2 – 31 pods on it, Kubelet stopped posting node status, holds back 4 objects, since 08:06:24 UTC (4 min)\n\
          - critical: CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3, since 08:06:24 UTC \
          (4 min)"
     );

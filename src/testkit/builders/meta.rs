@@ -1,0 +1,142 @@
+//! What every object has.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// `metadata` under construction.
+#[derive(Debug, Clone)]
+pub struct Meta {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) namespace: Option<String>,
+    pub(super) uid: Option<String>,
+    pub(super) created: String,
+    pub(super) deleting: Option<String>,
+    pub(super) generation: Option<i64>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) owner: Option<(String, String)>,
+}
+
+impl Meta {
+    pub(super) fn new(kind: &'static str, name: &str) -> Self {
+        let cluster_scoped = matches!(kind, "Node" | "Namespace");
+        Self {
+            kind,
+            name: name.to_owned(),
+            namespace: (!cluster_scoped).then(|| super::NAMESPACE.to_owned()),
+            uid: None,
+            created: String::from("T-1h"),
+            deleting: None,
+            generation: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            owner: None,
+        }
+    }
+
+    /// The UID: given, or made of the names, so that the same name is the same object.
+    #[must_use]
+    pub fn uid(&self) -> String {
+        self.uid.clone().unwrap_or_else(|| {
+            format!(
+                "{}-{}-{}",
+                self.kind.to_lowercase(),
+                self.namespace.as_deref().unwrap_or("cluster"),
+                self.name
+            )
+        })
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let mut meta = json!({
+            "name": self.name,
+            "uid": self.uid(),
+            "resourceVersion": "1",
+            "creationTimestamp": self.created,
+            "labels": self.labels,
+            "annotations": self.annotations,
+        });
+        let mut put = |key: &str, value: Option<Value>| {
+            if let (Some(value), Some(map)) = (value, meta.as_object_mut()) {
+                map.insert(key.to_owned(), value);
+            }
+        };
+        put("namespace", self.namespace.as_ref().map(|ns| json!(ns)));
+        put("deletionTimestamp", self.deleting.as_ref().map(|at| json!(at)));
+        put("generation", self.generation.map(|n| json!(n)));
+        put(
+            "ownerReferences",
+            self.owner.as_ref().map(|(kind, name)| {
+                json!([{ "apiVersion": "v1", "kind": kind, "name": name, "uid": format!("uid-of-{name}"),
+                         "controller": true, "blockOwnerDeletion": true }])
+            }),
+        );
+        meta
+    }
+}
+
+/// The methods that every builder with a `meta` field has.
+macro_rules! with_meta {
+    ($($builder:ident),+ $(,)?) => {$(
+        impl $builder {
+            /// Sets the namespace.
+            #[must_use]
+            pub fn namespace(mut self, namespace: &str) -> Self {
+                self.meta.namespace = Some(namespace.to_owned());
+                self
+            }
+
+            /// Sets the UID: another object under the same name.
+            #[must_use]
+            pub fn uid(mut self, uid: &str) -> Self {
+                self.meta.uid = Some(uid.to_owned());
+                self
+            }
+
+            /// Sets when it was created (`T+5m`).
+            #[must_use]
+            pub fn created(mut self, at: &str) -> Self {
+                self.meta.created = at.to_owned();
+                self
+            }
+
+            /// Somebody has deleted it; it is still there.
+            #[must_use]
+            pub fn deleting(mut self, at: &str) -> Self {
+                self.meta.deleting = Some(at.to_owned());
+                self
+            }
+
+            /// Adds a label.
+            #[must_use]
+            pub fn label(mut self, key: &str, value: &str) -> Self {
+                self.meta.labels.insert(key.to_owned(), value.to_owned());
+                self
+            }
+
+            /// Adds an annotation.
+            #[must_use]
+            pub fn annotation(mut self, key: &str, value: &str) -> Self {
+                self.meta.annotations.insert(key.to_owned(), value.to_owned());
+                self
+            }
+
+            /// Sets the controlling owner.
+            #[must_use]
+            pub fn owned_by(mut self, kind: &str, name: &str) -> Self {
+                self.meta.owner = Some((kind.to_owned(), name.to_owned()));
+                self
+            }
+        }
+
+        impl From<$builder> for serde_json::Value {
+            fn from(builder: $builder) -> Self {
+                builder.json()
+            }
+        }
+    )+};
+}
+
+pub(super) use with_meta;

@@ -1,0 +1,199 @@
+//! The manifests in `deploy/` ask for what the program needs, and for no more.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use kubeherald::config;
+use kubeherald::watch::Kind;
+use kubeherald::watch::objects::{
+    CronJob, DaemonSet, Deployment, Event, Job, Kinded, Namespace, Node, PersistentVolumeClaim, Pod,
+    ReplicaSet, StatefulSet,
+};
+use serde_json::{Value, json};
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
+}
+
+/// The documents of one file.
+fn documents(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let parse = |text| serde_saphyr::from_str(text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    text.split("\n---\n").map(parse).collect()
+}
+
+fn kustomization() -> Value {
+    documents(&deploy().join("kustomization.yaml")).remove(0)
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect()
+}
+
+/// What `kubectl apply -k deploy/` reads, generators aside.
+fn resources() -> Vec<Value> {
+    strings(&kustomization()["resources"]).iter().flat_map(|name| documents(&deploy().join(name))).collect()
+}
+
+fn one(kind: &str) -> Value {
+    let mut found: Vec<_> = resources().into_iter().filter(|r| r["kind"] == kind).collect();
+    assert_eq!(found.len(), 1, "{kind}");
+    found.remove(0)
+}
+
+/// Group and plural, as the watches ask for them.
+fn resource(kind: Kind) -> (String, String) {
+    fn of<T: Kinded>() -> (String, String) {
+        (T::GROUP.into(), T::PLURAL.into())
+    }
+    match kind {
+        Kind::Namespace => of::<Namespace>(),
+        Kind::Node => of::<Node>(),
+        Kind::Deployment => of::<Deployment>(),
+        Kind::ReplicaSet => of::<ReplicaSet>(),
+        Kind::StatefulSet => of::<StatefulSet>(),
+        Kind::DaemonSet => of::<DaemonSet>(),
+        Kind::CronJob => of::<CronJob>(),
+        Kind::Job => of::<Job>(),
+        Kind::PersistentVolumeClaim => of::<PersistentVolumeClaim>(),
+        Kind::Pod => of::<Pod>(),
+        Kind::Event => of::<Event>(),
+    }
+}
+
+#[test]
+fn the_role_allows_exactly_what_is_watched() {
+    let mut allowed = BTreeSet::new();
+    for rule in one("ClusterRole")["rules"].as_array().unwrap() {
+        let keys: Vec<_> = rule.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["apiGroups", "resources", "verbs"]);
+        assert_eq!(strings(&rule["verbs"]), ["get", "list", "watch"]);
+        for group in strings(&rule["apiGroups"]) {
+            for plural in strings(&rule["resources"]) {
+                assert!(allowed.insert((group.clone(), plural.clone())), "twice: {group}/{plural}");
+            }
+        }
+    }
+    let needed: BTreeSet<_> = Kind::ALL.into_iter().map(resource).collect();
+    assert_eq!(allowed, needed);
+    assert!(resources().iter().all(|r| !matches!(r["kind"].as_str(), Some("Role" | "RoleBinding"))));
+}
+
+#[test]
+fn the_role_is_bound_to_the_account_that_the_pod_runs_as() {
+    let namespace = kustomization()["namespace"].clone();
+    assert_eq!(one("Namespace")["metadata"]["name"], namespace);
+    let account = one("ServiceAccount")["metadata"]["name"].clone();
+    let binding = one("ClusterRoleBinding");
+    assert_eq!(binding["roleRef"]["name"], one("ClusterRole")["metadata"]["name"]);
+    assert_eq!(
+        binding["subjects"],
+        json!([{"kind": "ServiceAccount", "name": account, "namespace": namespace}])
+    );
+    let pod = &one("Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["serviceAccountName"], account);
+    assert_eq!(pod["automountServiceAccountToken"], true);
+}
+
+fn container() -> Value {
+    let containers = one("Deployment")["spec"]["template"]["spec"]["containers"].clone();
+    assert_eq!(containers.as_array().unwrap().len(), 1);
+    containers[0].clone()
+}
+
+#[test]
+fn the_pod_has_no_privileges_and_is_alone_with_its_store() {
+    let spec = &one("Deployment")["spec"];
+    assert_eq!(spec["replicas"], 1);
+    assert_eq!(spec["strategy"], json!({"type": "Recreate"}), "two pods cannot share the store");
+    let pod = &spec["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert!(pod["securityContext"]["runAsUser"].as_u64().unwrap() > 10_000);
+    assert_eq!(pod["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}));
+    for host in ["hostNetwork", "hostPID", "hostIPC"] {
+        assert!(pod[host].is_null());
+    }
+    let volumes = pod["volumes"].as_array().unwrap();
+    assert!(volumes.iter().all(|volume| volume["hostPath"].is_null()));
+    let claim = one("PersistentVolumeClaim");
+    assert!(volumes.iter().any(|v| v["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]));
+
+    let container = container();
+    assert_eq!(
+        container["securityContext"],
+        json!({
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+        })
+    );
+    assert!(container["resources"]["limits"]["memory"].is_string());
+    assert!(container["resources"]["requests"]["cpu"].is_string());
+    let env = container["env"].as_array().unwrap();
+    assert!(env.contains(&json!({"name": "MALLOC_ARENA_MAX", "value": "2"})));
+}
+
+#[test]
+fn the_image_is_this_version() {
+    let image = &kustomization()["images"][0];
+    assert_eq!(image["name"], container()["image"]);
+    assert_eq!(image["newTag"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn both_configurations_load_without_a_warning_and_name_what_is_mounted() {
+    let container = container();
+    let mounts: Vec<_> = container["volumeMounts"].as_array().unwrap().clone();
+    let writable: Vec<_> = mounts.iter().filter(|m| m["readOnly"] != true).collect();
+    assert_eq!(writable.len(), 1, "only the store");
+    let secret = documents(&deploy().join("examples/secret.yaml")).remove(0);
+    let pod = &one("Deployment")["spec"]["template"]["spec"];
+    assert!(pod["volumes"].as_array().unwrap().iter().any(|v| {
+        v["secret"]["secretName"] == secret["metadata"]["name"] && v["secret"]["optional"] == true
+    }));
+    for name in ["config/kubeherald.yaml", "examples/kubeherald.yaml"] {
+        let path = deploy().join(name);
+        let loaded = config::load(Some(&path), &[]).unwrap_or_else(|found| {
+            panic!("{name}: {:?}", found.iter().map(|d| &d.message).collect::<Vec<_>>())
+        });
+        assert!(loaded.warnings.iter().next().is_none(), "{name}");
+        assert!(loaded.config.rules.iter().count() > 20, "{name}: the shipped rules are there");
+        let store = loaded.config.store.path.clone().unwrap();
+        assert!(store.starts_with(writable[0]["mountPath"].as_str().unwrap()), "{name}");
+        let listen = loaded.config.http.unwrap();
+        assert!(listen.ip().is_unspecified(), "{name}");
+        assert_eq!(Value::from(listen.port()), container["ports"][0]["containerPort"]);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for key in text.split("../secrets/").skip(1).map(|rest| rest.split('}').next().unwrap()) {
+            assert!(secret["stringData"][key].is_string(), "{name}: {key} is not in examples/secret.yaml");
+        }
+    }
+    // The pod sees the same tree: config/ and rules/ side by side.
+    let args = strings(&container["args"]);
+    assert_eq!(args[..2], ["run", "--config"]);
+    for generated in kustomization()["configMapGenerator"].as_array().unwrap() {
+        let name = &generated["name"];
+        let volume =
+            pod["volumes"].as_array().unwrap().iter().find(|v| v["configMap"]["name"] == *name).unwrap();
+        let mount =
+            mounts.iter().find(|m| m["name"] == volume["name"]).unwrap()["mountPath"].as_str().unwrap();
+        for file in strings(&generated["files"]) {
+            assert!(deploy().join(&file).is_file(), "{file}");
+            let folder = Path::new(&file).parent().unwrap();
+            assert_eq!(Path::new("/etc/kubeherald").join(folder), Path::new(mount));
+            if file.ends_with("kubeherald.yaml") {
+                assert_eq!(Path::new("/etc/kubeherald").join(&file), Path::new(&args[2]));
+            }
+        }
+    }
+}
+
+#[test]
+fn probes_and_the_service_meet_the_server() {
+    let container = container();
+    let port = &container["ports"][0]["name"];
+    for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
+        assert_eq!(container[probe]["httpGet"], json!({"path": path, "port": port}));
+    }
+    assert_eq!(one("Service")["spec"]["ports"][0]["targetPort"], *port);
+}
