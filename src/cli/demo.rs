@@ -54,8 +54,8 @@ pub(super) async fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let once = args.once;
     let played = stage
         .play(once, &stop, move |news| {
-            if let Some(text) = show.news(&news, once).filter(|_| !quiet) {
-                output::say(&text);
+            if !quiet {
+                output::say(&show.news(&news, once));
             }
         })
         .await;
@@ -90,8 +90,8 @@ impl Show {
         )
     }
 
-    fn news(&self, news: &News, once: bool) -> Option<String> {
-        Some(match news {
+    fn news(&self, news: &News, once: bool) -> String {
+        match news {
             News::Cluster(line) => {
                 let (mark, code) = match line.tone {
                     Tone::Trouble => ("✗", "31"),
@@ -118,7 +118,7 @@ impl Show {
                 let rest = if once { String::new() } else { format!("; the page stays at {}", self.page) };
                 format!("\n{}{rest}\n", self.paint("1", &numbers))
             }
-        })
+        }
     }
 
     fn time(&self, at: Timestamp) -> String {
@@ -155,9 +155,9 @@ mod tests {
         let show = Show { color: false, page: String::from("http://127.0.0.1:1/") };
         let body = serde_json::json!({ "at": "2026-11-21T09:00:01Z", "decision": "first", "severity": "critical",
             "title": "Node worker-3 is not ready" });
-        let told = show.news(&News::Told(body), true).unwrap();
+        let told = show.news(&News::Told(body), true);
         assert_eq!(told, "09:00:01    ▶ Node worker-3 is not ready");
-        let over = show.news(&News::Over { writes: 1901, messages: 12 }, true).unwrap();
+        let over = show.news(&News::Over { writes: 1901, messages: 12 }, true);
         assert_eq!(over.trim(), "1,901 API writes, 12 messages");
     }
 }

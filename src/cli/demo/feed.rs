@@ -34,7 +34,9 @@ pub struct Counts {
     pub pods: usize,
     /// Nodes there are.
     pub nodes: usize,
-    /// The cluster's clock, in milliseconds since 1970.
+    /// When the story began, on the cluster's clock, in milliseconds since 1970.
+    pub began: i64,
+    /// What the cluster's clock shows.
     pub clock: i64,
     /// The story is over.
     pub over: bool,
@@ -103,6 +105,8 @@ impl Feed {
     #[must_use]
     pub fn after(&self, seen: u64) -> News {
         let inner = self.inner();
+        // Who has seen more than there is comes from an earlier demonstration.
+        let seen = if seen > inner.last { 0 } else { seen };
         let entries = inner.entries.iter().filter(|e| e.id > seen).cloned().collect();
         News { entries, counts: inner.counts }
     }
@@ -127,5 +131,25 @@ impl Feed {
             .map(|e| json!({ "id": e.id, "kind": e.kind, "data": serde_json::from_str::<Value>(&e.data).unwrap_or_default() }))
             .collect();
         json!({ "counts": counts, "entries": entries })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_goes_on_where_it_was_and_a_stranger_begins_anew() {
+        let feed = Feed::default();
+        for n in 0..KEPT + 5 {
+            feed.push("cluster", &json!({ "n": n }));
+        }
+        let ids = |seen| feed.after(seen).entries.iter().map(|e| e.id).collect::<Vec<_>>();
+        let last = u64::try_from(KEPT).unwrap() + 5;
+        assert_eq!(ids(last - 2), [last - 1, last]);
+        assert_eq!(ids(last), [0_u64; 0]);
+        // It has seen more than there is: that was another demonstration.
+        assert_eq!((ids(last + 1).len(), ids(0).first()), (KEPT, Some(&6)));
+        assert_eq!(feed.document()["entries"][0]["data"]["n"], 5);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -26,6 +26,9 @@ use crate::testkit::story::{LENGTH, Line, Story, Tone};
 
 /// How long the bot may take until it watches everything. It takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the API server's history is forgotten, as etcd's is: a demonstration may be left running.
+const COMPACT: Duration = Duration::from_secs(300);
 
 /// What happens, for whoever looks on.
 #[derive(Debug, Clone)]
@@ -82,9 +85,8 @@ impl Stage {
         let clock = Clock::played(from, speed);
         let story = Story::new(Arc::clone(&server), clock).context("the story cannot be played")?;
         let feed = Arc::new(Feed::default());
-        feed.count(|c| {
-            (c.pods, c.nodes, c.clock) = (story.pods(), story.nodes(), clock.now().as_millisecond())
-        });
+        let now = clock.now().as_millisecond();
+        feed.count(|c| (c.pods, c.nodes, c.began, c.clock) = (story.pods(), story.nodes(), now, now));
         let listener = page::listen(port).await.context("cannot listen on 127.0.0.1")?;
         let page = listener.local_addr()?;
         let stop = CancellationToken::new();
@@ -127,7 +129,9 @@ impl Stage {
         }
         // What the shutdown has still delivered is shown, too.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        listeners.into_iter().for_each(|l| l.abort());
+        for listener in listeners {
+            listener.abort();
+        }
         outcome
     }
 
@@ -151,7 +155,9 @@ impl Stage {
             waited = tokio::time::timeout(PATIENCE, all) => waited.context("the bot does not watch the cluster")?,
         }
         story.begin();
+        feed.count(|c| c.began = clock.now().as_millisecond());
         let mut over = false;
+        let mut compacted = Instant::now();
         story
             .play(once, stop, |story| {
                 for line in story.take_lines() {
@@ -163,6 +169,10 @@ impl Stage {
                     (c.writes, c.pods, c.over) = (story.writes(), story.pods(), story.is_over());
                     c.clock = clock.now().as_millisecond();
                 });
+                if compacted.elapsed() > COMPACT {
+                    compacted = Instant::now();
+                    server.compact();
+                }
                 if story.is_over() && !over {
                     over = true;
                     tell(News::Over { writes: story.writes(), messages: feed.counts().messages });

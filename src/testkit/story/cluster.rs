@@ -28,8 +28,23 @@ pub enum Fate {
     NoNode,
 }
 
+/// What an Event says, and who says it.
+struct Telling {
+    warning: bool,
+    reason: &'static str,
+    text: String,
+    component: &'static str,
+    host: String,
+}
+
 pub fn key(namespace: &str, name: &str) -> Key {
     (namespace.to_owned(), name.to_owned())
+}
+
+impl Telling {
+    const fn by(component: &'static str, warning: bool, reason: &'static str, text: String) -> Self {
+        Self { warning, reason, text, component, host: String::new() }
+    }
 }
 
 impl Story {
@@ -165,7 +180,7 @@ impl Story {
 
     /// Somebody wants the pod to go.
     pub(super) fn delete_pod(&mut self, pod: &Key) {
-        if !self.pods.get(pod).is_some_and(|p| p.meta.deleted.is_none()) {
+        if self.pods.get(pod).is_none_or(|p| p.meta.deleted.is_some()) {
             return;
         }
         let time = self.time();
@@ -246,15 +261,8 @@ impl Story {
             self.change(&pod, |p| p.node_lost = true);
             if let Some(meta) = self.pods.get(&pod).map(|p| p.meta.clone()) {
                 let about = about("Pod", &meta, None);
-                self.event(
-                    &meta,
-                    about,
-                    true,
-                    "NodeNotReady",
-                    "Node is not ready".into(),
-                    "node-controller",
-                    "",
-                );
+                let text = String::from("Node is not ready");
+                self.event(&meta, about, Telling::by("node-controller", true, "NodeNotReady", text));
             }
         }
         let pods = self.pods_on(name).len();
@@ -288,7 +296,7 @@ impl Story {
         let Some(found) = self.pods.get(pod) else { return };
         let (meta, host) = (found.meta.clone(), found.node.clone().unwrap_or_default());
         let about = about("Pod", &meta, Some(&found.template.container));
-        self.event(&meta, about, warning, reason, text, "kubelet", &host);
+        self.event(&meta, about, Telling { host, ..Telling::by("kubelet", warning, reason, text) });
     }
 
     /// About a pod as a whole, by the kubelet of its node.
@@ -296,13 +304,13 @@ impl Story {
         let Some(found) = self.pods.get(pod) else { return };
         let (meta, host) = (found.meta.clone(), found.node.clone().unwrap_or_default());
         let about = about("Pod", &meta, None);
-        self.event(&meta, about, warning, reason, text, "kubelet", &host);
+        self.event(&meta, about, Telling { host, ..Telling::by("kubelet", warning, reason, text) });
     }
 
     pub(super) fn scheduler_event(&mut self, pod: &Key, warning: bool, reason: &'static str, text: String) {
         let Some(meta) = self.pods.get(pod).map(|p| p.meta.clone()) else { return };
         let about = about("Pod", &meta, None);
-        let happening = self.happening(&meta, about, warning, reason, text, "default-scheduler", "");
+        let happening = self.happening(&meta, about, Telling::by("default-scheduler", warning, reason, text));
         let object = happening.scheduler_json(self.timestamp());
         self.apply(object);
         // The newer recorder makes a new Event of each.
@@ -317,8 +325,8 @@ impl Story {
         if let Some(map) = about.as_object_mut() {
             map.remove("namespace");
         }
-        let host = if component == "kubelet" { name } else { "" };
-        self.event(&meta, about, false, reason, text, component, host);
+        let host = if component == "kubelet" { name.to_owned() } else { String::new() };
+        self.event(&meta, about, Telling { host, ..Telling::by(component, false, reason, text) });
     }
 
     /// By a controller, about an object it owns.
@@ -331,43 +339,26 @@ impl Story {
         text: String,
     ) {
         let about = about(kind, meta, None);
-        self.event(meta, about, false, reason, text, component, "");
+        self.event(meta, about, Telling::by(component, false, reason, text));
     }
 
-    fn event(
-        &mut self,
-        meta: &Meta,
-        about: serde_json::Value,
-        warning: bool,
-        reason: &'static str,
-        text: String,
-        component: &'static str,
-        host: &str,
-    ) {
+    fn event(&mut self, meta: &Meta, about: serde_json::Value, telling: Telling) {
         let time = self.time();
         let field = about.get("fieldPath").and_then(|f| f.as_str()).unwrap_or_default().to_owned();
-        let event_key = (meta.uid.clone(), reason, text.clone(), field);
+        let event_key = (meta.uid.clone(), telling.reason, telling.text.clone(), field);
         if let Some(known) = self.events.get_mut(&event_key) {
             known.count += 1;
             let object = known.json(&time);
             self.apply(object);
             return;
         }
-        let happening = self.happening(meta, about, warning, reason, text, component, host);
+        let happening = self.happening(meta, about, telling);
         self.apply(happening.json(&time));
         self.remember(event_key, happening);
     }
 
-    fn happening(
-        &mut self,
-        meta: &Meta,
-        about: serde_json::Value,
-        warning: bool,
-        reason: &'static str,
-        message: String,
-        component: &'static str,
-        host: &str,
-    ) -> Happening {
+    fn happening(&mut self, meta: &Meta, about: serde_json::Value, telling: Telling) -> Happening {
+        let Telling { warning, reason, text, component, host } = telling;
         Happening {
             // Real names end in the nanoseconds of the first time; here two can share those.
             name: format!("{}.{:016x}", meta.name, self.number() >> 3),
@@ -376,9 +367,9 @@ impl Story {
             about,
             warning,
             reason,
-            message,
+            message: text,
             component,
-            host: host.to_owned(),
+            host,
             first: self.time(),
             count: 1,
         }

@@ -6,6 +6,9 @@ use super::Story;
 use super::cluster::{Fate, Key, key};
 use super::objects::{Meta, Owner, Pod, Template};
 
+/// So many ReplicaSets of a Deployment are kept (`revisionHistoryLimit`, and the current one).
+const HISTORY: usize = 11;
+
 /// A Deployment, StatefulSet or DaemonSet.
 #[derive(Debug, Clone)]
 pub struct Workload {
@@ -49,10 +52,6 @@ impl Workload {
     pub fn key(&self) -> Key {
         key(&self.meta.namespace, &self.meta.name)
     }
-
-    fn owner(&self, of: &Meta, kind: &'static str) -> Owner {
-        Owner { kind, name: of.name.clone(), uid: of.uid.clone() }
-    }
 }
 
 impl Story {
@@ -84,7 +83,7 @@ impl Story {
             kind,
             meta,
             replicas: 0,
-            template: template.clone(),
+            template,
             surge: 1,
             nodes,
             sets: Vec::new(),
@@ -92,20 +91,21 @@ impl Story {
             settled: false,
             status: Value::Null,
         };
-        let set = self.make_set(&workload, &template, hash);
+        let set = self.make_set(&workload, hash);
         workload.sets.push(set);
         let made = workload.key();
         self.workloads.insert(made.clone(), workload);
         made
     }
 
-    fn make_set(&mut self, workload: &Workload, template: &Template, hash: String) -> Set {
-        let owner = workload.owner(&workload.meta, workload.kind);
+    fn make_set(&mut self, workload: &Workload, hash: String) -> Set {
+        let of = &workload.meta;
+        let owner = Owner { kind: workload.kind, name: of.name.clone(), uid: of.uid.clone() };
         let name = format!("{}-{hash}", workload.meta.name);
         let mut meta = self.meta(&workload.meta.namespace, name, Some(owner));
         meta.labels = vec![("app", workload.meta.name.clone()), ("pod-template-hash", hash.clone())];
         let revision = u32::try_from(workload.sets.len()).unwrap_or(0) + 1;
-        Set { meta, hash, template: template.clone(), wanted: 0, revision, status: Value::Null }
+        Set { meta, hash, template: workload.template.clone(), wanted: 0, revision, status: Value::Null }
     }
 
     /// Writes workload and ReplicaSets where their status is not what the pods show any more.
@@ -272,19 +272,22 @@ impl Story {
     /// new pods do not become ready, until the next rollout.
     pub(super) fn roll_out(&mut self, workload_key: &Key, image: &str, fate: Fate) {
         let Some(mut workload) = self.workloads.get(workload_key).cloned() else { return };
-        workload.template.image = image.to_owned();
+        image.clone_into(&mut workload.template.image);
         workload.meta.generation += 1;
         workload.rollout += 1;
         workload.settled = false;
-        let set = match workload.sets.iter().position(|s| s.template.image == image) {
-            Some(place) => workload.sets.remove(place),
-            None => {
-                let hash = self.letters(10);
-                self.make_set(&workload, &workload.template.clone(), hash)
-            }
+        let set = if let Some(place) = workload.sets.iter().position(|s| s.template.image == image) {
+            workload.sets.remove(place)
+        } else {
+            let hash = self.letters(10);
+            self.make_set(&workload, hash)
         };
         workload.sets.push(set);
         let rollout = workload.rollout;
+        if workload.sets.len() > HISTORY {
+            let oldest = workload.sets.remove(0);
+            self.remove("ReplicaSet", &oldest.meta.namespace, &oldest.meta.name);
+        }
         self.workloads.insert(workload_key.clone(), workload);
         self.sync_workload(workload_key);
         let workload_key = workload_key.clone();

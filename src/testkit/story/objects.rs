@@ -245,13 +245,13 @@ impl Node {
         ];
         let conditions: Vec<Value> = states
             .iter()
-            .map(|(kind, status, reason, message)| {
-                let (status, reason, message) = if self.lost {
+            .map(|(kind, well, reason, message)| {
+                let (shown, reason, message) = if self.lost {
                     ("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
                 } else {
-                    (*status, *reason, *message)
+                    (*well, *reason, *message)
                 };
-                json!({ "type": kind, "status": status, "reason": reason, "message": message,
+                json!({ "type": kind, "status": shown, "reason": reason, "message": message,
                     "lastHeartbeatTime": self.heartbeat, "lastTransitionTime": self.since })
             })
             .collect();

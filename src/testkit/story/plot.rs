@@ -25,8 +25,10 @@ const REGISTRY: &str = "registry.example.com";
 /// How long everything has been running when the story begins.
 const AGE: Duration = Duration::from_secs(3 * 24 * 3600);
 
-/// kind, namespace, name, replicas, version
-const RESIDENTS: &[(&str, &str, &str, usize, &str, &[&str])] = &[
+/// Kind, namespace, name, replicas, version, nodes.
+type Resident = (&'static str, &'static str, &'static str, usize, &'static str, &'static [&'static str]);
+
+const RESIDENTS: &[Resident] = &[
     ("DaemonSet", "kube-system", "kube-proxy", 4, "v1.36.0", &[]),
     ("Deployment", "kube-system", "coredns", 2, "v1.12.1", &["worker-1", "worker-2"]),
     ("DaemonSet", "monitoring", "node-exporter", 4, "1.9.1", &[]),
