@@ -180,7 +180,7 @@ fn hostport_says_ports() {
 fn evictions_are_one_incident_that_grows() {
     assert_eq!(
         lines("evict"),
-        ["08:06:39 first evicted Deployment/thumbs 1", "08:10:46 grew evicted Deployment/thumbs 5"]
+        ["08:06:54 first evicted Deployment/thumbs 1", "08:10:46 grew evicted Deployment/thumbs 5"]
     );
     let messages = replay("evict");
     assert!(words(&messages[0]).contains("exceeds the limit"), "{}", words(&messages[0]));
@@ -335,13 +335,17 @@ fn a_restart_anywhere_repeats_nothing_and_misses_nothing() {
         "scheduling",
         "storm",
     ] {
-        let expected = replayed(name);
+        // Stopped before it had told what it found at first, it finds it at first again.
+        let plain = |lines: Vec<String>| -> Vec<String> {
+            lines.into_iter().map(|line| line.replace("standing ", "first ")).collect()
+        };
+        let expected = plain(replayed(name));
         for step in 1..20 {
             let stop = f64::from(step) / 20.0;
             let told = with_restart(name, stop, Duration::from_secs(3));
             // Cut off before it told the kill, it hears of the kill and of the loop at once.
             let told: Vec<String> =
-                told.into_iter().filter(|line| name != "oom" || !line.starts_with("grew")).collect();
+                plain(told).into_iter().filter(|line| name != "oom" || !line.starts_with("grew")).collect();
             if told != expected {
                 wrong.push(format!("{name} stopped after {stop}: {told:#?} instead of {expected:#?}"));
             }
