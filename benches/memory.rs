@@ -36,7 +36,7 @@ fn node(n: usize) -> String {
 
 fn pod(n: usize) -> String {
     let set = n / REPLICAS;
-    let hash = format!("{:09x}f", set);
+    let hash = format!("{set:09x}f");
     format!(
         r#"{{"kind":"Pod","metadata":{{"name":"app-{set}-{hash}-{n:05x}","namespace":"team-{}","uid":"1c46bbed-3a14-4385-9312-{n:012x}","resourceVersion":"{n}","labels":{{"app":"app-{set}","pod-template-hash":"{hash}","tier":"backend","team":"team-{}"}},"ownerReferences":[{{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"app-{set}-{hash}","uid":"rs-{set}","controller":true}}]}},"spec":{{"nodeName":"node-{}","restartPolicy":"Always","containers":[{{"name":"app","image":"registry.example.com/team/app-{set}:1.2.3","resources":{{"limits":{{"memory":"512Mi"}}}}}}]}},"status":{{"phase":"Running","conditions":[{{"type":"Ready","status":"True"}},{{"type":"PodScheduled","status":"True","lastTransitionTime":"2026-11-21T08:00:00Z"}}],"containerStatuses":[{{"name":"app","image":"registry.example.com/team/app-{set}:1.2.3","ready":true,"restartCount":0,"state":{{"running":{{"startedAt":"2026-11-21T08:00:05Z"}}}},"lastState":{{}}}}]}}}}"#,
         set % 200,

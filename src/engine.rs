@@ -132,6 +132,9 @@ struct Hint {
     count: u32,
 }
 
+/// Namespace and workload.
+type Place = (Option<Arc<str>>, Arc<str>);
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Engine {
@@ -141,7 +144,7 @@ pub struct Engine {
     incidents: HashMap<Arc<str>, Incident>,
     by_group: HashMap<u128, Arc<str>>,
     by_object: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
-    by_workload: HashMap<(Option<Arc<str>>, Arc<str>), BTreeSet<Arc<str>>>,
+    by_workload: HashMap<Place, BTreeSet<Arc<str>>>,
     by_node: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     timers: BTreeSet<(Timestamp, Arc<str>)>,
     hints: HashMap<(Arc<str>, Cause), Hint>,

@@ -38,7 +38,7 @@ impl Engine {
             return;
         }
         let (recheck, how) = self.recover(id, &rule, now, world);
-        let next = if self.incidents.get(id).is_some_and(|i| i.is_open()) {
+        let next = if self.incidents.get(id).is_some_and(super::Incident::is_open) {
             self.evaluate_open(id, &rule, how, now, world, out)
         } else {
             self.evaluate_pending(id, &rule, now, world, out)
@@ -131,7 +131,7 @@ impl Engine {
             self.told(id, rule, now);
             return self.incidents.get(id)?.window_ends;
         }
-        self.tell(id, rule, decision, reason, now, world, out)
+        self.tell(id, rule, (decision, reason), now, world, out)
     }
 
     fn evaluate_open(
@@ -153,7 +153,7 @@ impl Engine {
                     incident.end = Some(End { at: now, reason });
                     let decision =
                         if reason == Reason::StateUnknown { Decision::Expired } else { Decision::Resolved };
-                    self.finish(id, rule, decision, reason, now, world, out);
+                    self.finish(id, rule, (decision, reason), now, world, out);
                     Some(clock::after(now, rule.window))
                 }
             };
@@ -166,7 +166,7 @@ impl Engine {
             let at = clock::after(*incident.grew_at.get_or_insert(now), wait);
             if now >= at {
                 let reason = if worse { Reason::Escalated } else { Reason::Grew };
-                return self.tell(id, rule, Decision::Grew, reason, now, world, out);
+                return self.tell(id, rule, (Decision::Grew, reason), now, world, out);
             }
             return Some(at);
         }
@@ -181,7 +181,7 @@ impl Engine {
             return None;
         }
         incident.reminders = incident.reminders.saturating_add(1);
-        self.tell(id, rule, Decision::Reminder, Reason::Reminder, now, world, out)
+        self.tell(id, rule, (Decision::Reminder, Reason::Reminder), now, world, out)
     }
 
     /// It ended before anybody was told: normal life.
@@ -207,13 +207,12 @@ impl Engine {
         &mut self,
         id: &Arc<str>,
         rule: &Rule,
-        decision: Decision,
-        reason: Reason,
+        (decision, reason): (Decision, Reason),
         now: Timestamp,
         world: &dyn World,
         out: &mut Effects,
     ) -> Option<Timestamp> {
-        self.decide(id, rule, decision, reason, now, world, out);
+        self.decide(id, rule, (decision, reason), now, world, out);
         self.told(id, rule, now);
         self.incidents.get(id)?.window_ends
     }
@@ -248,14 +247,13 @@ impl Engine {
         &mut self,
         id: &Arc<str>,
         rule: &Rule,
-        decision: Decision,
-        reason: Reason,
+        (decision, reason): (Decision, Reason),
         now: Timestamp,
         world: &dyn World,
         out: &mut Effects,
     ) {
         if rule.send_resolved {
-            self.decide(id, rule, decision, reason, now, world, out);
+            self.decide(id, rule, (decision, reason), now, world, out);
         } else if let Some(incident) = self.incidents.get(id).cloned() {
             self.note(&incident, now, reason, None, out);
         }
@@ -300,8 +298,7 @@ impl Engine {
         &mut self,
         id: &Arc<str>,
         rule: &Rule,
-        decision: Decision,
-        reason: Reason,
+        (decision, reason): (Decision, Reason),
         now: Timestamp,
         world: &dyn World,
         out: &mut Effects,

@@ -19,7 +19,7 @@ pub(super) fn key(rule: &Rule, signal: &Signal) -> u128 {
             GroupBy::Namespace => feed(&mut hash, "namespace", signal.namespace().unwrap_or_default()),
             GroupBy::Workload => feed(&mut hash, "workload", &signal.workload),
             GroupBy::Container => {
-                feed(&mut hash, "container", signal.container.as_deref().unwrap_or_default())
+                feed(&mut hash, "container", signal.container.as_deref().unwrap_or_default());
             }
             GroupBy::Node => feed(&mut hash, "node", signal.node.as_deref().unwrap_or_default()),
             GroupBy::Object => feed(&mut hash, "object", &signal.object.to_string()),

@@ -320,7 +320,7 @@ fn stuck(pod: &PodFacts) -> Option<Finding> {
             // Containers behind an init container at work wait by design.
             (State::Running(_), Role::Init) => return None,
             (State::Terminated(run), Role::Init) if run.exit.code == 0 => {
-                since = since.max(run.exit.finished_at)
+                since = since.max(run.exit.finished_at);
             }
             (State::Running(from), _) => since = since.max(*from),
             (State::Waiting { reason, .. }, _) if neutral(reason) => {

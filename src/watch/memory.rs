@@ -88,7 +88,8 @@ pub struct Memory {
     /// What ended before this moment is no news.
     news_since: Timestamp,
     raw_events: bool,
-    pods: HashMap<Arc<str>, PodEntry>,
+    /// Boxed: a table keeps room for twice as many entries as it holds.
+    pods: HashMap<Arc<str>, Box<PodEntry>>,
     /// Static pods: Events name them by the hash of their file.
     mirrors: HashMap<Arc<str>, Arc<str>>,
     by_workload: HashMap<Key, Vec<Arc<str>>>,

@@ -127,7 +127,7 @@ impl Memory {
             facts.evicted |= finding.cause == Cause::Evicted;
             out.push(self.pod_signal(now, &facts, &workload, finding, Source::Status));
         }
-        self.pods.insert(Arc::clone(&uid), PodEntry { facts, workload, list });
+        self.pods.insert(Arc::clone(&uid), Box::new(PodEntry { facts, workload, list }));
         if self.ready() && before.is_none() {
             self.adopt_orphans(now, &uid, out);
         }
@@ -160,11 +160,14 @@ impl Memory {
     /// A Job's message tells how the last of its pods failed.
     fn job_exit(&mut self, facts: &PodFacts) {
         let Some(owner) = facts.id.owner.as_ref().filter(|o| &*o.kind == "Job") else { return };
-        let failed = facts.containers.iter().filter_map(|c| match (&c.state, &c.last) {
-            (State::Terminated(run), _) if run.exit.code != 0 => Some(&run.exit),
-            (_, Some(run)) if run.exit.code != 0 => Some(&run.exit),
-            _ => None,
+        let runs = facts.containers.iter().flat_map(|c| {
+            let current = match &c.state {
+                State::Terminated(run) => Some(run),
+                _ => None,
+            };
+            current.into_iter().chain(&c.last)
         });
+        let failed = runs.map(|run| &run.exit).filter(|exit| exit.code != 0);
         let Some(exit) = failed.max_by_key(|exit| exit.finished_at) else { return };
         let key: Key =
             (facts.id.object.namespace.clone().unwrap_or_else(|| Arc::from("")), Arc::clone(&owner.name));

@@ -82,7 +82,7 @@ impl Memory {
                     }
                 }
                 None if failed_at.is_some_and(|at| clock::between(at, now) < OLD_FAILURE) => {
-                    out.append(&mut found)
+                    out.append(&mut found);
                 }
                 None => {}
             }

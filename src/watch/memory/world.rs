@@ -17,7 +17,11 @@ impl Memory {
 
     fn pods_of(&self, namespace: Option<&str>, workload: &str) -> impl Iterator<Item = &super::PodEntry> {
         let key: Key = (Arc::from(namespace.unwrap_or_default()), Arc::from(workload));
-        self.by_workload.get(&key).into_iter().flatten().filter_map(|uid| self.pods.get(uid))
+        self.by_workload
+            .get(&key)
+            .into_iter()
+            .flatten()
+            .filter_map(|uid| self.pods.get(uid).map(AsRef::as_ref))
     }
 }
 

@@ -160,7 +160,7 @@ impl Script {
             run.now = start + offset;
             run.step(step);
         }
-        run.now = run.now + span(then);
+        run.now += span(then);
         if let Some(pipeline) = &mut run.pipeline {
             pipeline.tick_until(run.now, &mut run.out);
         }
