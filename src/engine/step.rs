@@ -1,6 +1,6 @@
 //! One signal at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,6 +123,7 @@ impl Engine {
             signal: Box::new(signal.clone()),
             members: BTreeMap::new(),
             unnamed: 0,
+            unnamed_seen: BTreeSet::new(),
             peak: 0,
             since,
             last_seen: signal.at,
@@ -201,8 +202,7 @@ impl Engine {
             };
             member.pulse &= signal.phase == Phase::Pulse;
         } else if incident.members.len() >= self.settings.max_members {
-            incident.unnamed = incident.unnamed.saturating_add(1);
-            self.refused += 1;
+            self.refused += u64::from(incident.count_unnamed(&object));
         } else {
             let since = signal.since.unwrap_or(signal.at).min(now);
             incident.since = if incident.members.is_empty() && incident.told_at.is_none() {
@@ -337,7 +337,7 @@ impl Engine {
         if !removed.is_empty() {
             incident.left = incident.left.saturating_add(1);
             if incident.members.is_empty() {
-                incident.empty_since = Some(now);
+                incident.no_members(now);
             }
         }
         for member in removed {
@@ -364,6 +364,7 @@ fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.left_revisions.clear();
     incident.peak = 0;
     incident.unnamed = 0;
+    incident.unnamed_seen.clear();
     incident.times.clear();
     incident.why = Arc::clone(&signal.message);
     incident.weight = signal.weight;
