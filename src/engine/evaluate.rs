@@ -38,7 +38,7 @@ impl Engine {
             return;
         }
         let (recheck, how) = self.recover(id, &rule, now, world);
-        let next = if self.incidents.get(id).is_some_and(|i| i.is_open()) {
+        let next = if self.incidents.get(id).is_some_and(super::Incident::is_open) {
             self.evaluate_open(id, &rule, how, now, world, out)
         } else {
             self.evaluate_pending(id, &rule, now, world, out)

@@ -1,7 +1,6 @@
 //! What the engine knows of one incident; stored as JSON from its first message on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,7 +10,7 @@ use crate::message::Reason;
 use crate::signal::{Cause, Exit, ObjectRef, Severity, Signal};
 
 /// At most so many objects past the cap on members are told apart.
-const MAX_UNNAMED: usize = 100_000;
+const MAX_UNNAMED: usize = 20_000;
 
 /// One object (and container) that has the problem.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -96,9 +95,12 @@ pub struct Incident {
     pub members: BTreeMap<(Arc<str>, Option<Arc<str>>), Member>,
     /// Members that are not kept by name (a cap was hit).
     pub unnamed: u32,
-    /// Which ones these are, hashed, so that each counts once; bounded.
+    /// Which ones these are, so that each counts once; bounded.
     #[serde(skip)]
-    pub unnamed_seen: BTreeSet<u64>,
+    pub unnamed_seen: BTreeSet<Arc<str>>,
+    /// Its members are not all about the same container.
+    #[serde(default)]
+    pub several_parts: bool,
     /// The most members at one time since it was last quiet.
     pub peak: u32,
     /// When it began.
@@ -189,10 +191,8 @@ impl Incident {
     }
 
     /// Counts an object that has the problem past the cap, once. False: it was counted before.
-    pub(super) fn count_unnamed(&mut self, object: &str) -> bool {
-        let mut hash = std::hash::DefaultHasher::new();
-        object.hash(&mut hash);
-        if self.unnamed_seen.len() >= MAX_UNNAMED || !self.unnamed_seen.insert(hash.finish()) {
+    pub(super) fn count_unnamed(&mut self, object: &Arc<str>) -> bool {
+        if self.unnamed_seen.len() >= MAX_UNNAMED || !self.unnamed_seen.insert(Arc::clone(object)) {
             return false;
         }
         let seen = u32::try_from(self.unnamed_seen.len()).unwrap_or(u32::MAX);

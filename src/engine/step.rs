@@ -124,6 +124,7 @@ impl Engine {
             members: BTreeMap::new(),
             unnamed: 0,
             unnamed_seen: BTreeSet::new(),
+            several_parts: false,
             peak: 0,
             since,
             last_seen: signal.at,
@@ -170,6 +171,7 @@ impl Engine {
             && member.is_some_and(|m| signal.phase == Phase::Raised || signal.at <= m.last);
         let new = if known { 0 } else { u64::from(signal.count) };
         incident.occurrences = incident.occurrences.saturating_add(new);
+        incident.several_parts |= incident.signal.container != signal.container;
         explain(incident, &signal.message, signal.weight);
         if signal.exit.is_some() {
             incident.exit.clone_from(&signal.exit);
@@ -365,6 +367,7 @@ fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.peak = 0;
     incident.unnamed = 0;
     incident.unnamed_seen.clear();
+    incident.several_parts = false;
     incident.times.clear();
     incident.why = Arc::clone(&signal.message);
     incident.weight = signal.weight;

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::facts::{BadCondition, CronJobFacts, JobFacts};
 use super::finding::{Finding, weight};
 use super::{Cause, Phase, Standing};
