@@ -1,6 +1,6 @@
 //! What the engine knows of one incident; stored as JSON from its first message on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Reason;
 use crate::signal::{Cause, Exit, ObjectRef, Severity, Signal};
+
+/// At most so many objects past the cap on members are told apart.
+const MAX_UNNAMED: usize = 20_000;
 
 /// One object (and container) that has the problem.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,6 +95,12 @@ pub struct Incident {
     pub members: BTreeMap<(Arc<str>, Option<Arc<str>>), Member>,
     /// Members that are not kept by name (a cap was hit).
     pub unnamed: u32,
+    /// Which ones these are, so that each counts once; bounded.
+    #[serde(skip)]
+    pub unnamed_seen: BTreeSet<Arc<str>>,
+    /// Its members are not all about the same container.
+    #[serde(default)]
+    pub several_parts: bool,
     /// The most members at one time since it was last quiet.
     pub peak: u32,
     /// When it began.
@@ -189,6 +198,23 @@ impl Incident {
     /// Members that have the problem now.
     pub fn raised(&self) -> impl Iterator<Item = &Member> {
         self.members.values().filter(|m| m.raised)
+    }
+
+    /// Counts an object that has the problem past the cap, once. False: it was counted before.
+    pub(super) fn count_unnamed(&mut self, object: &Arc<str>) -> bool {
+        if self.unnamed_seen.len() >= MAX_UNNAMED || !self.unnamed_seen.insert(Arc::clone(object)) {
+            return false;
+        }
+        let seen = u32::try_from(self.unnamed_seen.len()).unwrap_or(u32::MAX);
+        self.unnamed = self.unnamed.max(seen);
+        true
+    }
+
+    /// Nobody has the problem any more.
+    pub(super) fn no_members(&mut self, now: Timestamp) {
+        self.unnamed = 0;
+        self.unnamed_seen.clear();
+        self.empty_since = Some(now);
     }
 
     /// Remembers a member that leaves.

@@ -84,7 +84,9 @@ impl Engine {
         self.by_node.iter().find_map(|(node, _)| {
             let holder = self.lost_node(node, member)?;
             let namespace = incident.namespace.as_deref();
-            (named || world.on_node(namespace, &incident.workload, node)).then_some(holder)
+            // What was held stays so: the old pod may leave before the node's incident is over.
+            let held = incident.held_by.as_ref() == Some(&holder.id);
+            (named || held || world.on_node(namespace, &incident.workload, node)).then_some(holder)
         })
     }
 

@@ -186,8 +186,7 @@ impl Engine {
             }
         }
         if !removed.is_empty() && incident.members.is_empty() {
-            incident.unnamed = 0;
-            incident.empty_since = Some(now);
+            incident.no_members(now);
         }
         for member in removed {
             self.unindex_member(&member, id);

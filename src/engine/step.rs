@@ -1,6 +1,6 @@
 //! One signal at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,6 +122,8 @@ impl Engine {
             signal: Box::new(signal.clone()),
             members: BTreeMap::new(),
             unnamed: 0,
+            unnamed_seen: BTreeSet::new(),
+            several_parts: false,
             peak: 0,
             since,
             last_seen: signal.at,
@@ -169,6 +171,7 @@ impl Engine {
             && before.is_some_and(|member| signal.phase == Phase::Raised || signal.at <= member.last);
         let new = if counted { 0 } else { u64::from(signal.count) };
         incident.occurrences = incident.occurrences.saturating_add(new);
+        incident.several_parts |= incident.signal.container != signal.container;
         explain(incident, &signal.message, signal.weight);
         if signal.exit.is_some() {
             incident.exit.clone_from(&signal.exit);
@@ -201,8 +204,7 @@ impl Engine {
             };
             member.pulse &= signal.phase == Phase::Pulse;
         } else if incident.members.len() >= self.settings.max_members {
-            incident.unnamed = incident.unnamed.saturating_add(1);
-            self.refused += 1;
+            self.refused += u64::from(incident.count_unnamed(&object));
         } else {
             let since = signal.since.unwrap_or(signal.at).min(now);
             incident.since = if incident.members.is_empty() && incident.told_at.is_none() {
@@ -337,7 +339,7 @@ impl Engine {
         if !removed.is_empty() {
             incident.left = incident.left.saturating_add(1);
             if incident.members.is_empty() {
-                incident.empty_since = Some(now);
+                incident.no_members(now);
             }
         }
         for member in removed {
@@ -364,6 +366,8 @@ fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.left_revisions.clear();
     incident.peak = 0;
     incident.unnamed = 0;
+    incident.unnamed_seen.clear();
+    incident.several_parts = false;
     incident.times.clear();
     incident.why = Arc::clone(&signal.message);
     incident.weight = signal.weight;

@@ -114,9 +114,7 @@ impl Engine {
 
 /// The one container that all members name, where the group does not.
 fn common_part(incident: &Incident) -> Option<Arc<str>> {
-    let mut parts = incident.members.values().map(|member| member.part.as_ref()).collect::<BTreeSet<_>>();
-    let part = parts.pop_first().filter(|_| parts.is_empty() && !incident.cause.is_node());
-    part.flatten().cloned()
+    incident.signal.container.clone().filter(|_| !incident.several_parts && !incident.cause.is_node())
 }
 
 /// "exit code 137 (SIGKILL)", "OOM-killed, exit code 137 (SIGKILL)"

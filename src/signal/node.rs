@@ -39,6 +39,8 @@ pub fn findings(before: Option<&NodeFacts>, after: &NodeFacts) -> Vec<Finding> {
         }
         if let (Some(old), Some(new)) = (&before.boot_id, &after.boot_id)
             && old != new
+            // Somebody has cordoned it before: a boot by plan.
+            && !after.being_removed
         {
             out.push(rebooted(Arc::from(format!("boot id is now {new}"))));
         }

@@ -3,6 +3,8 @@
 //! How each problem shows, and which look-alikes are none, follows the kubelet's own code; the
 //! places are named where they decide something.
 
+mod standing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +12,10 @@ use jiff::Timestamp;
 
 use super::facts::{ContainerFacts, PodFacts, PodPhase, RestartPolicy, Role, Run, State};
 use super::finding::{Finding, weight};
-use super::{Cause, Exit, Phase, Standing, text};
+use super::{Cause, Exit, Phase, text};
 use crate::clock;
+
+pub use standing::standing;
 
 /// A run longer than this resets the kubelet's crash back-off
 /// (`MaxContainerBackOff * 2`, <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet.go>).
@@ -452,59 +456,4 @@ fn rejected_or_evicted(
             .at(ended)
             .count(1),
     );
-}
-
-/// Does the pod still show `cause`? Asked before anything is called over.
-#[must_use]
-pub fn standing(pod: &PodFacts, container: Option<&str>, cause: Cause) -> Standing {
-    if pod.leaving() && !pod.finished() {
-        return Standing::Raised;
-    }
-    match cause {
-        Cause::FailedScheduling => match unschedulable(pod) {
-            Some(_) => Standing::Raised,
-            None => Standing::Clear(pod.scheduled_at),
-        },
-        Cause::ContainerStuck => match problems(pod).iter().any(|f| f.cause == cause) {
-            true => Standing::Raised,
-            false => Standing::Clear(None),
-        },
-        Cause::FailedMount | Cause::FailedAttachVolume => {
-            let first = pod.containers.iter().filter_map(run_began).min();
-            if pod.started() || pod.finished() { Standing::Clear(first) } else { Standing::Raised }
-        }
-        Cause::Evicted | Cause::PodRejected => Standing::Clear(None),
-        _ if pod.finished() => Standing::Clear(None),
-        _ => container_standing(pod, container, cause),
-    }
-}
-
-fn container_standing(pod: &PodFacts, container: Option<&str>, cause: Cause) -> Standing {
-    let Some(container) = container.and_then(|name| pod.container(name)) else {
-        return Standing::Clear(None);
-    };
-    if container_problem(pod, container).is_some_and(|finding| finding.cause == cause) {
-        return Standing::Raised;
-    }
-    match (&container.state, cause) {
-        (State::Running(_), Cause::Unhealthy) if !container.ready => Standing::Raised,
-        (State::Running(since), Cause::OOMKilled) => Standing::Clear(*since),
-        // It has to outlive its last run before that means anything.
-        (State::Running(since), _) => {
-            let last = container.last.as_ref().filter(|_| container.restarts > 0);
-            let ran = last.and_then(|run| run.exit.ran()).unwrap_or_default();
-            Standing::Clear(since.map(|since| clock::after(since, ran.min(SLOW_WINDOW))))
-        }
-        // An init container that got through, or one that ended as it should.
-        (State::Terminated(run), _) if run.exit.code == 0 => Standing::Clear(run.exit.finished_at),
-        _ => Standing::Raised,
-    }
-}
-
-fn run_began(container: &ContainerFacts) -> Option<Timestamp> {
-    match &container.state {
-        State::Running(since) => *since,
-        State::Terminated(run) => run.exit.started_at,
-        _ => container.last.as_ref().and_then(|run| run.exit.started_at),
-    }
 }

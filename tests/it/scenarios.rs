@@ -9,6 +9,8 @@ mod events;
 mod evict;
 #[path = "scenarios/group.rs"]
 mod group;
+#[path = "scenarios/life.rs"]
+mod life;
 #[path = "scenarios/memory.rs"]
 mod memory;
 #[path = "scenarios/nodes.rs"]

@@ -349,10 +349,9 @@ impl Pod {
     pub fn json(&self) -> Value {
         let this = if self.containers.is_empty() { self.clone().container("app") } else { self.clone() };
         let specs = |lists: &[List]| this.of(lists).map(Container::spec).collect::<Vec<_>>();
-        let statuses = |lists: &[List]| match this.node.is_some() && !this.silent {
-            true => this.of(lists).map(Container::status).collect::<Vec<_>>(),
-            false => Vec::new(),
-        };
+        let reported = this.node.is_some() && !this.silent;
+        let statuses =
+            |lists: &[List]| this.of(lists).filter(|_| reported).map(Container::status).collect::<Vec<_>>();
         let mut conditions = Vec::new();
         match (&this.scheduled, &this.node) {
             (Some(condition), None) => conditions.push(condition.clone()),

@@ -172,6 +172,9 @@ impl Memory {
             return None;
         }
         let entry: &Entry<NodeFacts> = self.nodes.get(&name)?;
+        if finding.cause == Cause::Rebooted && entry.facts.being_removed {
+            return None;
+        }
         Some(self.node_signal(now, &entry.facts.id, finding, Source::Event))
     }
 

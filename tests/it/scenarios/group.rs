@@ -59,6 +59,17 @@ fn members_past_the_cap_are_counted() {
 }
 
 #[test]
+fn a_member_past_the_cap_counts_once_however_often_it_crashes() {
+    let mut story = many(1, 10).capped(100, 4);
+    for n in 1..30 {
+        story = story.see(&format!("{}s", 20 + n * 10), looping(of(0, 9), n + 2));
+    }
+    says(&story, "50m", &[
+    "+15s first crash-loop Deployment/app00/app x20 [10 of them]: the container exited with code 3 after running for 2 s",
+]);
+}
+
+#[test]
 fn incidents_past_the_cap_are_not_told_and_the_first_stay() {
     let said = many(5, 1).capped(3, 100).run("50m");
     assert_eq!(said.len(), 3, "{said:#?}");

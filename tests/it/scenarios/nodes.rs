@@ -310,6 +310,20 @@ fn a_boot_is_told_once_whoever_tells_it() {
 }
 
 #[test]
+fn a_boot_after_a_drain_is_no_news() {
+    let boot = |id: &str| node("worker-1").cordoned().boot(id);
+    // A restart right after the node is back in service finds its Event, and no cordon any more.
+    let story = cluster()
+        .once()
+        .see("10s", node("worker-1").cordoned())
+        .see("60s", boot("boot-1").lost("T+60s"))
+        .see("3m", boot("boot-2").ready("-0s"))
+        .see("3m", rebooted("boot-2"))
+        .see("4m", node("worker-1").boot("boot-2").ready("T+3m"));
+    silent(&story, "1h");
+}
+
+#[test]
 fn heartbeats_say_nothing() {
     let mut story = cluster().with(checkout("aaaaa").running("T-1h"));
     for n in 1..50_u32 {

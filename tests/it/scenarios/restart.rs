@@ -274,3 +274,22 @@ fn a_restart_that_may_not_read_any_more_says_so_in_the_end() {
         ],
     );
 }
+
+/// It had happened and was still gathering when kubeherald stopped: nothing of it was stored.
+#[test]
+fn an_eviction_seconds_before_the_stop_is_told_after_it() {
+    let a = checkout("aaaaa");
+    let why = "Usage of EmptyDir volume \"tmp\" exceeds the limit \"1Mi\". ";
+    let story = cluster()
+        .with(a.clone().running("T-1h"))
+        .see("60s", event(POD, "Evicted", why))
+        .see("60s", a.terminated(137, "Error", "T-1h", "-0s").failed("Evicted", why))
+        .at("62s", Step::Down)
+        .at("90s", Step::Up);
+    says(
+        &story,
+        "10m",
+        &["+1m35s first evicted Deployment/checkout x1 [checkout-688988776f-aaaaa]: \
+           Usage of EmptyDir volume \"tmp\" exceeds the limit \"1Mi\"."],
+    );
+}
