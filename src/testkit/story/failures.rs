@@ -130,7 +130,7 @@ impl Story {
         let pod = pod.clone();
         // 0.5, 1, 2, 4 s … at most 2 min 2 s apart.
         self.after((0.5 * f64::from(2_u32.pow(tries.min(8)))).min(122.0), move |s| {
-            s.mount_fails(&pod, tries + 1)
+            s.mount_fails(&pod, tries + 1);
         });
     }
 
