@@ -55,7 +55,8 @@ function cluster(line) {
 function told(body) {
   const box = $("cluster");
   const item = el("li", `told ${mood(body.decision, body.severity)}`, time(body.at),
-    el("div", "bubble", el("small", "", body.decision === "resolved" ? "told: it is over" : "told"), body.title));
+    el("div", "bubble", el("small", "", body.decision === "resolved" ? "told: it is over" : "told"), el("span", "", body.title)));
+  item.title = body.title;
   link(item, body.thread);
   follow(box, () => box.append(item));
 }
