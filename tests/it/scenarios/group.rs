@@ -64,9 +64,13 @@ fn a_member_past_the_cap_counts_once_however_often_it_crashes() {
     for n in 1..30 {
         story = story.see(&format!("{}s", 20 + n * 10), looping(of(0, 9), n + 2));
     }
-    says(&story, "50m", &[
-    "+15s first crash-loop Deployment/app00/app x20 [10 of them]: the container exited with code 3 after running for 2 s",
-]);
+    says(
+        &story,
+        "50m",
+        &[
+            "+15s first crash-loop Deployment/app00/app x20 [10 of them]: the container exited with code 3 after running for 2 s",
+        ],
+    );
 }
 
 #[test]

@@ -23,13 +23,23 @@ fn a_bad_image_that_is_rolled_back() {
         .see("2m12s", deployment("checkout").generation(2).present(2).stuck("-0s"))
         .see("5m", deployment("checkout").generation(3).present(2).updated(1))
         .see("5m1s", newer("bbbbb").waiting("ImagePullBackOff", "not found").deleting("-0s"))
-        .see("5m2s", newer("bbbbb").terminated(137, "ContainerStatusUnknown", "T+5m", "T+5m").phase("Failed").deleting("-1s"))
+        .see(
+            "5m2s",
+            newer("bbbbb")
+                .terminated(137, "ContainerStatusUnknown", "T+5m", "T+5m")
+                .phase("Failed")
+                .deleting("-1s"),
+        )
         .gone("5m3s", newer("bbbbb"))
         .see("5m3s", deployment("checkout").generation(3));
-    says(&story, "1h", &[
-    "+47s first image-pull Deployment/checkout/app x1 [checkout-7c5ddbdf54-bbbbb]: not found",
-    "+5m33s resolved image-pull Deployment/checkout/app objects_gone after 4m51s",
-]);
+    says(
+        &story,
+        "1h",
+        &[
+            "+47s first image-pull Deployment/checkout/app x1 [checkout-7c5ddbdf54-bbbbb]: not found",
+            "+5m33s resolved image-pull Deployment/checkout/app objects_gone after 4m51s",
+        ],
+    );
 }
 
 #[test]
@@ -37,14 +47,21 @@ fn a_rollout_whose_probe_never_passes_is_one_story() {
     let mut story = cluster().see("10s", fresh()).see("12s", fresh().running("-0s").unready());
     for n in 1..60_i64 {
         let text = "Readiness probe failed: connection refused";
-        story = story.see(&format!("{}s", 10 + n * 10), event(POD, "Unhealthy", text).container("app").count(n, "T+20s"));
+        story = story.see(
+            &format!("{}s", 10 + n * 10),
+            event(POD, "Unhealthy", text).container("app").count(n, "T+20s"),
+        );
     }
     let story = story
         .see("15s", deployment("checkout").available(0))
         .see("2m12s", deployment("checkout").available(0).stuck("-0s"));
-    says(&story, "10m", &[
-    "+5m25s first probe-failing Deployment/checkout/app x31 [checkout-688988776f-aaaaa] (holds 1): Readiness probe failed: connection refused",
-]);
+    says(
+        &story,
+        "10m",
+        &[
+            "+5m25s first probe-failing Deployment/checkout/app x31 [checkout-688988776f-aaaaa] (holds 1): Readiness probe failed: connection refused",
+        ],
+    );
 }
 
 #[test]
@@ -61,10 +78,14 @@ fn a_namespace_that_is_deleted_takes_its_problems_along() {
         .gone("5m", replica_set(RS))
         .gone("5m30s", a)
         .gone("5m31s", namespace("shop"));
-    says(&story, "1h", &[
-    "+15s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-    "+5m30s resolved crash-loop Deployment/checkout/app objects_gone after 5m20s",
-]);
+    says(
+        &story,
+        "1h",
+        &[
+            "+15s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
+            "+5m30s resolved crash-loop Deployment/checkout/app objects_gone after 5m20s",
+        ],
+    );
 }
 
 #[test]
@@ -82,10 +103,14 @@ fn one_bad_pod_of_many_that_is_scaled_away() {
         .see("3m", looping(b.clone(), 4).deleting("-0s"))
         .gone("3m1s", b)
         .see("3m1s", deployment("checkout"));
-    says(&story, "1h", &[
-    "+15s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-bbbbb]: the container exited with code 3 after running for 2 s",
-    "+8m1s resolved crash-loop Deployment/checkout/app objects_gone after 2m51s",
-]);
+    says(
+        &story,
+        "1h",
+        &[
+            "+15s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-bbbbb]: the container exited with code 3 after running for 2 s",
+            "+8m1s resolved crash-loop Deployment/checkout/app objects_gone after 2m51s",
+        ],
+    );
 }
 
 #[test]
@@ -110,19 +135,26 @@ fn an_autoscaler_at_work_is_no_news() {
 }
 
 fn unhealthy(pod: &str, n: i64, first: &str) -> Event {
-    event(&format!("Pod/{pod}"), "Unhealthy", "Readiness probe failed: connection refused").container("app").count(n, first)
+    event(&format!("Pod/{pod}"), "Unhealthy", "Readiness probe failed: connection refused")
+        .container("app")
+        .count(n, first)
 }
 
 /// Forty pods, one after the other, each slow to start.
 #[test]
 fn a_long_rolling_update_of_slow_starters_is_no_news() {
-    let mut story = Script::new().with(node("worker-1")).with(deployment("checkout").replicas(40)).with(replica_set(NEW_RS));
+    let mut story = Script::new()
+        .with(node("worker-1"))
+        .with(deployment("checkout").replicas(40))
+        .with(replica_set(NEW_RS));
     for n in 0..40_u32 {
         let name = format!("{NEW_RS}-{n:05}");
         let at = 10 + n * 100;
         let born = format!("T+{at}s");
         let p = pod(&name).owned_by_rs(NEW_RS).node("worker-1").created(&born).scheduled(&born);
-        story = story.see(&format!("{at}s"), p.clone()).see(&format!("{}s", at + 2), p.clone().running("-0s").unready());
+        story = story
+            .see(&format!("{at}s"), p.clone())
+            .see(&format!("{}s", at + 2), p.clone().running("-0s").unready());
         for i in 1..9_u32 {
             story = story.see(&format!("{}s", at + i * 10), unhealthy(&name, i64::from(i), &born));
         }
@@ -144,10 +176,14 @@ fn a_pod_that_loops_and_is_evicted_then_looks_well_elsewhere() {
         .see("5m2s", b.clone())
         .see("5m5s", b.running("-0s"))
         .see("5m5s", deployment("checkout"));
-    says(&story, "1h", &[
-    "+15s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-    "+5m20s first evicted Deployment/checkout x1 [checkout-688988776f-aaaaa]: Usage of EmptyDir volume \"tmp\" exceeds the limit \"1Mi\".",
-    "+10m1s resolved crash-loop Deployment/checkout/app recovered after 4m51s",
-    "+20m resolved evicted Deployment/checkout quiet after 0s",
-]);
+    says(
+        &story,
+        "1h",
+        &[
+            "+15s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
+            "+5m20s first evicted Deployment/checkout x1 [checkout-688988776f-aaaaa]: Usage of EmptyDir volume \"tmp\" exceeds the limit \"1Mi\".",
+            "+10m1s resolved crash-loop Deployment/checkout/app recovered after 4m51s",
+            "+20m resolved evicted Deployment/checkout quiet after 0s",
+        ],
+    );
 }

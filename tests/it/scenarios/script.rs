@@ -156,7 +156,10 @@ impl Script {
             match decision {
                 Some("first") => {
                     let most = count(plain, "first").max(1);
-                    assert!(count(&restarted, "first") <= most, "told twice: {restarted:#?} instead of {plain:#?}");
+                    assert!(
+                        count(&restarted, "first") <= most,
+                        "told twice: {restarted:#?} instead of {plain:#?}"
+                    );
                 }
                 Some("resolved" | "expired") if !restarted.iter().any(|line| line.contains(" standing ")) => {
                     assert!(count(&restarted, "first") > 0, "never told: {restarted:#?}");
