@@ -13,12 +13,12 @@
 mod apiserver;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/demo.rs"]
+mod demo;
 #[path = "it/dependencies.rs"]
 mod dependencies;
 #[path = "it/deploy.rs"]
 mod deploy;
-#[path = "it/demo.rs"]
-mod demo;
 #[path = "it/flow.rs"]
 mod flow;
 #[path = "it/layering.rs"]
@@ -31,5 +31,7 @@ mod protocol;
 mod recordings;
 #[path = "it/run.rs"]
 mod run;
+#[path = "it/test_command.rs"]
+mod test_command;
 #[path = "it/web.rs"]
 mod web;
