@@ -2,4 +2,5 @@
 
 pub mod pipeline;
 pub mod receivers;
+pub mod rule_test;
 pub mod run;

@@ -6,6 +6,7 @@ mod output;
 mod replay;
 mod run;
 mod send;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +55,12 @@ enum Command {
     Run(run::RunArgs),
     /// Send a test message to a receiver now, and say what the other side answered.
     Send(send::SendArgs),
+    /// Run the tests written in rule files.
+    ///
+    /// A test says what happens (a recorded watch stream, or signals with times) and which messages
+    /// are expected. It runs through the real engine on virtual time, and passes when exactly those
+    /// are decided. Without a path: the shipped rules' own tests. Exit code 1 if a test fails.
+    Test(test::TestArgs),
     /// Run recorded watch streams through the real pipeline, on virtual time.
     ///
     /// A recording is one watch event a line, as the API server sent it:
@@ -96,6 +103,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Demo(args) => in_runtime(demo::demo(&args)),
         Command::Check(args) => check::check(&args),
+        Command::Test(args) => test::test(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => in_runtime(run::run(&args)),
         Command::Send(args) => in_runtime(send::send(&args)),

@@ -33,5 +33,7 @@ mod recordings;
 mod run;
 #[path = "it/scenarios.rs"]
 mod scenarios;
+#[path = "it/test_command.rs"]
+mod test_command;
 #[path = "it/web.rs"]
 mod web;

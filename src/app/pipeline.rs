@@ -2,6 +2,8 @@
 //!
 //! Synchronous and deterministic; what has to be stored and told comes out as [`Output`].
 
+mod given;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -49,13 +49,19 @@ pub fn load(config: Option<&Path>, rules: &[PathBuf]) -> Result<Loaded, Diagnost
     for path in rules.iter().chain(&configured) {
         loader.rules(path);
     }
-    let (config, loader) = loader.finish();
-    let found = loader.found.sorted(&loader.files);
-    if found.has_errors() {
-        return Err(found);
+    loader.loaded()
+}
+
+/// The shipped rules, with their own tests.
+pub fn load_shipped() -> Result<Loaded, Diagnostics> {
+    let mut loader = Loader::default();
+    for (name, text) in shipped::PACKS {
+        let path = Path::new("rules").join(name);
+        if let Some((source, root)) = loader.parse(&path, text) {
+            loader.rule_tree(&path, source, &root);
+        }
     }
-    let hash = loader.hasher.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    Ok(Loaded { config: Arc::new(config), warnings: found, tests: loader.tests, files: loader.files, hash })
+    loader.loaded()
 }
 
 /// Collects files, and what is wrong with them.
@@ -156,13 +162,30 @@ impl Loader {
         let mut drafts = Vec::new();
         for (name, text) in shipped::PACKS {
             let path = Path::new("shipped").join(name);
-            if let Some((source, root)) = self.parse(&path, text) {
+            if let Some((source, root)) = self.parse(&path, shipped::without_tests(text)) {
                 let mut reader = self.reader(source);
                 drafts.extend(compile::rules::read(&mut reader, &root, Path::new("")).0);
                 self.found = reader.into_found();
             }
         }
         drafts
+    }
+
+    fn loaded(self) -> Result<Loaded, Diagnostics> {
+        let (config, loader) = self.finish();
+        let found = loader.found.sorted(&loader.files);
+        if found.has_errors() {
+            return Err(found);
+        }
+        let hash =
+            loader.hasher.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        Ok(Loaded {
+            config: Arc::new(config),
+            warnings: found,
+            tests: loader.tests,
+            files: loader.files,
+            hash,
+        })
     }
 
     /// Looks up the names across files and freezes everything.

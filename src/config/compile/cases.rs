@@ -21,25 +21,36 @@ pub struct RuleTest {
     pub input: TestInput,
     /// What is said, in order; empty: nothing at all.
     pub expect: Vec<Expect>,
+    /// How long the clock runs on after the last line or signal; `None`: see [`Self::GIVEN_THEN`].
+    pub then: Option<Duration>,
+    /// Nothing else may be said.
+    pub only: bool,
+}
+
+impl RuleTest {
+    /// Default of `then` after `given` signals: long enough for what the usual `for` and
+    /// `stable_for` still hold back. A recording ends where it ends, as it does under `replay`.
+    pub const GIVEN_THEN: Duration = Duration::from_secs(600);
 }
 
 /// What happens in a test.
 #[derive(Debug, Clone)]
 pub enum TestInput {
-    /// A recorded watch stream.
-    Recording(PathBuf),
+    /// A recorded watch stream, and where it is named.
+    Recording(PathBuf, At),
     /// Signals.
     Given(Vec<Given>),
 }
 
-/// One signal of a test; what is not given has the default of a pod in `default`.
+/// One signal of a test. What is not given is made up as it would be for a pod of
+/// `Deployment/app` in the namespace `default`.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     /// Since the start of the test.
     pub at: Duration,
     /// `cause`
     pub cause: Option<Cause>,
-    /// `phase`; `None`: raised.
+    /// `phase`; `None`: as the cause is usually told.
     pub phase: Option<Phase>,
     /// `source`; `None`: status.
     pub source: Option<Source>,
@@ -59,29 +70,48 @@ pub struct Given {
 /// One message that a test expects; what is not given is not compared.
 #[derive(Debug, Clone, Default)]
 pub struct Expect {
-    /// Since the start of the test, at the latest.
+    /// Since the start of the test: since the first signal's zero, or the recording's SYNCED line.
     pub at: Option<Duration>,
+    /// How far from `at` it may be; `None`: [`Self::WITHIN`].
+    pub within: Option<Duration>,
     /// One of [`DECISIONS`].
     pub decision: Option<&'static str>,
     /// `cause`
     pub cause: Option<Cause>,
     /// `severity`
     pub severity: Option<Severity>,
-    /// Texts by field: `rule`, `workload`, `namespace`, `container`, `node`, `title`.
+    /// Texts by field: `rule`, `workload`, `namespace`, `container`, `node`, which must be equal, and
+    /// `title` and `text`, in which they must be found.
     pub texts: Vec<(&'static str, String)>,
     /// How many objects.
     pub members: Option<u32>,
     /// How often.
     pub occurrences: Option<u32>,
+    /// How many incidents a summary is about.
+    pub incidents: Option<u32>,
     /// Who is told.
     pub receivers: Option<Vec<String>>,
 }
+
+impl Expect {
+    /// Default of `within`: members gather for `group_wait`, 5 s unless configured, and a test need
+    /// not repeat that.
+    pub const WITHIN: Duration = Duration::from_secs(5);
+}
+
+/// The fields that a signal of a test gives as texts.
+pub const GIVEN_TEXTS: &[&str] =
+    &["kind", "namespace", "name", "workload", "container", "node", "reason", "message", "type", "image"];
+
+/// The fields that an expected message gives as texts.
+pub const EXPECT_TEXTS: &[&str] = &["rule", "workload", "namespace", "container", "node", "title", "text"];
 
 /// The contract names of decisions.
 pub const DECISIONS: &[&str] =
     &["first", "grew", "reminder", "reopened", "resolved", "expired", "standing", "storm", "digest"];
 
-const PHASES: &[(&str, Phase)] = &[
+/// The names of phases.
+pub const PHASES: &[(&str, Phase)] = &[
     ("raised", Phase::Raised),
     ("cleared", Phase::Cleared),
     ("pulse", Phase::Pulse),
@@ -93,9 +123,15 @@ const PHASES: &[(&str, Phase)] = &[
 /// Reads one test.
 pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<RuleTest> {
     let mut map = reader.map(node, "a test")?;
-    let at = reader.at(map.head());
-    let name = map.require(reader, "name", |r, n| r.text(n).map(str::to_owned));
-    let recording = map.get(reader, "recording", |r, n| secret::path(r, n, directory));
+    let mut at = reader.at(map.head());
+    let name = map.require(reader, "name", |reader, node| {
+        at = reader.at(node.span);
+        reader.text(node).map(str::to_owned)
+    });
+    let recording = map.get(reader, "recording", |reader, node| {
+        let path = secret::path(reader, node, directory)?;
+        Some(TestInput::Recording(path, reader.at(node.span)))
+    });
     let given = map.get(reader, "given", |reader, node| {
         let items = reader.list(node, "a list of signals")?;
         Some(items.iter().filter_map(|item| read_given(reader, item)).collect())
@@ -104,13 +140,15 @@ pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<RuleTe
         let items = reader.list(node, "a list of messages")?;
         Some(items.iter().filter_map(|item| read_expect(reader, item)).collect())
     });
+    let then = map.get(reader, "then", Reader::duration);
+    let only = map.get(reader, "only", Reader::boolean).unwrap_or(true);
     if map.has("recording") == map.has("given") {
         let label = if map.has("given") { "both are given" } else { "neither is given" };
         reader.error(map.head(), "a test has either `recording` or `given`", label, None);
     }
     map.finish(reader, "a test");
-    let input = recording.map(TestInput::Recording).or_else(|| given.map(TestInput::Given))?;
-    Some(RuleTest { name: name?, at, input, expect: expect? })
+    let input = recording.or_else(|| given.map(TestInput::Given))?;
+    Some(RuleTest { name: name?, at, input, expect: expect?, then, only })
 }
 
 fn causes() -> Vec<(&'static str, Cause)> {
@@ -118,8 +156,6 @@ fn causes() -> Vec<(&'static str, Cause)> {
 }
 
 fn read_given(reader: &mut Reader, node: &Node) -> Option<Given> {
-    const TEXTS: &[&str] =
-        &["kind", "namespace", "name", "workload", "container", "node", "reason", "message", "type", "image"];
     let mut map = reader.map(node, "a signal")?;
     let mut given =
         Given { at: map.require(reader, "at", Reader::duration).unwrap_or_default(), ..Given::default() };
@@ -127,7 +163,7 @@ fn read_given(reader: &mut Reader, node: &Node) -> Option<Given> {
     given.phase = map.get(reader, "phase", |r, n| r.choice(n, "a phase", PHASES));
     let sources = [Source::Status, Source::Event].map(|source| (source.as_str(), source));
     given.source = map.get(reader, "source", |r, n| r.choice(n, "a source", &sources));
-    for name in TEXTS {
+    for name in GIVEN_TEXTS {
         given.texts.extend(map.get(reader, name, |r, n| r.text(n).map(|text| (*name, text.to_owned()))));
     }
     given.count = map.get(reader, "count", |r, n| r.count(n, 1_000_000));
@@ -152,25 +188,29 @@ fn text_map(reader: &mut Reader, node: &Node) -> Option<Vec<(String, String)>> {
 }
 
 fn read_expect(reader: &mut Reader, node: &Node) -> Option<Expect> {
-    const TEXTS: &[&str] = &["rule", "workload", "namespace", "container", "node", "title"];
     let mut map = reader.map(node, "a message")?;
     let decisions: Vec<(&str, &'static str)> = DECISIONS.iter().map(|name| (*name, *name)).collect();
     let mut expect = Expect {
         at: map.get(reader, "at", Reader::duration),
+        within: map.get(reader, "within", Reader::duration),
         decision: map.get(reader, "decision", |r, n| r.choice(n, "a decision", &decisions)),
         cause: map.get(reader, "cause", |r, n| r.choice(n, "a cause", &causes())),
         severity: map.get(reader, "severity", |r, n| r.choice(n, "a severity", SEVERITIES)),
         members: map.get(reader, "members", |r, n| r.count(n, 1_000_000)),
         occurrences: map.get(reader, "occurrences", |r, n| r.count(n, 1_000_000)),
+        incidents: map.get(reader, "incidents", |r, n| r.count(n, 1_000_000)),
         ..Expect::default()
     };
-    for name in TEXTS {
+    for name in EXPECT_TEXTS {
         expect.texts.extend(map.get(reader, name, |r, n| r.text(n).map(|text| (*name, text.to_owned()))));
     }
     expect.receivers = map.get(reader, "receivers", |reader, node| {
         let items = reader.list(node, "a list of receivers")?;
         Some(items.iter().filter_map(|item| reader.text(item).map(str::to_owned)).collect())
     });
+    if let (Some(span), false) = (map.key_span("within"), map.has("at")) {
+        reader.error(span, "`within` needs `at`", "", None);
+    }
     map.finish(reader, "an expected message");
     Some(expect)
 }

@@ -80,7 +80,7 @@ tests:
     assert_eq!(rule.receivers.as_ref().map(|names| names.join(" ")).as_deref(), Some("a"));
     let [nothing, one] = loaded.tests.as_slice() else { panic!("two tests") };
     assert!(matches!(&nothing.input, TestInput::Given(given) if given.len() == 2));
-    assert!(matches!(&one.input, TestInput::Recording(path) if *path == files.path("crash-loop.jsonl")));
+    assert!(matches!(&one.input, TestInput::Recording(path, _) if *path == files.path("crash-loop.jsonl")));
     assert!(matches!(one.expect.as_slice(), [Expect { decision: Some("first"), members: Some(3), .. }]));
 }
 
