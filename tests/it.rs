@@ -13,12 +13,14 @@
 mod apiserver;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/demo.rs"]
+mod demo;
 #[path = "it/dependencies.rs"]
 mod dependencies;
 #[path = "it/deploy.rs"]
 mod deploy;
-#[path = "it/demo.rs"]
-mod demo;
+#[path = "it/flood.rs"]
+mod flood;
 #[path = "it/flow.rs"]
 mod flow;
 #[path = "it/layering.rs"]
