@@ -59,6 +59,11 @@ pub enum Outcome {
 pub trait Deliver: Send + Sync + 'static {
     /// Makes one attempt. Never blocks for longer than the notifier's own time limits.
     fn deliver(&self, attempt: Attempt<'_>) -> impl Future<Output = Outcome> + Send;
+
+    /// How many incidents a summary can list so that a person still sees each of them.
+    fn lists(&self) -> usize {
+        Notification::MAX_INCIDENTS
+    }
 }
 
 /// What a receiver is, compiled. Secrets are references until they are used, so all of it can be
@@ -141,6 +146,15 @@ impl Deliver for Notifier {
             Self::Webhook(n) => n.deliver(attempt).await,
             Self::Email(n) => n.deliver(attempt).await,
             Self::Terminal(n) => n.deliver(attempt).await,
+        }
+    }
+
+    fn lists(&self) -> usize {
+        match self {
+            Self::Slack(n) => n.lists(),
+            Self::Webhook(n) => n.lists(),
+            Self::Email(n) => n.lists(),
+            Self::Terminal(n) => n.lists(),
         }
     }
 }

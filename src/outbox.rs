@@ -24,6 +24,22 @@
 //! 6. It settles the row ([`protocol::after`]): `delivered` with the thread's handle, `queued` with
 //!    `not_before` and the receiver's Retry-After, or `dead`. One transaction, on disk.
 //!
+//! # Folding
+//!
+//! Where the rate limit made the receiver wait, and at least [`Policy::fold_from`] incidents are due
+//! when it next allows a message, all of them are told in one summary ([`fold`]): of each thread
+//! whose oldest row is due, every row that waits, as many threads as the medium can list
+//! ([`Deliver::lists`]). Nothing is dropped; the end of an incident replaces its beginning in the
+//! list. What is a summary already is never folded.
+//!
+//! The rows of a summary share its fate: one claim marks them all `sending` and writes the
+//! summary's key into each (`inside`), one attempt is made, one transaction settles them all. A
+//! summary that failed or was cut off is repeated with the same rows, the same bytes and the same
+//! key, whatever else has come meanwhile; refused, its rows are dead letters, and are sent again
+//! each by itself. Only when a row of it grows too old to be told, the others are free again. So the
+//! table below holds for a summary as it does for a row. A thread that was folded has no handle of
+//! that message: its next one stands by itself.
+//!
 //! # Crashes
 //!
 //! | after | on disk | after the restart |
@@ -36,7 +52,8 @@
 //!
 //! From outside, a crash after 3 cannot be told from one after 4, so [`Dispatcher::run`] queues
 //! every `sending` row again and logs it. The second message carries the same idempotency key; a
-//! receiver that knows keys shows it once. Nothing else is ever sent twice.
+//! receiver that knows keys shows it once. Nothing else is ever sent twice. That is also why a row
+//! whose attempt was cut off is not folded any more: a summary would tell it under another key.
 //!
 //! # Order
 //!
@@ -53,6 +70,7 @@
 
 pub mod backoff;
 pub mod dispatcher;
+pub mod fold;
 pub mod limit;
 pub mod protocol;
 
@@ -111,6 +129,9 @@ pub struct Policy {
     pub attempt_timeout: Duration,
     /// How long an attempt under way may go on after shutdown was asked for.
     pub drain: Duration,
+    /// So many incidents that wait when the rate limit next allows a message are told in one
+    /// summary; 0 and 1 count as 2.
+    pub fold_from: usize,
     /// Where jitter starts from; `None`: somewhere else each time.
     pub seed: Option<u64>,
 }
@@ -121,6 +142,7 @@ impl Default for Policy {
             backoff: Backoff::default(),
             attempt_timeout: Duration::from_secs(90),
             drain: Duration::from_secs(10),
+            fold_from: 3,
             seed: None,
         }
     }
@@ -131,6 +153,8 @@ impl Default for Policy {
 pub struct Counters {
     /// Notifications delivered.
     pub delivered: AtomicU64,
+    /// Those of them that were told inside a summary.
+    pub folded: AtomicU64,
     /// Attempts that failed and will be repeated.
     pub retried: AtomicU64,
     /// Notifications given up.

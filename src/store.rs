@@ -14,7 +14,9 @@ mod error;
 mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod folds;
 mod history;
+mod listing;
 mod outbox_rows;
 mod place;
 mod schema;
@@ -35,7 +37,9 @@ pub use self::commit::{Commit, IncidentRow};
 pub use self::dead::{DeadLetter, DeadLetterBody};
 pub use self::error::StoreError;
 pub use self::fault::{Faults, Point};
+pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
+pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
 pub use self::outbox_rows::{Claim, Gate, HeadRow, Heads, Interrupted, Settle};
 pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};
 

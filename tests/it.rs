@@ -19,6 +19,8 @@ mod demo;
 mod dependencies;
 #[path = "it/deploy.rs"]
 mod deploy;
+#[path = "it/flood.rs"]
+mod flood;
 #[path = "it/flow.rs"]
 mod flow;
 #[path = "it/layering.rs"]

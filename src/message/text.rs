@@ -23,7 +23,7 @@ const SHOWN_MEMBERS: usize = 5;
 /// How many held-back groups a message shows; the rest is counted.
 const SHOWN_HELD: usize = 5;
 /// How many incidents the text of a summary lists; the rest is counted.
-const SHOWN_INCIDENTS: usize = 200;
+pub const SHOWN_INCIDENTS: usize = 200;
 /// The longest single name (workload, node, image, …) in a message, in characters. Kubernetes names
 /// end at 253 (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>).
 const MAX_NAME: usize = 260;
@@ -310,15 +310,19 @@ pub fn summary_line(i: &IncidentView, now: Timestamp) -> String {
 #[must_use]
 pub fn summary_title(decision: Decision, incidents: &[IncidentView], total: u32) -> String {
     let total = total.max(u32::try_from(incidents.len()).unwrap_or(u32::MAX));
+    let over = incidents.iter().filter(|i| i.ended_at.is_some()).count() as u64;
     let head = match decision {
         _ if total == 0 => "Nothing to tell: no problems".to_owned(),
         Decision::Standing => {
             format!("{} when kubeherald began to watch", plural(total.into(), "standing problem"))
         }
-        Decision::Storm => format!("{} at once", plural(total.into(), "new problem")),
+        Decision::Storm if over == 0 => format!("{} at once", plural(total.into(), "new problem")),
+        Decision::Storm if u64::from(total) <= over => format!("{} over", plural(over, "problem")),
+        Decision::Storm => {
+            format!("{} at once, {over} over", plural(u64::from(total) - over, "problem"))
+        }
         _ => {
-            let over = incidents.iter().filter(|i| i.ended_at.is_some()).count();
-            let open = plural(u64::from(total).saturating_sub(over as u64), "open problem");
+            let open = plural(u64::from(total).saturating_sub(over), "open problem");
             if over == 0 { format!("Digest: {open}") } else { format!("Digest: {open}, {over} over") }
         }
     };

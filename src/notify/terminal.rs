@@ -55,6 +55,10 @@ impl Terminal {
 }
 
 impl Deliver for Terminal {
+    fn lists(&self) -> usize {
+        text::SHOWN_INCIDENTS
+    }
+
     async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
         let shown = render(attempt.notification, self.config.color);
         let Ok(mut sink) = self.config.sink.lock() else {

@@ -1,5 +1,8 @@
 //! One task per receiver: the I/O around [`super::protocol`].
 
+mod folding;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +18,7 @@ use super::limit::Limiter;
 use super::protocol::{self, Rules, Step};
 use super::{Clock, Counters, Outbox, Policy, ReceiverSpec};
 use crate::notify::{Attempt, Deliver, Outcome};
-use crate::store::{Call, Claim, HeadRow, Point, Settle, Store, StoreError};
+use crate::store::{Call, Claim, HeadRow, Interrupted, Point, Settle, Store, StoreError};
 
 /// The longest sleep before looking again: the wall clock may have been set meanwhile.
 const MAX_NAP: Duration = Duration::from_secs(60);
@@ -35,6 +38,8 @@ pub struct Dispatcher<D> {
     counters: Arc<Counters>,
     wake: Arc<Notify>,
     turn: Arc<Semaphore>,
+    /// The rate limit held something back since the last message: what has piled up goes together.
+    waited: bool,
 }
 
 /// Whether the dispatcher goes on.
@@ -64,6 +69,7 @@ impl<D: Deliver> Dispatcher<D> {
             deliver,
             counters,
             turn,
+            waited: false,
         }
     }
 
@@ -88,10 +94,15 @@ impl<D: Deliver> Dispatcher<D> {
         let Some(rows) = self.insist(stop, "recover rows", || self.store.recover(&self.name)).await? else {
             return Ok(Flow::Stop);
         };
-        for row in rows {
+        let mut summaries = BTreeSet::new();
+        for Interrupted { key, attempts, inside } in rows {
+            // One attempt for all rows of a summary.
+            if inside.as_ref().is_some_and(|summary| !summaries.insert(summary.clone())) {
+                continue;
+            }
             count(&self.counters.interrupted);
             warn!(
-                receiver = %self.name, key = %row.key, attempts = row.attempts,
+                receiver = %self.name, key = %inside.unwrap_or(key), attempts,
                 "the last attempt was cut off and may have arrived; it is made again with the same key"
             );
         }
@@ -109,9 +120,23 @@ impl<D: Deliver> Dispatcher<D> {
         if stop.is_cancelled() {
             return Ok(Flow::Stop);
         }
-        match protocol::next(&heads, self.now(), &self.rules, || self.limiter.check()) {
+        let mut limited = false;
+        let limit = || self.limiter.check().inspect_err(|_| limited = true);
+        let step = protocol::next(&heads, self.now(), &self.rules, limit);
+        self.waited |= limited;
+        match step {
             Step::Attempt(row) => {
                 self.store.faults().at(Point::Chosen, "dispatch");
+                let waited = std::mem::take(&mut self.waited);
+                if let Some(key) = &row.inside {
+                    return self.fold_again(&row, key, stop).await;
+                }
+                if waited
+                    && row.foldable
+                    && let Some(flow) = self.fold(stop).await?
+                {
+                    return Ok(flow);
+                }
                 self.attempt(&row, stop).await
             }
             Step::Bury { row, reason } => self.settle(&row, Settle::Dead { reason }, stop).await,
@@ -238,7 +263,11 @@ impl<D: Deliver> Dispatcher<D> {
 }
 
 fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    count_many(counter, 1);
+}
+
+fn count_many(counter: &AtomicU64, n: usize) {
+    counter.fetch_add(u64::try_from(n).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 impl<D> fmt::Debug for Dispatcher<D> {

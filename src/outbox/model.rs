@@ -8,14 +8,15 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::Backoff;
 use super::protocol::{self, Rules, Step};
+use super::{Backoff, fold};
 use crate::notify::Outcome;
 use crate::store::fixture::{at, note};
-use crate::store::{Claim, Commit, Durability, HeadRow, Options, Store};
+use crate::store::{Claim, Commit, Durability, FoldQuery, FoldRow, HeadRow, Options, Settle, Store};
 
 const RECEIVERS: [&str; 2] = ["x", "y"];
-const THREADS: [&str; 3] = ["a", "b", "c"];
+const THREADS: [&str; 5] = ["a", "b", "c", "d", "e"];
+const FOLD_FROM: usize = 3;
 const MAX_AGE: u64 = 2_000;
 
 #[derive(Debug, Clone)]
@@ -25,7 +26,8 @@ enum Op {
     /// The engine replays: a key that is known is committed again.
     Replay { which: usize },
     /// A dispatcher takes its next step as far as `until`, then the process ends (or goes on).
-    Dispatch { receiver: usize, outcome: Answer, until: Until },
+    /// `limited`: the rate limit had held it back before.
+    Dispatch { receiver: usize, outcome: Answer, until: Until, limited: bool },
     /// The process ends between two steps and starts again.
     Restart,
     /// Time passes.
@@ -42,8 +44,20 @@ enum Answer {
     No,
 }
 
+impl Answer {
+    fn outcome(self) -> Outcome {
+        let reason = "r".to_owned();
+        match self {
+            Self::Yes => Outcome::Delivered { handle: None },
+            Self::Later => Outcome::Retry { after: None, reason },
+            Self::After(s) => Outcome::Retry { after: Some(Duration::from_secs(s)), reason },
+            Self::No => Outcome::Reject { reason },
+        }
+    }
+}
+
 /// Where the process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Until {
     Chosen,
     Claimed,
@@ -68,11 +82,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Until::Settled),
     ];
     prop_oneof![
-        5 => (0..2_usize, 0..3_usize, 1..4_usize)
+        5 => (0..2_usize, 0..5_usize, 1..4_usize)
             .prop_map(|(receiver, thread, rows)| Op::Enqueue { receiver, thread, rows }),
         1 => any::<usize>().prop_map(|which| Op::Replay { which }),
-        12 => (0..2_usize, answer, until)
-            .prop_map(|(receiver, outcome, until)| Op::Dispatch { receiver, outcome, until }),
+        12 => (0..2_usize, answer, until, any::<bool>())
+            .prop_map(|(receiver, outcome, until, limited)| Op::Dispatch { receiver, outcome, until, limited }),
         1 => Just(Op::Restart),
         4 => (0_i64..400).prop_map(|seconds| Op::Sleep { seconds }),
         1 => any::<usize>().prop_map(|which| Op::Resend { which }),
@@ -86,6 +100,24 @@ struct Row {
     thread: usize,
     not_before: i64,
     queued_at: i64,
+    /// The summary it was claimed for.
+    inside: Option<String>,
+    /// It must keep its own key.
+    alone: bool,
+}
+
+impl Row {
+    fn new(key: &str, thread: usize, now: i64) -> Self {
+        Self { key: key.to_owned(), thread, not_before: 0, queued_at: now, inside: None, alone: false }
+    }
+}
+
+/// A dead row.
+#[derive(Debug, Clone, Copy)]
+struct Dead {
+    receiver: usize,
+    thread: usize,
+    inside: bool,
 }
 
 /// What should be true, kept as simply as possible.
@@ -95,13 +127,17 @@ struct Model {
     open: [Vec<Row>; 2],
     gate: [i64; 2],
     delivered: BTreeSet<String>,
-    dead: BTreeMap<String, (usize, usize)>,
+    dead: BTreeMap<String, Dead>,
+    /// Under which key a row may have arrived, where nobody knows: it must be told under it again.
+    ambiguous: BTreeMap<String, String>,
     /// How often the other side saw a key.
     wire: BTreeMap<String, u32>,
     /// How often it may have: once, and once more for each attempt that is recorded as failed, was
     /// made but not recorded (the ambiguous point), or was asked for by a person.
     allowed: BTreeMap<String, u32>,
     keys: Vec<(String, usize, usize)>,
+    /// The summary of the row that became a dead letter last.
+    last_inside: Option<String>,
 }
 
 impl Model {
@@ -114,8 +150,36 @@ impl Model {
         })
     }
 
+    /// What a summary would tell now, by thread and then in order.
+    fn foldable(&self, receiver: usize, now: i64) -> Vec<String> {
+        let rows = &self.open[receiver];
+        let mut seen = BTreeSet::new();
+        let mut keys = Vec::new();
+        for head in rows {
+            let old = now >= head.queued_at + i64::try_from(MAX_AGE).unwrap();
+            let free = |row: &Row| !row.alone && row.inside.is_none();
+            if !seen.insert(head.thread) || head.not_before > now || old || !free(head) {
+                continue;
+            }
+            let thread = rows.iter().filter(|r| r.thread == head.thread);
+            keys.extend(thread.take_while(|r| free(r)).map(|r| r.key.clone()));
+        }
+        keys
+    }
+
+    fn sent(&mut self, key: &str, under: &str) {
+        *self.wire.entry(key.to_owned()).or_default() += 1;
+        if let Some(before) = self.ambiguous.remove(key) {
+            assert_eq!(before, under, "{key} may have arrived under another key");
+        }
+    }
+
     fn once_more(&mut self, key: &str) {
         *self.allowed.entry(key.to_owned()).or_default() += 1;
+    }
+
+    fn row(&mut self, receiver: usize, key: &str) -> &mut Row {
+        self.open[receiver].iter_mut().find(|r| r.key == key).unwrap()
     }
 
     fn remove(&mut self, receiver: usize, key: &str) -> Row {
@@ -175,12 +239,7 @@ impl World {
                         let key = format!("k{}", self.model.keys.len());
                         self.model.keys.push((key.clone(), receiver, thread));
                         self.model.once_more(&key);
-                        self.model.open[receiver].push(Row {
-                            key: key.clone(),
-                            thread,
-                            not_before: 0,
-                            queued_at: self.now,
-                        });
+                        self.model.open[receiver].push(Row::new(&key, thread, self.now));
                         note(&key, RECEIVERS[receiver], THREADS[thread], at(self.now))
                     })
                     .collect();
@@ -199,18 +258,14 @@ impl World {
             Op::Resend { which } => {
                 let dead: Vec<String> = self.model.dead.keys().cloned().collect();
                 let Some(key) = pick(&dead, which) else { return };
-                let (receiver, thread) = self.model.dead.remove(key).unwrap();
+                let was = self.model.dead.remove(key).unwrap();
                 assert!(self.store().resend_dead(key, at(self.now)).wait().unwrap());
                 self.model.once_more(key);
-                self.model.open[receiver].push(Row {
-                    key: key.clone(),
-                    thread,
-                    not_before: 0,
-                    queued_at: self.now,
-                });
+                let row = Row { alone: was.inside, ..Row::new(key, was.thread, self.now) };
+                self.model.open[was.receiver].push(row);
             }
-            Op::Dispatch { receiver, outcome, until } => {
-                if self.dispatch(receiver, outcome, until) {
+            Op::Dispatch { receiver, outcome, until, limited } => {
+                if self.dispatch(receiver, outcome, until, limited) {
                     self.restart();
                 }
             }
@@ -218,7 +273,7 @@ impl World {
     }
 
     /// Statements 2 to 6. True: the process ended on the way.
-    fn dispatch(&mut self, receiver: usize, answer: Answer, until: Until) -> bool {
+    fn dispatch(&mut self, receiver: usize, answer: Answer, until: Until, limited: bool) -> bool {
         let name: Arc<str> = Arc::from(RECEIVERS[receiver]);
         let rules = Self::rules(receiver);
         let heads = self.store().heads(&name, &rules.gate, at(self.now)).wait().unwrap();
@@ -238,7 +293,7 @@ impl World {
             Step::Bury { row, reason } => {
                 let expected = expected.unwrap();
                 assert!(self.now >= expected.queued_at + i64::try_from(MAX_AGE).unwrap());
-                self.settle(receiver, &row, crate::store::Settle::Dead { reason });
+                self.settle(receiver, &row, Settle::Dead { reason });
                 false
             }
             Step::Attempt(row) => {
@@ -246,44 +301,132 @@ impl World {
                 if until == Until::Chosen {
                     return true;
                 }
+                let expected = expected.unwrap();
+                assert_eq!((&row.inside, row.foldable), (&expected.inside, !expected.alone));
+                if let Some(rows) = self.together(receiver, &row, limited) {
+                    return self.dispatch_fold(receiver, &rows, answer, until);
+                }
                 let claim = self.store().claim(row.seq, at(self.now)).wait().unwrap();
                 let Claim::Claimed { notification, attempt, .. } = claim else { panic!("{claim:?}") };
                 assert_eq!(notification.key, row.key);
-                if until == Until::Claimed {
-                    return true;
+                if until >= Until::Attempted {
+                    self.model.sent(&row.key, &row.key);
                 }
-                *self.model.wire.entry(row.key.clone()).or_default() += 1;
-                if until == Until::Attempted {
-                    self.model.once_more(&row.key);
-                    return true;
-                }
-                let outcome = match answer {
-                    Answer::Yes => Outcome::Delivered { handle: None },
-                    Answer::Later => Outcome::Retry { after: None, reason: "r".into() },
-                    Answer::After(s) => {
-                        Outcome::Retry { after: Some(Duration::from_secs(s)), reason: "r".into() }
+                if matches!(until, Until::Claimed | Until::Attempted) {
+                    // From outside, one cannot be told from the other.
+                    self.model.row(receiver, &row.key).alone = true;
+                    self.model.ambiguous.insert(row.key.clone(), row.key.clone());
+                    if until == Until::Attempted {
+                        self.model.once_more(&row.key);
                     }
-                    Answer::No => Outcome::Reject { reason: "r".into() },
-                };
-                let settle =
-                    protocol::after(outcome, row.queued_at, attempt, at(self.now), &rules, &mut self.rng);
+                    return true;
+                }
+                let settle = protocol::after(
+                    answer.outcome(),
+                    row.queued_at,
+                    attempt,
+                    at(self.now),
+                    &rules,
+                    &mut self.rng,
+                );
                 self.settle(receiver, &row, settle);
                 until == Until::Settled
             }
         }
     }
 
-    fn settle(&mut self, receiver: usize, row: &HeadRow, settle: crate::store::Settle) {
-        use crate::store::Settle;
+    /// The rows to tell together with this one, if so.
+    fn together(&self, receiver: usize, head: &HeadRow, limited: bool) -> Option<Vec<FoldRow>> {
+        let name: Arc<str> = Arc::from(RECEIVERS[receiver]);
+        if let Some(key) = &head.inside {
+            let rows = self.store().folded(&name, key).wait().unwrap().unwrap();
+            let open = self.model.open[receiver].iter();
+            let mut expected: Vec<&String> =
+                open.filter(|r| r.inside.as_ref() == Some(key)).map(|r| &r.key).collect();
+            let mut found: Vec<&String> = rows.iter().map(|r| &r.notification.key).collect();
+            expected.sort();
+            found.sort();
+            assert_eq!(found, expected);
+            return Some(rows);
+        }
+        let query = FoldQuery {
+            receiver: name,
+            now: at(self.now),
+            queued_after: Self::rules(receiver).born_after(at(self.now)),
+            threads: 500,
+        };
+        let rows = self.store().foldable(query).wait().unwrap();
+        let found: Vec<&String> = rows.iter().map(|r| &r.notification.key).collect();
+        assert_eq!(found, self.model.foldable(receiver, self.now).iter().collect::<Vec<_>>());
+        let incidents: BTreeSet<&str> = rows.iter().map(|r| r.notification.thread()).collect();
+        (limited && head.foldable && incidents.len() >= FOLD_FROM).then_some(rows)
+    }
+
+    /// Statements 3 to 6 for a summary.
+    fn dispatch_fold(&mut self, receiver: usize, rows: &[FoldRow], answer: Answer, until: Until) -> bool {
+        let name: Arc<str> = Arc::from(RECEIVERS[receiver]);
+        let keys: Vec<String> = rows.iter().map(|r| r.notification.key.clone()).collect();
+        let inside = self.model.row(receiver, &keys[0]).inside.clone();
+        let fold = inside.unwrap_or_else(|| fold::key(&name, rows));
+        let seqs = rows.iter().map(|r| r.seq).collect();
+        let claim = self.store().claim_fold(&fold, seqs, at(self.now)).wait().unwrap().unwrap();
+        for key in &keys {
+            self.model.row(receiver, key).inside = Some(fold.clone());
+            if until >= Until::Attempted {
+                self.model.sent(key, &fold);
+            }
+            if matches!(until, Until::Claimed | Until::Attempted) {
+                self.model.ambiguous.insert(key.clone(), fold.clone());
+            }
+            if until == Until::Attempted {
+                self.model.once_more(key);
+            }
+        }
+        if matches!(until, Until::Claimed | Until::Attempted) {
+            return true;
+        }
+        let settle = protocol::after(
+            answer.outcome(),
+            claim.queued_at,
+            claim.attempt,
+            at(self.now),
+            &Self::rules(receiver),
+            &mut self.rng,
+        );
+        let settled = self.store().settle_fold(&name, &fold, settle.clone(), None, at(self.now));
+        assert_eq!(settled.wait().unwrap(), rows.len());
+        for key in &keys {
+            self.settled(receiver, key, &settle);
+        }
+        until == Until::Settled
+    }
+
+    fn settle(&mut self, receiver: usize, row: &HeadRow, settle: Settle) {
         assert!(self.store().settle(row.seq, settle.clone(), at(self.now)).wait().unwrap());
+        self.settled(receiver, &row.key, &settle);
+        // Only what is too old ends by itself although it was to be told in a summary. The others of
+        // that summary are free again.
+        for row in self.model.open[receiver].iter_mut().filter(|r| r.inside.is_some()) {
+            if row.inside == self.model.last_inside {
+                row.inside = None;
+                self.model.ambiguous.remove(&row.key);
+            }
+        }
+    }
+
+    fn settled(&mut self, receiver: usize, key: &str, settle: &Settle) {
+        self.model.last_inside = None;
         match settle {
             Settle::Delivered { .. } => {
-                self.model.remove(receiver, &row.key);
-                assert!(self.model.delivered.insert(row.key.clone()), "delivered twice");
+                self.model.remove(receiver, key);
+                assert!(self.model.delivered.insert(key.to_owned()), "delivered twice");
             }
             Settle::Dead { .. } => {
-                let gone = self.model.remove(receiver, &row.key);
-                self.model.dead.insert(row.key.clone(), (receiver, gone.thread));
+                let gone = self.model.remove(receiver, key);
+                let dead = Dead { receiver, thread: gone.thread, inside: gone.inside.is_some() };
+                self.model.last_inside = gone.inside;
+                self.model.ambiguous.remove(key);
+                self.model.dead.insert(key.to_owned(), dead);
             }
             Settle::Retry { not_before, gate, .. } => {
                 // Rounded up: the model counts whole seconds.
@@ -292,9 +435,8 @@ impl World {
                     micros.div_euclid(1_000_000) + i64::from(micros.rem_euclid(1_000_000) > 0)
                 };
                 let model = &mut self.model;
-                model.once_more(&row.key);
-                let row = model.open[receiver].iter_mut().find(|r| r.key == row.key).unwrap();
-                row.not_before = seconds(not_before);
+                model.once_more(key);
+                model.row(receiver, key).not_before = seconds(*not_before);
                 if let Some(gate) = gate {
                     model.gate[receiver] = model.gate[receiver].max(seconds(gate.until));
                 }
@@ -309,7 +451,7 @@ impl World {
             let mut steps = 0;
             while !self.model.open[receiver].is_empty() {
                 let before = self.model.open[receiver].len();
-                self.dispatch(receiver, Answer::Yes, Until::Never);
+                self.dispatch(receiver, Answer::Yes, Until::Never, steps % 2 == 0);
                 if self.model.open[receiver].len() == before {
                     self.now += 10;
                 }

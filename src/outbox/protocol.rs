@@ -52,6 +52,12 @@ impl Rules {
         Self { max_age: spec.max_age, backoff, gate: spec.gate() }
     }
 
+    /// What was queued no later than this is too old at `now`.
+    #[must_use]
+    pub fn born_after(&self, now: Timestamp) -> Timestamp {
+        now.checked_sub(self.max_age).unwrap_or(Timestamp::MIN)
+    }
+
     fn expires(&self, queued_at: Timestamp) -> Timestamp {
         later(queued_at, self.max_age)
     }
@@ -146,7 +152,15 @@ mod tests {
     }
 
     fn row() -> HeadRow {
-        HeadRow { seq: 1, key: "k".into(), attempts: 0, queued_at: at(0), reason: String::new() }
+        HeadRow {
+            seq: 1,
+            key: "k".into(),
+            attempts: 0,
+            queued_at: at(0),
+            reason: String::new(),
+            inside: None,
+            foldable: true,
+        }
     }
 
     fn secs(n: u64) -> Duration {

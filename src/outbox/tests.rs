@@ -1,3 +1,5 @@
+mod folding;
+
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::atomic::Ordering;

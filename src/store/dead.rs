@@ -96,7 +96,8 @@ impl Store {
     }
 
     /// Queues a dead letter again, as the last of its thread and with its age counted anew: what
-    /// came after it has been told meanwhile. `false`: there is no such dead letter.
+    /// came after it has been told meanwhile. If it was refused inside a summary, it is told by
+    /// itself now: the same summary would be refused again. `false`: there is no such dead letter.
     pub fn resend_dead(&self, key: &str, now: Timestamp) -> Call<bool> {
         let key = key.to_owned();
         self.write("send a dead letter again", move |s| resend(s, &key, now))
@@ -121,7 +122,7 @@ fn resend(s: &mut Session, key: &str, now: Timestamp) -> Result<bool, StoreError
         .conn
         .prepare_cached(
             "DELETE FROM outbox WHERE key = ?1 AND state = 'dead'
-             RETURNING receiver, thread, summary, created_at, body",
+             RETURNING receiver, thread, summary, created_at, body, inside IS NOT NULL",
         )
         .and_then(|mut q| {
             q.query_row([key], |r| {
@@ -135,16 +136,16 @@ fn resend(s: &mut Session, key: &str, now: Timestamp) -> Result<bool, StoreError
                     at: now,
                     body: r.get(4)?,
                 };
-                Ok((row, created))
+                Ok((row, created, r.get::<_, bool>(5)?))
             })
             .optional()
         })
         .map_err(&failed)?;
-    let Some((row, created)) = row else { return Ok(false) };
+    let Some((row, created, alone)) = row else { return Ok(false) };
     outbox_rows::insert(s, &row)?;
     s.conn
-        .prepare_cached("UPDATE outbox SET created_at = ?2 WHERE key = ?1")
-        .and_then(|mut q| q.execute((key, created)))
+        .prepare_cached("UPDATE outbox SET created_at = ?2, alone = ?3 WHERE key = ?1")
+        .and_then(|mut q| q.execute((key, created, alone)))
         .map_err(&failed)?;
     Ok(true)
 }

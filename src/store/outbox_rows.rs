@@ -33,6 +33,11 @@ pub struct HeadRow {
     pub queued_at: Timestamp,
     /// Why the last attempt failed; empty if none was made.
     pub reason: String,
+    /// The summary it is to be told in, where that was claimed before.
+    pub inside: Option<String>,
+    /// May it be told inside a summary at all? Not if it is one, nor if its own attempt was cut
+    /// off, nor if it is sent again after a summary with it was refused.
+    pub foldable: bool,
 }
 
 /// What a dispatcher must know to choose.
@@ -107,6 +112,8 @@ pub struct Interrupted {
     pub key: String,
     /// Attempts begun.
     pub attempts: u32,
+    /// The summary it was told in.
+    pub inside: Option<String>,
 }
 
 impl Store {
@@ -127,18 +134,22 @@ impl Store {
     }
 
     /// Queues the rows of a receiver again whose attempt was cut off. To be called before its
-    /// dispatcher's first claim.
+    /// dispatcher's first claim. Each keeps its key: a row that was told by itself is not told
+    /// inside a summary, a row of a summary only inside that one.
     pub fn recover(&self, receiver: &Arc<str>) -> Call<Vec<Interrupted>> {
         let receiver = Arc::clone(receiver);
         self.write("recover rows", move |s| {
             s.conn
                 .prepare_cached(
-                    "UPDATE outbox SET state = 'queued' WHERE receiver = ?1 AND state = 'sending'
-                     RETURNING key, attempts",
+                    "UPDATE outbox SET state = 'queued', alone = alone OR inside IS NULL
+                     WHERE receiver = ?1 AND state = 'sending'
+                     RETURNING key, attempts, inside",
                 )
                 .and_then(|mut q| {
-                    q.query_map([&*receiver], |r| Ok(Interrupted { key: r.get(0)?, attempts: r.get(1)? }))?
-                        .collect()
+                    q.query_map([&*receiver], |r| {
+                        Ok(Interrupted { key: r.get(0)?, attempts: r.get(1)?, inside: r.get(2)? })
+                    })?
+                    .collect()
                 })
                 .map_err(s.error("recover rows"))
         })
@@ -160,7 +171,7 @@ impl Store {
                 buried += s
                     .conn
                     .prepare_cached(
-                        "UPDATE outbox SET state = 'dead', head = 0, ended_at = ?2,
+                        "UPDATE outbox SET state = 'dead', head = 0, ended_at = ?2, inside = NULL,
                              reason = 'the receiver is not configured any more'
                          WHERE receiver = ?1 AND state IN ('queued', 'sending')",
                     )
@@ -196,7 +207,8 @@ pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<bool, StoreError> 
     Ok(inserted > 0)
 }
 
-pub(super) const DUE: &str = "SELECT seq, key, attempts, queued_at, reason FROM outbox
+pub(super) const DUE: &str =
+    "SELECT seq, key, attempts, queued_at, reason, inside, NOT (alone OR summary) FROM outbox
      WHERE receiver = ?1 AND state = 'queued' AND head = 1 AND not_before <= ?2
      ORDER BY seq LIMIT 1";
 
@@ -218,6 +230,8 @@ fn heads(s: &Session, receiver: &str, gate: &str, now: Timestamp) -> Result<Head
                     attempts: r.get(2)?,
                     queued_at: time(r, 3)?,
                     reason: r.get(4)?,
+                    inside: r.get(5)?,
+                    foldable: r.get(6)?,
                 })
             })
             .optional()
@@ -273,6 +287,7 @@ struct Ended {
     receiver: String,
     thread: String,
     summary: bool,
+    inside: Option<String>,
 }
 
 fn settle(s: &Session, seq: i64, what: &Settle, now: Timestamp) -> Result<bool, StoreError> {
@@ -282,13 +297,14 @@ fn settle(s: &Session, seq: i64, what: &Settle, now: Timestamp) -> Result<bool, 
             // The body has served: the history keeps what was said.
             let Some(row) = end(s, seq, "delivered", "", now)? else { return Ok(false) };
             if !row.summary {
-                keep_handle(s, &row, handle.as_deref(), now)?;
+                keep_handle(s, &row.receiver, &row.thread, handle.as_deref(), now)?;
             }
             advance(s, &row.receiver, &row.thread)?;
             Ok(true)
         }
         Settle::Dead { reason } => {
             let Some(row) = end(s, seq, "dead", reason, now)? else { return Ok(false) };
+            dissolve(s, row.inside.as_deref())?;
             advance(s, &row.receiver, &row.thread)?;
             Ok(true)
         }
@@ -301,18 +317,7 @@ fn settle(s: &Session, seq: i64, what: &Settle, now: Timestamp) -> Result<bool, 
                 )
                 .and_then(|mut q| q.execute((seq, micros(*not_before), reason)))
                 .map_err(&failed)?;
-            if let Some(gate) = gate {
-                // Never shortened: of two answers under way the longer wait counts.
-                s.conn
-                    .prepare_cached(
-                        "INSERT INTO receiver_state (receiver, not_before, reason) VALUES (?1, ?2, ?3)
-                         ON CONFLICT (receiver) DO UPDATE
-                             SET not_before = excluded.not_before, reason = excluded.reason
-                             WHERE excluded.not_before > not_before",
-                    )
-                    .and_then(|mut q| q.execute((&*gate.name, micros(gate.until), reason)))
-                    .map_err(&failed)?;
-            }
+            keep_gate(s, gate.as_ref(), reason)?;
             Ok(changed > 0)
         }
     }
@@ -330,11 +335,11 @@ fn end(
             "UPDATE outbox SET state = ?2, head = 0, reason = ?3, ended_at = ?4,
                  body = CASE WHEN ?2 = 'delivered' THEN '' ELSE body END
              WHERE seq = ?1 AND state IN ('queued', 'sending')
-             RETURNING receiver, thread, summary",
+             RETURNING receiver, thread, summary, inside",
         )
         .and_then(|mut q| {
             q.query_row((seq, state, reason, micros(now)), |r| {
-                Ok(Ended { receiver: r.get(0)?, thread: r.get(1)?, summary: r.get(2)? })
+                Ok(Ended { receiver: r.get(0)?, thread: r.get(1)?, summary: r.get(2)?, inside: r.get(3)? })
             })
             .optional()
         })
@@ -342,7 +347,7 @@ fn end(
 }
 
 /// The next row of the thread may go.
-fn advance(s: &Session, receiver: &str, thread: &str) -> Result<(), StoreError> {
+pub(super) fn advance(s: &Session, receiver: &str, thread: &str) -> Result<(), StoreError> {
     s.conn
         .prepare_cached(
             "UPDATE outbox SET head = 1 WHERE head = 0 AND seq = (SELECT min(seq) FROM outbox
@@ -353,8 +358,39 @@ fn advance(s: &Session, receiver: &str, thread: &str) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// A summary that lost a row is not that summary any more: the others go on without it.
+fn dissolve(s: &Session, inside: Option<&str>) -> Result<(), StoreError> {
+    let Some(inside) = inside else { return Ok(()) };
+    s.conn
+        .prepare_cached("UPDATE outbox SET inside = NULL WHERE inside = ?1 AND state = 'queued'")
+        .and_then(|mut q| q.execute([inside]))
+        .map_err(s.error("dissolve a summary"))?;
+    Ok(())
+}
+
+/// The other side asked for peace. Never shortened: of two answers under way the longer wait counts.
+pub(super) fn keep_gate(s: &Session, gate: Option<&Gate>, reason: &str) -> Result<(), StoreError> {
+    let Some(gate) = gate else { return Ok(()) };
+    s.conn
+        .prepare_cached(
+            "INSERT INTO receiver_state (receiver, not_before, reason) VALUES (?1, ?2, ?3)
+             ON CONFLICT (receiver) DO UPDATE
+                 SET not_before = excluded.not_before, reason = excluded.reason
+                 WHERE excluded.not_before > not_before",
+        )
+        .and_then(|mut q| q.execute((&*gate.name, micros(gate.until), reason)))
+        .map_err(s.error("keep a Retry-After"))?;
+    Ok(())
+}
+
 /// The first handle of a thread stays; a later one only shows that the thread is alive.
-fn keep_handle(s: &Session, row: &Ended, handle: Option<&str>, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn keep_handle(
+    s: &Session,
+    receiver: &str,
+    thread: &str,
+    handle: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let failed = s.error("keep a handle");
     let at = micros(now);
     match handle {
@@ -364,12 +400,12 @@ fn keep_handle(s: &Session, row: &Ended, handle: Option<&str>, now: Timestamp) -
                 "INSERT INTO handles (receiver, thread, handle, used_at) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (receiver, thread) DO UPDATE SET used_at = excluded.used_at",
             )
-            .and_then(|mut q| q.execute((&row.receiver, &row.thread, handle, at)))
+            .and_then(|mut q| q.execute((receiver, thread, handle, at)))
             .map_err(failed)?,
         None => s
             .conn
             .prepare_cached("UPDATE handles SET used_at = ?3 WHERE receiver = ?1 AND thread = ?2")
-            .and_then(|mut q| q.execute((&row.receiver, &row.thread, at)))
+            .and_then(|mut q| q.execute((receiver, thread, at)))
             .map_err(failed)?,
     };
     Ok(())

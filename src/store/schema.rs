@@ -20,8 +20,10 @@ pub(super) struct Migration {
 }
 
 /// Every step, by version, from 1.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "init", sql: include_str!("schema/0001_init.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "init", sql: include_str!("schema/0001_init.sql") },
+    Migration { version: 2, name: "folds", sql: include_str!("schema/0002_folds.sql") },
+];
 
 impl Migration {
     /// SHA-256, cut to 128 bits: it tells a changed file, it does not defend against anybody.

@@ -273,7 +273,7 @@ fn interrupted_rows_are_queued_again() {
     let store = Store::open_with(&options(&dir)).unwrap();
     assert_eq!(due(&store, "x", at(0)), None);
     assert_eq!(store.recover(&name("y")).wait().unwrap(), []);
-    let expected = Interrupted { key: "k".into(), attempts: 1 };
+    let expected = Interrupted { key: "k".into(), attempts: 1, inside: None };
     assert_eq!(store.recover(&name("x")).wait().unwrap(), [expected]);
     assert_eq!(due(&store, "x", at(0)).unwrap().attempts, 1);
 }

@@ -21,7 +21,7 @@ const MAX_PREFORMATTED: usize = 2900;
 const MAX_FALLBACK: usize = 600;
 /// How many incidents a summary lists: people scroll no further, and it keeps far from the 50 blocks
 /// a message may have (<https://docs.slack.dev/reference/block-kit/blocks>).
-const MAX_LINES: usize = 60;
+pub(super) const MAX_LINES: usize = 60;
 
 /// What is shown: the same for the Web API and for an incoming webhook.
 #[derive(Debug, Clone, PartialEq)]

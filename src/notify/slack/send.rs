@@ -178,6 +178,10 @@ impl Deliver for Slack {
             SlackTarget::Webhook { url } => self.webhook(url, attempt).await,
         }
     }
+
+    fn lists(&self) -> usize {
+        request::MAX_LINES
+    }
 }
 
 fn url_source(config: &SlackConfig) -> String {

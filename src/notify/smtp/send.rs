@@ -17,7 +17,7 @@ use super::config::{EmailConfig, EmailError, SmtpTls, mailbox};
 use super::request::{self, Mail};
 use crate::message::text::words;
 use crate::notify::{Attempt, BuildError, Deliver, Outcome, Parts};
-use crate::template::Templates;
+use crate::template::{Templates, model};
 
 /// For how many notifications it is remembered who has got them.
 const MAX_REMEMBERED: usize = 1000;
@@ -238,6 +238,10 @@ fn chain(e: &dyn std::error::Error) -> String {
 }
 
 impl Deliver for Email {
+    fn lists(&self) -> usize {
+        model::MAX_INCIDENTS
+    }
+
     async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
         let n = attempt.notification;
         let domain = self.from.email.domain();
