@@ -30,6 +30,7 @@ pub use receiver::{RateLimit, Receiver, ReceiverKind};
 pub use secret::SecretRef;
 
 use crate::rule::{Routes, RuleSet};
+use crate::signal::redact::Redactor;
 
 /// May this name a rule or a receiver? Names are metric labels, parts of keys and of addresses.
 fn is_name(name: &str) -> bool {
@@ -63,6 +64,8 @@ pub struct Config {
     pub http: Option<std::net::SocketAddr>,
     /// A directory of templates that replace the shipped ones by name.
     pub templates: Option<PathBuf>,
+    /// What is masked in text from the cluster besides what is always masked.
+    pub redact: Redactor,
 }
 
 /// `watch:`

@@ -11,6 +11,7 @@ pub mod finding;
 pub mod job;
 pub mod node;
 pub mod pod;
+pub mod redact;
 pub mod text;
 pub mod workload;
 

@@ -15,6 +15,7 @@ use crate::config::{Config, WatchConfig};
 use crate::engine::{Decided, Effects, Engine, Incident, Note, Settings};
 use crate::message::{IncidentView, Notification, text};
 use crate::rule::Routes;
+use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
 use crate::template::{Summary, compile_summary};
 use crate::watch::{Change, Kind, Memory, Object, objects::Kinded};
@@ -92,6 +93,9 @@ pub struct Pipeline {
     engine: Engine,
     cluster: Arc<str>,
     filter: WatchConfig,
+    /// Masks what the configuration adds to the built-in patterns: nothing past this point has seen
+    /// the text of a signal before.
+    redactor: Redactor,
     signals: Vec<Signal>,
     effects: Effects,
     /// The rules' own titles.
@@ -122,6 +126,7 @@ impl Pipeline {
             engine,
             cluster: Arc::clone(&config.cluster),
             filter: config.watch.clone(),
+            redactor: config.redact.clone(),
             signals: Vec::new(),
             effects: Effects::default(),
             titles: titles(config),
@@ -137,7 +142,8 @@ impl Pipeline {
         // What was due before this change is done before it, at its own time.
         self.tick_until(now, out);
         let complete = self.memory.apply(now, change, &mut self.signals);
-        for signal in self.signals.drain(..) {
+        for mut signal in self.signals.drain(..) {
+            self.redactor.signal(&mut signal);
             self.engine.signal(now, &signal, &self.memory, &mut self.effects);
         }
         if complete {

@@ -106,8 +106,18 @@ enum Kind {
 }
 
 fn kind(root: &Node) -> Kind {
-    const CONFIG: &[&str] =
-        &["cluster", "watch", "receivers", "routes", "engine", "storm", "store", "http", "templates"];
+    const CONFIG: &[&str] = &[
+        "cluster",
+        "watch",
+        "receivers",
+        "routes",
+        "engine",
+        "storm",
+        "store",
+        "http",
+        "templates",
+        "redact",
+    ];
     let Value::Map(entries) = &root.value else { return Kind::Unknown };
     let keys = entries.iter().filter_map(|(key, value)| match &key.value {
         Value::Text { text, .. } => Some((text.as_str(), value)),

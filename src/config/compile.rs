@@ -14,6 +14,7 @@ use super::read::Reader;
 use super::receiver::{self, Receiver};
 use super::{EngineConfig, StoreConfig, StormConfig, WatchConfig, secret};
 use crate::rule::Route;
+use crate::signal::redact::{self, Redactor};
 use matching::Scope;
 
 /// A configuration file by itself; names that rule files define are looked up later.
@@ -41,6 +42,8 @@ pub struct ConfigDraft {
     pub rules: Vec<PathBuf>,
     /// `templates:`
     pub templates: Option<PathBuf>,
+    /// `redact:`
+    pub redact: Redactor,
 }
 
 /// A route whose names are to be looked up.
@@ -100,6 +103,7 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
         map.finish(reader, "`templates`");
         dir
     });
+    draft.redact = map.get(reader, "redact", patterns).unwrap_or_default();
     for key in LATER {
         if let Some(span) = map.key_span(key) {
             let _ = map.take(key);
@@ -109,6 +113,33 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
     }
     map.finish(reader, "the configuration");
     draft
+}
+
+fn patterns(reader: &mut Reader, node: &Node) -> Option<Redactor> {
+    let mut map = reader.map(node, "`{patterns}`")?;
+    let patterns = map.require(reader, "patterns", |reader, node| {
+        let items = reader.list(node, "a list of regular expressions")?;
+        if items.len() > redact::MAX_PATTERNS {
+            let message = format!("more than {} patterns", redact::MAX_PATTERNS);
+            reader.error(node.span, message, "", Some("join some with `|`"));
+            return None;
+        }
+        let mut patterns = Vec::new();
+        for item in items {
+            let Some(text) = reader.text(item) else { continue };
+            match redact::compile(text) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(wrong) => {
+                    let shown = reader.show(item);
+                    let message = format!("{shown} is no pattern for secrets");
+                    reader.error(item.span, message, &wrong.to_string(), None);
+                }
+            }
+        }
+        Some(patterns)
+    });
+    map.finish(reader, "`redact`");
+    patterns.map(Redactor::new)
 }
 
 fn watch(reader: &mut Reader, node: &Node) -> Option<WatchConfig> {

@@ -223,6 +223,7 @@ impl Loader {
             store: draft.store,
             http: draft.http,
             templates: draft.templates,
+            redact: draft.redact,
         };
         (config, self)
     }

@@ -27,10 +27,13 @@ pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
 }
 
 /// Replaces control characters (other than line feed and tab) and bidirectional overrides, which
-/// could make a terminal or a mail show something else than what is there, and cuts.
+/// could make a terminal or a mail show something else than what is there, masks
+/// [secrets](super::redact), and cuts. All text from the cluster comes in here.
 #[must_use]
 pub fn clean(text: &str) -> Arc<str> {
-    let text = text.trim();
+    // Masked before it is cut: a secret that was cut no longer looks like one.
+    let text = super::redact::redact(text.trim());
+    let text = &*text;
     let bad = |c: char| {
         (c.is_control() && c != '\n' && c != '\t')
             || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

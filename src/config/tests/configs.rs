@@ -234,3 +234,22 @@ receivers: {a: {webhook: {url: https://example.com}, max_age: 1h, send_resolved:
         Some((Duration::from_secs(3600), false))
     );
 }
+
+#[test]
+fn patterns_of_secrets_are_compiled_when_loaded() {
+    let files = Files::new(&[("kubeherald.yaml", "redact: {patterns: ['ACME-[0-9]+', 'pin (\\d+)']}\n")]);
+    let config = files.load("kubeherald.yaml").expect("no error").config;
+    assert_eq!(config.redact.redact("ACME-1 pin 22"), "[masked] pin [masked]");
+    let report = config_report("redact:\n  patterns: ['(', 'a*', '']\n  pattern: x\n");
+    assert_eq!(
+        messages(&report),
+        [
+            "error: `(` is no pattern for secrets",
+            "error: `a*` is no pattern for secrets",
+            "error: expected a text, found an empty one",
+            "error: unknown key `pattern` in `redact`",
+        ],
+        "{report}"
+    );
+    assert!(report.contains("unclosed group") && report.contains("it matches the empty text"), "{report}");
+}
