@@ -7,6 +7,7 @@ COPY rules rules
 COPY templates templates
 # Cargo wants every target of the manifest to be there.
 COPY tests/it.rs tests/it.rs
+COPY benches benches
 RUN cargo build --release --locked --bin kubeherald
 
 # glibc, libgcc and the CA certificates, which TLS to Slack, webhooks and mail servers is verified with;

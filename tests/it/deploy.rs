@@ -197,3 +197,53 @@ fn probes_and_the_service_meet_the_server() {
     }
     assert_eq!(one("Service")["spec"]["ports"][0]["targetPort"], *port);
 }
+
+/// The image cannot be built in a test; that it is built from all that the build needs can be seen.
+#[test]
+fn the_image_is_built_from_everything_that_the_build_needs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let dockerfile = read("Dockerfile");
+    let copied: Vec<_> = dockerfile
+        .lines()
+        .take_while(|line| !line.starts_with("RUN cargo build"))
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .flat_map(|line| line.split(' ').rev().skip(1))
+        .collect();
+    let ignore = read(".dockerignore");
+    let kept: BTreeSet<_> = ignore.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    assert!(ignore.starts_with("*\n") && kept.contains("LICENSE"));
+    for name in &copied {
+        assert!(root.join(name).exists() && kept.contains(name), "{name}");
+    }
+    let is_copied = |path: &Path| copied.iter().any(|name| path.starts_with(root.join(name)));
+
+    // Cargo refuses a manifest whose targets are not all there.
+    let metadata = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    for target in metadata["packages"][0]["targets"].as_array().unwrap() {
+        let source = Path::new(target["src_path"].as_str().unwrap());
+        assert!(is_copied(source), "{}", source.display());
+    }
+    // And the compiler refuses to include a file that is not there; tests are not compiled.
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                for included in text.split("include_str!(\"").skip(1) {
+                    let name = included.split('"').next().unwrap();
+                    let included = path.parent().unwrap().join(name).canonicalize().unwrap();
+                    assert!(is_copied(&included), "{} includes {name}", path.display());
+                }
+            }
+        }
+    }
+}
