@@ -23,6 +23,7 @@ pub mod incident;
 mod inhibit;
 mod recover;
 mod step;
+mod summary;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -48,6 +49,10 @@ pub struct Settings {
     pub max_incidents: usize,
     /// At most this many members of one incident are known by name.
     pub max_members: usize,
+    /// More new incidents than this in [`Self::storm_window`] are told in one summary.
+    pub storm_incidents: u32,
+    /// See [`Self::storm_incidents`].
+    pub storm_window: Duration,
 }
 
 /// One decision: what is told about one incident, or about several at once.
@@ -153,6 +158,14 @@ pub struct Engine {
     standing_until: Option<Timestamp>,
     /// Told by that summary, which is still to come; not stored as told before it is decided.
     standing: BTreeSet<Arc<str>>,
+    /// When new incidents were told or gathered, for as long as the storm window is.
+    recent: VecDeque<Timestamp>,
+    /// Gathered for the summary of a storm; not stored as told before it is decided.
+    storm: BTreeSet<Arc<str>>,
+    /// When that summary is due.
+    storm_until: Option<Timestamp>,
+    /// When the one before it was told.
+    storm_told: Option<Timestamp>,
     /// The first picture of the cluster is being taken in.
     looking: bool,
     first_start: bool,
@@ -182,6 +195,10 @@ impl Engine {
             hint_order: VecDeque::new(),
             standing_until: None,
             standing: BTreeSet::new(),
+            recent: VecDeque::new(),
+            storm: BTreeSet::new(),
+            storm_until: None,
+            storm_told: None,
             looking: true,
             first_start,
             summaries: 0,
@@ -218,10 +235,7 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        match (timer, self.standing_until) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        [timer, self.standing_until, self.storm_until].into_iter().flatten().min()
     }
 
     /// Does everything that is due at `now`.
@@ -238,7 +252,14 @@ impl Engine {
         }
         if self.standing_until.is_some_and(|until| until <= now) {
             self.standing_until = None;
-            self.tell_standing(now, world, out);
+            let ids = std::mem::take(&mut self.standing);
+            self.tell_summary((Decision::Standing, Reason::Standing), ids, now, world, out);
+        }
+        if self.storm_until.is_some_and(|until| until <= now) {
+            self.storm_until = None;
+            self.storm_told = Some(now);
+            let ids = std::mem::take(&mut self.storm);
+            self.tell_summary((Decision::Storm, Reason::Storm), ids, now, world, out);
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Message {
     pub text: String,
     /// The configured cluster name.
     pub cluster: Arc<str>,
+    /// Receivers that do not want to hear of ends (`send_resolved: false`).
+    pub no_ends: Arc<[Arc<str>]>,
 }
 
 impl Message {
@@ -69,7 +71,9 @@ impl Message {
             Some(incident) if !decided.decision.is_summary() => Arc::clone(&incident.id),
             _ => Arc::from(format!("{}-{}", decided.decision, decided.at.as_millisecond())),
         };
-        decided.receivers.iter().map(move |receiver| Notification {
+        let end = decided.decision.is_end();
+        let told = decided.receivers.iter().filter(move |name| !end || !self.no_ends.contains(*name));
+        told.map(move |receiver| Notification {
             key: format!("{thread}-{}-{receiver}", decided.seq),
             receiver: Arc::clone(receiver),
             decision: decided.decision,
@@ -98,6 +102,7 @@ pub struct Pipeline {
     redactor: Redactor,
     signals: Vec<Signal>,
     effects: Effects,
+    no_ends: Arc<[Arc<str>]>,
     /// The rules' own titles.
     titles: HashMap<Arc<str>, Summary>,
 }
@@ -130,6 +135,12 @@ impl Pipeline {
             signals: Vec::new(),
             effects: Effects::default(),
             titles: titles(config),
+            no_ends: config
+                .receivers
+                .iter()
+                .filter(|r| !r.send_resolved)
+                .map(|r| Arc::clone(&r.name))
+                .collect(),
         };
         (pipeline, orphaned)
     }
@@ -243,7 +254,13 @@ impl Pipeline {
                 ),
             ),
         };
-        Message { decided, title, text, cluster: Arc::clone(&self.cluster) }
+        Message {
+            decided,
+            title,
+            text,
+            cluster: Arc::clone(&self.cluster),
+            no_ends: Arc::clone(&self.no_ends),
+        }
     }
 
     fn put_title(&self, view: &mut IncidentView) {
@@ -272,6 +289,8 @@ fn settings(config: &Config) -> Settings {
         growth_steps: config.engine.growth_steps.clone(),
         max_incidents: config.engine.max_incidents,
         max_members: config.engine.max_members,
+        storm_incidents: config.storm.incidents,
+        storm_window: config.storm.window,
     }
 }
 

@@ -1,6 +1,5 @@
 //! What is due for one incident now, and when to look again. Calling it once more changes nothing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use super::incident::End;
 use super::recover::Over;
 use super::{Decided, Effects, Engine};
 use crate::clock;
-use crate::message::{Decision, Notification, Reason};
+use crate::message::{Decision, Reason};
 use crate::rule::{RouteFacts, Rule};
 use crate::signal::{Cause, Severity, World};
 
@@ -46,9 +45,10 @@ impl Engine {
         let check = self.incidents.get(id).and_then(|incident| Self::check_at(incident, now));
         let next = [recheck, next, check].into_iter().flatten().filter(|at| *at > now).min();
         self.schedule(id, next);
+        let gathers = self.gathers(id);
         if let Some(incident) = self.incidents.get_mut(id)
             && incident.to_keep()
-            && !self.standing.contains(id)
+            && !gathers
         {
             incident.kept = true;
             out.dirty.insert(Arc::clone(id));
@@ -131,6 +131,11 @@ impl Engine {
             self.told(id, rule, now);
             return self.incidents.get(id)?.window_ends;
         }
+        if self.is_storm(now) {
+            self.gather_storm(id, now);
+            self.told(id, rule, now);
+            return self.incidents.get(id)?.window_ends;
+        }
         self.tell(id, rule, (decision, reason), now, world, out)
     }
 
@@ -149,7 +154,12 @@ impl Engine {
         if incident.members.is_empty() {
             return match Self::over(incident, rule, now, world, recovered) {
                 Over::No(at) => at,
+                Over::Yes(reason) if self.gathers(id) => {
+                    self.leave_summary(id, reason, now, world, out);
+                    None
+                }
                 Over::Yes(reason) => {
+                    let incident = self.incidents.get_mut(id)?;
                     incident.end = Some(End { at: now, reason });
                     let decision =
                         if reason == Reason::StateUnknown { Decision::Expired } else { Decision::Resolved };
@@ -158,6 +168,10 @@ impl Engine {
                 }
             };
         }
+        if self.gathers(id) {
+            return None;
+        }
+        let incident = self.incidents.get_mut(id)?;
         let active = incident.raised().next().is_some();
         let step = self.settings.growth_steps.iter().filter(|s| **s <= incident.affected()).count();
         let worse = incident.severity > incident.told_severity;
@@ -230,7 +244,7 @@ impl Engine {
     }
 
     /// Writes down that everything known so far has been told.
-    fn told(&mut self, id: &Arc<str>, rule: &Rule, now: Timestamp) {
+    pub(super) fn told(&mut self, id: &Arc<str>, rule: &Rule, now: Timestamp) {
         let steps = self.settings.growth_steps.clone();
         let Some(incident) = self.incidents.get_mut(id) else { return };
         incident.told_at = Some(now);
@@ -266,7 +280,7 @@ impl Engine {
     }
 
     /// What this one held back stands for itself now; what could be told as a part of it is over.
-    fn wake_held(
+    pub(super) fn wake_held(
         &mut self,
         id: &Arc<str>,
         was_told: bool,
@@ -328,47 +342,5 @@ impl Engine {
             incidents: vec![view],
             total: 1,
         });
-    }
-
-    /// The one summary of a first start; one for each set of receivers.
-    pub(super) fn tell_standing(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
-        let ids = std::mem::take(&mut self.standing);
-        let routes = Arc::clone(&self.routes);
-        let mut by_receivers: BTreeMap<Vec<Arc<str>>, Vec<Arc<str>>> = BTreeMap::new();
-        for id in ids {
-            let Some(incident) = self.incidents.get_mut(&id) else { continue };
-            let Some(rule) = self.rules.get(&incident.rule) else { continue };
-            incident.kept = true;
-            incident.seq += 1;
-            incident.receivers =
-                routes.receivers(RouteFacts { signal: &incident.signal, rule, severity: incident.severity });
-            by_receivers.entry(incident.receivers.clone()).or_default().push(Arc::clone(&id));
-            out.dirty.insert(id);
-        }
-        for (receivers, ids) in by_receivers {
-            let mut views: Vec<_> = ids.iter().filter_map(|id| self.view(id, now, world)).collect();
-            views.sort_by(|a, b| {
-                (b.cause.is_node(), b.severity, b.members_total, &a.namespace, &a.workload).cmp(&(
-                    a.cause.is_node(),
-                    a.severity,
-                    a.members_total,
-                    &b.namespace,
-                    &b.workload,
-                ))
-            });
-            let total = u32::try_from(views.len()).unwrap_or(u32::MAX);
-            views.truncate(Notification::MAX_INCIDENTS);
-            self.summaries += 1;
-            *self.decisions.entry((Decision::Standing, Reason::Standing)).or_default() += 1;
-            out.decided.push(Decided {
-                at: now,
-                decision: Decision::Standing,
-                reason: Reason::Standing,
-                seq: self.summaries,
-                receivers,
-                incidents: views,
-                total,
-            });
-        }
     }
 }

@@ -30,10 +30,13 @@ pub fn read(name: &str) -> Vec<(Timestamp, Change)> {
 }
 
 fn replay(name: &str) -> Vec<Message> {
+    replay_with(name, &shipped())
+}
+
+fn replay_with(name: &str, config: &Config) -> Vec<Message> {
     let changes = read(name);
-    let config = shipped();
     let start = Start { first: true, ..Start::default() };
-    let (mut pipeline, _) = Pipeline::new(&config, &Kind::ALL, changes[0].0, start);
+    let (mut pipeline, _) = Pipeline::new(config, &Kind::ALL, changes[0].0, start);
     let mut out = Output::default();
     let mut now = changes[0].0;
     for (at, change) in changes {
@@ -211,6 +214,22 @@ fn node_down_is_one_message_that_counts_its_pods() {
     let messages = replay("node-down");
     assert!(words(&messages[1]).contains("7 pods"), "{}", words(&messages[1]));
     assert!(words(&messages[2]).contains("Rebooted"), "the reboot is told with it: {}", words(&messages[2]));
+}
+
+#[test]
+fn a_receiver_can_do_without_ends() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("kubeherald.yaml");
+    let hook = "webhook: {url: \"https://example.com\"}";
+    let text = format!("receivers:\n  all: {{{hook}}}\n  beginnings: {{{hook}, send_resolved: false}}\n");
+    std::fs::write(&path, text).expect("writes");
+    let config = load(Some(&path), &[]).expect("loads").config;
+    let told: Vec<String> = replay_with("crashloop", &config)
+        .iter()
+        .flat_map(|m| m.notifications().collect::<Vec<_>>())
+        .map(|n| format!("{} {}", n.decision, n.receiver))
+        .collect();
+    assert_eq!(told, ["first all", "first beginnings", "resolved all"]);
 }
 
 /// A store in the smallest form: what `run` keeps of told incidents, as JSON.

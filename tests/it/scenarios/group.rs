@@ -2,7 +2,7 @@
 
 use kubeherald::testkit::builders::{Pod, deployment, node, pod};
 
-use super::script::{Script, looping, says};
+use super::script::{Script, deleted, looping, says};
 
 fn of(app: usize, n: usize) -> Pod {
     let rs = format!("app{app:02}-688988776f");
@@ -14,20 +14,61 @@ fn many(apps: usize, each: usize) -> Script {
     for app in 0..apps {
         story = story.with(deployment(&format!("app{app:02}")).replicas(i64::try_from(each).unwrap()));
         for n in 0..each {
-            story = story.see("10s", looping(of(app, n), 2));
+            // The first twenty a moment before the others: which are told one by one is then no
+            // matter of chance.
+            let when = if app < 20 { "10s" } else { "12s" };
+            story = story.see(when, looping(of(app, n), 2));
         }
     }
     story
 }
 
 #[test]
-fn two_hundred_pods_of_fifty_deployments_are_fifty_messages() {
-    let said = many(50, 4).run("50m");
-    assert_eq!(said.len(), 50, "{said:#?}");
+fn two_hundred_pods_of_twenty_deployments_are_twenty_messages() {
+    let said = many(20, 10).run("50m");
+    assert_eq!(said.len(), 20, "{said:#?}");
     for (app, line) in said.iter().enumerate() {
-        let start = format!("+15s first crash-loop Deployment/app{app:02}/app x8 [4 of them]");
+        let start = format!("+15s first crash-loop Deployment/app{app:02}/app x20 [10 of them]");
         assert!(line.starts_with(&start), "{line}");
     }
+}
+
+/// `app20, app21, …` as a summary lists them.
+fn listed(apps: std::ops::Range<usize>) -> String {
+    let names: Vec<String> = apps.map(|app| format!("crash-loop Deployment/app{app:02}")).collect();
+    names.join(", ")
+}
+
+#[test]
+fn more_than_twenty_at_once_are_a_storm_and_single_ones_resume_after_it() {
+    let late = "late-688988776f";
+    let lone = pod(&format!("{late}-0001")).owned_by_rs(late).node("worker-1");
+    let said = many(50, 4).with(deployment("late")).see("5m", looping(lone, 2)).run("50m");
+    assert_eq!(said.len(), 22, "{said:#?}");
+    for (app, line) in said.iter().take(20).enumerate() {
+        assert!(line.starts_with(&format!("+15s first crash-loop Deployment/app{app:02}/app ")), "{line}");
+    }
+    assert_eq!(said[20], format!("+27s storm 30: {}", listed(20..50)));
+    assert!(said[21].starts_with("+5m5s first crash-loop Deployment/late/app "), "{}", said[21]);
+}
+
+#[test]
+fn what_a_storm_told_is_resolved_by_itself() {
+    let mut story = many(21, 1);
+    story = story.gone("2m", of(20, 0)).at("2m", deleted(deployment("app20")));
+    let said = story.run("20m");
+    assert_eq!(said[20], format!("+27s storm 1: {}", listed(20..21)));
+    assert_eq!(said[21], "+2m resolved crash-loop Deployment/app20/app objects_gone after 1m48s");
+    assert_eq!(said.len(), 22, "{said:#?}");
+}
+
+#[test]
+fn what_is_over_before_the_storm_is_told_was_never_told() {
+    let mut story = many(22, 1);
+    story = story.gone("18s", of(20, 0)).at("18s", deleted(deployment("app20")));
+    let said = story.run("20m");
+    assert_eq!(said[20], format!("+27s storm 1: {}", listed(21..22)));
+    assert_eq!(said.len(), 21, "{said:#?}");
 }
 
 #[test]
