@@ -5,6 +5,7 @@ pub mod demo;
 mod output;
 mod replay;
 mod run;
+mod schema;
 mod send;
 mod test;
 
@@ -55,6 +56,11 @@ enum Command {
     Run(run::RunArgs),
     /// Send a test message to a receiver now, and say what the other side answered.
     Send(send::SendArgs),
+    /// Print the JSON Schema of the configuration or of rule files, for editors.
+    ///
+    /// kubeherald schema rules > rules.schema.json, and as the first line of a rule file:
+    /// # yaml-language-server: $schema=rules.schema.json
+    Schema(schema::SchemaArgs),
     /// Run the tests written in rule files.
     ///
     /// A test says what happens (a recorded watch stream, or signals with times) and which messages
@@ -103,6 +109,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Demo(args) => in_runtime(demo::demo(&args)),
         Command::Check(args) => check::check(&args),
+        Command::Schema(args) => schema::schema(&args),
         Command::Test(args) => test::test(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => in_runtime(run::run(&args)),

@@ -11,6 +11,7 @@ mod mask;
 pub mod raw;
 pub mod read;
 pub mod receiver;
+pub mod schema;
 pub mod secret;
 pub mod shipped;
 pub mod suggest;

@@ -4,6 +4,7 @@ mod configs;
 mod files;
 mod hostile;
 mod rules;
+mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};

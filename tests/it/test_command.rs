@@ -70,7 +70,7 @@ fn by_file_name(stdout: &str) -> String {
 #[test]
 fn recordings_and_signals_pass() {
     let files = with(
-        r#"  - name: three pods of one deployment are one message
+        r"  - name: three pods of one deployment are one message
     recording: crash-loop.jsonl.gz
     expect:
       - {at: 35s, decision: first, rule: crash-loop, workload: Deployment/checkout, members: 3}
@@ -90,7 +90,7 @@ fn recordings_and_signals_pass() {
     given: [{at: 0s, cause: Evicted}, {at: 14m, cause: Evicted}, {at: 28m, cause: Evicted}, {at: 40m, cause: Evicted}, {at: 54m, cause: Evicted}]
     then: 8m
     expect: [{at: 5s, decision: first, occurrences: 1}, {at: 1h, decision: reminder, occurrences: 5}]
-"#,
+",
     );
     let (code, stdout, stderr) = streams(&files.test(&["own.yaml"]));
     assert_eq!(stderr, "");
@@ -101,7 +101,7 @@ fn recordings_and_signals_pass() {
 #[test]
 fn what_differs_is_shown_in_columns() {
     let files = with(
-        r#"  - name: two pods
+        r"  - name: two pods
     recording: crash-loop.jsonl.gz
     expect:
       - {at: 35s, decision: first, rule: crash-loop, workload: Deployment/checkout, members: 2, title: nothing}
@@ -113,7 +113,7 @@ fn what_differs_is_shown_in_columns() {
     given: [{at: 0s, cause: ImagePullBackOff}, {at: 1m, cause: RolloutStuck, workload: Deployment/app}]
     expect: [{at: 35s, decision: first, rule: image-pull}, {at: 95s, decision: first, rule: rollout-stuck}]
   - {name: right, given: [{at: 0s, cause: Evicted}], expect: [{decision: first}]}
-"#,
+",
     );
     let (code, stdout, stderr) = streams(&files.test(&["own.yaml"]));
     assert_eq!((code, stderr.as_str()), (Some(1), ""));
@@ -149,9 +149,9 @@ ok   right
 #[test]
 fn recordings_that_cannot_be_read_are_shown_where_they_are_named() {
     let files = with(
-        r#"  - {name: none, recording: missing.jsonl, expect: []}
+        r"  - {name: none, recording: missing.jsonl, expect: []}
   - {name: nonsense, recording: own.yaml, expect: []}
-"#,
+",
     );
     let (code, stdout, stderr) = streams(&files.test(&["."]));
     assert_eq!((code, stderr.as_str()), (Some(1), ""));
@@ -180,9 +180,9 @@ error: ./own.yaml:1: expected value (column 1); expected {"at": <RFC 3339 time>,
 #[test]
 fn mistakes_in_tests_have_frames_and_nothing_runs() {
     let files = with(
-        r#"  - {name: a, given: [{at: 0s, cause: CrashLopBackOff}], expect: []}
+        r"  - {name: a, given: [{at: 0s, cause: CrashLopBackOff}], expect: []}
   - {name: b, given: [{at: 0s, cause: Evicted}], expect: [{within: 3s, decison: first}]}
-"#,
+",
     );
     let (code, stdout, stderr) = streams(&files.test(&["own.yaml"]));
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
@@ -228,8 +228,8 @@ fn no_test_is_no_success() {
 #[test]
 fn receivers_come_from_a_configuration() {
     let files = with(
-        r#"  - {name: who, given: [{at: 0s, cause: Evicted}], expect: [{decision: first, receivers: [mail]}]}
-"#,
+        r"  - {name: who, given: [{at: 0s, cause: Evicted}], expect: [{decision: first, receivers: [mail]}]}
+",
     );
     let config = "receivers: {hook: {webhook: {url: https://example.com}}, mail: {webhook: {url: https://example.com}}}
 routes: [{match: {rule: pay}, receivers: [hook]}, {receivers: [mail]}]
@@ -238,4 +238,20 @@ rules: {paths: [own.yaml]}
     std::fs::write(files.0.path().join("kubeherald.yaml"), config).unwrap();
     let (code, stdout, _) = streams(&files.test(&["--config", "kubeherald.yaml"]));
     assert_eq!((code, stdout.as_str()), (Some(0), "ok   who\n\n1 passed, 0 failed\n"));
+}
+
+#[test]
+fn schemas_are_printed_as_json() {
+    for (args, title) in [
+        (&["schema"][..], "kubeherald configuration"),
+        (&["schema", "config"], "kubeherald configuration"),
+        (&["schema", "rules"], "kubeherald rules"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kubeherald"));
+        let (code, stdout, stderr) = streams(&command.env_clear().args(args).output().unwrap());
+        assert_eq!((code, stderr.as_str()), (Some(0), ""));
+        let schema: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert_eq!(schema["title"], title);
+    }
 }

@@ -196,6 +196,9 @@ pub(super) fn align(expect: &[Expect], told: &[Message], start: Timestamp, only:
 pub(super) fn short(duration: Duration) -> String {
     let seconds = (duration + Duration::from_millis(500)).as_secs();
     let parts = [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
-    let text: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    let mut text = String::new();
+    for (number, unit) in parts.into_iter().filter(|(number, _)| *number > 0) {
+        text.push_str(&format!("{number}{unit}"));
+    }
     if text.is_empty() { "0s".into() } else { text }
 }

@@ -150,7 +150,11 @@ fn silence(report: &Report, color: bool) -> String {
     if report.silent.len() > MAX_SILENT {
         lines.push(format!("  … and {} more", report.silent.len() - MAX_SILENT));
     }
-    lines.iter().map(|line| format!("     {}\n", paint(color, DIM, line))).collect()
+    let mut text = String::new();
+    for line in &lines {
+        text.push_str(&format!("     {}\n", paint(color, DIM, line)));
+    }
+    text
 }
 
 /// Names in a recording are somebody else's: they must not move the cursor.

@@ -1,0 +1,192 @@
+//! The configuration file.
+
+use serde_json::{Value, json};
+
+use super::matching;
+use super::{
+    Defs, NAME, boolean, by_key, count, default, document, duration, int, list, object, of, one_of,
+    one_or_more, text, written,
+};
+use crate::config::compile::matching::Scope;
+use crate::config::{EngineConfig, RateLimit, Receiver, StormConfig};
+
+/// The schema of the configuration file.
+#[must_use]
+pub fn config() -> Value {
+    let mut defs = Defs::new();
+    let receivers = json!({
+        "description": "Who can be told, by name; without any: the terminal.",
+        "type": ["object", "null"],
+        "additionalProperties": of("receiver", "A receiver."),
+        "propertyNames": {"pattern": NAME},
+    });
+    let root = object(
+        "The configuration of kubeherald.",
+        vec![
+            ("cluster", text("Shown in every message.")),
+            ("watch", of("watch", "What is watched.")),
+            ("receivers", receivers),
+            (
+                "routes",
+                list(
+                    "Who is told what: the first that matches, and on where it says `continue`.",
+                    &of("route", "A route."),
+                ),
+            ),
+            ("engine", of("engine", "How incidents behave where a rule does not say.")),
+            ("storm", of("storm", "When single messages give way to one summary.")),
+            ("store", of("store", "Where state is kept; without it: in memory, gone at exit.")),
+            ("http", of("http", "Health, metrics and API.")),
+            ("rules", of("rule_files", "Rules beside the shipped ones.")),
+            ("templates", of("templates", "Templates in place of the shipped ones.")),
+        ],
+    );
+    let mut add = |name: &str, schema: Value| defs.insert(name.into(), schema);
+    add("file", root);
+    let names = |description| {
+        let name = json!({"type": ["string", "number", "boolean"], "pattern": "^[a-z0-9-]+$"});
+        list(description, &name)
+    };
+    add("watch", object("What is watched.", vec![("namespaces", of("namespaces", "Which namespaces."))]));
+    let keys = vec![("include", names("Only these; empty: all.")), ("exclude", names("Never these."))];
+    add("namespaces", object("Which namespaces, by full name.", keys));
+    let keys = vec![
+        ("match", of("match", "Which incidents; without it: all.")),
+        ("receivers!", one_or_more("Who is told.", &text("The name of a receiver."))),
+        ("continue", boolean("Ask the next routes too.", false)),
+    ];
+    add("route", object("Who is told of what.", keys));
+    settings(&mut add);
+    receiver(&mut add);
+    matching::add(&mut defs, Scope::Route);
+    document("kubeherald configuration", "file", defs)
+}
+
+fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
+    let it = EngineConfig::default();
+    let keys = vec![
+        (
+            "group_wait",
+            default(duration("How long members gather before the first message."), written(it.group_wait)),
+        ),
+        (
+            "growth_steps",
+            default(list("How many members break through a window.", &count("Members.")), it.growth_steps),
+        ),
+        ("max_incidents", default(count("At most this many incidents are known."), it.max_incidents)),
+        ("max_members", default(count("At most this many members are known by name."), it.max_members)),
+    ];
+    add("engine", object("How incidents behave where a rule does not say.", keys));
+    let it = StormConfig::default();
+    let keys = vec![
+        ("incidents", default(count("So many new ones are still told one by one."), it.incidents)),
+        ("window", default(duration("In which span of time."), written(it.window))),
+    ];
+    add("storm", object("When single messages give way to one summary.", keys));
+    let path = || text("A path, relative to this file.");
+    add("store", object("Where state is kept.", vec![("path!", path())]));
+    add("templates", object("A directory of templates.", vec![("dir!", path())]));
+    let listen = json!({"description": "Address and port.", "type": "string", "examples": ["0.0.0.0:8080"]});
+    add("http", object("Health, metrics and API.", vec![("listen!", listen)]));
+    let keys = vec![("dir", path()), ("paths", list("Files and directories.", &path()))];
+    add("rule_files", object("Where rules are.", keys));
+}
+
+fn receiver(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
+    let secret = |description| of("secret", description);
+    let path = |description: &str| text(&format!("{description} A path, relative to this file."));
+    let mut it = object(
+        "One destination: one of `slack`, `webhook` and `email`.",
+        vec![
+            ("slack", of("slack", "A Slack channel.")),
+            ("webhook", of("webhook", "An HTTP endpoint.")),
+            ("email", of("email", "Mailboxes.")),
+            ("rate_limit", of("rate_limit", "At most this many messages.")),
+            ("max_age", default(duration("What is older is not sent any more."), written(Receiver::MAX_AGE))),
+            ("send_resolved", boolean("Tell ends.", true)),
+            ("digest", of("digest", "When summaries are sent in place of single messages.")),
+        ],
+    );
+    if let Some(map) = it.as_object_mut() {
+        let kinds = ["slack", "webhook", "email"].map(|kind| json!({"required": [kind]}));
+        map.insert("oneOf".into(), json!(kinds));
+    }
+    add("receiver", it);
+    let mut it = object(
+        "Where a secret is; never the secret itself.",
+        vec![("env", text("The name of an environment variable.")), ("file", path("A file."))],
+    );
+    if let Some(map) = it.as_object_mut() {
+        map.insert("oneOf".into(), json!([{"required": ["env"]}, {"required": ["file"]}]));
+    }
+    add("secret", it);
+    let mut it = object(
+        "Slack: a bot token and a channel, or an incoming webhook.",
+        vec![
+            ("token", secret("The bot's token.")),
+            ("channel", text("`#name` (quoted), or an id.")),
+            ("webhook_url", secret("The address of an incoming webhook.")),
+            ("api_url", text("The base of the Web API, if it is not Slack's.")),
+        ],
+    );
+    if let Some(map) = it.as_object_mut() {
+        map.insert(
+            "oneOf".into(),
+            json!([{"required": ["token", "channel"]}, {"required": ["webhook_url"]}]),
+        );
+    }
+    add("slack", it);
+    let header = json!({"anyOf": [text("The value."), secret("A secret value.")]});
+    let address = json!({"type": "string", "pattern": "^https?://"});
+    let url = json!({"description": "Where.", "anyOf": [address, secret("A secret address.")]});
+    let keys = vec![
+        ("url!", url),
+        ("headers", by_key("Further headers.", &header)),
+        ("basic", of("basic", "User and password.")),
+        ("bearer", secret("A token for `Authorization: Bearer`.")),
+        ("sign", of("sign", "Signs each request.")),
+        ("ca", path("Certificates trusted besides the system's (PEM).")),
+        ("client_cert", path("The certificate shown to the server (PEM).")),
+        ("client_key", path("Its key (PEM).")),
+    ];
+    add("webhook", object("An HTTP endpoint.", keys));
+    let keys = vec![("username!", text("The name.")), ("password!", secret("The password."))];
+    add("basic", object("User and password.", keys));
+    add("sign", object("HMAC-SHA256 over time and body.", vec![("secret!", secret("The key."))]));
+    let mailbox = || text("`name@example.com` or `Name <name@example.com>`.");
+    let keys = vec![
+        ("from!", mailbox()),
+        ("to!", one_or_more("The recipients.", &mailbox())),
+        ("smtp!", of("smtp", "The server.")),
+    ];
+    add("email", object("Mailboxes.", keys));
+    let tls = one_of("How it is encrypted.", ["starttls", "implicit", "none"]);
+    let keys = vec![
+        ("host!", text("Its name.")),
+        ("port", int("Its port; by default 587, 465 or 25, as `tls` says.", 1, 65_535)),
+        ("tls", default(tls, "starttls")),
+        ("username", text("The login name.")),
+        ("password", secret("The password.")),
+        ("ca", path("Certificates trusted besides the system's (PEM).")),
+    ];
+    add("smtp", object("The mail server.", keys));
+    let it = RateLimit::default();
+    let keys = vec![
+        ("per", default(duration("The span."), written(it.per))),
+        ("messages", default(int("Messages in it.", 1, 10_000), it.messages)),
+        ("burst", default(int("How many may go at once.", 1, 10_000), it.burst)),
+    ];
+    add("rate_limit", object("At most this many messages.", keys));
+    let mut it = object(
+        "A schedule. Digests are not sent yet: messages go out one by one.",
+        vec![
+            ("cron", text("Five fields: `0 8 * * 1-5` is 8:00 on workdays.")),
+            ("every", duration("Again and again.")),
+            ("timezone", default(text("In which a cron schedule is read; an IANA name."), "UTC")),
+        ],
+    );
+    if let Some(map) = it.as_object_mut() {
+        map.insert("oneOf".into(), json!([{"required": ["cron"]}, {"required": ["every"]}]));
+    }
+    add("digest", it);
+}
