@@ -13,6 +13,8 @@
 mod apiserver;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/crash.rs"]
+mod crash;
 #[path = "it/demo.rs"]
 mod demo;
 #[path = "it/dependencies.rs"]
