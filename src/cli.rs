@@ -2,6 +2,7 @@
 
 mod check;
 pub mod demo;
+mod outbox;
 mod output;
 mod replay;
 mod run;
@@ -54,6 +55,10 @@ enum Command {
     Run(run::RunArgs),
     /// Send a test message to a receiver now, and say what the other side answered.
     Send(send::SendArgs),
+    /// Look at what receivers are owed, and decide about what was given up.
+    ///
+    /// Works on the bot's store, whether or not the bot is running.
+    Outbox(outbox::OutboxArgs),
     /// Run recorded watch streams through the real pipeline, on virtual time.
     ///
     /// A recording is one watch event a line, as the API server sent it:
@@ -96,6 +101,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Demo(args) => in_runtime(demo::demo(&args)),
         Command::Check(args) => check::check(&args),
+        Command::Outbox(args) => outbox::outbox(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => in_runtime(run::run(&args)),
         Command::Send(args) => in_runtime(send::send(&args)),

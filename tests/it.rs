@@ -29,6 +29,8 @@ mod flow;
 mod layering;
 #[path = "it/notify.rs"]
 mod notify;
+#[path = "it/outbox.rs"]
+mod outbox;
 #[path = "it/protocol.rs"]
 mod protocol;
 #[path = "it/recordings.rs"]
