@@ -2,6 +2,7 @@
 
 mod check;
 pub mod demo;
+mod outbox;
 mod output;
 mod replay;
 mod run;
@@ -67,6 +68,10 @@ enum Command {
     /// are expected. It runs through the real engine on virtual time, and passes when exactly those
     /// are decided. Without a path: the shipped rules' own tests. Exit code 1 if a test fails.
     Test(test::TestArgs),
+    /// Look at what receivers are owed, and decide about what was given up.
+    ///
+    /// Works on the bot's store, whether or not the bot is running.
+    Outbox(outbox::OutboxArgs),
     /// Run recorded watch streams through the real pipeline, on virtual time.
     ///
     /// A recording is one watch event a line, as the API server sent it:
@@ -111,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Test(args) => test::test(&args),
+        Command::Outbox(args) => outbox::outbox(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => in_runtime(run::run(&args)),
         Command::Send(args) => in_runtime(send::send(&args)),

@@ -7,6 +7,7 @@
 //!
 //! All SQL is in this module and below. Nothing outside may know that it is SQLite.
 
+mod beside;
 mod call;
 mod commit;
 mod dead;
@@ -32,6 +33,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::Notify;
 
+pub use self::beside::Beside;
 pub use self::call::{Call, Pending};
 pub use self::commit::{Commit, IncidentRow};
 pub use self::dead::{DeadLetter, DeadLetterBody};
@@ -101,18 +103,23 @@ impl Store {
     /// Opens a store.
     pub fn open_with(options: &Options) -> Result<Self, StoreError> {
         let wakers = Arc::new(Wakers::default());
-        let Opened { writer, reader, write_thread, read_threads } = sqlite::open(options, &wakers)?;
-        Ok(Self {
+        let opened = sqlite::open(options, &wakers)?;
+        Ok(Self::over(options.clone(), wakers, opened))
+    }
+
+    fn over(options: Options, wakers: Arc<Wakers>, opened: Opened) -> Self {
+        let Opened { writer, reader, write_thread, read_threads } = opened;
+        Self {
             inner: Arc::new(Inner {
-                path: options.path.clone(),
-                writer: Some(writer),
+                path: options.path,
+                writer,
                 reader,
-                write_thread: Mutex::new(Some(write_thread)),
+                write_thread: Mutex::new(write_thread),
                 read_threads: Mutex::new(read_threads),
                 wakers,
-                faults: options.faults.clone(),
+                faults: options.faults,
             }),
-        })
+        }
     }
 
     /// The database file; `None` if in memory.

@@ -13,6 +13,8 @@
 mod apiserver;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/crash.rs"]
+mod crash;
 #[path = "it/demo.rs"]
 mod demo;
 #[path = "it/dependencies.rs"]
@@ -27,6 +29,8 @@ mod flow;
 mod layering;
 #[path = "it/notify.rs"]
 mod notify;
+#[path = "it/outbox.rs"]
+mod outbox;
 #[path = "it/protocol.rs"]
 mod protocol;
 #[path = "it/recordings.rs"]

@@ -77,6 +77,19 @@ pub enum StoreError {
         /// The last schema this binary knows.
         known: u32,
     },
+    /// Written by an earlier version, and not to be changed now.
+    #[error(
+        "the store {path} has schema {found}, this kubeherald needs {known}: start the bot with this version once, it brings the file up to date",
+        path = path.display()
+    )]
+    Older {
+        /// The database file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// The schema of this binary.
+        known: u32,
+    },
     /// A migration that was applied is not the one this binary has.
     #[error(
         "schema {version} of the store {path} is not the one this kubeherald has (checksum {found}, expected {expected}): it was made by a changed build; use that build, or move the file away",
@@ -125,6 +138,7 @@ impl StoreError {
             Self::Corrupt { .. } => "corrupt",
             Self::Foreign { .. } => "foreign",
             Self::Newer { .. } => "newer",
+            Self::Older { .. } => "older",
             Self::Tampered { .. } => "tampered",
             Self::Sqlite { .. } => "sqlite",
             Self::Value { .. } => "value",

@@ -49,6 +49,19 @@ pub(super) fn recognise(conn: &Connection, path: &Path) -> Result<(), StoreError
     }
 }
 
+/// Refuses files of another version, without bringing them anywhere.
+pub(super) fn is_current(conn: &Connection, path: &Path, steps: &[Migration]) -> Result<(), StoreError> {
+    let failed = |error| StoreError::sqlite("read the header", path, error);
+    let found: u32 = conn.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(failed)?;
+    let known = steps.last().map_or(0, |m| m.version);
+    let path = path.to_path_buf();
+    match found.cmp(&known) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(StoreError::Newer { path, found, known }),
+        std::cmp::Ordering::Less => Err(StoreError::Older { path, found, known }),
+    }
+}
+
 /// Brings the file to the last of `steps`, or changes nothing.
 pub(super) fn migrate(conn: &Connection, path: &Path, steps: &[Migration]) -> Result<(), StoreError> {
     let failed = |error| StoreError::sqlite("migrate the schema", path, error);

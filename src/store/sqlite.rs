@@ -29,10 +29,32 @@ pub(super) type Queue = mpsc::Sender<Box<dyn Job>>;
 
 /// What [`super::Store`] keeps of an opened store.
 pub(super) struct Opened {
-    pub writer: Queue,
+    /// `None`: only for reading.
+    pub writer: Option<Queue>,
+    /// `None`: queries take their turn with the writes.
     pub reader: Option<Queue>,
-    pub write_thread: JoinHandle<()>,
+    pub write_thread: Option<JoinHandle<()>>,
     pub read_threads: Vec<JoinHandle<()>>,
+}
+
+impl Opened {
+    /// One connection, for queries only.
+    pub fn reading(conn: Connection, path: &Path) -> Result<Self, StoreError> {
+        let (reader, rx) = mpsc::channel(READ_QUEUE);
+        let (rx, mut session) = (Mutex::new(rx), session(conn, path));
+        let thread = spawn("store-reader", path, move || read_loop(&mut session, &rx))?;
+        Ok(Self { writer: None, reader: Some(reader), write_thread: None, read_threads: vec![thread] })
+    }
+
+    /// One connection, for queries and writes.
+    pub fn writing(conn: Connection, path: &Path, options: &Options) -> Result<Self, StoreError> {
+        let (writer, mut rx) = mpsc::channel(WRITE_QUEUE);
+        let (faults, mut session) = (options.faults.clone(), session(conn, path));
+        let wakers = Wakers::default();
+        let thread =
+            spawn("store-writer", path, move || write_loop(&mut session, &mut rx, &wakers, &faults))?;
+        Ok(Self { writer: Some(writer), reader: None, write_thread: Some(thread), read_threads: Vec::new() })
+    }
 }
 
 pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, StoreError> {
@@ -72,7 +94,7 @@ pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, St
         write_loop(&mut session, &mut rx, &wakers, &faults);
         session.conn.execute_batch("PRAGMA optimize").ok();
     })?;
-    Ok(Opened { writer, reader, write_thread, read_threads })
+    Ok(Opened { writer: Some(writer), reader, write_thread: Some(write_thread), read_threads })
 }
 
 /// Wakes everybody when the writer ends: who sleeps until new rows come would sleep for ever.
@@ -102,9 +124,17 @@ fn connect(path: Option<&Path>) -> Result<Connection, StoreError> {
         return Connection::open_in_memory()
             .map_err(|e| StoreError::sqlite("open memory", Path::new(":memory:"), e));
     };
+    connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+}
+
+/// Does not make the file.
+pub(super) fn connect_existing(path: &Path) -> Result<Connection, StoreError> {
+    connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
+fn connect_with(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     // NO_MUTEX: each connection has one thread. No URI: a path is a path.
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|e| StoreError::sqlite("open", path, e))?;
     // SQLite falls back to reading when it may not write, and would only say so at the first write.
     if conn.is_readonly("main").map_err(|e| StoreError::sqlite("open", path, e))? {
@@ -113,7 +143,7 @@ fn connect(path: Option<&Path>) -> Result<Connection, StoreError> {
     Ok(conn)
 }
 
-fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |e| StoreError::sqlite("open for reading", path, e);
     let conn = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -154,6 +184,19 @@ fn configure(conn: &Connection, path: &Path, options: &Options, exclusive: bool)
     ))
     .map_err(failed)?;
     quick_check(conn, path)
+}
+
+/// For a connection beside the bot's own: no settings of the file are touched.
+pub(super) fn configure_beside(conn: &Connection, path: &Path, exclusive: bool) -> Result<(), StoreError> {
+    let mode = if exclusive { "PRAGMA locking_mode = EXCLUSIVE;" } else { "" };
+    conn.execute_batch(&format!(
+        "PRAGMA busy_timeout = 5000; {mode}
+         PRAGMA synchronous = FULL;
+         PRAGMA foreign_keys = ON;
+         PRAGMA trusted_schema = OFF;
+         PRAGMA temp_store = MEMORY"
+    ))
+    .map_err(|e| StoreError::sqlite("configure", path, e))
 }
 
 fn quick_check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
