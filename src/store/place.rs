@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::StoreError;
 
@@ -35,7 +36,7 @@ impl Lock {
             .write(true)
             .open(&lock)
             .map_err(failed)?;
-        match file.try_lock() {
+        match patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
@@ -52,6 +53,18 @@ impl Lock {
         write!(file, "process {} on {}", std::process::id(), host.trim()).ok();
         Ok(Self { _file: file })
     }
+}
+
+/// Another process that this one is just starting holds every open file, this lock of an earlier
+/// store included, for the moment between fork and exec.
+fn patiently(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..20 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            done => return done,
+        }
+    }
+    file.try_lock()
 }
 
 fn lock_path(path: &Path) -> PathBuf {

@@ -39,6 +39,7 @@ pub fn config() -> Value {
             ("http", of("http", "Health, metrics and API.")),
             ("rules", of("rule_files", "Rules beside the shipped ones.")),
             ("templates", of("templates", "Templates in place of the shipped ones.")),
+            ("redact", of("redact", "Further secrets to mask in text from the cluster.")),
         ],
     );
     let mut add = |name: &str, schema: Value| defs.insert(name.into(), schema);
@@ -86,6 +87,8 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
     let path = || text("A path, relative to this file.");
     add("store", object("Where state is kept.", vec![("path!", path())]));
     add("templates", object("A directory of templates.", vec![("dir!", path())]));
+    let patterns = list("Regular expressions of what is to be masked.", &text("A regular expression."));
+    add("redact", object("Further secrets to mask.", vec![("patterns!", patterns)]));
     let listen = json!({"description": "Address and port.", "type": "string", "examples": ["0.0.0.0:8080"]});
     add("http", object("Health, metrics and API.", vec![("listen!", listen)]));
     let keys = vec![("dir", path()), ("paths", list("Files and directories.", &path()))];

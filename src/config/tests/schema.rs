@@ -35,6 +35,7 @@ const CONFIG: &[(&str, &str)] = &[
     ("http", "http: {qqqqqqqq: 1}"),
     ("templates", "templates: {qqqqqqqq: 1}"),
     ("rule_files", "rules: {qqqqqqqq: 1}"),
+    ("redact", "redact: {qqqqqqqq: 1}"),
 ];
 const RULES: &[(&str, &str)] = &[
     ("file", "{qqqqqqqq: 1}"),
