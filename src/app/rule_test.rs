@@ -7,6 +7,8 @@
 
 mod compare;
 mod given;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -255,3 +255,54 @@ fn schemas_are_printed_as_json() {
         assert_eq!(schema["title"], title);
     }
 }
+
+#[test]
+fn the_example_of_the_readme_passes() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let blocks: Vec<&str> =
+        readme.split("```yaml\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
+    let block = |start: &str| *blocks.iter().find(|block| block.starts_with(start)).unwrap();
+    let files = Files::new(&format!("{}{}", block("# deploy/rules/own.yaml\n"), block("tests:\n")));
+    let (code, stdout, stderr) = streams(&files.test(&["own.yaml"]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    assert!(stdout.ends_with("\n\n2 passed, 0 failed\n"), "{stdout}");
+}
+
+/// The rule of DESIGN but for its labels, which nothing in the recording has; its test as written; and
+/// the recording cut to what that test says: it begins 10 s before the message and ends before the end.
+#[test]
+fn the_test_in_the_example_of_the_design_passes() {
+    let files = Files::new(
+        r#"rules:
+  - name: crash-loop
+    match:
+      cause: CrashLoopBackOff            # a string, a list (any of), or {any_of, none_of, regex, not_regex}
+      namespace: {none_of: [kube-system]}
+    for: 0s
+    severity: critical                   # info | warning | critical
+    window: 1h
+    summary: "{{workload}} keeps crashing ({{exit}})"
+    runbook: https://runbooks.example.com/crash-loop
+tests:                                   # run by `kubeherald test`
+  - name: three pods of one deployment are one message
+    recording: crash-loop.jsonl          # or inline `given:` signals with times
+    expect: [{at: 10s, decision: first, rule: crash-loop, workload: Deployment/checkout, members: 3}]
+"#,
+    );
+    let packed = std::fs::File::open(recording("crashloop")).unwrap();
+    let lines = std::io::read_to_string(flate2::read::MultiGzDecoder::new(packed)).unwrap();
+    let lines: String = lines
+        .lines()
+        .filter(|line| line[..40] < *r#"{"at":"2026-11-21T08:11"#)
+        .map(|line| {
+            if line.contains(r#""type":"SYNCED""#) {
+                String::from("{\"at\":\"2026-11-21T08:06:18Z\",\"type\":\"SYNCED\"}\n")
+            } else {
+                format!("{line}\n")
+            }
+        })
+        .collect();
+    std::fs::write(files.0.path().join("crash-loop.jsonl"), lines).unwrap();
+    let (code, stdout, stderr) = streams(&files.test(&["own.yaml"]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+}
