@@ -112,8 +112,11 @@ pub struct Ahead {
     /// Where its Retry-After is kept.
     pub gate: Arc<str>,
     /// May the due row be claimed?
-    pub choose: Box<dyn FnOnce(&Heads) -> Option<HeadRow> + Send>,
+    pub choose: Choose,
 }
+
+/// Chooses the row to claim of what is due, or none.
+pub type Choose = Box<dyn FnOnce(&Heads) -> Option<HeadRow> + Send>;
 
 impl Ahead {
     fn claim(self, s: &Session, now: Timestamp) -> Result<Option<(HeadRow, Claim)>, StoreError> {
