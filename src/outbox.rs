@@ -22,7 +22,9 @@
 //! 4. It makes one attempt.
 //! 5. The attempt ends with an outcome, in memory.
 //! 6. It settles the row ([`protocol::after`]): `delivered` with the thread's handle, `queued` with
-//!    `not_before` and the receiver's Retry-After, or `dead`. One transaction, on disk.
+//!    `not_before` and the receiver's Retry-After, or `dead`. One transaction, on disk. Where the
+//!    rate limit has a place free, the same transaction does 2 and 3 for the next row: one flush to
+//!    the disk a notification, not two.
 //!
 //! # Folding
 //!
@@ -48,7 +50,7 @@
 //! | 1, 2 | `queued` | sent |
 //! | 3 | `sending` | queued again, sent |
 //! | 4, 5 | `sending` | queued again, sent **twice**: the one ambiguous point |
-//! | 6 | as settled | goes on from there |
+//! | 6 | as settled, perhaps the next row `sending` | goes on from there |
 //!
 //! From outside, a crash after 3 cannot be told from one after 4, so [`Dispatcher::run`] queues
 //! every `sending` row again and logs it. The second message carries the same idempotency key; a

@@ -42,7 +42,7 @@ pub use self::fault::{Faults, Point};
 pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
-pub use self::outbox_rows::{Claim, Gate, HeadRow, Heads, Interrupted, Settle};
+pub use self::outbox_rows::{Ahead, Choose, Claim, Gate, HeadRow, Heads, Interrupted, Settle, Settled};
 pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};
 
 use self::call::Lane;

@@ -268,7 +268,7 @@ fn as_text(item: &OutboxItem) -> Result<String, std::fmt::Error> {
     match &item.notification {
         None => writeln!(out, "what was delivered is not kept")?,
         Some(Err(why)) => {
-            writeln!(out, "this version cannot read what it says: {}", words::one_line(why, 300))?
+            writeln!(out, "this version cannot read what it says: {}", words::one_line(why, 300))?;
         }
         Some(Ok(n)) => {
             writeln!(out, "{}", words::one_line(&n.title, 1_000))?;

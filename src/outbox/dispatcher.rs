@@ -18,7 +18,7 @@ use super::limit::Limiter;
 use super::protocol::{self, Rules, Step};
 use super::{Clock, Counters, Outbox, Policy, ReceiverSpec};
 use crate::notify::{Attempt, Deliver, Outcome};
-use crate::store::{Call, Claim, HeadRow, Interrupted, Point, Settle, Store, StoreError};
+use crate::store::{Ahead, Call, Claim, HeadRow, Interrupted, Point, Settle, Settled, Store, StoreError};
 
 /// The longest sleep before looking again: the wall clock may have been set meanwhile.
 const MAX_NAP: Duration = Duration::from_secs(60);
@@ -120,9 +120,10 @@ impl<D: Deliver> Dispatcher<D> {
         if stop.is_cancelled() {
             return Ok(Flow::Stop);
         }
+        let now = self.now();
         let mut limited = false;
         let limit = || self.limiter.check().inspect_err(|_| limited = true);
-        let step = protocol::next(&heads, self.now(), &self.rules, limit);
+        let step = protocol::next(&heads, now, &self.rules, limit);
         self.waited |= limited;
         match step {
             Step::Attempt(row) => {
@@ -137,7 +138,7 @@ impl<D: Deliver> Dispatcher<D> {
                 {
                     return Ok(flow);
                 }
-                self.attempt(&row, stop).await
+                self.attempt(row, stop).await
             }
             Step::Bury { row, reason } => self.settle(&row, Settle::Dead { reason }, stop).await,
             Step::Wait(wait) => Ok(self.nap(wait.min(MAX_NAP), stop).await),
@@ -145,32 +146,74 @@ impl<D: Deliver> Dispatcher<D> {
         }
     }
 
-    /// Statements 3 to 6.
-    async fn attempt(&mut self, row: &HeadRow, stop: &CancellationToken) -> Result<Flow, StoreError> {
+    /// Statements 3 to 6, and on with the rows that were claimed along with statement 6.
+    async fn attempt(&mut self, row: HeadRow, stop: &CancellationToken) -> Result<Flow, StoreError> {
         let claim = || self.store.claim(row.seq, self.now());
         let Some(claim) = self.insist(stop, "claim a row", claim).await? else { return Ok(Flow::Stop) };
-        let (notification, handle, number) = match claim {
-            Claim::Claimed { notification, handle, attempt } => (notification, handle, attempt),
-            Claim::Unreadable { why } => {
-                let reason = format!("this version cannot read it: {why}");
-                return self.settle(row, Settle::Dead { reason }, stop).await;
+        let mut next = Some((row, claim));
+        while let Some((row, claim)) = next.take() {
+            let (notification, handle, number) = match claim {
+                Claim::Claimed { notification, handle, attempt } => (notification, handle, attempt),
+                Claim::Unreadable { why } => {
+                    let reason = format!("this version cannot read it: {why}");
+                    return self.settle(&row, Settle::Dead { reason }, stop).await;
+                }
+                Claim::Gone => return Ok(Flow::On),
+            };
+            self.store.faults().at(Point::Claimed, "dispatch");
+            let attempt = Attempt { notification: &notification, handle: handle.as_deref(), number };
+            let Some(outcome) = self.deliver_once(attempt, stop).await else {
+                count(&self.counters.interrupted);
+                warn!(
+                    receiver = %self.name, key = %row.key,
+                    "shutdown cut an attempt off; it is made again with the same key at the next start"
+                );
+                return Ok(Flow::Stop);
+            };
+            self.store.faults().at(Point::Attempted, "dispatch");
+            let now = self.now();
+            let settle = protocol::after(outcome, row.queued_at, number, now, &self.rules, &mut self.rng);
+            let ahead = !stop.is_cancelled() && self.limiter.check().is_ok();
+            if !ahead {
+                return self.settle(&row, settle, stop).await;
             }
-            Claim::Gone => return Ok(Flow::On),
+            match self.settle_and_claim(&row, settle, stop).await? {
+                Some(settled) => next = settled.next,
+                None => return Ok(Flow::Stop),
+            }
+            if next.is_none() {
+                self.limiter.put_back();
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    /// Statement 6 with 2 and 3 of the next row. `None`: shutdown came while the store failed.
+    async fn settle_and_claim(
+        &self,
+        row: &HeadRow,
+        what: Settle,
+        stop: &CancellationToken,
+    ) -> Result<Option<Settled>, StoreError> {
+        let record = || {
+            let (now, rules) = (self.now(), self.rules.clone());
+            let ahead = Ahead {
+                receiver: Arc::clone(&self.name),
+                gate: Arc::clone(&rules.gate),
+                // Its place in the rate limit is taken already. A summary is claimed as a whole.
+                choose: Box::new(move |heads| match protocol::next(heads, now, &rules, || Ok(())) {
+                    Step::Attempt(row) if row.inside.is_none() => Some(row),
+                    _ => None,
+                }),
+            };
+            self.store.settle_and_claim(row.seq, what.clone(), ahead, now)
         };
-        self.store.faults().at(Point::Claimed, "dispatch");
-        let attempt = Attempt { notification: &notification, handle: handle.as_deref(), number };
-        let Some(outcome) = self.deliver_once(attempt, stop).await else {
-            count(&self.counters.interrupted);
-            warn!(
-                receiver = %self.name, key = %row.key,
-                "shutdown cut an attempt off; it is made again with the same key at the next start"
-            );
-            return Ok(Flow::Stop);
-        };
-        self.store.faults().at(Point::Attempted, "dispatch");
-        let now = self.now();
-        let settle = protocol::after(outcome, row.queued_at, number, now, &self.rules, &mut self.rng);
-        self.settle(row, settle, stop).await
+        let settled = self.insist(stop, "record an outcome", record).await?;
+        match &settled {
+            Some(settled) => self.settled(row, what, settled.changed),
+            None => self.unsettled(row),
+        }
+        Ok(settled)
     }
 
     /// `None`: cut off by shutdown.
@@ -201,14 +244,23 @@ impl<D: Deliver> Dispatcher<D> {
     ) -> Result<Flow, StoreError> {
         let record = || self.store.settle(row.seq, what.clone(), self.now());
         let Some(changed) = self.insist(stop, "record an outcome", record).await? else {
-            count(&self.counters.interrupted);
-            warn!(receiver = %self.name, key = %row.key, "the outcome of an attempt could not be recorded");
+            self.unsettled(row);
             return Ok(Flow::Stop);
         };
+        self.settled(row, what, changed);
+        Ok(Flow::On)
+    }
+
+    fn unsettled(&self, row: &HeadRow) {
+        count(&self.counters.interrupted);
+        warn!(receiver = %self.name, key = %row.key, "the outcome of an attempt could not be recorded");
+    }
+
+    fn settled(&self, row: &HeadRow, what: Settle, changed: bool) {
         self.store.faults().at(Point::Settled, "dispatch");
         if !changed {
             debug!(receiver = %self.name, key = %row.key, "the row was settled by someone else");
-            return Ok(Flow::On);
+            return;
         }
         match what {
             Settle::Delivered { .. } => {
@@ -224,7 +276,6 @@ impl<D: Deliver> Dispatcher<D> {
                 error!(receiver = %self.name, key = %row.key, %reason, "given up: a dead letter");
             }
         }
-        Ok(Flow::On)
     }
 
     /// Asks the store until it answers. `None`: shutdown came while it did not.

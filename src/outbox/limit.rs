@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::{Clock, DefaultClock, Reference};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
@@ -20,6 +20,11 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// How long it takes until everything that was taken has come back.
+    fn refill(self) -> Duration {
+        (self.per / self.messages.max(1)).saturating_mul(self.burst.max(1))
+    }
+
     fn quota(self) -> Option<Quota> {
         let messages = self.messages.max(1);
         // `None` where the period is zero: then there is nothing to limit.
@@ -32,6 +37,9 @@ impl Limit {
 pub(super) struct Limiter<C: Clock = DefaultClock> {
     inner: Option<RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>>,
     clock: C,
+    refill: Duration,
+    /// A place that was taken and not used, and when it was given back.
+    spare: Option<C::Instant>,
 }
 
 impl Limiter {
@@ -43,13 +51,28 @@ impl Limiter {
 impl<C: Clock + Clone> Limiter<C> {
     fn with_clock(limit: Limit, clock: C) -> Self {
         let inner = limit.quota().map(|q| RateLimiter::direct_with_clock(q, clock.clone()));
-        Self { inner, clock }
+        Self { inner, clock, refill: limit.refill(), spare: None }
     }
 
     /// Takes a place; where none is free, says how long it will take.
-    pub fn check(&self) -> Result<(), Duration> {
+    pub fn check(&mut self) -> Result<(), Duration> {
         let Some(inner) = &self.inner else { return Ok(()) };
+        // Once all places have come back by themselves, a spare one would be one more than there are.
+        if self
+            .spare
+            .take()
+            .is_some_and(|at| Duration::from(self.clock.now().duration_since(at)) < self.refill)
+        {
+            return Ok(());
+        }
         inner.check().map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+    }
+}
+
+impl<C: Clock> Limiter<C> {
+    /// The place that was taken last was not used.
+    pub fn put_back(&mut self) {
+        self.spare = self.inner.is_some().then(|| self.clock.now());
     }
 }
 
@@ -63,7 +86,7 @@ mod tests {
     fn a_burst_then_the_rate() {
         let clock = FakeRelativeClock::default();
         let limit = Limit { per: Duration::from_secs(1), messages: 1, burst: 5 };
-        let limiter = Limiter::with_clock(limit, clock.clone());
+        let mut limiter = Limiter::with_clock(limit, clock.clone());
         for _ in 0..5 {
             limiter.check().unwrap();
         }
@@ -75,10 +98,27 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_was_put_back_is_there_again_and_never_one_too_many() {
+        let clock = FakeRelativeClock::default();
+        let limit = Limit { per: Duration::from_secs(1), messages: 1, burst: 2 };
+        let mut limiter = Limiter::with_clock(limit, clock.clone());
+        limiter.check().unwrap();
+        limiter.check().unwrap();
+        limiter.put_back();
+        limiter.check().unwrap();
+        assert!(limiter.check().is_err());
+        clock.advance(Duration::from_secs(1));
+        limiter.check().unwrap();
+        limiter.put_back();
+        clock.advance(Duration::from_secs(9));
+        assert_eq!((0..9).filter(|_| limiter.check().is_ok()).count(), 2);
+    }
+
+    #[test]
     fn asking_in_vain_costs_nothing() {
         let clock = FakeRelativeClock::default();
         let limit = Limit { per: Duration::from_secs(10), messages: 1, burst: 1 };
-        let limiter = Limiter::with_clock(limit, clock.clone());
+        let mut limiter = Limiter::with_clock(limit, clock.clone());
         limiter.check().unwrap();
         for _ in 0..10 {
             clock.advance(Duration::from_secs(1) - Duration::from_millis(1));
@@ -92,7 +132,7 @@ mod tests {
     fn zeros_do_no_harm() {
         let limit = Limit { per: Duration::from_secs(1), messages: 0, burst: 0 };
         Limiter::new(limit).check().unwrap();
-        let limiter = Limiter::new(Limit { per: Duration::ZERO, messages: 0, burst: 0 });
+        let mut limiter = Limiter::new(Limit { per: Duration::ZERO, messages: 0, burst: 0 });
         for _ in 0..100 {
             limiter.check().unwrap();
         }

@@ -93,7 +93,7 @@ async fn durable_notifications() {
     while sink.0.load(Ordering::Relaxed) < 2_000 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    rate("delivered by one dispatcher, claim and outcome flushed each", 2_000, start.elapsed());
+    rate("delivered by one dispatcher, one flush each", 2_000, start.elapsed());
     stop.cancel();
     task.await.unwrap().unwrap();
 }

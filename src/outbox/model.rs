@@ -293,7 +293,7 @@ impl World {
             Step::Bury { row, reason } => {
                 let expected = expected.unwrap();
                 assert!(self.now >= expected.queued_at + i64::try_from(MAX_AGE).unwrap());
-                self.settle(receiver, &row, Settle::Dead { reason });
+                self.settle(receiver, &row, &Settle::Dead { reason });
                 false
             }
             Step::Attempt(row) => {
@@ -329,7 +329,7 @@ impl World {
                     &rules,
                     &mut self.rng,
                 );
-                self.settle(receiver, &row, settle);
+                self.settle(receiver, &row, &settle);
                 until == Until::Settled
             }
         }
@@ -401,9 +401,9 @@ impl World {
         until == Until::Settled
     }
 
-    fn settle(&mut self, receiver: usize, row: &HeadRow, settle: Settle) {
+    fn settle(&mut self, receiver: usize, row: &HeadRow, settle: &Settle) {
         assert!(self.store().settle(row.seq, settle.clone(), at(self.now)).wait().unwrap());
-        self.settled(receiver, &row.key, &settle);
+        self.settled(receiver, &row.key, settle);
         // Only what is too old ends by itself although it was to be told in a summary. The others of
         // that summary are free again.
         for row in self.model.open[receiver].iter_mut().filter(|r| r.inside.is_some()) {

@@ -105,6 +105,43 @@ pub enum Settle {
     },
 }
 
+/// Which row to claim once another is settled.
+pub struct Ahead {
+    /// Whose.
+    pub receiver: Arc<str>,
+    /// Where its Retry-After is kept.
+    pub gate: Arc<str>,
+    /// May the due row be claimed?
+    pub choose: Choose,
+}
+
+/// Chooses the row to claim of what is due, or none.
+pub type Choose = Box<dyn FnOnce(&Heads) -> Option<HeadRow> + Send>;
+
+impl Ahead {
+    fn claim(self, s: &Session, now: Timestamp) -> Result<Option<(HeadRow, Claim)>, StoreError> {
+        let heads = heads(s, &self.receiver, &self.gate, now)?;
+        let Some(row) = (self.choose)(&heads) else { return Ok(None) };
+        let claim = claim(s, row.seq, now)?;
+        Ok(Some((row, claim)))
+    }
+}
+
+impl std::fmt::Debug for Ahead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ahead").field("receiver", &self.receiver).finish_non_exhaustive()
+    }
+}
+
+/// What became of a row, and which one is next.
+#[derive(Debug)]
+pub struct Settled {
+    /// `false`: the row was not open any more, nothing was changed.
+    pub changed: bool,
+    /// The row that was claimed.
+    pub next: Option<(HeadRow, Claim)>,
+}
+
 /// A row whose attempt was cut off by the end of the process: it may have arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interrupted {
@@ -131,6 +168,16 @@ impl Store {
     /// Records how a row fared. `false`: it is not open any more, nothing was changed.
     pub fn settle(&self, seq: i64, what: Settle, now: Timestamp) -> Call<bool> {
         self.write("settle a row", move |s| settle(s, seq, &what, now))
+    }
+
+    /// Records how a row fared and, in the same transaction, claims the row that `ahead` chooses of
+    /// what is due then. One flush to the disk for both, and one way to the store's thread.
+    pub fn settle_and_claim(&self, seq: i64, what: Settle, ahead: Ahead, now: Timestamp) -> Call<Settled> {
+        self.write("settle a row", move |s| {
+            let changed = settle(s, seq, &what, now)?;
+            let next = if changed { ahead.claim(s, now)? } else { None };
+            Ok(Settled { changed, next })
+        })
     }
 
     /// Queues the rows of a receiver again whose attempt was cut off. To be called before its

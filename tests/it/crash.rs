@@ -56,7 +56,7 @@ fn step(seed: u64, n: u64) -> Vec<Notification> {
     for i in 0..dice(&[seed, n]) % 5 {
         let incident = dice(&[seed, n, i]) % 25;
         for (r, receiver) in RECEIVERS.iter().enumerate() {
-            if dice(&[seed, n, i, r as u64, 3]) % 3 == 0 {
+            if dice(&[seed, n, i, r as u64, 3]).is_multiple_of(3) {
                 continue;
             }
             let mut view = sample::incident();
@@ -88,7 +88,7 @@ impl Deliver for Scripted {
         let (mark, outcome) = match (self.receiver, draw) {
             ("flaky", 0..30) => ("later", Outcome::Retry { after: None, reason: "HTTP 503".to_owned() }),
             // A refusal is final, so it must not depend on chance.
-            ("flaky", _) if text_dice(self.seed, &n.key) % 12 == 0 => {
+            ("flaky", _) if text_dice(self.seed, &n.key).is_multiple_of(12) => {
                 ("no", Outcome::Reject { reason: "HTTP 400".to_owned() })
             }
             _ => ("yes", Outcome::Delivered { handle: Some("handle".to_owned()) }),
@@ -237,7 +237,7 @@ fn story(seed: u64, figures: &Figures) {
     for life in 0.. {
         assert!(life < 2_000, "seed {seed}: it never ends");
         let draw = dice(&[seed, life, 99]);
-        let abort_at = (draw % 2 == 0).then_some(1 + (draw >> 8) % 90);
+        let abort_at = draw.is_multiple_of(2).then_some(1 + (draw >> 8) % 90);
         let mut child = begin(dir.path(), seed, life, abort_at);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let alive = lines.any(|line| line.is_ok_and(|l| l == "alive"));

@@ -22,7 +22,7 @@ fn note(key: &str, receiver: &str, incident: &str) -> Notification {
     let mut view = sample::incident();
     view.id = incident.into();
     let mut n = sample::notification(Decision::First, view);
-    n.key = key.to_owned();
+    key.clone_into(&mut n.key);
     n.receiver = receiver.into();
     n.at = kubeherald::clock::now();
     n
