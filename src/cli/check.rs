@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Failure, output};
 use crate::config::check::check as find;
 
-/// See [`super::Command::Check`].
+/// See `kubeherald check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Files and directories: configuration, rules (`.yaml`), templates (`.hbs`).

@@ -16,7 +16,7 @@ use crate::telemetry::{self, Format};
 use crate::testkit::story::{SPEED, Tone};
 use stage::{News, Stage};
 
-/// See [`super::Command::Demo`].
+/// See `kubeherald demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// The port of the page on 127.0.0.1; 0, and where it is taken, means any.

@@ -19,7 +19,7 @@ const MAX_TEXT: usize = 80;
 /// Rows asked for at once where all are wanted.
 const PAGE: usize = 1_000;
 
-/// See [`super::Command::Outbox`].
+/// See `kubeherald outbox`.
 #[derive(Debug, Args)]
 pub struct OutboxArgs {
     #[command(subcommand)]

@@ -23,7 +23,7 @@ use crate::signal::{Cause, Severity};
 use crate::testkit::recording::{Recording, changes};
 use crate::watch::Kind;
 
-/// See [`super::Command::Replay`].
+/// See `kubeherald replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     /// Recordings: `.jsonl`, `.jsonl.gz`, or `-` for standard input.

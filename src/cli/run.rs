@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::telemetry::{self, Format};
 use crate::watch::stream;
 
-/// See [`super::Command::Run`].
+/// See `kubeherald run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     #[command(flatten)]

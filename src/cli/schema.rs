@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::Failure;
 use crate::config::schema;
 
-/// See [`super::Command::Schema`].
+/// See `kubeherald schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// Of which files.

@@ -9,7 +9,7 @@ use crate::message::Decision;
 use crate::notify::{Attempt, Deliver, Outcome};
 use crate::template::sample;
 
-/// See [`super::Command::Send`].
+/// See `kubeherald send`.
 #[derive(Debug, Args)]
 pub struct SendArgs {
     /// The receiver, as it is called in the configuration.

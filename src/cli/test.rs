@@ -13,7 +13,7 @@ use crate::config::error::At;
 use crate::config::{Config, Diagnostic, Level, Loaded, RuleTest, TestInput, load, load_shipped};
 use crate::testkit::recording::RecordingError;
 
-/// See [`super::Command::Test`].
+/// See `kubeherald test`.
 #[derive(Debug, Args)]
 pub struct TestArgs {
     /// Rule files, and directories of them. All of them together are the rules that are tested, with
