@@ -11,6 +11,7 @@
 
 pub mod check;
 pub mod helpers;
+pub mod json;
 pub mod model;
 pub mod registry;
 pub mod sample;
@@ -32,6 +33,13 @@ pub enum Format {
     Text,
     /// One line: mail headers, Slack `plain_text` headers.
     Header,
+    /// Markdown that knows the backslash
+    /// (<https://support.discord.com/hc/en-us/articles/210298617>,
+    /// <https://docs.mattermost.com/collaborate/format-messages.html>).
+    Markdown,
+    /// Text in which signs mean something and nothing takes their meaning away: Google Chat, Adaptive
+    /// Cards, DingTalk, Feishu, WeCom.
+    Apart,
 }
 
 /// The templates there are. The file name is the contract.

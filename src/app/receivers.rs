@@ -12,7 +12,7 @@ use crate::notify::http::Tls;
 use crate::notify::slack::{SlackConfig, SlackTarget};
 use crate::notify::smtp::{EmailConfig, SmtpConfig, SmtpTls};
 use crate::notify::terminal::TerminalConfig;
-use crate::notify::webhook::{WebhookAuth, WebhookConfig};
+use crate::notify::webhook::{WebhookAuth, WebhookBody, WebhookConfig};
 use crate::notify::{Notifier, NotifierConfig, Parts, Secret};
 use crate::outbox::{Limit, ReceiverSpec};
 use crate::template::Templates;
@@ -155,6 +155,12 @@ fn webhook(raw: &WebhookRaw) -> WebhookConfig {
         (None, None) => WebhookAuth::None,
     };
     config.sign = raw.sign.as_ref().map(secret);
+    config.key = raw.key.as_ref().map(secret);
+    config.body = match (raw.preset, &raw.template) {
+        (Some(preset), _) => WebhookBody::Preset(preset),
+        (None, Some(document)) => WebhookBody::Document(document.clone()),
+        (None, None) => WebhookBody::Payload,
+    };
     config.tls = Tls {
         ca: raw.ca.clone(),
         identity: raw.client_cert.iter().chain(&raw.client_key).cloned().collect(),

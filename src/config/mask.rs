@@ -24,7 +24,7 @@ fn is_secret(key: &str) -> bool {
         "cookie",
     ];
     let key = key.to_ascii_lowercase().replace('-', "_");
-    key == "url" || PARTS.iter().any(|part| key.contains(part))
+    key == "url" || key == "key" || PARTS.iter().any(|part| key.contains(part))
 }
 
 /// Texts that are secrets wherever they stand. A pattern that does not compile is caught by a test.

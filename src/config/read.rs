@@ -30,6 +30,13 @@ impl Reader {
         self.found
     }
 
+    /// Adds what was found in another file that this one names.
+    pub fn absorb(&mut self, found: Diagnostics) {
+        for diagnostic in found.iter() {
+            self.found.push(diagnostic.clone());
+        }
+    }
+
     /// A place, to be kept for errors that are found later.
     #[must_use]
     pub fn at(&self, span: Span) -> At {

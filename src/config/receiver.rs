@@ -1,5 +1,7 @@
 //! Receivers as written: shapes and limits are checked here, nothing is connected or read.
 
+mod webhook;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use super::digest::{self, DigestConfig};
 use super::raw::{Node, Value};
 use super::read::Reader;
 use super::secret::{self, SecretRef};
+use crate::notify::webhook::Preset;
+use crate::template::json::Document;
 
 /// One receiver.
 #[derive(Debug, Clone)]
@@ -87,6 +91,12 @@ pub enum SlackAccess {
 pub struct WebhookRaw {
     /// Where.
     pub url: UrlRef,
+    /// Whose language it speaks; `None`: kubeherald's own.
+    pub preset: Option<Preset>,
+    /// A document of the user's own.
+    pub template: Option<Document>,
+    /// The secret that a preset or a document names.
+    pub key: Option<SecretRef>,
     /// Further headers, in the order written.
     pub headers: Vec<(String, HeaderRef)>,
     /// User and password.
@@ -185,7 +195,7 @@ fn read(reader: &mut Reader, name: &str, node: &Node, directory: &Path) -> Optio
     let given = [slack, webhook, email].into_iter().flatten().count();
     let kind = slack
         .map(|node| slack_access(reader, node, directory).map(ReceiverKind::Slack))
-        .or_else(|| webhook.map(|node| webhook_raw(reader, node, directory).map(ReceiverKind::Webhook)))
+        .or_else(|| webhook.map(|node| webhook::read(reader, node, directory).map(ReceiverKind::Webhook)))
         .or_else(|| email.map(|node| email_raw(reader, node, directory).map(ReceiverKind::Email)));
     if given != 1 {
         let label = if given == 0 { "none is given" } else { "several are given" };
@@ -241,73 +251,6 @@ fn slack_access(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Sl
     };
     map.finish(reader, "`slack`");
     Some(SlackRaw { access: access?, api_url })
-}
-
-fn webhook_raw(reader: &mut Reader, node: &Node, directory: &Path) -> Option<WebhookRaw> {
-    let mut map = reader.map(node, "`{url, …}`")?;
-    let read_secret = |reader: &mut Reader, node: &Node| secret::read(reader, node, directory);
-    let read_path = |reader: &mut Reader, node: &Node| secret::path(reader, node, directory);
-    let url = map.require(reader, "url", |reader, node| {
-        if matches!(node.value, Value::Map(_)) {
-            return read_secret(reader, node).map(UrlRef::Secret);
-        }
-        http_url(reader, node).map(UrlRef::Plain)
-    });
-    let headers = map.get(reader, "headers", |r, n| headers(r, n, directory)).unwrap_or_default();
-    let basic = map.get(reader, "basic", |reader, node| {
-        let mut map = reader.map(node, "`{username, password}`")?;
-        let username = map.require(reader, "username", |r, n| r.text(n).map(str::to_owned));
-        let password = map.require(reader, "password", read_secret);
-        map.finish(reader, "`basic`");
-        username.zip(password)
-    });
-    let bearer = map.get(reader, "bearer", read_secret);
-    if let (true, Some(span)) = (map.has("basic"), map.key_span("bearer")) {
-        reader.error(span, "`basic` and `bearer` are given", "one request carries one of them", None);
-    }
-    let sign = map.get(reader, "sign", |reader, node| {
-        let mut map = reader.map(node, "`{secret}`")?;
-        let secret = map.require(reader, "secret", read_secret);
-        map.finish(reader, "`sign`");
-        secret
-    });
-    let ca = map.get(reader, "ca", read_path);
-    let client_cert = map.get(reader, "client_cert", read_path);
-    let client_key = map.get(reader, "client_key", read_path);
-    if let (Some(span), false) = (map.key_span("client_cert"), map.has("client_key")) {
-        reader.error(span, "`client_cert` needs `client_key`", "", None);
-    }
-    if let (Some(span), false) = (map.key_span("client_key"), map.has("client_cert")) {
-        reader.error(span, "`client_key` needs `client_cert`", "", None);
-    }
-    map.finish(reader, "`webhook`");
-    Some(WebhookRaw { url: url?, headers, basic, bearer, sign, ca, client_cert, client_key })
-}
-
-fn headers(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Vec<(String, HeaderRef)>> {
-    let map = reader.map(node, "headers by name")?;
-    let mut headers = Vec::new();
-    for (name, key, value) in map.entries() {
-        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            let shown = reader.show(key);
-            reader.error(key.span, format!("{shown} is no name for a header"), "", None);
-            continue;
-        }
-        let secret = matches!(value.value, Value::Map(_)) || name.eq_ignore_ascii_case("authorization");
-        let content = if secret {
-            secret::read(reader, value, directory).map(HeaderRef::Secret)
-        } else {
-            reader.text(value).and_then(|text| {
-                if http::HeaderValue::from_str(text).is_err() {
-                    reader.error(value.span, "this is no value for a header", "", None);
-                    return None;
-                }
-                Some(HeaderRef::Plain(text.to_owned()))
-            })
-        };
-        headers.extend(content.map(|content| (name.to_owned(), content)));
-    }
-    Some(headers)
 }
 
 fn email_raw(reader: &mut Reader, node: &Node, directory: &Path) -> Option<EmailRaw> {

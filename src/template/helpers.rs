@@ -53,6 +53,8 @@ pub fn escape(format: Format) -> fn(&str) -> String {
         Format::Html => html,
         Format::Text => text,
         Format::Header => header,
+        Format::Markdown => markdown,
+        Format::Apart => apart,
     }
 }
 
@@ -91,6 +93,63 @@ pub fn mrkdwn(value: &str) -> String {
             }
             // `@here` and `#channel` are links only with `link_names`, which is never set; `:smile:`
             // becomes a picture, which harms nobody.
+            c => push_visible(&mut out, c),
+        }
+        before = Some(c);
+    }
+    out
+}
+
+/// Makes foreign text inert in Markdown: every sign that formats, links or quotes gets a backslash,
+/// and an unseen space takes `@everyone` and `@channel` apart, which a backslash would not.
+#[must_use]
+pub fn markdown(value: &str) -> String {
+    let mut out = String::with_capacity(value.len() + 8);
+    for c in value.chars() {
+        match c {
+            '\\' | '`' | '*' | '_' | '~' | '|' | '>' | '#' | '[' | ']' | '<' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '@' => {
+                out.push(c);
+                out.push(APART);
+            }
+            c => push_visible(&mut out, c),
+        }
+    }
+    out
+}
+
+/// Makes foreign text inert where there is no way to escape: unseen spaces keep the signs from being
+/// read together, backticks become a look-alike.
+#[must_use]
+pub fn apart(value: &str) -> String {
+    let mut out = String::with_capacity(value.len() + 8);
+    let mut before = None;
+    let mut chars = value.chars().peekable();
+    while let Some(c) = chars.next() {
+        let first = matches!(before, None | Some('\n' | '\t' | ' '));
+        match c {
+            '`' => out.push('\u{2cb}'),
+            // `<users/all>`, `<@name>`, `<at id=…>`, `<font …>`, `<https://…|text>`, `[text](https://…)`
+            '<' | '@' | ']' => {
+                out.push(c);
+                out.push(APART);
+            }
+            '#' | '>' if first => {
+                out.push(APART);
+                out.push(c);
+            }
+            '*' | '_' | '~' => {
+                let inside = before.is_some_and(char::is_alphanumeric)
+                    && chars.peek().is_some_and(|c| c.is_alphanumeric());
+                if inside {
+                    out.push(c);
+                } else {
+                    out.extend([APART, c, APART]);
+                }
+            }
             c => push_visible(&mut out, c),
         }
         before = Some(c);
@@ -150,6 +209,20 @@ mod tests {
         assert_eq!(mrkdwn("```x```"), "ˋˋˋxˋˋˋ");
         assert_eq!(mrkdwn("*b*"), "\u{200b}*\u{200b}b\u{200b}*\u{200b}");
         assert_eq!(mrkdwn("my_app_1"), "my_app_1", "names stay as they are");
+    }
+
+    #[test]
+    fn markdown_neither_mentions_nor_links_nor_formats() {
+        assert_eq!(
+            markdown("@everyone <@1> my_app [a](b)"),
+            "@\u{200b}everyone \\<@\u{200b}1\\> my\\_app \\[a\\](b)"
+        );
+        assert_eq!(markdown("\\*"), "\\\\\\*");
+        assert_eq!(
+            apart("<users/all> [a](b) my_app `x`"),
+            "<\u{200b}users/all> [a]\u{200b}(b) my_app \u{2cb}x\u{2cb}"
+        );
+        assert_eq!(apart("# *b*"), "\u{200b}# \u{200b}*\u{200b}b\u{200b}*\u{200b}");
     }
 
     #[test]

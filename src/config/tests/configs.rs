@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::super::receiver::{EmailRaw, HeaderRef, SlackAccess, TlsMode, UrlRef};
 use super::super::{ReceiverKind, SecretRef};
 use super::{Files, config_report, messages};
+use crate::notify::webhook::Preset;
 use crate::rule::RouteFacts;
 use crate::rule::testing::signal;
 use crate::signal::Cause;
@@ -252,4 +253,68 @@ fn patterns_of_secrets_are_compiled_when_loaded() {
         "{report}"
     );
     assert!(report.contains("unclosed group") && report.contains("it matches the empty text"), "{report}");
+}
+
+#[test]
+fn presets_and_templates_of_webhooks() {
+    let files = Files::new(&[
+        (
+            "kubeherald.yaml",
+            "receivers:\n  pager: {webhook: {preset: pagerduty, key: {env: KEY}}}\n  \
+             own: {webhook: {url: https://example.com, template: {text: '{{title}}', n: 3}}}\n  \
+             file: {webhook: {url: https://example.com, template: doc.json}}\n",
+        ),
+        ("doc.json", r#"{"text": "{{title}}", "all": [{"$each": "incidents", "$item": "{{workload}}"}]}"#),
+    ]);
+    let config = files.load("kubeherald.yaml").expect("no error").config;
+    let webhooks: Vec<_> = config
+        .receivers
+        .iter()
+        .map(|receiver| match &receiver.kind {
+            ReceiverKind::Webhook(raw) => {
+                (raw.preset.map(Preset::name), raw.template.is_some(), raw.url.clone())
+            }
+            _ => panic!("a webhook"),
+        })
+        .collect();
+    assert_eq!(webhooks[0].0, Some("pagerduty"));
+    assert_eq!(webhooks[0].2, UrlRef::Plain("https://events.pagerduty.com/v2/enqueue".into()));
+    assert!(webhooks[1].1 && webhooks[2].1);
+}
+
+#[test]
+fn mistakes_in_documents_have_frames() {
+    let files = Files::new(&[
+        (
+            "kubeherald.yaml",
+            "receivers:\n  a: {webhook: {preset: pagerdty}}\n  b: {webhook: {preset: pagerduty}}\n  \
+             c: {webhook: {url: https://example.com, key: {env: K}}}\n  \
+             d: {webhook: {url: https://example.com, preset: discord, key: {env: K}}}\n  \
+             e:\n    webhook:\n      url: https://example.com\n      template:\n        list:\n          - '{{titel}}'\n        \
+             $eech: 1\n  f: {webhook: {url: https://example.com, template: doc.yaml}}\n  \
+             g: {webhook: {url: https://example.com, template: none.yaml}}\n  \
+             h: {webhook: {url: https://example.com, template: {x: {$secret: key}}}}\n  \
+             i: {webhook: {url: https://example.com, template: {x: 1}, preset: discord}}\n",
+        ),
+        ("doc.yaml", "text: ok\nmore:\n  - a: '{{#if is_sumary}}x{{/if}}'\n"),
+    ]);
+    insta::assert_snapshot!(files.load("kubeherald.yaml").expect_err("errors"));
+}
+
+#[test]
+fn what_the_documents_about_webhooks_show_can_be_loaded() {
+    let mut seen = 0;
+    for text in [include_str!("../../../docs/presets.md"), include_str!("../../../docs/webhook.md")] {
+        for block in text.split("```yaml\n").skip(1) {
+            let example = block.split("```").next().expect("an end");
+            let files = Files::new(&[("kubeherald.yaml", example)]);
+            files.load("kubeherald.yaml").unwrap_or_else(|report| panic!("{example}\n{report}"));
+            seen += 1;
+        }
+    }
+    assert!(seen > Preset::ALL.len());
+    for preset in Preset::ALL {
+        let named = include_str!("../../../docs/presets.md").contains(&format!("preset: {}", preset.name()));
+        assert!(named, "{}", preset.name());
+    }
 }

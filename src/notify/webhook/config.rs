@@ -1,7 +1,9 @@
 //! What a webhook receiver is.
 
+use super::preset::Preset;
 use crate::notify::Secret;
 use crate::notify::http::Tls;
+use crate::template::json::Document;
 
 /// A webhook receiver.
 #[derive(Debug, Clone)]
@@ -17,8 +19,24 @@ pub struct WebhookConfig {
     pub auth: WebhookAuth,
     /// The key of the signature; `None`: not signed.
     pub sign: Option<Secret>,
+    /// What is sent.
+    pub body: WebhookBody,
+    /// The secret that the body, or its way to the vendor, names.
+    pub key: Option<Secret>,
     /// Certificates beside the system's, and ours for mutual TLS.
     pub tls: Tls,
+}
+
+/// What is sent to a webhook.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum WebhookBody {
+    /// kubeherald's own document.
+    #[default]
+    Payload,
+    /// A document of the user's own.
+    Document(Document),
+    /// What a vendor understands.
+    Preset(Preset),
 }
 
 /// How to log in to a webhook.
@@ -50,6 +68,9 @@ pub enum WebhookError {
     /// One that kubeherald sets.
     #[error("header `{0}` is set by kubeherald itself")]
     Reserved(String),
+    /// A shipped preset that does not compile; tests make sure that there is none.
+    #[error("preset `{0}` cannot be used: {1}")]
+    Preset(&'static str, String),
 }
 
 impl WebhookConfig {
@@ -62,6 +83,8 @@ impl WebhookConfig {
             secret_headers: Vec::new(),
             auth: WebhookAuth::None,
             sign: None,
+            body: WebhookBody::Payload,
+            key: None,
             tls: Tls::default(),
         }
     }

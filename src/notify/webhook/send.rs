@@ -1,15 +1,21 @@
 //! One attempt to call a webhook.
 
+use std::sync::Mutex;
+
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 
-use super::config::{WebhookAuth, WebhookConfig, WebhookError};
+use super::answer;
+use super::config::{WebhookAuth, WebhookBody, WebhookConfig, WebhookError};
+use super::preset::{self, Preset};
 use super::request::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER};
+use crate::message::Notification;
 use crate::message::text::words;
 use crate::notify::http::{self, Class};
 use crate::notify::secret::SecretError;
-use crate::notify::{Attempt, BuildError, Deliver, Outcome, Parts};
+use crate::notify::{Attempt, BuildError, Deliver, Outcome, Parts, Secret};
+use crate::template::json::Document;
 
 /// Headers that are ours to set.
 const RESERVED: &[&str] = &[
@@ -30,6 +36,12 @@ pub struct Webhook {
     headers: HeaderMap,
     clock: fn() -> Timestamp,
     client: reqwest::Client,
+    /// The document, where it is not kubeherald's own.
+    document: Option<Document>,
+    preset: Option<Preset>,
+    /// How far a summary came that is told in several requests: the next attempt goes on from there,
+    /// or a vendor that takes only so many a minute would never see the rest.
+    told: Mutex<Option<(String, usize)>>,
 }
 
 impl Webhook {
@@ -43,13 +55,49 @@ impl Webhook {
         for (name, _) in &config.secret_headers {
             header_name(name)?;
         }
+        let (document, preset) = match &config.body {
+            WebhookBody::Payload => (None, None),
+            WebhookBody::Document(document) => (Some(document.clone()), None),
+            WebhookBody::Preset(preset) => {
+                let document = preset.document().map_err(|e| WebhookError::Preset(preset.name(), e))?;
+                (Some(document), Some(*preset))
+            }
+        };
         let client = http::client(&config.tls)?;
-        Ok(Self { config, headers, clock: parts.clock, client })
+        let told = Mutex::new(None);
+        Ok(Self { config, headers, clock: parts.clock, client, document, preset, told })
     }
 
-    fn request(&self, attempt: Attempt<'_>, url: &str) -> Result<reqwest::RequestBuilder, SecretError> {
-        let n = attempt.notification;
-        let body = request::payload(n).to_string().into_bytes();
+    /// The body, and where it goes.
+    fn content(
+        &self,
+        n: &Notification,
+        base: &str,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<(Vec<u8>, String), String> {
+        let mut body = match &self.document {
+            Some(document) => {
+                document.render(n, key).map_err(|e| format!("the template cannot be rendered: {e}"))?
+            }
+            None => request::payload(n),
+        };
+        let mut url = base.to_owned();
+        if let Some(preset) = self.preset {
+            preset.sign(&mut body, key, now);
+            url = preset.url(base, n, key, now);
+        }
+        Ok((body.to_string().into_bytes(), url))
+    }
+
+    fn request(
+        &self,
+        n: &Notification,
+        url: &str,
+        body: Vec<u8>,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<reqwest::RequestBuilder, SecretError> {
         let mut headers = self.headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         for (name, value) in &self.config.secret_headers {
@@ -64,13 +112,18 @@ impl Webhook {
         if let Ok(key) = HeaderValue::from_str(&n.key) {
             headers.insert(HeaderName::from_static("idempotency-key"), key);
         }
-        let now = (self.clock)();
         headers.insert(HeaderName::from_static(TIMESTAMP_HEADER), HeaderValue::from(now.as_second()));
         if let Some(key) = &self.config.sign {
             let signature = request::sign(key.resolve()?.expose_secret().as_bytes(), now, &body);
             if let Ok(value) = HeaderValue::from_str(&signature) {
                 headers.insert(HeaderName::from_static(SIGNATURE_HEADER), value);
             }
+        }
+        if let Some(value) = self.preset.and_then(|preset| preset.authorization(key))
+            && let Ok(mut value) = HeaderValue::from_str(&value)
+        {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
         }
         let request = self.client.post(url).headers(headers).body(body);
         Ok(match &self.config.auth {
@@ -80,6 +133,66 @@ impl Webhook {
             }
             WebhookAuth::Bearer(token) => request.bearer_auth(token.resolve()?.expose_secret()),
         })
+    }
+
+    /// One request.
+    async fn send(&self, n: &Notification, address: &str, key: &str) -> Outcome {
+        let now = (self.clock)();
+        let (body, url) = match self.content(n, address, key, now) {
+            Ok(content) => content,
+            Err(reason) => return Outcome::reject(reason),
+        };
+        let request = match self.request(n, &url, body, key, now) {
+            Ok(request) => request,
+            Err(e) => return Outcome::retry(format!("a secret of the webhook is missing: {e}")),
+        };
+        let answer = match http::exchange(request, (self.clock)()).await {
+            Ok(answer) => answer,
+            Err(reason) => return Outcome::retry(format!("webhook: {reason}")),
+        };
+        let mut secrets = http::secret_parts(address);
+        secrets.push(key);
+        let excerpt = http::excerpt(&answer.body, &secrets);
+        let class = http::class(answer.status);
+        if class == Class::Taken {
+            let said = self.preset.and_then(|preset| answer::verdict(preset, &answer.body, &excerpt));
+            return said.unwrap_or(Outcome::Delivered { handle: None });
+        }
+        let head = words::join(&[&format!("the webhook answered {}", answer.status), &excerpt], ": ");
+        let reason = words::join(&[&head, http::advice(answer.status)], " – ");
+        if class == Class::Later {
+            Outcome::Retry { after: answer.retry_after, reason }
+        } else {
+            Outcome::Reject { reason }
+        }
+    }
+
+    /// One request for each incident. Alerts are known by their key: telling one again changes nothing.
+    async fn send_each(&self, n: &Notification, address: &str, key: &str) -> Outcome {
+        let known = |told: &Option<(String, usize)>| {
+            told.as_ref().filter(|(of, _)| *of == n.key).map(|(_, done)| *done)
+        };
+        let done = self.told.lock().ok().and_then(|told| known(&told)).unwrap_or(0);
+        let mut refused = None;
+        for (place, one) in preset::apart(n).iter().enumerate().skip(done) {
+            match self.send(one, address, key).await {
+                Outcome::Delivered { .. } => {}
+                // The others are told all the same.
+                reject @ Outcome::Reject { .. } => refused = Some(reject),
+                retry @ Outcome::Retry { .. } => {
+                    if let Ok(mut told) = self.told.lock() {
+                        *told = Some((n.key.clone(), place));
+                    }
+                    return retry;
+                }
+            }
+        }
+        if let Ok(mut told) = self.told.lock()
+            && known(&told).is_some()
+        {
+            *told = None;
+        }
+        refused.unwrap_or(Outcome::Delivered { handle: None })
     }
 }
 
@@ -101,25 +214,15 @@ impl Deliver for Webhook {
         if !address.starts_with("https://") && !address.starts_with("http://") {
             return Outcome::reject(format!("{} holds no http(s) URL", self.config.url));
         }
-        let request = match self.request(attempt, address) {
-            Ok(request) => request,
-            Err(e) => return Outcome::retry(format!("a secret of the webhook is missing: {e}")),
+        let key = match self.config.key.as_ref().map(Secret::resolve).transpose() {
+            Ok(key) => key,
+            Err(e) => return Outcome::retry(format!("no key for the webhook: {e}")),
         };
-        let answer = match http::exchange(request, (self.clock)()).await {
-            Ok(answer) => answer,
-            Err(reason) => return Outcome::retry(format!("webhook: {reason}")),
-        };
-        let class = http::class(answer.status);
-        if class == Class::Taken {
-            return Outcome::Delivered { handle: None };
-        }
-        let excerpt = http::excerpt(&answer.body, &http::secret_parts(address));
-        let head = words::join(&[&format!("the webhook answered {}", answer.status), &excerpt], ": ");
-        let reason = words::join(&[&head, http::advice(answer.status)], " – ");
-        if class == Class::Later {
-            Outcome::Retry { after: answer.retry_after, reason }
+        let key = key.as_ref().map_or("", |key| key.expose_secret().trim());
+        if self.preset.is_some_and(Preset::is_pager) && attempt.notification.decision.is_summary() {
+            self.send_each(attempt.notification, address, key).await
         } else {
-            Outcome::Reject { reason }
+            self.send(attempt.notification, address, key).await
         }
     }
 }

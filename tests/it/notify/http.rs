@@ -3,6 +3,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use kubeherald::message::Decision;
 use kubeherald::notify::http::{Class, class as status_class};
+use kubeherald::notify::webhook::{Preset, WebhookBody};
 use kubeherald::notify::{NotifierConfig, Outcome, SlackConfig, WebhookAuth, WebhookConfig};
 use kubeherald::template::sample;
 use kubeherald::testkit::receivers::{Reply, SlackServer, WebhookServer};
@@ -133,4 +134,48 @@ async fn hostile_text_stays_inside_the_document() {
         });
         assert!(hostile);
     }
+}
+
+fn preset(preset: Preset, url: String) -> WebhookConfig {
+    WebhookConfig {
+        body: WebhookBody::Preset(preset),
+        key: Some(inline("0123456789abcdef")),
+        ..WebhookConfig::new(inline(url))
+    }
+}
+
+#[tokio::test]
+async fn a_pager_gets_one_alert_for_each_incident_and_none_is_told_twice_for_nothing() {
+    let hook = WebhookServer::start().await.unwrap();
+    let pager = notifier(NotifierConfig::Webhook(preset(Preset::PagerDuty, hook.url())));
+    let n = says(Decision::Storm);
+    assert_eq!(n.incidents.len(), 2);
+    hook.next(Reply::status(202, ""));
+    hook.next(Reply::status(429, "throttled").with("retry-after", "7"));
+    let outcome = tell(&pager, &n, None).await;
+    assert!(matches!(outcome, Outcome::Retry { after: Some(after), .. } if after == Duration::from_secs(7)));
+    hook.next(Reply::status(202, ""));
+    assert_eq!(tell(&pager, &n, None).await, Outcome::Delivered { handle: None });
+    let keys: Vec<String> = hook
+        .received()
+        .all()
+        .iter()
+        .map(|got| serde_json::from_str::<serde_json::Value>(&got.body).unwrap()["dedup_key"].to_string())
+        .collect();
+    assert_eq!(keys.len(), 3);
+    assert!(keys[0] != keys[1] && keys[1] == keys[2], "{keys:?}");
+}
+
+#[tokio::test]
+async fn an_error_in_an_answer_of_200_is_an_error_and_shows_no_key() {
+    let hook = WebhookServer::start().await.unwrap();
+    let robot = notifier(NotifierConfig::Webhook(preset(Preset::DingTalk, hook.url())));
+    let n = says(Decision::First);
+    hook.next(Reply::status(200, r#"{"errcode":310000,"errmsg":"bad sign 0123456789abcdef"}"#));
+    let Outcome::Reject { reason } = tell(&robot, &n, None).await else { panic!("rejected") };
+    assert!(reason.contains("bad sign ***") && reason.contains("`key`"), "{reason}");
+    let got = &hook.received().all()[0];
+    assert!(got.path.contains("timestamp=") && got.path.contains("&sign="), "{}", got.path);
+    hook.next(Reply::status(200, r#"{"errcode":0,"errmsg":"ok"}"#));
+    assert_eq!(tell(&robot, &n, None).await, Outcome::Delivered { handle: None });
 }

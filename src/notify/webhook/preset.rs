@@ -1,0 +1,252 @@
+//! What vendors understand: a shipped document for each (`templates/presets/`), and the method, path
+//! and signature that go with it. Pure. See docs/presets.md.
+
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::message::text;
+use crate::message::{Decision, IncidentView, Notification, Reason};
+use crate::template::json::Document;
+
+/// A vendor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Preset {
+    /// Microsoft Teams, through a workflow.
+    Teams,
+    /// Discord.
+    Discord,
+    /// Google Chat.
+    GoogleChat,
+    /// Mattermost.
+    Mattermost,
+    /// PagerDuty, Events API v2.
+    PagerDuty,
+    /// Opsgenie, Alert API.
+    Opsgenie,
+    /// Alertmanager, API v2.
+    Alertmanager,
+    /// DingTalk.
+    DingTalk,
+    /// Feishu, and Lark.
+    Feishu,
+    /// WeCom.
+    WeCom,
+}
+
+impl Preset {
+    /// Every preset.
+    pub const ALL: &'static [Self] = &[
+        Self::Alertmanager,
+        Self::DingTalk,
+        Self::Discord,
+        Self::Feishu,
+        Self::GoogleChat,
+        Self::Mattermost,
+        Self::Opsgenie,
+        Self::PagerDuty,
+        Self::Teams,
+        Self::WeCom,
+    ];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Teams => "teams",
+            Self::Discord => "discord",
+            Self::GoogleChat => "googlechat",
+            Self::Mattermost => "mattermost",
+            Self::PagerDuty => "pagerduty",
+            Self::Opsgenie => "opsgenie",
+            Self::Alertmanager => "alertmanager",
+            Self::DingTalk => "dingtalk",
+            Self::Feishu => "feishu",
+            Self::WeCom => "wecom",
+        }
+    }
+
+    /// The document as it is shipped.
+    #[must_use]
+    pub const fn source(self) -> &'static str {
+        match self {
+            Self::Teams => include_str!("../../../templates/presets/teams.yaml"),
+            Self::Discord => include_str!("../../../templates/presets/discord.yaml"),
+            Self::GoogleChat => include_str!("../../../templates/presets/googlechat.yaml"),
+            Self::Mattermost => include_str!("../../../templates/presets/mattermost.yaml"),
+            Self::PagerDuty => include_str!("../../../templates/presets/pagerduty.yaml"),
+            Self::Opsgenie => include_str!("../../../templates/presets/opsgenie.yaml"),
+            Self::Alertmanager => include_str!("../../../templates/presets/alertmanager.yaml"),
+            Self::DingTalk => include_str!("../../../templates/presets/dingtalk.yaml"),
+            Self::Feishu => include_str!("../../../templates/presets/feishu.yaml"),
+            Self::WeCom => include_str!("../../../templates/presets/wecom.yaml"),
+        }
+    }
+
+    /// The document, compiled.
+    pub fn document(self) -> Result<Document, String> {
+        let tree: Value = serde_saphyr::from_str(self.source()).map_err(|e| e.to_string())?;
+        Document::compile(tree)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+
+    /// Where it goes if nothing else is said.
+    #[must_use]
+    pub const fn default_url(self) -> Option<&'static str> {
+        match self {
+            // <https://developer.pagerduty.com/docs/send-alert-event>; the EU has its own.
+            Self::PagerDuty => Some("https://events.pagerduty.com/v2/enqueue"),
+            // <https://docs.opsgenie.com/docs/alert-api>; the EU has its own.
+            Self::Opsgenie => Some("https://api.opsgenie.com"),
+            _ => None,
+        }
+    }
+
+    /// Must there be a `key`?
+    #[must_use]
+    pub const fn needs_key(self) -> bool {
+        matches!(self, Self::PagerDuty | Self::Opsgenie)
+    }
+
+    /// May there be a `key`?
+    #[must_use]
+    pub const fn takes_key(self) -> bool {
+        matches!(self, Self::PagerDuty | Self::Opsgenie | Self::DingTalk | Self::Feishu)
+    }
+
+    /// What the key is, for people.
+    #[must_use]
+    pub const fn key_is(self) -> &'static str {
+        match self {
+            Self::PagerDuty => "the integration key of the service",
+            Self::Opsgenie => "the API key of the integration",
+            Self::DingTalk | Self::Feishu => "the secret that the robot signs with",
+            _ => "",
+        }
+    }
+
+    /// Does it know alerts rather than messages? Then each incident of a summary is an alert.
+    #[must_use]
+    pub const fn is_pager(self) -> bool {
+        matches!(self, Self::PagerDuty | Self::Opsgenie)
+    }
+
+    /// Where this one goes.
+    #[must_use]
+    pub fn url(self, base: &str, n: &Notification, key: &str, now: Timestamp) -> String {
+        let trimmed = base.trim_end_matches('/');
+        match self {
+            Self::Alertmanager if !trimmed.ends_with("/api/v2/alerts") => format!("{trimmed}/api/v2/alerts"),
+            Self::Opsgenie => {
+                let root = trimmed.trim_end_matches("/v2/alerts");
+                if n.decision.is_end() {
+                    format!("{root}/v2/alerts/{}/close?identifierType=alias", encode(n.thread().as_bytes()))
+                } else {
+                    format!("{root}/v2/alerts")
+                }
+            }
+            // Without it, `threadKey` is not looked at.
+            // <https://developers.google.com/workspace/chat/quickstart/webhooks#start-reply>
+            Self::GoogleChat if !base.contains("messageReplyOption=") => {
+                query(base, "messageReplyOption=REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD")
+            }
+            // <https://open.dingtalk.com/document/orgapp/customize-robot-security-settings>
+            Self::DingTalk if !key.is_empty() => {
+                let stamp = now.as_millisecond();
+                let sign = hmac(key.as_bytes(), format!("{stamp}\n{key}").as_bytes());
+                query(base, &format!("timestamp={stamp}&sign={}", encode(base64(&sign).as_bytes())))
+            }
+            _ => base.to_owned(),
+        }
+    }
+
+    /// Adds what the vendor wants to see signed.
+    pub fn sign(self, body: &mut Value, key: &str, now: Timestamp) {
+        // <https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot#3c6592d6>: the text is the
+        // key, and what is signed is empty.
+        if let (Self::Feishu, false, Some(map)) = (self, key.is_empty(), body.as_object_mut()) {
+            let stamp = now.as_second();
+            let sign = hmac(format!("{stamp}\n{key}").as_bytes(), b"");
+            map.insert("timestamp".into(), json!(stamp.to_string()));
+            map.insert("sign".into(), json!(base64(&sign)));
+        }
+    }
+
+    /// The value of `Authorization`, where the key belongs there.
+    #[must_use]
+    pub fn authorization(self, key: &str) -> Option<String> {
+        // <https://docs.opsgenie.com/docs/authentication>
+        (self == Self::Opsgenie).then(|| format!("GenieKey {key}"))
+    }
+}
+
+/// The incidents of a summary, each as a notification of its own; what is none comes back as it is.
+#[must_use]
+pub fn apart(n: &Notification) -> Vec<Notification> {
+    if !n.decision.is_summary() {
+        return vec![n.clone()];
+    }
+    text::root_causes_first(&n.incidents).into_iter().map(|incident| alone(n, incident)).collect()
+}
+
+fn alone(n: &Notification, i: &IncidentView) -> Notification {
+    let (decision, reason) = if i.ended_at.is_some() {
+        (Decision::Resolved, Reason::Recovered)
+    } else {
+        (Decision::First, n.reason)
+    };
+    Notification {
+        key: format!("{}-{}", n.key, i.id),
+        receiver: n.receiver.clone(),
+        decision,
+        reason,
+        at: n.at,
+        cluster: n.cluster.clone(),
+        severity: i.severity,
+        title: text::title_for(decision, reason, i),
+        text: text::text(&n.cluster, decision, reason, i, n.at),
+        seq: n.seq,
+        incidents: vec![i.clone()],
+        incidents_total: 1,
+    }
+}
+
+fn query(url: &str, more: &str) -> String {
+    format!("{url}{}{more}", if url.contains('?') { '&' } else { '?' })
+}
+
+fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    // HMAC takes keys of any length (RFC 2104, section 2), so this cannot fail.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
+    mac.update(text);
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc4648#section-4>
+fn base64(bytes: &[u8]) -> String {
+    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let at = |n: usize| u32::from(three.get(n).copied().unwrap_or_default());
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for place in 0..4 {
+            let sign = SIGNS.get((bits >> (18 - 6 * place) & 63) as usize).copied().unwrap_or(b'=');
+            out.push(if place <= three.len() { char::from(sign) } else { '=' });
+        }
+    }
+    out
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc3986#section-2.1>
+fn encode(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |out, b| match b {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            out + &char::from(*b).to_string()
+        }
+        b => out + &format!("%{b:02X}"),
+    })
+}
+
+#[cfg(test)]
+mod tests;
