@@ -9,6 +9,7 @@ use super::{
 };
 use crate::config::compile::matching::Scope;
 use crate::config::{EngineConfig, RateLimit, Receiver, StormConfig};
+use crate::notify::webhook::Preset;
 
 /// The schema of the configuration file.
 #[must_use]
@@ -142,8 +143,17 @@ fn receiver(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
     let header = json!({"anyOf": [text("The value."), secret("A secret value.")]});
     let address = json!({"type": "string", "pattern": "^https?://"});
     let url = json!({"description": "Where.", "anyOf": [address, secret("A secret address.")]});
+    let presets = Preset::ALL.iter().map(|preset| preset.name());
+    let template = json!({
+        "description": "A JSON document whose texts are templates, or the path of a file with one.",
+        "type": ["object", "array", "string"],
+    });
     let keys = vec![
-        ("url!", url),
+        // A preset may know its address by itself.
+        ("url", url),
+        ("preset", one_of("Speaks the language of a vendor.", presets)),
+        ("template", template),
+        ("key", secret("The secret that the preset or the template names.")),
         ("headers", by_key("Further headers.", &header)),
         ("basic", of("basic", "User and password.")),
         ("bearer", secret("A token for `Authorization: Bearer`.")),
@@ -152,7 +162,11 @@ fn receiver(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
         ("client_cert", path("The certificate shown to the server (PEM).")),
         ("client_key", path("Its key (PEM).")),
     ];
-    add("webhook", object("An HTTP endpoint.", keys));
+    let mut it = object("An HTTP endpoint.", keys);
+    if let Some(map) = it.as_object_mut() {
+        map.insert("anyOf".into(), json!([{"required": ["url"]}, {"required": ["preset"]}]));
+    }
+    add("webhook", it);
     let keys = vec![("username!", text("The name.")), ("password!", secret("The password."))];
     add("basic", object("User and password.", keys));
     add("sign", object("HMAC-SHA256 over time and body.", vec![("secret!", secret("The key."))]));
