@@ -31,7 +31,7 @@ impl Reader {
     }
 
     /// Adds what was found in another file that this one names.
-    pub fn absorb(&mut self, found: Diagnostics) {
+    pub fn absorb(&mut self, found: &Diagnostics) {
         for diagnostic in found.iter() {
             self.found.push(diagnostic.clone());
         }

@@ -89,7 +89,7 @@ fn recordings_and_signals_pass() {
   - name: a reminder, when the clock runs on
     given: [{at: 0s, cause: Evicted}, {at: 14m, cause: Evicted}, {at: 28m, cause: Evicted}, {at: 40m, cause: Evicted}, {at: 54m, cause: Evicted}]
     then: 8m
-    expect: [{at: 5s, decision: first, occurrences: 1}, {at: 1h, decision: reminder, occurrences: 5}]
+    expect: [{at: 20s, decision: first, occurrences: 1}, {at: 1h20s, decision: reminder, occurrences: 5}]
 ",
     );
     let (code, stdout, stderr) = streams(&files.test(&["own.yaml"]));

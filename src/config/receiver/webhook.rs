@@ -171,7 +171,7 @@ fn template(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Docume
         found.push(Diagnostic::at(Level::Error, &at, problem.message));
     }
     let good = found.is_empty();
-    reader.absorb(found);
+    reader.absorb(&found);
     let Some(root) = root else {
         if good {
             reader.error(node.span, "the template is empty", &path.display().to_string(), None);
@@ -194,7 +194,7 @@ fn compile(root: &Node, source: &Arc<Source>, reader: &mut Reader) -> Option<Doc
                     None => diagnostic,
                 });
             }
-            reader.absorb(found);
+            reader.absorb(&found);
             None
         }
     }
