@@ -40,9 +40,9 @@ fn a_problem_stands_until_it_is_cleared() {
 fn what_events_tell_is_over_after_resolve_after() {
     assert_eq!(
         told(&[(0, Cause::FailedMount, None)], LONG),
-        ["50s first failed-mount", "15m resolved failed-mount"]
+        ["50s first failed-mount", "15m30s resolved failed-mount"]
     );
-    assert_eq!(told(&[(0, Cause::Evicted, None)], LONG), ["5s first evicted", "15m resolved evicted"]);
+    assert_eq!(told(&[(0, Cause::Evicted, None)], LONG), ["20s first evicted", "15m resolved evicted"]);
 }
 
 #[test]
