@@ -1,8 +1,6 @@
 //! Notifiers against receivers on the wire: the fakes of `testkit`, and real libraries of other
 //! people (aiosmtpd, slack_sdk).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 #[path = "notify/http.rs"]
 mod http;
 #[path = "notify/mail.rs"]
