@@ -19,7 +19,8 @@
 //! **Back-pressure.** The channel is awaited, so a slow receiver slows the reading down. The API
 //! server then cuts the watch after about 1,000 events, and it resumes from its last version:
 //! nothing is lost while the receiver is less than the server's history behind, and a list follows
-//! otherwise. The receiver must therefore never wait for a notification or a disk.
+//! otherwise. The receiver must therefore never wait for a notification; it does wait for its commits,
+//! which take milliseconds, and a store that cannot be written ends the process.
 
 mod guard;
 mod status;
