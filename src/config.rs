@@ -63,6 +63,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The address of health, metrics and API; `None`: no HTTP server.
     pub http: Option<std::net::SocketAddr>,
+    /// What requests to change something must name; `None`: nothing can be changed over HTTP.
+    pub api_token: Option<SecretRef>,
     /// A directory of templates that replace the shipped ones by name.
     pub templates: Option<PathBuf>,
     /// What is masked in text from the cluster besides what is always masked.

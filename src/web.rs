@@ -1,8 +1,9 @@
-//! The HTTP server: is it alive, is it ready, and its metrics.
+//! The HTTP server: is it alive, is it ready, its metrics, and [what it can be asked to do](api).
 //!
 //! Everything a client can make it spend is bounded: connections, the time of each request and of
-//! each connection, and how often the store is asked. Nothing reads a request's body.
+//! each connection, the size of a body, and how often the store is asked.
 
+pub mod api;
 mod health;
 mod metrics;
 
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+pub use self::api::{Answer, Ask, Command, Control, Refusal, Token};
 use crate::metrics::Metrics;
 use crate::metrics::cached::Cached;
 use crate::store::Store;
@@ -56,14 +58,19 @@ struct Inner {
     metrics: Metrics,
     heartbeat: Arc<AtomicI64>,
     writable: Cached<Result<(), String>>,
+    control: Control,
 }
 
 impl WebState {
     /// `heartbeat` holds the Unix milliseconds when the engine's loop last went round; it must be
     /// set at least every few seconds, also while nothing happens.
     #[must_use]
-    pub fn new(metrics: Metrics, heartbeat: Arc<AtomicI64>) -> Self {
-        Self(Arc::new(Inner { metrics, heartbeat, writable: Cached::new(WRITABLE_AGE) }))
+    pub fn new(metrics: Metrics, heartbeat: Arc<AtomicI64>, control: Control) -> Self {
+        Self(Arc::new(Inner { metrics, heartbeat, writable: Cached::new(WRITABLE_AGE), control }))
+    }
+
+    fn control(&self) -> &Control {
+        &self.0.control
     }
 
     fn store(&self) -> &Store {
@@ -158,6 +165,7 @@ fn router(state: WebState) -> Router {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
+        .merge(api::routes(&state))
         .with_state(state)
 }
 

@@ -117,7 +117,8 @@ fn credential(receiver: &Receiver) -> Option<Arc<str>> {
     })
 }
 
-fn secret(reference: &SecretRef) -> Secret {
+/// Where a secret of the configuration is read.
+pub(super) fn secret(reference: &SecretRef) -> Secret {
     match reference {
         SecretRef::Env(name) => Secret::Env(name.clone()),
         SecretRef::File(path) => Secret::File(path.clone()),

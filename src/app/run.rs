@@ -10,44 +10,28 @@
 //! nobody notices. Shutdown goes the way the signals go: watches first, then the engine's last
 //! commit, then the outbox, which finishes the attempts under way, and the web server last.
 
-use std::collections::BTreeMap;
+mod commit;
+mod engine_loop;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicI64;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
+use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::pipeline::{Output, Pipeline, Start};
+use self::engine_loop::{COMMANDS, EngineCommand, EngineLoop};
 use super::receivers::{self, BuildError};
 use crate::clock::{self, Clock};
 use crate::config::{Config, WatchConfig};
-use crate::engine::Incident;
 use crate::metrics::{EngineStats, Metrics, Sources};
 use crate::outbox::{Outbox, Policy};
-use crate::store::{Commit, HistoryRow, IncidentRow, Retention, Store, StoreError};
+use crate::store::{Store, StoreError};
+use crate::watch::Kind;
 use crate::watch::stream::{self, Tuning, WatchStatus};
-use crate::watch::{Change, Kind};
-use crate::web::{self, WebState};
-
-/// The mark that says that a first look was completed and stored.
-const MARK_STARTED: &str = "started";
-/// Up to when everything was taken in; what ended before is no news after a restart.
-const MARK_SEEN: &str = "seen_until";
-
-/// Counters and last-seen times are stored at least this often; decisions at once.
-const FLUSH: Duration = Duration::from_secs(1);
-/// The mark of what was seen is stored at least this often.
-const MARK_EVERY: Duration = Duration::from_secs(10);
-/// So many changes are taken in before decisions are stored, at most.
-const BATCH: usize = 512;
-/// Old history and delivered rows are removed this often.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
-/// Statistics for metrics are taken this often.
-const STATS_EVERY: Duration = Duration::from_secs(2);
+use crate::web::{self, Control, Token, WebState};
 
 /// Why the bot could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +138,8 @@ async fn run_with(
         senders.spawn(dispatcher.run(sending.clone()));
     }
     let mut web_task = JoinSet::new();
+    let (asks, mut asked) = mpsc::channel(web::api::WAITING);
+    let (commands, commanded) = mpsc::channel(COMMANDS);
     if let Some(address) = config.http {
         let listener = tokio::net::TcpListener::bind(address)
             .await
@@ -169,7 +155,8 @@ async fn run_with(
             store: store.clone(),
             outbox: outbox.clone(),
         });
-        let state = WebState::new(metrics, Arc::clone(&heartbeat));
+        let control = Control::new(token(config), asks);
+        let state = WebState::new(metrics, Arc::clone(&heartbeat), control);
         web_task.spawn(web::serve(listener, state, serving.clone()));
     }
 
@@ -187,19 +174,27 @@ async fn run_with(
     drop(tx);
     let engine = EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock).await?;
     let mut engine_task = JoinSet::new();
-    engine_task.spawn(engine.run(rx));
+    engine_task.spawn(engine.run(rx, commanded));
 
     let mut failure = None;
-    tokio::select! {
-        () = stop.cancelled() => tracing::info!("stopping"),
-        _ = watches.join_next() => failure = Some(RunError::Ended("a watch")),
-        ended = engine_task.join_next() => failure = Some(early("the engine loop", ended.map(|r| r.map(|r| r.map_err(RunError::from))))),
-        ended = senders.join_next(), if !senders.is_empty() => {
-            failure = Some(early("a dispatcher", ended.map(|r| r.map(|r| r.map_err(RunError::from)))));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => tracing::info!("stopping"),
+            _ = watches.join_next() => failure = Some(RunError::Ended("a watch")),
+            ended = engine_task.join_next() => failure = Some(early("the engine loop", ended.map(|r| r.map(|r| r.map_err(RunError::from))))),
+            ended = senders.join_next(), if !senders.is_empty() => {
+                failure = Some(early("a dispatcher", ended.map(|r| r.map(|r| r.map_err(RunError::from)))));
+            }
+            ended = web_task.join_next(), if !web_task.is_empty() => {
+                failure = Some(early("the HTTP server", ended.map(|r| r.map(|r| r.map_err(RunError::Web)))));
+            }
+            Some(ask) = asked.recv() => {
+                // A full queue is answered with 503: the sender of the answer is dropped.
+                commands.try_send(EngineCommand::Asked(ask)).ok();
+                continue;
+            }
         }
-        ended = web_task.join_next(), if !web_task.is_empty() => {
-            failure = Some(early("the HTTP server", ended.map(|r| r.map(|r| r.map_err(RunError::Web)))));
-        }
+        break;
     }
 
     watching.cancel();
@@ -221,6 +216,15 @@ async fn run_with(
     failure.map_or(Ok(()), Err)
 }
 
+/// Reads `http.token` where it is.
+fn token(config: &Config) -> Option<Token> {
+    let secret = receivers::secret(config.api_token.as_ref()?);
+    Some(Arc::new(move || {
+        let token = secret.resolve().map_err(|error| error.to_string())?;
+        Ok(token.expose_secret().to_owned())
+    }))
+}
+
 /// A task that was to run for ever has ended.
 fn early(
     name: &'static str,
@@ -230,212 +234,6 @@ fn early(
         Some(Ok(Err(error))) => error,
         _ => RunError::Ended(name),
     }
-}
-
-/// Takes changes in, decides, and stores what was decided.
-struct EngineLoop {
-    pipeline: Pipeline,
-    store: Store,
-    stats: Arc<ArcSwap<EngineStats>>,
-    heartbeat: Arc<AtomicI64>,
-    clock: Clock,
-    out: Output,
-    last_flush: Timestamp,
-    last_mark: Timestamp,
-    last_prune: Timestamp,
-    last_stats: Timestamp,
-    started: bool,
-}
-
-impl EngineLoop {
-    async fn start(
-        config: &Config,
-        kinds: &[Kind],
-        store: Store,
-        stats: Arc<ArcSwap<EngineStats>>,
-        heartbeat: Arc<AtomicI64>,
-        clock: Clock,
-    ) -> Result<Self, StoreError> {
-        let now = clock.now();
-        let marks: BTreeMap<String, String> = store.load_marks().await?.into_iter().collect();
-        let started = marks.contains_key(MARK_STARTED);
-        let news_since = marks.get(MARK_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
-        let incidents = restore(store.load_incidents().await?);
-        if started {
-            tracing::info!(incidents = incidents.len(), seen_until = ?news_since.map(|t| t.to_string()), "going on where it stopped");
-        }
-        if news_since.is_none() {
-            // A first start that is cut off goes on from its beginning, not from its end.
-            let marks = vec![(MARK_SEEN.into(), now.to_string())];
-            store.commit(Commit { marks, ..Commit::default() }).await?;
-        }
-        let start = Start { first: !started, news_since, incidents };
-        let (pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
-        let mut out = Output::default();
-        for incident in orphaned {
-            tracing::warn!(incident = %incident.id, rule = %incident.rule, workload = %incident.workload,
-                "its rule is gone from the configuration: the incident is forgotten without an end");
-            out.removed.push(incident.id);
-        }
-        Ok(Self {
-            pipeline,
-            store,
-            stats,
-            heartbeat,
-            clock,
-            out,
-            last_flush: now,
-            last_mark: now,
-            last_prune: now,
-            last_stats: Timestamp::MIN,
-            started,
-        })
-    }
-
-    /// Until every sender of changes is gone.
-    async fn run(mut self, mut changes: mpsc::Receiver<Change>) -> Result<(), StoreError> {
-        let mut batch = Vec::with_capacity(BATCH);
-        loop {
-            let now = self.clock.now();
-            let due = self.pipeline.next_deadline().map_or(FLUSH, |at| clock::between(now, at).min(FLUSH));
-            let received = tokio::select! {
-                received = changes.recv_many(&mut batch, BATCH) => Some(received),
-                () = tokio::time::sleep(self.clock.sleep(due)) => None,
-            };
-            if received == Some(0) {
-                let now = self.clock.now();
-                return self.flush(now, true).await;
-            }
-            for change in batch.drain(..) {
-                self.pipeline.feed(self.clock.now(), change, &mut self.out);
-            }
-            let now = self.clock.now();
-            self.pipeline.tick_until(now, &mut self.out);
-            // Of the system's clock, whatever time is played: it is compared with that.
-            self.heartbeat.store(clock::now().as_millisecond(), Ordering::Relaxed);
-            let urgent = !self.out.messages.is_empty();
-            if urgent || clock::between(self.last_flush, now) >= FLUSH {
-                self.flush(now, false).await?;
-            }
-            if clock::between(self.last_stats, now) >= STATS_EVERY {
-                self.last_stats = now;
-                self.stats.store(Arc::new(self.statistics()));
-            }
-            if clock::between(self.last_prune, now) >= PRUNE_EVERY {
-                self.last_prune = now;
-                self.store.prune(Retention::default(), now).await?;
-            }
-        }
-    }
-
-    /// One transaction: incidents, notifications, history, marks.
-    async fn flush(&mut self, now: Timestamp, last: bool) -> Result<(), StoreError> {
-        self.last_flush = now;
-        let out = std::mem::take(&mut self.out);
-        let mut commit = commit(&self.pipeline, &out, now);
-        if self.pipeline.synced() {
-            // The summary of a first start is owed until it is decided: only then it has begun.
-            let begun = self.started || !self.pipeline.engine().is_gathering_standing();
-            if begun && !self.started {
-                self.started = true;
-                commit.marks.push((MARK_STARTED.into(), now.to_string()));
-                commit.marks.push((MARK_SEEN.into(), now.to_string()));
-            }
-            let due = clock::between(self.last_mark, now) >= MARK_EVERY;
-            if self.started && (due || last || !commit.is_empty()) {
-                self.last_mark = now;
-                commit.marks.push((MARK_SEEN.into(), now.to_string()));
-            }
-        }
-        if commit.is_empty() {
-            return Ok(());
-        }
-        for message in &out.messages {
-            tracing::info!(decision = %message.decided.decision, reason = %message.decided.reason,
-                title = %message.title, receivers = ?message.decided.receivers, "decided");
-        }
-        self.store.commit(commit).await
-    }
-
-    fn statistics(&self) -> EngineStats {
-        let engine = self.pipeline.engine();
-        let mut incidents: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for incident in engine.incidents() {
-            *incidents.entry(incident.state()).or_default() += 1;
-        }
-        EngineStats {
-            signals: engine.signal_counts().clone(),
-            decisions: engine.decision_counts().clone(),
-            held: engine.held_counts().clone(),
-            incidents,
-            memory: self.pipeline.memory().sizes().to_vec(),
-            refused: engine.refused(),
-            synced: self.pipeline.synced(),
-            blind: self.pipeline.memory().blind().map(|kind| kind.to_string()).collect(),
-        }
-    }
-}
-
-fn restore(rows: Vec<(String, String)>) -> Vec<Incident> {
-    let mut incidents = Vec::with_capacity(rows.len());
-    for (id, body) in rows {
-        match serde_json::from_str(&body) {
-            Ok(incident) => incidents.push(incident),
-            Err(error) => {
-                tracing::error!(incident = %id, %error, "a stored incident cannot be read and is forgotten");
-            }
-        }
-    }
-    incidents
-}
-
-/// What a step decided, as the store keeps it.
-fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commit {
-    let mut commit =
-        Commit { removed: out.removed.iter().map(ToString::to_string).collect(), ..Commit::default() };
-    for id in &out.dirty {
-        let Some(incident) = pipeline.engine().incident(id) else { continue };
-        match serde_json::to_string(incident) {
-            Ok(body) => commit.incidents.push(IncidentRow {
-                id: id.to_string(),
-                rule: Arc::clone(&incident.rule),
-                state: Arc::from(incident.state()),
-                body,
-                updated_at: now,
-            }),
-            Err(error) => tracing::error!(incident = %id, %error, "an incident cannot be written down"),
-        }
-    }
-    for message in &out.messages {
-        commit.notifications.extend(message.notifications());
-        let decided = &message.decided;
-        let one = decided.incidents.first().filter(|_| !decided.decision.is_summary());
-        commit.history.push(HistoryRow {
-            at: decided.at,
-            incident: one.map(|i| Arc::clone(&i.id)),
-            decision: Some(decided.decision),
-            reason: decided.reason,
-            rule: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.rule)),
-            namespace: one.and_then(|i| i.namespace.clone()),
-            workload: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.workload)),
-            title: message.title.clone(),
-            detail: serde_json::json!({ "receivers": decided.receivers }).to_string(),
-        });
-    }
-    for note in &out.notes {
-        commit.history.push(HistoryRow {
-            at: note.at,
-            incident: Some(Arc::clone(&note.incident)),
-            decision: None,
-            reason: note.reason,
-            rule: Arc::clone(&note.rule),
-            namespace: note.namespace.clone(),
-            workload: Arc::clone(&note.workload),
-            title: String::new(),
-            detail: serde_json::json!({ "by": note.detail }).to_string(),
-        });
-    }
-    commit
 }
 
 /// The namespaces named in the configuration, for people.

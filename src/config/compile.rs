@@ -12,6 +12,7 @@ use super::error::At;
 use super::raw::{Node, Value};
 use super::read::Reader;
 use super::receiver::{self, Receiver};
+use super::secret::SecretRef;
 use super::{EngineConfig, StoreConfig, StormConfig, WatchConfig, secret};
 use crate::rule::Route;
 use crate::signal::redact::{self, Redactor};
@@ -38,6 +39,8 @@ pub struct ConfigDraft {
     pub store: StoreConfig,
     /// `http:`
     pub http: Option<SocketAddr>,
+    /// `http.token`
+    pub api_token: Option<SecretRef>,
     /// `rules:`
     pub rules: Vec<PathBuf>,
     /// `templates:`
@@ -93,6 +96,7 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
     draft.http = map.get(reader, "http", |reader, node| {
         let mut map = reader.map(node, "`{listen}`")?;
         let listen = map.require(reader, "listen", listen);
+        draft.api_token = map.get(reader, "token", |r, n| secret::read(r, n, directory));
         map.finish(reader, "`http`");
         listen
     });

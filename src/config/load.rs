@@ -222,6 +222,7 @@ impl Loader {
             storm: draft.storm,
             store: draft.store,
             http: draft.http,
+            api_token: draft.api_token,
             templates: draft.templates,
             redact: draft.redact,
         };

@@ -15,7 +15,7 @@ use kubeherald::store::{Faults, Options, Point, Store};
 use kubeherald::testkit::ApiServer;
 use kubeherald::watch::stream::{self, Tuning, WatchStatus};
 use kubeherald::watch::{Change, Kind};
-use kubeherald::web::{self, WebState};
+use kubeherald::web::{self, Ask, Command as Order, Control, Refusal, WebState};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,11 +26,14 @@ use tokio_util::sync::CancellationToken;
 /// Longer than anything takes unless it hangs.
 const HANG: Duration = Duration::from_secs(30);
 
+const TOKEN: &str = "a-long-token";
+
 struct Site {
     address: std::net::SocketAddr,
     engine: Arc<ArcSwap<EngineStats>>,
     watch: Arc<WatchStatus>,
     heartbeat: Arc<AtomicI64>,
+    asked: mpsc::Receiver<Ask>,
     stop: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
 }
@@ -64,12 +67,15 @@ impl Site {
         let heartbeat = Arc::new(AtomicI64::new(0));
         let outbox = Outbox::new(store.clone(), Arc::new(clock::now), Policy::default());
         let sources = Sources { engine: Arc::clone(&engine), watch: Arc::clone(&watch), store, outbox };
-        let state = WebState::new(Metrics::new(sources), Arc::clone(&heartbeat));
+        let (asks, asked) = mpsc::channel(web::api::WAITING);
+        let token: web::Token = Arc::new(|| Ok(TOKEN.to_owned()));
+        let control = Control::new(Some(token), asks);
+        let state = WebState::new(Metrics::new(sources), Arc::clone(&heartbeat), control);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let server = tokio::spawn(web::serve(listener, state, stop.clone()));
-        Self { address, engine, watch, heartbeat, stop, server }
+        Self { address, engine, watch, heartbeat, asked, stop, server }
     }
 
     async fn ask(&self, request: &str) -> Answer {
@@ -277,5 +283,76 @@ async fn promtool_finds_nothing_to_complain_about() {
     let out = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success() && said.trim().is_empty(), "{said}\n{metrics}");
+    site.end().await;
+}
+
+impl Site {
+    /// One request with the token, while the bot answers `answer`.
+    async fn order(&mut self, request: &str, body: &str, answer: web::Answer) -> (Answer, Option<Order>) {
+        let text = format!(
+            "{request} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let mut asked = std::mem::replace(&mut self.asked, mpsc::channel(1).1);
+        let bot = async {
+            let Ask { command, answer: to } = asked.recv().await?;
+            to.send(answer).ok();
+            Some(command)
+        };
+        let told = self.ask(&text);
+        let both = async {
+            tokio::pin!(told, bot);
+            tokio::select! {
+                told = &mut told => (told, None),
+                command = &mut bot => (told.await, command),
+            }
+        };
+        let result = both.await;
+        self.asked = asked;
+        result
+    }
+}
+
+#[tokio::test]
+async fn only_who_names_the_token_can_ask_for_anything() {
+    let mut site = Site::start(Store::memory().unwrap(), &[]).await;
+    for request in
+        ["POST /-/reload", "GET /api/v1/silences", "POST /api/v1/silences", "DELETE /api/v1/silences/x"]
+    {
+        for header in [
+            "",
+            "Authorization: Bearer a-long-tokem\r\n",
+            "Authorization: Basic YTpi\r\n",
+            "Authorization: a-long-token\r\n",
+        ] {
+            let text = format!(
+                "{request} HTTP/1.1\r\nHost: x\r\n{header}Content-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            let answer = site.ask(&text).await;
+            assert_eq!(answer.status, 401, "{request} {header}");
+            assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
+        }
+    }
+    assert!(site.asked.try_recv().is_err(), "nothing came through");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn commands_reach_the_bot_and_its_answers_come_back() {
+    let mut site = Site::start(Store::memory().unwrap(), &[]).await;
+    let ok = || Ok(serde_json::json!({"fine": true}));
+    let (answer, command) = site.order("POST /-/reload", "", ok()).await;
+    assert_eq!((answer.status, command), (200, Some(Order::Reload)));
+    assert_eq!(answer.body, "{\"fine\":true}");
+    let (_, command) = site.order("GET /api/v1/silences?all=true", "", ok()).await;
+    assert_eq!(command, Some(Order::Silences { all: true }));
+    let (_, command) = site.order("POST /api/v1/silences", "{}", ok()).await;
+    assert_eq!(command, Some(Order::AddSilence { body: "{}".into() }));
+    let (answer, command) =
+        site.order("DELETE /api/v1/silences/s1", "", Err(Refusal::NotFound("no silence `s1`".into()))).await;
+    assert_eq!((answer.status, command), (404, Some(Order::ExpireSilence { id: "s1".into() })));
+    assert_eq!(answer.body, "{\"error\":\"no silence `s1`\"}");
+    let (answer, command) = site.order("POST /api/v1/silences", &"x".repeat(70_000), ok()).await;
+    assert_eq!((answer.status, command), (413, None));
     site.end().await;
 }

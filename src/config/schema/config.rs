@@ -91,7 +91,16 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
     let patterns = list("Regular expressions of what is to be masked.", &text("A regular expression."));
     add("redact", object("Further secrets to mask.", vec![("patterns!", patterns)]));
     let listen = json!({"description": "Address and port.", "type": "string", "examples": ["0.0.0.0:8080"]});
-    add("http", object("Health, metrics and API.", vec![("listen!", listen)]));
+    add(
+        "http",
+        object(
+            "Health, metrics and API.",
+            vec![
+                ("listen!", listen),
+                ("token", of("secret", "What requests to change something must name.")),
+            ],
+        ),
+    );
     let keys = vec![("dir", path()), ("paths", list("Files and directories.", &path()))];
     add("rule_files", object("Where rules are.", keys));
 }
