@@ -319,7 +319,11 @@ impl Engine {
     /// The object is gone; a point in time stays what happened.
     pub(super) fn forget_object(&mut self, id: &Arc<str>, now: Timestamp, object: &Arc<str>) {
         let Some(incident) = self.incidents.get_mut(id) else { return };
-        if incident.cause.is_point() || (incident.cause == Cause::OOMKilled && incident.told_at.is_none()) {
+        // What has happened is told although its object is gone. Only of a pod that nobody makes
+        // again the removal is the end.
+        let bare = incident.told_at.is_some() && incident.workload.starts_with("Pod/");
+        let happened = incident.cause.is_point() && !bare;
+        if happened || (incident.cause == Cause::OOMKilled && incident.told_at.is_none()) {
             return;
         }
         let gone: Vec<_> = incident.members.keys().filter(|(of, _)| of == object).cloned().collect();

@@ -139,9 +139,10 @@ fn command(incident: &Incident) -> Arc<str> {
     let ns = namespace.map(|ns| format!(" -n {ns}")).unwrap_or_default();
     let container = incident.container.as_deref().map(|c| format!(" -c {c}")).unwrap_or_default();
     let line = match (incident.cause, &*object.kind) {
-        (Cause::CrashLoopBackOff | Cause::OOMKilled, "Pod") => {
-            format!("kubectl{ns} logs {name}{container} --previous")
-        }
+        // In back-off the log of the run that crashed is the current one, and the previous one often
+        // removed already. A container that was OOM-killed once runs again.
+        (Cause::CrashLoopBackOff, "Pod") => format!("kubectl{ns} logs {name}{container} --tail=50"),
+        (Cause::OOMKilled, "Pod") => format!("kubectl{ns} logs {name}{container} --previous --tail=50"),
         (Cause::RolloutStuck, _) => format!("kubectl{ns} rollout status {}", kind_name(&object.kind, name)),
         (_, kind) if kind.bytes().all(|b| b.is_ascii_alphabetic()) => {
             format!("kubectl{ns} describe {}", kind_name(kind, name))

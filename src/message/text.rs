@@ -172,7 +172,9 @@ fn note(decision: Decision, reason: Reason, i: &IncidentView) -> String {
     match (decision, reason) {
         (_, Reason::Escalated) => format!("more severe than told before: {} now", i.severity),
         (Decision::Reopened, _) => format!("it was over and came back, {} time", words::ordinal(i.flaps + 1)),
-        (Decision::Resolved, Reason::ObjectsGone) => "the objects are gone and the workload is well".into(),
+        (Decision::Resolved, Reason::ObjectsGone) => {
+            "its objects are gone, and nothing of the workload has it any more".into()
+        }
         (Decision::Resolved, Reason::Quiet) => "nothing was heard of it for a while".into(),
         (Decision::Expired, _) => "its state can no longer be read: look at it yourself".into(),
         (_, Reason::Standing) => "it stood before kubeherald first looked".into(),

@@ -143,7 +143,7 @@ fn the_text_answers_in_order() {
     );
     let over = IncidentView { ended_at: Some(at("2026-02-03T08:11:32Z")), ..crash() };
     let said = text("", Decision::Resolved, Reason::ObjectsGone, &over, now);
-    assert!(said.contains("from 08:06:24 UTC to 08:11:32 UTC (5m 8s)\nNote: the objects are gone"), "{said}");
+    assert!(said.contains("from 08:06:24 UTC to 08:11:32 UTC (5m 8s)\nNote: its objects are gone"), "{said}");
     assert!(!said.contains("Look:"), "nothing is left to look at");
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Key, Memory};
+use crate::signal::facts::PodPhase;
 use crate::signal::{Cause, Health, ObjectRef, Standing, World, job, node, pod, workload};
 use crate::watch::Kind;
 
@@ -89,6 +90,10 @@ impl World for Memory {
             "Deployment" => Kind::Deployment,
             "StatefulSet" => Kind::StatefulSet,
             "DaemonSet" => Kind::DaemonSet,
+            // Nobody makes another one: as long as it is there it is as bad as it was.
+            "Pod" if self.pods_of(namespace, workload).any(|entry| entry.facts.phase == PodPhase::Failed) => {
+                return Health::Unhealthy;
+            }
             // Nothing stands behind these: when they are gone, they are gone.
             "Pod" | "Node" | "PersistentVolumeClaim" => return Health::Absent,
             "Job" | "CronJob" => return Health::Healthy,
