@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::clock;
 use crate::config::{Config, WatchConfig};
-use crate::engine::{Decided, Effects, Engine, Incident, Note, Settings};
+use crate::engine::{BadAnnotation, Decided, Effects, Engine, Incident, Note, Settings};
 use crate::message::{IncidentView, Notification, text};
 use crate::rule::Routes;
 use crate::signal::redact::Redactor;
@@ -38,13 +38,25 @@ pub struct Output {
     pub removed: Vec<Arc<str>>,
     /// What was held back, and why.
     pub notes: Vec<Note>,
+    /// Silences of the API whose stored form is out of date.
+    pub silences: std::collections::BTreeSet<Arc<str>>,
+    /// Silences of the API to forget.
+    pub silences_removed: Vec<Arc<str>>,
+    /// Annotations that were meant to silence something and say nothing.
+    pub bad_annotations: Vec<BadAnnotation>,
 }
 
 impl Output {
     /// Is there nothing to store?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.dirty.is_empty() && self.removed.is_empty() && self.notes.is_empty()
+        self.messages.is_empty()
+            && self.dirty.is_empty()
+            && self.removed.is_empty()
+            && self.notes.is_empty()
+            && self.silences.is_empty()
+            && self.silences_removed.is_empty()
+            && self.bad_annotations.is_empty()
     }
 }
 
@@ -160,6 +172,9 @@ impl Pipeline {
         if complete {
             self.engine.synced(now, &self.memory, &mut self.effects);
         }
+        if self.memory.take_silence_changed() {
+            self.engine.review(now, &self.memory, &mut self.effects);
+        }
         self.settle(out);
     }
 
@@ -167,6 +182,9 @@ impl Pipeline {
     pub fn tick_until(&mut self, now: Timestamp, out: &mut Output) {
         while let Some(at) = self.engine.next_deadline().filter(|at| *at <= now) {
             self.engine.tick(at, &self.memory, &mut self.effects);
+        }
+        if self.engine.wants_review() {
+            self.engine.review(now, &self.memory, &mut self.effects);
         }
         self.settle(out);
     }
@@ -232,6 +250,12 @@ impl Pipeline {
         }
         out.removed.extend(effects.removed);
         out.notes.extend(effects.notes);
+        out.silences.extend(effects.silences);
+        for id in &effects.silences_removed {
+            out.silences.remove(id);
+        }
+        out.silences_removed.extend(effects.silences_removed);
+        out.bad_annotations.extend(effects.bad_annotations);
     }
 
     fn message(&self, mut decided: Decided) -> Message {
@@ -291,6 +315,8 @@ fn settings(config: &Config) -> Settings {
         max_members: config.engine.max_members,
         storm_incidents: config.storm.incidents,
         storm_window: config.storm.window,
+        silences: Arc::from(config.silences.as_slice()),
+        mute_times: Arc::from(config.mute_times.as_slice()),
     }
 }
 

@@ -53,7 +53,8 @@ impl Weekly {
     /// The windows that begin on these days, counted from today; empty ones left out.
     fn around(&self, now: Timestamp, first: i64, last: i64) -> impl Iterator<Item = Window> {
         let today = self.zone.to_datetime(now).date();
-        (first..=last).filter_map(move |days| self.on(today.checked_add(jiff::Span::new().days(days)).ok()?))
+        (first..=last)
+            .filter_map(move |days| self.on(today.checked_add(jiff::Span::new().days(days)).ok()?))
     }
 
     fn on(&self, date: Date) -> Option<Window> {

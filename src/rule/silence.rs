@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::calendar::{Weekly, Window};
 use super::matcher::{Field, Matcher, SeverityMatch, TextMatch};
@@ -163,6 +164,21 @@ impl MuteTime {
         let current = self.when.current(now).map(|window| (true, window));
         current.or_else(|| self.when.next(now).map(|window| (false, window)))
     }
+}
+
+/// Eight characters that stand for these texts: short, unambiguous to read aloud, the same when the
+/// texts are.
+#[must_use]
+pub fn short_id(parts: &[&str]) -> Arc<str> {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let letter = |byte: &u8| char::from(ALPHABET.get(usize::from(byte & 31)).copied().unwrap_or(b'0'));
+    let text: String = hash.finalize().iter().take(8).map(letter).collect();
+    Arc::from(text)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod events;
 mod first;
 mod gone;
 mod owner;
+mod silence;
 mod world;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -108,6 +109,8 @@ pub struct Memory {
     /// Events of the first list, told after everything else is known.
     early: Vec<Event>,
     orphans: VecDeque<(Arc<str>, Event)>,
+    /// Annotations about silence changed since that was asked last.
+    silence_changed: bool,
 }
 
 impl Memory {
@@ -144,6 +147,7 @@ impl Memory {
             counts: HashMap::new(),
             early: Vec::new(),
             orphans: VecDeque::new(),
+            silence_changed: false,
         }
     }
 
