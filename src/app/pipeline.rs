@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::{Config, WatchConfig};
 use crate::engine::{BadAnnotation, Decided, Effects, Engine, Incident, Note, Settings};
 use crate::message::{IncidentView, Notification, text};
-use crate::rule::Routes;
+use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
 use crate::template::{Summary, compile_summary};
@@ -128,6 +128,8 @@ pub struct Start {
     pub news_since: Option<Timestamp>,
     /// Stored incidents.
     pub incidents: Vec<Incident>,
+    /// Stored silences.
+    pub silences: Vec<Silence>,
 }
 
 impl Pipeline {
@@ -137,6 +139,7 @@ impl Pipeline {
         let news_since = start.news_since.map_or(now, |seen| clock::before(seen, OVERLAP));
         let memory = Memory::new(kinds, news_since, wants_raw_events(config));
         let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
+        engine.restore_silences(start.silences);
         let orphaned = engine.restore(start.incidents);
         let pipeline = Self {
             memory,
@@ -187,6 +190,21 @@ impl Pipeline {
             self.engine.review(now, &self.memory, &mut self.effects);
         }
         self.settle(out);
+    }
+
+    /// Forgets silences that have been over for long enough.
+    pub fn prune_silences(&mut self, now: Timestamp, out: &mut Output) {
+        self.with_engine(out, |engine, effects| engine.prune_silences(now, effects));
+    }
+
+    pub(super) fn with_engine<T>(
+        &mut self,
+        out: &mut Output,
+        act: impl FnOnce(&mut Engine, &mut Effects) -> T,
+    ) -> T {
+        let done = act(&mut self.engine, &mut self.effects);
+        self.settle(out);
+        done
     }
 
     /// When something is due next.
