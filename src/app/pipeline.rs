@@ -175,8 +175,8 @@ impl Pipeline {
         if complete {
             self.engine.synced(now, &self.memory, &mut self.effects);
         }
-        if self.memory.take_silence_changed() {
-            self.engine.review(now, &self.memory, &mut self.effects);
+        for object in self.memory.take_silence_changed() {
+            self.engine.review_about(&object, now, &self.memory, &mut self.effects);
         }
         self.settle(out);
     }

@@ -223,7 +223,7 @@ impl Pipeline {
         let of = object.to_string();
         let by = format!("annotation {key} of {of}");
         json!({
-            "id": format!("annotation:{of}"),
+            "id": format!("annotation:{}:{of}", key.rsplit('/').next().unwrap_or(key)),
             "kind": "annotation",
             "name": key,
             "match": matching,

@@ -11,13 +11,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::incident::object_key;
 use super::{Effects, Engine, Incident, Member, Note};
 use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::rule::silence::{Affected, short_id};
 use crate::rule::{MuteTime, RouteFacts, Silence};
-use crate::signal::World;
 use crate::signal::silence::{self, Hush};
+use crate::signal::{ObjectRef, World};
 
 /// At most so many silences from the API that are not over.
 pub const MAX_SILENCES: usize = 1000;
@@ -171,11 +172,31 @@ impl Engine {
         self.silences.review
     }
 
-    /// Looks at every incident that was held back, because something that held it may be gone, and
-    /// at the annotations of all.
+    /// Looks at every incident that was held back: what held it may be gone.
     pub fn review(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
         self.silences.review = false;
-        let mut ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
+        let held = self.incidents.values().filter(|incident| incident.quiet.is_some());
+        let ids = held.map(|incident| Arc::clone(&incident.id)).collect();
+        self.review_these(ids, now, world, out);
+    }
+
+    /// The annotations of this object, workload or namespace changed: looks at what they may have
+    /// held back, and whether they are right.
+    pub fn review_about(&mut self, object: &ObjectRef, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        let of = |namespace: Option<&Arc<str>>| {
+            let there = self.incidents.values().filter(|incident| incident.namespace.as_ref() == namespace);
+            there.map(|incident| Arc::clone(&incident.id)).collect()
+        };
+        let ids = match &*object.kind {
+            "Namespace" => of(Some(&object.name)),
+            // What stands behind the members of an incident is not indexed under every grouping.
+            "Deployment" | "StatefulSet" | "DaemonSet" | "CronJob" | "Job" => of(object.namespace.as_ref()),
+            _ => self.by_object.get(&object_key(object)).into_iter().flatten().cloned().collect(),
+        };
+        self.review_these(ids, now, world, out);
+    }
+
+    fn review_these(&mut self, mut ids: Vec<Arc<str>>, now: Timestamp, world: &dyn World, out: &mut Effects) {
         ids.sort();
         for id in ids {
             let Some(incident) = self.incidents.get(&id).filter(|i| i.end.is_none() || i.reopening) else {

@@ -45,7 +45,7 @@ impl Memory {
             }
             Kind::Namespace => {
                 let before = self.namespaces.remove(&name);
-                self.notice(before.as_ref().map(|entry| &entry.facts.annotations), None);
+                self.notice_namespace(&name, before.as_ref().map(|entry| &entry.facts), None);
             }
             Kind::ReplicaSet => {
                 self.replica_sets.remove(&key);
@@ -102,7 +102,7 @@ impl Memory {
     }
 
     pub(super) fn gone(&mut self, now: Timestamp, id: &Identity, out: &mut Vec<Signal>) {
-        self.notice(Some(&id.annotations), None);
+        self.notice(Some(id), None);
         if self.ready() {
             let finding = Finding::new(Cause::Event, Phase::Gone, &Arc::from("Deleted"));
             out.push(self.plain_signal(now, id, finding, Source::Status));
@@ -167,9 +167,9 @@ impl Memory {
             }
             Kind::Namespace => {
                 let gone = self.namespaces.extract_if(|_, entry| entry.list != list);
-                let gone: Vec<_> = gone.map(|(_, entry)| entry.facts.annotations).collect();
-                for annotations in gone {
-                    self.notice(Some(&annotations), None);
+                let gone: Vec<_> = gone.collect();
+                for (name, entry) in gone {
+                    self.notice_namespace(&name, Some(&entry.facts), None);
                 }
             }
             Kind::ReplicaSet => self.replica_sets.retain(|_, entry| entry.list == list),

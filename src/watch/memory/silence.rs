@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Key, Memory};
+use super::{Key, Memory, NamespaceFacts};
 use crate::signal::facts::Identity;
 use crate::signal::silence::{self, Layers};
 use crate::signal::{Labels, ObjectRef};
@@ -12,15 +12,32 @@ use crate::watch::Kind;
 const MAX_LISTED: usize = 1000;
 
 impl Memory {
-    /// Has an annotation about silence been added, changed or removed since the last call?
-    pub const fn take_silence_changed(&mut self) -> bool {
-        std::mem::replace(&mut self.silence_changed, false)
+    /// Objects that were there at the last call and say something else about silence since. What is
+    /// new is not among them: nothing can have been held back by it.
+    pub fn take_silence_changed(&mut self) -> Vec<ObjectRef> {
+        std::mem::take(&mut self.silence_changed)
     }
 
-    /// Compares what an object says about silence before and after a change; `None`: it is not there.
-    pub(super) fn notice(&mut self, before: Option<&Option<Labels>>, after: Option<&Option<Labels>>) {
-        let (before, after) = (before.and_then(Option::as_ref), after.and_then(Option::as_ref));
-        self.silence_changed |= silence::differ(before, after);
+    /// Compares what an object says about silence before and after a change. `before`: what was known
+    /// under its name; `after`: what is known now, if it is still there.
+    pub(super) fn notice(&mut self, before: Option<&Identity>, after: Option<&Identity>) {
+        let Some(before) = before else { return };
+        let now = after.and_then(|id| id.annotations.as_ref());
+        if silence::differ(before.annotations.as_ref(), now) {
+            self.silence_changed.push(before.object.clone());
+        }
+    }
+
+    /// The same of a namespace.
+    pub(super) fn notice_namespace(
+        &mut self,
+        name: &Arc<str>,
+        before: Option<&NamespaceFacts>,
+        after: Option<&Labels>,
+    ) {
+        if before.is_some_and(|before| silence::differ(before.annotations.as_ref(), after)) {
+            self.silence_changed.push(of_namespace(name));
+        }
     }
 
     /// Objects, workloads and namespaces that say something about silence, cut to a bounded number,
@@ -36,15 +53,10 @@ impl Memory {
             .chain(self.cron_jobs.values().map(|entry| &entry.facts.id))
             .chain(self.claims.values().map(|entry| &entry.facts.id));
         let objects = ids.filter_map(|id| Some((id.object.clone(), id.annotations.clone()?)));
-        let namespaces = self.namespaces.iter().filter_map(|(name, entry)| {
-            let object = ObjectRef {
-                kind: Arc::from("Namespace"),
-                namespace: None,
-                name: Arc::clone(name),
-                uid: Arc::from(""),
-            };
-            Some((object, entry.facts.annotations.clone()?))
-        });
+        let namespaces = self
+            .namespaces
+            .iter()
+            .filter_map(|(name, entry)| Some((of_namespace(name), entry.facts.annotations.clone()?)));
         let mut found: Vec<(ObjectRef, Labels)> =
             namespaces.chain(objects).filter(|(_, labels)| says(labels)).collect();
         found.sort_by(|(a, _), (b, _)| {
@@ -95,4 +107,8 @@ impl Memory {
             _ => None,
         }
     }
+}
+
+fn of_namespace(name: &Arc<str>) -> ObjectRef {
+    ObjectRef { kind: Arc::from("Namespace"), namespace: None, name: Arc::clone(name), uid: Arc::from("") }
 }
