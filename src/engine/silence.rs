@@ -395,3 +395,6 @@ fn remark(silence: &Silence) -> Option<Arc<str>> {
         (comment, by) => Some(Arc::from(format!("{comment} (by {by})"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,6 +256,14 @@ async fn an_annotation_counts_over_the_watch_and_is_listed() {
     })
     .await;
 
+    // Of what was told already, too.
+    cluster.apply(namespace("other").annotation("kubeherald.io/mute", "yes"));
+    until("this one is counted", async || {
+        let metrics = reqwest::get(format!("http://{}/metrics", bot.address)).await.unwrap();
+        metrics.text().await.unwrap().contains("kubeherald_bad_annotations_total 2\n")
+    })
+    .await;
+
     cluster.apply(namespace("shop"));
     until("it is told", async || cluster.told() == ["first Pod/c", "first Pod/a"]).await;
     assert!(bot.list("").await.is_empty());
