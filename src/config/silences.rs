@@ -285,7 +285,7 @@ fn weekdays(reader: &mut Reader, node: &Node) -> Option<[bool; 7]> {
     let mut days = [false; 7];
     let mut right = true;
     for item in reader.one_or_more(node) {
-        let Some(text) = reader.text(item) else { return None };
+        let text = reader.text(item)?;
         let (from, to) = text.split_once('-').unwrap_or((text, text));
         let Some((mut at, to)) = day(from).zip(day(to)) else {
             reader.expected(item, "a day of the week", Some(HELP));

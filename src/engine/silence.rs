@@ -289,11 +289,14 @@ impl Engine {
         let rule = self.rules.get(&incident.rule)?;
         let facts = RouteFacts { signal: &incident.signal, rule, severity: incident.severity };
         let affected = || {
-            concerned(incident).map(|member| Affected {
+            let known = concerned(incident).map(|member| Affected {
                 name: &member.object.name,
                 node: member.node.as_deref(),
                 container: member.part.as_deref(),
-            })
+            });
+            // Past the cap nothing is known of them: no condition on them can be met.
+            let unknown = Affected { name: "", node: None, container: None };
+            known.chain((incident.unnamed > 0).then_some(unknown))
         };
         let silence = self
             .all_silences()
@@ -357,6 +360,10 @@ fn annotated(incident: &Incident, now: Timestamp, world: &dyn World) -> Option<F
             Hush::Until(until, layer) => (Reason::SilencedBy, Some(until), silence::SILENCE_UNTIL, layer),
             Hush::Mute(layer) => (Reason::Muted, None, silence::MUTE, layer),
         };
+        if layer == 0 && incident.unnamed > 0 {
+            // What those past the cap say is not known.
+            return None;
+        }
         let Some(found) = &mut found else {
             let by = Arc::from(format!("annotation {key} of {}", place(incident, member, layer)));
             found = Some(Found { reason, by, comment: None, until });

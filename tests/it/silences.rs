@@ -78,6 +78,17 @@ impl Cluster {
         bot
     }
 
+    /// How many silences the store would hold if the bot had been killed now.
+    async fn stored(&self) -> usize {
+        let copy = tempfile::tempdir().unwrap();
+        for name in ["state.db", "state.db-wal"] {
+            std::fs::copy(self.dir.path().join(name), copy.path().join(name)).unwrap();
+        }
+        let path = Some(copy.path().join("state.db"));
+        let store = Store::open_with(&store::Options { path, ..store::Options::default() }).unwrap();
+        store.load_silences().await.unwrap().len()
+    }
+
     /// `first Pod/a`
     fn told(&self) -> Vec<String> {
         let bodies = self.hook.received().all();
@@ -94,7 +105,7 @@ impl Bot {
         let url = format!("http://{}/api/v1/silences{path}", self.address);
         let request = reqwest::Client::new().request(method, url).bearer_auth(TOKEN).body(body.to_owned());
         let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
+        (answer.status().as_u16(), serde_json::from_str(&text(answer).await).unwrap())
     }
 
     async fn list(&self, query: &str) -> Vec<Value> {
@@ -111,10 +122,23 @@ impl Bot {
         self.ask(reqwest::Method::DELETE, &format!("/{id}"), "").await
     }
 
+    async fn metrics(&self) -> String {
+        text(reqwest::get(format!("http://{}/metrics", self.address)).await.unwrap()).await
+    }
+
     async fn stopped(self) {
         self.stop.cancel();
         tokio::time::timeout(HANG, self.task).await.unwrap().unwrap().unwrap();
     }
+}
+
+async fn text(mut answer: reqwest::Response) -> String {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        body.extend_from_slice(&chunk);
+        assert!(body.len() < 1024 * 1024, "an answer without an end");
+    }
+    String::from_utf8(body).unwrap()
 }
 
 async fn until(what: &str, done: impl AsyncFn() -> bool) {
@@ -175,6 +199,7 @@ async fn added_kept_over_a_restart_and_ended() {
     let (_, second) =
         bot.add(&json!({"match": {"severity": "info"}, "from": "2998-01-01T00:00:00Z", "for": "1h"})).await;
     assert_eq!(second["state"], "pending");
+    assert_eq!(cluster.stored().await, 2);
     bot.stopped().await;
     let bot = cluster.start().await;
     assert_eq!(holds(&bot).await, Some(json!(1)));
@@ -251,16 +276,14 @@ async fn an_annotation_counts_over_the_watch_and_is_listed() {
     assert!(all.iter().any(|entry| entry["state"] == "invalid"), "{all:#?}");
     assert_eq!(bot.end("annotation:mute:Namespace%2Fshop").await.0, 400);
     until("the mistake is counted", async || {
-        let metrics = reqwest::get(format!("http://{}/metrics", bot.address)).await.unwrap();
-        metrics.text().await.unwrap().contains("kubeherald_bad_annotations_total 1\n")
+        bot.metrics().await.contains("kubeherald_bad_annotations_total 1\n")
     })
     .await;
 
     // Of what was told already, too.
     cluster.apply(namespace("other").annotation("kubeherald.io/mute", "yes"));
     until("this one is counted", async || {
-        let metrics = reqwest::get(format!("http://{}/metrics", bot.address)).await.unwrap();
-        metrics.text().await.unwrap().contains("kubeherald_bad_annotations_total 2\n")
+        bot.metrics().await.contains("kubeherald_bad_annotations_total 2\n")
     })
     .await;
 

@@ -184,3 +184,66 @@ fn what_is_held_back_survives_and_is_not_recorded_again() {
     after.tick(at(9999), &Bad, &mut out);
     assert_eq!(decisions(&out), [Decision::First]);
 }
+
+fn named(n: i64, signal: Signal) -> Signal {
+    let object =
+        ObjectRef { name: format!("checkout-{n}").into(), uid: format!("u{n}").into(), ..signal.object };
+    Signal { object, ..signal }
+}
+
+/// Of objects past the cap neither names nor annotations are known: they may be others.
+#[test]
+fn what_is_not_known_by_name_is_not_silenced_by_name() {
+    let pattern = regex::Regex::new("^checkout-").unwrap();
+    for (members, expected) in [(3, 0), (2, 1)] {
+        let mut filter = everything("config", at(9999), Origin::Config);
+        let name = TextMatch { regex: vec![pattern.clone()], ..TextMatch::default() };
+        let matcher = Matcher::default().with(crate::rule::Field::Name, name);
+        filter.filter = Filter::new(matcher, SeverityMatch::default(), TextMatch::default());
+        let settings = Settings { max_members: members, growth_steps: vec![1], ..settings(&[filter]) };
+        let mut engine = Engine::new(settings, rules(), Routes::default(), false);
+        let mut out = Effects::default();
+        for n in 0..3 {
+            engine.signal(at(n), &named(n, crash(at(n))), &Bad, &mut out);
+        }
+        engine.synced(at(5), &Bad, &mut out);
+        assert_eq!(decisions(&out).len(), expected, "{members} by name: {:?}", out.notes);
+    }
+}
+
+/// It was told, ended, fires again in a storm, and is silenced before the summary of the storm.
+#[test]
+fn one_that_was_to_be_told_again_by_a_summary_goes_back_to_its_end() {
+    let mut out = Effects::default();
+    let settings = Settings { storm_incidents: 1, ..settings(&[]) };
+    let mut engine = Engine::new(settings, rules(), Routes::default(), false);
+    engine.synced(at(0), &Bad, &mut out);
+    engine.signal(at(1), &crash(at(1)), &Bad, &mut out);
+    let id = Arc::clone(&engine.incidents().next().unwrap().id);
+    {
+        let incident = engine.incidents.get_mut(&id).unwrap();
+        incident.end = Some(super::super::incident::End { at: at(2), reason: Reason::Recovered });
+    }
+    // Another one is told first; this one is past the limit.
+    engine.signal(
+        at(3),
+        &Signal { workload: "Deployment/other".into(), ..named(9, crash(at(3))) },
+        &Bad,
+        &mut out,
+    );
+    engine.signal(at(4), &crash(at(4)), &Bad, &mut out);
+    assert!(engine.gathers(&id), "{out:?}");
+    engine.add_silence(everything("api", at(500), Origin::Api), at(5), &mut out).unwrap();
+    let due = engine.storm_until.unwrap();
+    engine.tick(due, &Bad, &mut out);
+    let incident = engine.incident(&id).unwrap();
+    assert!(incident.reopening && incident.end.is_some() && incident.flaps == 0, "{incident:?}");
+    assert!(!decisions(&out).contains(&Decision::Storm));
+    assert_eq!(out.notes.iter().filter(|note| note.held == Some(Decision::Reopened)).count(), 1);
+    // Nothing is told of it as long as the silence lasts, and it is told as what it is after it.
+    out.decided.clear();
+    engine.tick(at(499), &Bad, &mut out);
+    assert_eq!(decisions(&out), []);
+    engine.tick(at(500), &Bad, &mut out);
+    assert_eq!(decisions(&out), [Decision::Reopened]);
+}
