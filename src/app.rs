@@ -4,3 +4,4 @@ pub mod pipeline;
 pub mod receivers;
 pub mod rule_test;
 pub mod run;
+mod silences;

@@ -14,6 +14,7 @@ pub mod receiver;
 pub mod schema;
 pub mod secret;
 pub mod shipped;
+pub mod silences;
 pub mod suggest;
 pub mod templates;
 #[cfg(test)]
@@ -30,7 +31,7 @@ pub use load::{Loaded, load, load_shipped};
 pub use receiver::{RateLimit, Receiver, ReceiverKind};
 pub use secret::SecretRef;
 
-use crate::rule::{Routes, RuleSet};
+use crate::rule::{MuteTime, Routes, RuleSet, Silence};
 use crate::signal::redact::Redactor;
 
 /// May this name a rule or a receiver? Names are metric labels, parts of keys and of addresses.
@@ -69,6 +70,10 @@ pub struct Config {
     pub templates: Option<PathBuf>,
     /// What is masked in text from the cluster besides what is always masked.
     pub redact: Redactor,
+    /// What is not told until a moment.
+    pub silences: Vec<Silence>,
+    /// What is not told at some hours of the week.
+    pub mute_times: Vec<MuteTime>,
 }
 
 /// `watch:`

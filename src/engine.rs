@@ -22,6 +22,7 @@ mod group;
 pub mod incident;
 mod inhibit;
 mod recover;
+pub mod silence;
 mod step;
 mod summary;
 mod view;
@@ -33,9 +34,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use incident::{Incident, Member};
+pub use silence::{BadAnnotation, Quiet};
 
 use crate::message::{Decision, IncidentView, Reason};
-use crate::rule::{Routes, RuleSet};
+use crate::rule::{MuteTime, Routes, RuleSet, Silence};
 use crate::signal::{Cause, Severity, World};
 
 /// How incidents behave where a rule does not say, and the caps.
@@ -53,6 +55,10 @@ pub struct Settings {
     pub storm_incidents: u32,
     /// See [`Self::storm_incidents`].
     pub storm_window: Duration,
+    /// The silences of the configuration.
+    pub silences: Arc<[Silence]>,
+    /// The mute times of the configuration.
+    pub mute_times: Arc<[MuteTime]>,
 }
 
 /// One decision: what is told about one incident, or about several at once.
@@ -97,8 +103,28 @@ pub struct Note {
     pub namespace: Option<Arc<str>>,
     /// Whose.
     pub workload: Arc<str>,
-    /// More: the incident that holds it back, …
+    /// More: the incident that holds it back, the silence, …
     pub detail: Option<Arc<str>>,
+    /// What whoever silenced it says.
+    pub comment: Option<Arc<str>>,
+    /// What would have been told.
+    pub held: Option<Decision>,
+}
+
+impl Note {
+    fn new(incident: &Incident, at: Timestamp, reason: Reason, detail: Option<Arc<str>>) -> Self {
+        Self {
+            at,
+            incident: Arc::clone(&incident.id),
+            reason,
+            rule: Arc::clone(&incident.rule),
+            namespace: incident.namespace.clone(),
+            workload: Arc::clone(&incident.workload),
+            detail,
+            comment: None,
+            held: None,
+        }
+    }
 }
 
 /// What a step of the engine asks of the world: one transaction of the store.
@@ -112,13 +138,25 @@ pub struct Effects {
     pub removed: Vec<Arc<str>>,
     /// What was held back, and why.
     pub notes: Vec<Note>,
+    /// Silences of the API whose stored form is out of date.
+    pub silences: BTreeSet<Arc<str>>,
+    /// Silences of the API to forget.
+    pub silences_removed: Vec<Arc<str>>,
+    /// Annotations that were meant to silence something and say nothing.
+    pub bad_annotations: Vec<BadAnnotation>,
 }
 
 impl Effects {
     /// Is there nothing to do?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.decided.is_empty() && self.dirty.is_empty() && self.removed.is_empty() && self.notes.is_empty()
+        self.decided.is_empty()
+            && self.dirty.is_empty()
+            && self.removed.is_empty()
+            && self.notes.is_empty()
+            && self.silences.is_empty()
+            && self.silences_removed.is_empty()
+            && self.bad_annotations.is_empty()
     }
 }
 
@@ -174,6 +212,7 @@ pub struct Engine {
     decisions: BTreeMap<(Decision, Reason), u64>,
     signals: BTreeMap<Cause, u64>,
     refused: u64,
+    silences: silence::Silences,
 }
 
 impl Engine {
@@ -206,6 +245,7 @@ impl Engine {
             decisions: BTreeMap::new(),
             signals: BTreeMap::new(),
             refused: 0,
+            silences: silence::Silences::default(),
         }
     }
 
@@ -224,11 +264,13 @@ impl Engine {
         orphaned
     }
 
-    /// Replaces rules, routes and settings; incidents and their windows stay.
+    /// Replaces rules, routes and settings; incidents, their windows and the silences of the API
+    /// stay. What the old silences held back is looked at at the next [`Self::review`].
     pub fn reload(&mut self, settings: Settings, rules: RuleSet, routes: Routes) {
         self.settings = settings;
         self.rules = rules;
         self.routes = Arc::new(routes);
+        self.silences_changed();
     }
 
     /// When the next thing is due; call [`Self::tick`] then.
@@ -394,15 +436,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         *self.counts.entry(reason).or_default() += 1;
-        out.notes.push(Note {
-            at,
-            incident: Arc::clone(&incident.id),
-            reason,
-            rule: Arc::clone(&incident.rule),
-            namespace: incident.namespace.clone(),
-            workload: Arc::clone(&incident.workload),
-            detail,
-        });
+        out.notes.push(Note::new(incident, at, reason, detail));
     }
 }
 

@@ -122,9 +122,9 @@ pub enum Reason {
     WithinWindow,
     /// Held: another incident explains it.
     InhibitedBy,
-    /// Held: a silence matches.
+    /// Held: a silence matches, or an annotation asks for silence until a moment.
     SilencedBy,
-    /// Held: a mute time is on.
+    /// Held: a mute time is on, or an annotation mutes.
     Muted,
     /// Held: it ended before it was told.
     NeverTold,

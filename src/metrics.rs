@@ -44,6 +44,8 @@ pub struct EngineStats {
     pub memory: Vec<(&'static str, usize)>,
     /// Incidents and members refused because a cap was hit.
     pub refused: u64,
+    /// Annotations about silence that cannot be read.
+    pub bad_annotations: u64,
     /// The first picture of the cluster is complete.
     pub synced: bool,
     /// The kinds that cannot be read for now.

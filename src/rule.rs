@@ -2,9 +2,11 @@
 //!
 //! Everything here is compiled: `config` parses what people write, with positions, and builds these.
 
+pub mod calendar;
 pub mod matcher;
 pub mod route;
 pub mod set;
+pub mod silence;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -14,6 +16,7 @@ use std::time::Duration;
 pub use matcher::{Field, IntMatch, Matcher, SeverityMatch, TextMatch};
 pub use route::{Route, RouteFacts, Routes};
 pub use set::RuleSet;
+pub use silence::{Filter, MuteTime, Silence};
 
 use crate::signal::Severity;
 

@@ -12,6 +12,7 @@ pub mod job;
 pub mod node;
 pub mod pod;
 pub mod redact;
+pub mod silence;
 pub mod text;
 pub mod workload;
 
@@ -228,4 +229,7 @@ pub trait World {
     fn on_node(&self, namespace: Option<&str>, workload: &str, node: &str) -> bool;
     /// How many pods are bound to `node` and not finished.
     fn pods_on_node(&self, node: &str) -> u32;
+    /// The annotations of the object, its workload and its namespace as they are now; `workload`
+    /// counts where the object is gone. `None`: not known.
+    fn annotations(&self, object: &ObjectRef, workload: &str) -> Option<silence::Layers>;
 }

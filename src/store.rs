@@ -21,6 +21,7 @@ mod listing;
 mod outbox_rows;
 mod place;
 mod schema;
+mod silences;
 mod sqlite;
 mod upkeep;
 mod value;
@@ -43,6 +44,7 @@ pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
 pub use self::outbox_rows::{Ahead, Choose, Claim, Gate, HeadRow, Heads, Interrupted, Settle, Settled};
+pub use self::silences::SilenceRow;
 pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};
 
 use self::call::Lane;

@@ -39,6 +39,8 @@ mod recordings;
 mod run;
 #[path = "it/scenarios.rs"]
 mod scenarios;
+#[path = "it/silences.rs"]
+mod silences;
 #[path = "it/test_command.rs"]
 mod test_command;
 #[path = "it/web.rs"]

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 
 use crate::clock;
 use crate::config::{Config, WatchConfig};
-use crate::engine::{Decided, Effects, Engine, Incident, Note, Settings};
+use crate::engine::{BadAnnotation, Decided, Effects, Engine, Incident, Note, Settings};
 use crate::message::{IncidentView, Notification, text};
-use crate::rule::Routes;
+use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
 use crate::template::{Summary, compile_summary};
@@ -38,13 +38,25 @@ pub struct Output {
     pub removed: Vec<Arc<str>>,
     /// What was held back, and why.
     pub notes: Vec<Note>,
+    /// Silences of the API whose stored form is out of date.
+    pub silences: std::collections::BTreeSet<Arc<str>>,
+    /// Silences of the API to forget.
+    pub silences_removed: Vec<Arc<str>>,
+    /// Annotations that were meant to silence something and say nothing.
+    pub bad_annotations: Vec<BadAnnotation>,
 }
 
 impl Output {
     /// Is there nothing to store?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.dirty.is_empty() && self.removed.is_empty() && self.notes.is_empty()
+        self.messages.is_empty()
+            && self.dirty.is_empty()
+            && self.removed.is_empty()
+            && self.notes.is_empty()
+            && self.silences.is_empty()
+            && self.silences_removed.is_empty()
+            && self.bad_annotations.is_empty()
     }
 }
 
@@ -116,6 +128,8 @@ pub struct Start {
     pub news_since: Option<Timestamp>,
     /// Stored incidents.
     pub incidents: Vec<Incident>,
+    /// Stored silences.
+    pub silences: Vec<Silence>,
 }
 
 impl Pipeline {
@@ -125,6 +139,7 @@ impl Pipeline {
         let news_since = start.news_since.map_or(now, |seen| clock::before(seen, OVERLAP));
         let memory = Memory::new(kinds, news_since, wants_raw_events(config));
         let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
+        engine.restore_silences(start.silences);
         let orphaned = engine.restore(start.incidents);
         let pipeline = Self {
             memory,
@@ -160,6 +175,9 @@ impl Pipeline {
         if complete {
             self.engine.synced(now, &self.memory, &mut self.effects);
         }
+        for object in self.memory.take_silence_changed() {
+            self.engine.review_about(&object, now, &self.memory, &mut self.effects);
+        }
         self.settle(out);
     }
 
@@ -168,7 +186,25 @@ impl Pipeline {
         while let Some(at) = self.engine.next_deadline().filter(|at| *at <= now) {
             self.engine.tick(at, &self.memory, &mut self.effects);
         }
+        if self.engine.wants_review() {
+            self.engine.review(now, &self.memory, &mut self.effects);
+        }
         self.settle(out);
+    }
+
+    /// Forgets silences that have been over for long enough.
+    pub fn prune_silences(&mut self, now: Timestamp, out: &mut Output) {
+        self.with_engine(out, |engine, effects| engine.prune_silences(now, effects));
+    }
+
+    pub(super) fn with_engine<T>(
+        &mut self,
+        out: &mut Output,
+        act: impl FnOnce(&mut Engine, &mut Effects) -> T,
+    ) -> T {
+        let done = act(&mut self.engine, &mut self.effects);
+        self.settle(out);
+        done
     }
 
     /// When something is due next.
@@ -232,6 +268,12 @@ impl Pipeline {
         }
         out.removed.extend(effects.removed);
         out.notes.extend(effects.notes);
+        out.silences.extend(effects.silences);
+        for id in &effects.silences_removed {
+            out.silences.remove(id);
+        }
+        out.silences_removed.extend(effects.silences_removed);
+        out.bad_annotations.extend(effects.bad_annotations);
     }
 
     fn message(&self, mut decided: Decided) -> Message {
@@ -291,6 +333,8 @@ fn settings(config: &Config) -> Settings {
         max_members: config.engine.max_members,
         storm_incidents: config.storm.incidents,
         storm_window: config.storm.window,
+        silences: Arc::from(config.silences.as_slice()),
+        mute_times: Arc::from(config.mute_times.as_slice()),
     }
 }
 

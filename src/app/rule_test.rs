@@ -148,7 +148,7 @@ fn silence(pipeline: &Pipeline, notes: &[Note], start: Timestamp) -> Vec<String>
     }
     let mut waiting: Vec<String> = engine
         .incidents()
-        .filter(|incident| incident.told_at.is_none() && incident.held_by.is_none())
+        .filter(|incident| incident.state() == "pending")
         .map(|incident| format!("at the end {} {}: {}", incident.rule, incident.workload, Reason::NotYetFor))
         .collect();
     waiting.sort();

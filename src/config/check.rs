@@ -117,6 +117,8 @@ fn kind(root: &Node) -> Kind {
         "http",
         "templates",
         "redact",
+        "silences",
+        "mute_times",
     ];
     let Value::Map(entries) = &root.value else { return Kind::Unknown };
     let keys = entries.iter().filter_map(|(key, value)| match &key.value {

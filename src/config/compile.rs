@@ -13,8 +13,9 @@ use super::raw::{Node, Value};
 use super::read::Reader;
 use super::receiver::{self, Receiver};
 use super::secret::SecretRef;
+use super::silences::{self, Drafts};
 use super::{EngineConfig, StoreConfig, StormConfig, WatchConfig, secret};
-use crate::rule::Route;
+use crate::rule::{MuteTime, Route, Silence};
 use crate::signal::redact::{self, Redactor};
 use matching::Scope;
 
@@ -47,6 +48,10 @@ pub struct ConfigDraft {
     pub templates: Option<PathBuf>,
     /// `redact:`
     pub redact: Redactor,
+    /// `silences:`
+    pub silences: Drafts<Silence>,
+    /// `mute_times:`
+    pub mute_times: Drafts<MuteTime>,
 }
 
 /// A route whose names are to be looked up.
@@ -61,8 +66,8 @@ pub struct RouteDraft {
 }
 
 /// Sections of DESIGN that later versions bring. They must not be taken for typing errors, and must
-/// not be ignored either: somebody would rely on a silence that does not exist.
-const LATER: &[&str] = &["silences", "mute_times", "inhibit"];
+/// not be ignored either: somebody would rely on what does not exist.
+const LATER: &[&str] = &["inhibit"];
 
 /// Reads a configuration file.
 pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
@@ -108,10 +113,12 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
         dir
     });
     draft.redact = map.get(reader, "redact", patterns).unwrap_or_default();
+    draft.silences = map.get(reader, "silences", silences::silences).unwrap_or_default();
+    draft.mute_times = map.get(reader, "mute_times", silences::mute_times).unwrap_or_default();
     for key in LATER {
         if let Some(span) = map.key_span(key) {
             let _ = map.take(key);
-            let help = "remove it; silences come with a later version";
+            let help = "remove it; it comes with a later version";
             reader.error(span, format!("`{key}` is not supported yet"), "", Some(help));
         }
     }

@@ -225,6 +225,8 @@ impl Loader {
             api_token: draft.api_token,
             templates: draft.templates,
             redact: draft.redact,
+            silences: draft.silences.items,
+            mute_times: draft.mute_times.items,
         };
         (config, self)
     }
@@ -283,7 +285,8 @@ impl Loader {
             }
         }
         let names: HashSet<&str> = drafts.iter().chain(shipped).map(|draft| &*draft.name).collect();
-        for (name, at) in routes().flat_map(|route| &route.rules) {
+        let by_routes = routes().flat_map(|route| &route.rules);
+        for (name, at) in by_routes.chain(&config.silences.rules).chain(&config.mute_times.rules) {
             if !names.contains(name.as_str()) {
                 let help = suggest::nearest(name, names.iter().copied()).map(did_you_mean);
                 let mut diagnostic =

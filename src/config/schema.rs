@@ -7,6 +7,7 @@
 mod config;
 mod matching;
 mod rules;
+mod silences;
 
 use std::time::Duration;
 

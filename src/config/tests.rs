@@ -5,6 +5,7 @@ mod files;
 mod hostile;
 mod rules;
 mod schema;
+mod silences;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -117,6 +117,13 @@ impl Engine {
             // Nobody said so, but the state shows it no more.
             return self.evaluate_pending(id, rule, now, world, out);
         }
+        let what = match self.incidents.get(id)?.reopening {
+            true => Decision::Reopened,
+            false => Decision::First,
+        };
+        if let Some(found) = self.hush(id, what, now, world, out) {
+            return found.until;
+        }
         let incident = self.incidents.get_mut(id)?;
         let (decision, reason) = if incident.reopening {
             incident.flaps = incident.flaps.saturating_add(1);
@@ -179,6 +186,9 @@ impl Engine {
             let wait = rule.group_wait.unwrap_or(self.settings.group_wait);
             let at = clock::after(*incident.grew_at.get_or_insert(now), wait);
             if now >= at {
+                if let Some(found) = self.hush(id, Decision::Grew, now, world, out) {
+                    return found.until;
+                }
                 let reason = if worse { Reason::Escalated } else { Reason::Grew };
                 return self.tell(id, rule, (Decision::Grew, reason), now, world, out);
             }
@@ -194,6 +204,10 @@ impl Engine {
             // Recovering, or nothing new: a reminder would say what is not known to be so.
             return None;
         }
+        if let Some(found) = self.hush(id, Decision::Reminder, now, world, out) {
+            return found.until;
+        }
+        let incident = self.incidents.get_mut(id)?;
         incident.reminders = incident.reminders.saturating_add(1);
         self.tell(id, rule, (Decision::Reminder, Reason::Reminder), now, world, out)
     }
@@ -210,8 +224,9 @@ impl Engine {
             return;
         }
         let incident = incident.clone();
-        if incident.due_at.is_some() || incident.held_by.is_some() {
-            self.note(&incident, now, Reason::NeverTold, incident.held_by.clone(), out);
+        let quiet = incident.quiet.as_ref().map(|quiet| Arc::clone(&quiet.by));
+        if incident.due_at.is_some() || incident.held_by.is_some() || quiet.is_some() {
+            self.note(&incident, now, Reason::NeverTold, incident.held_by.clone().or(quiet), out);
         }
         self.remove(id, out);
         self.wake_held(id, false, now, world, out);
@@ -248,6 +263,7 @@ impl Engine {
         let steps = self.settings.growth_steps.clone();
         let Some(incident) = self.incidents.get_mut(id) else { return };
         incident.told_at = Some(now);
+        incident.quiet = None;
         incident.told_occurrences = incident.occurrences;
         incident.told_step =
             incident.told_step.max(steps.iter().filter(|s| **s <= incident.affected()).count());

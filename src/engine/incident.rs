@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::silence::Quiet;
 use crate::message::Reason;
 use crate::signal::{Cause, Exit, ObjectRef, Severity, Signal};
 
@@ -137,6 +138,9 @@ pub struct Incident {
     pub seq: u64,
     /// The incident that holds it back.
     pub held_by: Option<Arc<str>>,
+    /// What was last held back by a silence, until something is told again.
+    #[serde(default)]
+    pub quiet: Option<Quiet>,
     /// Its last member left here.
     pub empty_since: Option<Timestamp>,
     /// The workload has been well since here, with no member left.
@@ -175,10 +179,11 @@ impl Incident {
     }
 
     /// Must it survive a restart? What was told must, and what a list of objects would not bring
-    /// back: an OOM kill or a probe's kill that waits to be told.
+    /// back: an OOM kill or a probe's kill that waits to be told. And what a silence holds back, so
+    /// that how it ended is recorded even if that was not seen.
     #[must_use]
     pub fn to_keep(&self) -> bool {
-        self.told_at.is_some() || self.members.values().any(|m| m.pulse)
+        self.told_at.is_some() || self.quiet.is_some() || self.members.values().any(|m| m.pulse)
     }
 
     /// `pending`, `held`, `firing` or `resolved`, as metrics call it.
@@ -188,7 +193,7 @@ impl Incident {
             "resolved"
         } else if self.told_at.is_some() && self.end.is_none() {
             "firing"
-        } else if self.held_by.is_some() {
+        } else if self.held_by.is_some() || self.quiet.is_some() {
             "held"
         } else {
             "pending"

@@ -20,7 +20,7 @@ impl Engine {
     /// The incident that holds this one back, if any.
     pub(super) fn holder(&self, id: &Arc<str>, now: Timestamp, world: &dyn World) -> Option<Arc<str>> {
         let incident = self.incidents.get(id)?;
-        let found = self.node_holder(incident, world).or_else(|| self.story_holder(incident, now))?;
+        let found = self.node_holder(incident, world).or_else(|| self.story_holder(incident, now, world))?;
         // What is held back itself says nothing: the one that holds it counts both.
         let above = self.incidents.get(&found).and_then(|other| other.held_by.clone());
         Some(above.filter(|above| above != id && self.incidents.contains_key(above)).unwrap_or(found))
@@ -90,7 +90,7 @@ impl Engine {
         })
     }
 
-    fn story_holder(&self, incident: &Incident, now: Timestamp) -> Option<Arc<str>> {
+    fn story_holder(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<Arc<str>> {
         let key = (incident.namespace.clone(), Arc::clone(&incident.workload));
         let of_workload = self
             .by_workload
@@ -100,7 +100,7 @@ impl Engine {
             .filter_map(|id| self.incidents.get(id))
             .filter(|other| other.id != incident.id && !other.members.is_empty());
         for other in of_workload {
-            if explains(other, incident, now) {
+            if explains(other, incident, now, &|other| self.is_quiet(other, now, world)) {
                 return Some(Arc::clone(&other.id));
             }
         }
@@ -124,7 +124,12 @@ impl Engine {
 }
 
 /// Does `other` explain `incident`, both of one workload?
-fn explains(other: &Incident, incident: &Incident, now: Timestamp) -> bool {
+fn explains(
+    other: &Incident,
+    incident: &Incident,
+    now: Timestamp,
+    quiet: &dyn Fn(&Incident) -> bool,
+) -> bool {
     if incident.cause == Cause::RolloutStuck {
         // Whatever is wrong with the pods is why the rollout does not get on, told already or not.
         return other.cause != Cause::RolloutStuck && other.end.is_none();
@@ -139,6 +144,12 @@ fn explains(other: &Incident, incident: &Incident, now: Timestamp) -> bool {
         return other.end.is_none() && shares_objects(other, incident);
     }
     if !ahead(other, incident, now) {
+        return false;
+    }
+    // What is silenced does not speak for others of its container. What it has spoken for already
+    // stays with it.
+    let spoken_for = other.is_open() && incident.held_by.as_ref() == Some(&other.id);
+    if !spoken_for && quiet(other) {
         return false;
     }
     if other.cause.is_run() && incident.cause.is_run() {

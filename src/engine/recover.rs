@@ -76,6 +76,7 @@ impl Engine {
         // What has happened is told, however long ago: kubeherald may not have been there.
         let owed = !open
             && incident.held_by.is_none()
+            && incident.quiet.is_none()
             && rule.count.is_none()
             && (cause.is_point() || cause == Cause::OOMKilled);
         let check_at = clock::after(*incident.checked_at.get_or_insert(now), CHECK_AGAIN);

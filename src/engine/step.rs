@@ -142,6 +142,7 @@ impl Engine {
             flaps: 0,
             seq: 0,
             held_by: None,
+            quiet: None,
             empty_since: None,
             well_since: None,
             over_at: None,

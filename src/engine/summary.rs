@@ -78,6 +78,9 @@ impl Engine {
         let routes = Arc::clone(&self.routes);
         let mut by_receivers: BTreeMap<Vec<Arc<str>>, Vec<Arc<str>>> = BTreeMap::new();
         for id in ids {
+            if self.withdraw(&id, now, world, out) {
+                continue;
+            }
             let Some(incident) = self.incidents.get_mut(&id) else { continue };
             let Some(rule) = self.rules.get(&incident.rule).cloned() else { continue };
             incident.kept = true;

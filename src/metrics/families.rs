@@ -114,6 +114,11 @@ impl Families {
             "Incidents and members refused because a cap was hit.",
             [(none(), engine.refused)],
         )?;
+        out.counter(
+            "kubeherald_bad_annotations",
+            "Annotations that were to silence something and cannot be read.",
+            [(none(), engine.bad_annotations)],
+        )?;
         let memory = engine.memory.iter().map(|(sort, n)| (vec![("sort", *sort)], *n));
         out.gauge("kubeherald_memory_objects", "Objects remembered.", memory)?;
         out.gauge(

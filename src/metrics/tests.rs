@@ -88,6 +88,7 @@ async fn what_the_parts_know_is_told() {
         incidents: BTreeMap::from([("firing", 3)]),
         memory: vec![("pods", 150_000)],
         refused: 5,
+        bad_annotations: 0,
         synced: true,
         blind: vec!["Event".into()],
     });

@@ -7,6 +7,7 @@ use rusqlite::OptionalExtension;
 
 use super::history::{self, HistoryRow};
 use super::outbox_rows::{self, NewRow};
+use super::silences::{self, SilenceRow};
 use super::value::{json, micros};
 use super::worker::Session;
 use super::{Call, Store, StoreError};
@@ -26,6 +27,10 @@ pub struct Commit {
     pub notifications: Vec<Notification>,
     /// What was decided, said or not.
     pub history: Vec<HistoryRow>,
+    /// New or changed silences.
+    pub silences: Vec<SilenceRow>,
+    /// Ids of silences to forget; ids not known are fine.
+    pub silences_removed: Vec<String>,
 }
 
 impl Commit {
@@ -37,6 +42,8 @@ impl Commit {
             && self.marks.is_empty()
             && self.notifications.is_empty()
             && self.history.is_empty()
+            && self.silences.is_empty()
+            && self.silences_removed.is_empty()
     }
 }
 
@@ -64,10 +71,12 @@ impl Store {
             Ok(rows) => rows,
             Err(error) => return Call::failed(self, error),
         };
-        let Commit { incidents, removed, marks, notifications: _, history } = commit;
+        let Commit { incidents, removed, marks, notifications: _, history, silences, silences_removed } =
+            commit;
         self.write("commit", move |s| {
             put_incidents(s, &incidents, &removed)?;
             put_marks(s, &marks)?;
+            silences::put(s, &silences, &silences_removed)?;
             for row in &rows {
                 outbox_rows::insert(s, row)?;
             }
@@ -114,7 +123,7 @@ impl Store {
     }
 }
 
-fn pairs(s: &Session, sql: &str) -> Result<Vec<(String, String)>, StoreError> {
+pub(super) fn pairs(s: &Session, sql: &str) -> Result<Vec<(String, String)>, StoreError> {
     s.conn
         .prepare_cached(sql)
         .and_then(|mut q| q.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())

@@ -30,6 +30,7 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::config::duration;
+use crate::signal::silence::SILENCE_UNTIL;
 
 pub use batch::{Claim, CronJob, Job, claim, cron_job, job};
 pub use event::{Event, event};
@@ -69,7 +70,9 @@ fn resolve(value: &mut Value, start: Timestamp, now: Timestamp) {
 }
 
 fn is_time(key: &str) -> bool {
-    key.ends_with("Time") || key.ends_with("Timestamp") || matches!(key, "startedAt" | "finishedAt")
+    key.ends_with("Time")
+        || key.ends_with("Timestamp")
+        || matches!(key, "startedAt" | "finishedAt" | SILENCE_UNTIL)
 }
 
 fn moment(text: &str, start: Timestamp, now: Timestamp) -> Option<Timestamp> {

@@ -11,6 +11,7 @@ mod events;
 mod first;
 mod gone;
 mod owner;
+mod silence;
 mod world;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -24,7 +25,7 @@ use super::{Change, Kind};
 use crate::signal::facts::{
     ClaimFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
 };
-use crate::signal::{Labels, Signal};
+use crate::signal::{Labels, ObjectRef, Signal};
 
 /// At most so many deleted pods are kept for Events that arrive late.
 const MAX_TOMBSTONES: usize = 2048;
@@ -108,6 +109,8 @@ pub struct Memory {
     /// Events of the first list, told after everything else is known.
     early: Vec<Event>,
     orphans: VecDeque<(Arc<str>, Event)>,
+    /// Whose annotations about silence changed since that was asked last.
+    silence_changed: Vec<ObjectRef>,
 }
 
 impl Memory {
@@ -144,6 +147,7 @@ impl Memory {
             counts: HashMap::new(),
             early: Vec::new(),
             orphans: VecDeque::new(),
+            silence_changed: Vec::new(),
         }
     }
 

@@ -23,6 +23,8 @@ mod restart;
 mod scheduling;
 #[path = "scenarios/script.rs"]
 mod script;
+#[path = "scenarios/silences.rs"]
+mod silences;
 #[path = "scenarios/start.rs"]
 mod start;
 #[path = "scenarios/workloads.rs"]

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::clock;
 use crate::config::Given;
 use crate::signal::finding::weight;
+use crate::signal::silence::Layers;
 use crate::signal::{self, Cause, Exit, Health, ObjectRef, Phase, Signal, Source, Standing};
 
 /// The signal that a test means. What it does not say is made up as it would be for a pod of
@@ -133,6 +134,8 @@ struct Object {
     at: ObjectRef,
     workload: Arc<str>,
     node: Option<Arc<str>>,
+    /// As its last signal had them.
+    annotations: Layers,
     /// By cause and container.
     states: BTreeMap<(Cause, Option<Arc<str>>), State>,
     gone: bool,
@@ -161,11 +164,13 @@ impl World {
             at: signal.object.clone(),
             workload: Arc::clone(&signal.workload),
             node: None,
+            annotations: [None, None, None],
             states: BTreeMap::new(),
             gone: false,
             lost: false,
         });
         object.node = signal.node.clone().or_else(|| object.node.take());
+        object.annotations.clone_from(&signal.annotations);
         let key = (signal.cause, signal.container.clone());
         match signal.phase {
             Phase::Raised | Phase::Pulse => {
@@ -249,6 +254,10 @@ impl signal::World for World {
 
     fn on_node(&self, namespace: Option<&str>, workload: &str, node: &str) -> bool {
         self.of(namespace, workload).any(|object| object.node.as_deref() == Some(node))
+    }
+
+    fn annotations(&self, object: &ObjectRef, _: &str) -> Option<Layers> {
+        self.objects.get(&object.to_string()).map(|object| object.annotations.clone())
     }
 
     fn pods_on_node(&self, node: &str) -> u32 {

@@ -14,9 +14,13 @@ fn told(signals: &[(u64, Cause, Option<crate::signal::Phase>)], then: Duration) 
             ..Given::default()
         })
         .collect();
-    let (start, told, _) = signalled(&signals, then, Duration::ZERO, &config);
+    told_under(&config, &signals, then).0
+}
+
+fn told_under(config: &Config, signals: &[Given], then: Duration) -> (Vec<String>, Vec<String>) {
+    let (start, told, silent) = signalled(signals, then, Duration::ZERO, config);
     let line = |m: &Message| ["at", "decision", "rule"].map(|field| got(m, start, field)).join(" ");
-    told.iter().map(line).collect()
+    (told.iter().map(line).collect(), silent)
 }
 
 const LONG: Duration = Duration::from_secs(3 * 3600);
@@ -51,4 +55,32 @@ fn what_cannot_be_read_any_more_does_not_end() {
     let pull = Cause::ImagePullBackOff;
     let signals = [(0, pull, None), (60, pull, Some(Lost))];
     assert!(!told(&signals, LONG).iter().any(|line| line.contains("resolved")));
+}
+
+/// Virtual time begins with 2026, a Thursday.
+#[test]
+fn silences_mute_times_and_annotations_hold_on_virtual_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = |text: &str| {
+        let path = dir.path().join("c.yaml");
+        std::fs::write(&path, text).unwrap();
+        crate::config::load(Some(&path), &[]).unwrap_or_else(|found| panic!("{found}")).config
+    };
+    let crash = || Given { cause: Some(Cause::CrashLoopBackOff), ..Given::default() };
+    let hour = Duration::from_secs(3600);
+    let silenced =
+        config("silences: [{name: s, match: {namespace: default}, until: \"2026-01-01T00:20:00Z\"}]");
+    let (told, silent) = told_under(&silenced, &[crash()], hour);
+    assert_eq!(told, ["20m first crash-loop"]);
+    assert_eq!(silent, ["5s crash-loop Deployment/app: silenced_by s"]);
+    let muted = config("mute_times: [{name: m, weekdays: thu, from: \"00:00\", to: \"00:30\"}]");
+    assert_eq!(told_under(&muted, &[crash()], hour).0, ["30m first crash-loop"]);
+
+    let key = crate::signal::silence::SILENCE_UNTIL.to_owned();
+    let until = |at: &str| Given { annotations: vec![(key.clone(), at.to_owned())], ..crash() };
+    let (told, silent) = told_under(&config("cluster: x"), &[until("2026-01-01T00:10:00Z")], hour);
+    assert_eq!(told, ["10m first crash-loop"]);
+    assert!(silent[0].ends_with("silenced_by annotation kubeherald.io/silence-until of Pod/default/app-1"));
+    let (told, silent) = told_under(&config("cluster: x"), &[until("2027-01-01T00:10:00Z")], hour);
+    assert!(told.is_empty() && silent.len() == 1, "nothing waits for `for`: {silent:?}");
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::app::pipeline::{Output, Pipeline};
-use crate::engine::Incident;
+use crate::app::silences;
+use crate::engine::{Incident, Note};
 use crate::store::{Commit, HistoryRow, IncidentRow};
 
 /// Stored incidents. One that cannot be read is logged and forgotten.
@@ -22,10 +23,21 @@ pub(super) fn restore(rows: Vec<(String, String)>) -> Vec<Incident> {
     incidents
 }
 
+/// `{"by": …}`; of what was silenced also what would have been told, and why it was not to be.
+fn detail(note: &Note) -> serde_json::Value {
+    match note.held {
+        Some(held) => serde_json::json!({ "by": note.detail, "held": held, "comment": note.comment }),
+        None => serde_json::json!({ "by": note.detail }),
+    }
+}
+
 /// What a step decided, as the store keeps it.
 pub(super) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commit {
     let mut commit =
         Commit { removed: out.removed.iter().map(ToString::to_string).collect(), ..Commit::default() };
+    let engine = pipeline.engine();
+    commit.silences = out.silences.iter().filter_map(|id| engine.silence(id)).map(silences::row).collect();
+    commit.silences_removed = out.silences_removed.iter().map(ToString::to_string).collect();
     for id in &out.dirty {
         let Some(incident) = pipeline.engine().incident(id) else { continue };
         match serde_json::to_string(incident) {
@@ -65,7 +77,7 @@ pub(super) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
             namespace: note.namespace.clone(),
             workload: Arc::clone(&note.workload),
             title: String::new(),
-            detail: serde_json::json!({ "by": note.detail }).to_string(),
+            detail: detail(note).to_string(),
         });
     }
     commit

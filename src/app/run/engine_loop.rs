@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::commit::{commit, restore};
 use crate::app::pipeline::{Output, Pipeline, Start};
+use crate::app::silences;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::metrics::EngineStats;
@@ -81,7 +82,8 @@ impl EngineLoop {
             let marks = vec![(MARK_SEEN.into(), now.to_string())];
             store.commit(Commit { marks, ..Commit::default() }).await?;
         }
-        let start = Start { first: !started, news_since, incidents };
+        let silences = silences::restore(store.load_silences().await?);
+        let start = Start { first: !started, news_since, incidents, silences };
         let (pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
         let mut out = Output::default();
         for incident in orphaned {
@@ -147,6 +149,7 @@ impl EngineLoop {
             }
             if clock::between(self.last_prune, now) >= PRUNE_EVERY {
                 self.last_prune = now;
+                self.pipeline.prune_silences(now, &mut self.out);
                 self.store.prune(Retention::default(), now).await?;
             }
         }
@@ -154,20 +157,25 @@ impl EngineLoop {
 
     async fn command(&mut self, command: EngineCommand) -> Result<(), StoreError> {
         let EngineCommand::Asked(Ask { command, answer }) = command;
+        let now = self.clock.now();
         let answered = match command {
-            Command::Reload
-            | Command::Silences { .. }
-            | Command::AddSilence { .. }
-            | Command::ExpireSilence { .. } => Err(Refusal::Failed("not supported by this version".into())),
+            Command::Reload => Err(Refusal::Failed("not supported by this version".into())),
+            Command::Silences { all } => Ok(self.pipeline.silences(all, now)),
+            Command::AddSilence { body } => self.pipeline.add_silence(&body, now, &mut self.out),
+            Command::ExpireSilence { id } => self.pipeline.expire_silence(&id, now, &mut self.out),
         };
+        // What follows from it is decided with it, and it is on disk before it is called done.
+        self.pipeline.tick_until(now, &mut self.out);
+        self.flush(now, false).await?;
         answer.send(answered).ok();
-        self.flush(self.clock.now(), false).await
+        Ok(())
     }
 
     /// One transaction: incidents, notifications, history, marks.
     async fn flush(&mut self, now: Timestamp, last: bool) -> Result<(), StoreError> {
         self.last_flush = now;
         let out = std::mem::take(&mut self.out);
+        out.bad_annotations.iter().for_each(silences::complain);
         let mut commit = commit(&self.pipeline, &out, now);
         if self.pipeline.synced() {
             // The summary of a first start is owed until it is decided: only then it has begun.
@@ -206,6 +214,7 @@ impl EngineLoop {
             incidents,
             memory: self.pipeline.memory().sizes().to_vec(),
             refused: engine.refused(),
+            bad_annotations: engine.bad_annotations(),
             synced: self.pipeline.synced(),
             blind: self.pipeline.memory().blind().map(|kind| kind.to_string()).collect(),
         }

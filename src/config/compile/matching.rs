@@ -1,4 +1,4 @@
-//! Reads `match`, of rules and of routes.
+//! Reads `match`, of rules, of routes and of silences.
 
 use regex::Regex;
 
@@ -21,6 +21,8 @@ pub enum Scope {
     Rule,
     /// A route's: about incidents, with the severity and name of the rule.
     Route,
+    /// Of a silence or a mute time: as a route's.
+    Silence,
 }
 
 /// A compiled `match`.
@@ -66,13 +68,14 @@ pub fn read(reader: &mut Reader, node: &Node, scope: Scope) -> Option<Match> {
                 "move `severity` out of `match`",
             );
         }
-        Scope::Route => {
+        Scope::Route | Scope::Silence => {
             found.severity = map.get(reader, "severity", severity).unwrap_or_default();
             found.rule = map.get(reader, "rule", |r, n| text(r, n, None)).unwrap_or_default();
             if let Some(node) = map.take("rule") {
                 found.rules = names(reader, node);
             }
-            refuse(reader, &mut map, "count", "routes do not count", "count in a rule");
+            let message = if scope == Scope::Route { "routes do not count" } else { "silences do not count" };
+            refuse(reader, &mut map, "count", message, "count in a rule");
         }
     }
     map.finish(reader, "`match`");

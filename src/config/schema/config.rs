@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::matching;
 use super::{
     Defs, NAME, boolean, by_key, count, default, document, duration, int, list, object, of, one_of,
     one_or_more, text, written,
 };
+use super::{matching, silences};
 use crate::config::compile::matching::Scope;
 use crate::config::{EngineConfig, RateLimit, Receiver, StormConfig};
 use crate::notify::webhook::Preset;
@@ -41,6 +41,11 @@ pub fn config() -> Value {
             ("rules", of("rule_files", "Rules beside the shipped ones.")),
             ("templates", of("templates", "Templates in place of the shipped ones.")),
             ("redact", of("redact", "Further secrets to mask in text from the cluster.")),
+            ("silences", list("What is not told until a moment.", &of("silence", "A silence."))),
+            (
+                "mute_times",
+                list("What is not told at some hours of the week.", &of("mute_time", "A mute time.")),
+            ),
         ],
     );
     let mut add = |name: &str, schema: Value| defs.insert(name.into(), schema);
@@ -60,6 +65,7 @@ pub fn config() -> Value {
     add("route", object("Who is told of what.", keys));
     settings(&mut add);
     receiver(&mut add);
+    silences::add(&mut add);
     matching::add(&mut defs, Scope::Route);
     document("kubeherald configuration", "file", defs)
 }

@@ -52,7 +52,7 @@ pub(super) fn add(defs: &mut Defs, scope: Scope) {
             keys.push(("count", of("count", "How often it must happen before it is told.")));
             add_count(defs);
         }
-        Scope::Route => {
+        Scope::Route | Scope::Silence => {
             keys.push(("severity", of("severity_match", "How bad.")));
             keys.push(("rule", of("text_match", "The name of the rule.")));
             add_severity(defs);

@@ -178,7 +178,7 @@ receivers: {a: {webhook: {url: https://example.com}}, b: {webhook: {url: https:/
 routes:
   - {receivers: [aa]}
   - {match: {count: {at_least: 1, within: 1m}, rule: crash-lop, severity: fatal}, receivers: []}
-silences: []
+inhibit: []
 http: {listen: ":8080"}
 engine: {growth_steps: [5, 1], max_members: many}
 storm: {incidents: 5, window: 1 minute}
@@ -197,7 +197,7 @@ store: {}
             "error: there is no rule named `crash-lop`",
             "error: `fatal` is not a severity",
             "error: this list is empty",
-            "error: `silences` is not supported yet",
+            "error: `inhibit` is not supported yet",
             "error: expected an address and a port, found `:8080`",
             "error: growth steps must grow",
             "error: expected a whole number from 1 to 1000000, found `many`",

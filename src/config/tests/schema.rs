@@ -36,6 +36,8 @@ const CONFIG: &[(&str, &str)] = &[
     ("templates", "templates: {qqqqqqqq: 1}"),
     ("rule_files", "rules: {qqqqqqqq: 1}"),
     ("redact", "redact: {qqqqqqqq: 1}"),
+    ("silence", "silences: [{qqqqqqqq: 1}]"),
+    ("mute_time", "mute_times: [{qqqqqqqq: 1}]"),
 ];
 const RULES: &[(&str, &str)] = &[
     ("file", "{qqqqqqqq: 1}"),
@@ -282,7 +284,19 @@ fn both_refuse_the_same_mistakes() {
         "routes: [{match: {count: {at_least: 1, within: 1m}}, receivers: [a]}]",
         "watch: {namespaces: {include: [\"a*\"]}}",
         "engine: {max_members: 0}",
-        "silences: []",
+        "inhibit: []",
+        "silences: [{until: \"2026-11-21T18:00:00Z\"}]",
+        "silences: [{match: {namespace: a}}]",
+        "silences: [{match: {namespace: a}, until: 2026-11-21}]",
+        "silences: [{match: {namespace: a}, until: \"2026-11-21T18:00:00\"}]",
+        "silences: [{match: {namespace: a}, until: \"2026-11-21T18:00:00Z\", name: a b}]",
+        "mute_times: [{weekdays: [sat]}]",
+        "mute_times: [{name: a}]",
+        "mute_times: [{name: a, from: \"22:00\"}]",
+        "mute_times: [{name: a, from: \"22:00\", to: \"24:30\"}]",
+        "mute_times: [{name: a, from: \"24:00\", to: \"07:00\"}]",
+        "mute_times: [{name: a, weekdays: [saturday]}]",
+        "mute_times: [{name: a, weekdays: []}]",
     ] {
         assert!(valid(&config, &config, &yaml(text)).is_err(), "{text}");
         assert!(Files::new(&[("a.yaml", text)]).load("a.yaml").is_err(), "{text}");

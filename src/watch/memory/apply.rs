@@ -27,7 +27,9 @@ impl Memory {
                 let id = convert::identity("Namespace", slim.metadata, &mut self.interner);
                 let facts = NamespaceFacts { labels: id.labels, annotations: id.annotations };
                 let name = self.interner.text(&id.object.name);
-                self.namespaces.insert(name, Entry { facts, list });
+                let after = facts.annotations.clone();
+                let before = self.namespaces.insert(Arc::clone(&name), Entry { facts, list });
+                self.notice_namespace(&name, before.as_ref().map(|e| &e.facts), after.as_ref());
             }
             Object::ReplicaSet(slim) => {
                 let list = self.list_of(Kind::ReplicaSet);
@@ -79,6 +81,8 @@ impl Memory {
                     facts.failed = old.facts.failed;
                     facts.succeeded = facts.succeeded.max(old.facts.succeeded);
                 }
+                let before = self.cron_jobs.remove(&key);
+                self.notice(before.as_ref().map(|e| &e.facts.id), Some(&facts.id));
                 self.cron_jobs.insert(key, Entry { facts, list });
             }
             Object::PersistentVolumeClaim(slim) => {
@@ -86,6 +90,7 @@ impl Memory {
                 let facts = convert::claim(*slim, &mut self.interner);
                 let key = key(&facts.id);
                 let before = self.claims.remove(&key);
+                self.notice(before.as_ref().map(|e| &e.facts.id), Some(&facts.id));
                 let before = self.same_object(now, &facts.id, before, |claim| &claim.id, out);
                 if self.ready() && facts.bound && before.is_some_and(|old| !old.facts.bound) {
                     let finding =
@@ -103,6 +108,7 @@ impl Memory {
         let workload = self.workload_of(&facts.id, facts.node.as_deref());
         self.forget_namesake(now, &facts, &workload, out);
         let before = self.pods.remove(&uid);
+        self.notice(before.as_ref().map(|p| &p.facts.id), Some(&facts.id));
         if let Some(before) = &before {
             pod::carry(&before.facts, &mut facts, now);
         } else if let Some(mirror) =
@@ -180,6 +186,7 @@ impl Memory {
         let list = self.list_of(Kind::Node);
         let name = self.interner.text(&facts.id.object.name);
         let before = self.nodes.remove(&name);
+        self.notice(before.as_ref().map(|e| &e.facts.id), Some(&facts.id));
         let before = self.same_object(now, &facts.id, before, |node| &node.id, out);
         if before.is_none() {
             self.told_boot.remove(&name);
@@ -205,6 +212,7 @@ impl Memory {
         let list = self.list_of(kind);
         let key = key(&facts.id);
         let before = self.workloads.remove(&(kind, key.clone()));
+        self.notice(before.as_ref().map(|e| &e.facts.id), Some(&facts.id));
         let before = self.same_object(now, &facts.id, before, |workload| &workload.id, out);
         let before = before.as_ref().map(|b| &b.facts);
         let health = |facts: &WorkloadFacts| (facts.healthy, facts.wanted == 0 || facts.id.deleting);
@@ -231,7 +239,7 @@ impl Memory {
     /// What was known under a name, if it was this object. One that was deleted and made anew while
     /// nobody looked is gone.
     fn same_object<T>(
-        &self,
+        &mut self,
         now: Timestamp,
         id: &Identity,
         before: Option<Entry<T>>,
@@ -250,6 +258,7 @@ impl Memory {
         let list = self.list_of(Kind::Job);
         let key = key(&facts.id);
         let before = self.jobs.remove(&key);
+        self.notice(before.as_ref().map(|e| &e.facts.id), Some(&facts.id));
         let before = self.same_object(now, &facts.id, before, |job| &job.id, out).map(|entry| entry.facts);
         if let Some(old) = &before {
             facts.last_exit.clone_from(&old.last_exit);

@@ -8,7 +8,6 @@ use super::{Memory, owner};
 use crate::signal::facts::{Identity, PodFacts};
 use crate::signal::finding::Finding;
 use crate::signal::{Labels, Signal, Source};
-use crate::watch::Kind;
 
 impl Memory {
     pub(super) fn pod_signal(
@@ -56,15 +55,7 @@ impl Memory {
         let Some((kind, name)) = workload.split_once('/') else { return (None, None) };
         let ns = id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
         let key = (ns, Arc::from(name));
-        let found = match kind {
-            "Deployment" => self.workloads.get(&(Kind::Deployment, key)).map(|e| &e.facts.id),
-            "StatefulSet" => self.workloads.get(&(Kind::StatefulSet, key)).map(|e| &e.facts.id),
-            "DaemonSet" => self.workloads.get(&(Kind::DaemonSet, key)).map(|e| &e.facts.id),
-            "CronJob" => self.cron_jobs.get(&key).map(|e| &e.facts.id),
-            "Job" => self.jobs.get(&key).map(|e| &e.facts.id),
-            _ => None,
-        };
-        found.map_or((None, None), |id| (id.labels.clone(), id.annotations.clone()))
+        self.owner(kind, &key).map_or((None, None), |id| (id.labels.clone(), id.annotations.clone()))
     }
 
     fn signal(

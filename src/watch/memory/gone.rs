@@ -44,7 +44,8 @@ impl Memory {
                 }
             }
             Kind::Namespace => {
-                self.namespaces.remove(&name);
+                let before = self.namespaces.remove(&name);
+                self.notice_namespace(&name, before.as_ref().map(|entry| &entry.facts), None);
             }
             Kind::ReplicaSet => {
                 self.replica_sets.remove(&key);
@@ -100,7 +101,8 @@ impl Memory {
         }
     }
 
-    pub(super) fn gone(&self, now: Timestamp, id: &Identity, out: &mut Vec<Signal>) {
+    pub(super) fn gone(&mut self, now: Timestamp, id: &Identity, out: &mut Vec<Signal>) {
+        self.notice(Some(id), None);
         if self.ready() {
             let finding = Finding::new(Cause::Event, Phase::Gone, &Arc::from("Deleted"));
             out.push(self.plain_signal(now, id, finding, Source::Status));
@@ -163,7 +165,13 @@ impl Memory {
                     self.gone(now, &id, out);
                 }
             }
-            Kind::Namespace => self.namespaces.retain(|_, entry| entry.list == list),
+            Kind::Namespace => {
+                let gone = self.namespaces.extract_if(|_, entry| entry.list != list);
+                let gone: Vec<_> = gone.collect();
+                for (name, entry) in gone {
+                    self.notice_namespace(&name, Some(&entry.facts), None);
+                }
+            }
             Kind::ReplicaSet => self.replica_sets.retain(|_, entry| entry.list == list),
             Kind::Event => {}
             Kind::Job => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Key, Memory};
 use crate::signal::facts::PodPhase;
+use crate::signal::silence::Layers;
 use crate::signal::{Cause, Health, ObjectRef, Standing, World, job, node, pod, workload};
 use crate::watch::Kind;
 
@@ -132,6 +133,10 @@ impl World for Memory {
 
     fn on_node(&self, namespace: Option<&str>, workload: &str, node: &str) -> bool {
         self.pods_of(namespace, workload).any(|entry| entry.facts.node.as_deref() == Some(node))
+    }
+
+    fn annotations(&self, object: &ObjectRef, workload: &str) -> Option<Layers> {
+        Some(self.silence_layers(object, workload))
     }
 
     fn pods_on_node(&self, node: &str) -> u32 {

@@ -13,7 +13,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kubeherald::app::pipeline::{Message, Output, Pipeline, Start};
 use kubeherald::config::{self, Config};
-use kubeherald::engine::Incident;
+use kubeherald::engine::{Incident, Note};
+use kubeherald::message::Reason;
+use kubeherald::rule::Silence;
+use kubeherald::rule::silence::Origin;
 use kubeherald::testkit::builders::{self, Pod};
 use kubeherald::watch::decode::decode;
 use kubeherald::watch::{Change, Kind};
@@ -36,6 +39,10 @@ pub enum Step {
     Down,
     /// It comes back: stored incidents, then lists.
     Up,
+    /// A request for a silence: JSON.
+    Silence(&'static str),
+    /// Every silence that a request brought is ended now.
+    Unsilence,
 }
 
 pub fn applied(object: impl Into<Value>) -> Step {
@@ -65,6 +72,10 @@ pub struct Script {
     /// Relisting is a part of the story: it is told in one way only.
     plain: bool,
     caps: Option<(usize, usize)>,
+    /// Configuration, with times of the story (`{T+5m}`) in it.
+    text: Option<&'static str>,
+    /// When it begins; only stories that are told once have such a moment.
+    begins: Option<&'static str>,
 }
 
 fn shipped() -> &'static Config {
@@ -119,8 +130,23 @@ impl Script {
         self
     }
 
-    fn config(&self) -> Config {
-        let mut config = shipped().clone();
+    /// Under this configuration; `{T+5m}` is five minutes into the story.
+    pub const fn under(mut self, text: &'static str) -> Self {
+        self.text = Some(text);
+        self
+    }
+
+    /// From this moment on, told in one way only.
+    pub const fn begins(mut self, at: &'static str) -> Self {
+        self.begins = Some(at);
+        self.once()
+    }
+
+    fn config(&self, start: Timestamp) -> Config {
+        let mut config = match self.text {
+            Some(text) => configured(text, start),
+            None => shipped().clone(),
+        };
         if let Some((incidents, members)) = self.caps {
             (config.engine.max_incidents, config.engine.max_members) = (incidents, members);
         }
@@ -129,12 +155,17 @@ impl Script {
 
     /// What was said until `then` after the last step.
     pub fn run(&self, then: &str) -> Vec<String> {
+        self.run_with_notes(then).0
+    }
+
+    /// What was said, and what was held back by silences.
+    pub fn run_with_notes(&self, then: &str) -> (Vec<String>, Vec<String>) {
         let plain = self.tell(then, Way::Plain);
         if !self.plain {
             for way in [Way::OtherDay, Way::Twice, Way::Relisted] {
                 assert_eq!(self.tell(then, way), plain, "{way:?} (left) differs from plain (right)");
             }
-            self.survives_restarts(then, &plain);
+            self.survives_restarts(then, &plain.0);
         }
         plain
     }
@@ -142,7 +173,7 @@ impl Script {
     /// kubeherald restarts after each step: whatever else that changes, nothing is told for the
     /// first time twice, and no end without a beginning.
     fn survives_restarts(&self, then: &str, plain: &[String]) {
-        let restarted = self.tell(then, Way::Restarted);
+        let restarted = self.tell(then, Way::Restarted).0;
         for line in &restarted {
             let mut words = line.split(' ').skip(1);
             let (decision, rule, who) = (words.next(), words.next(), words.next());
@@ -171,14 +202,15 @@ impl Script {
         assert!(!plain.is_empty() || restarted.is_empty(), "not silent any more: {restarted:#?}");
     }
 
-    fn tell(&self, then: &str, way: Way) -> Vec<String> {
+    fn tell(&self, then: &str, way: Way) -> (Vec<String>, Vec<String>) {
         let start: Timestamp = match way {
+            _ if self.begins.is_some() => self.begins.unwrap(),
             Way::OtherDay => "2031-02-28T23:59:30Z",
             _ => "2026-11-21T08:00:00Z",
         }
         .parse()
         .unwrap();
-        let mut run = Run::new(self.config(), start, way, !self.known);
+        let mut run = Run::new(self.config(start), start, way, !self.known);
         for object in &self.initial {
             run.put(builders::at(object.clone(), start, start));
         }
@@ -197,8 +229,25 @@ impl Script {
             run.out.messages.iter().map(|message| (message.decided.at, line(message, start))).collect();
         // What is told at one moment has no order that means anything.
         said.sort();
-        said.into_iter().map(|(_, line)| line).collect()
+        let mut held: Vec<String> = run.out.notes.iter().filter_map(|note| held_line(note, start)).collect();
+        held.sort();
+        (said.into_iter().map(|(_, line)| line).collect(), held)
     }
+}
+
+/// A configuration with the times of the story in it.
+fn configured(text: &str, start: Timestamp) -> Config {
+    let mut parts = text.split("{T+");
+    let mut written = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (offset, rest) = part.split_once('}').unwrap();
+        written += &format!("{}{rest}", start + span(offset));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kubeherald.yaml");
+    std::fs::write(&path, written).unwrap();
+    let loaded = config::load(Some(&path), &[]).unwrap_or_else(|found| panic!("{found}"));
+    Config::clone(&loaded.config)
 }
 
 struct Run {
@@ -209,6 +258,7 @@ struct Run {
     pipeline: Option<Pipeline>,
     gap: bool,
     stored: Vec<String>,
+    silences: Vec<Silence>,
     seen_until: Option<Timestamp>,
     world: BTreeMap<(Kind, String, String), Value>,
     out: Output,
@@ -216,7 +266,7 @@ struct Run {
 
 impl Run {
     fn new(config: Config, start: Timestamp, way: Way, first: bool) -> Self {
-        let begin = Start { first, news_since: (!first).then_some(start), incidents: Vec::new() };
+        let begin = Start { first, news_since: (!first).then_some(start), ..Start::default() };
         let pipeline = Pipeline::new(&config, &Kind::ALL, start, begin).0;
         Self {
             config,
@@ -226,6 +276,7 @@ impl Run {
             pipeline: Some(pipeline),
             gap: false,
             stored: Vec::new(),
+            silences: Vec::new(),
             seen_until: None,
             world: BTreeMap::new(),
             out: Output::default(),
@@ -279,6 +330,22 @@ impl Run {
             Step::List(kind) => self.relist(&[kind]),
             Step::Blind(kind) => self.feed(Change::Blind(kind, String::from("forbidden"))),
             Step::Gap => self.gap = true,
+            Step::Silence(body) => {
+                let pipeline = self.pipeline.as_mut().unwrap();
+                pipeline.tick_until(self.now, &mut self.out);
+                pipeline.add_silence(body, self.now, &mut self.out).unwrap();
+                pipeline.tick_until(self.now, &mut self.out);
+            }
+            Step::Unsilence => {
+                let pipeline = self.pipeline.as_mut().unwrap();
+                pipeline.tick_until(self.now, &mut self.out);
+                let ids = pipeline.engine().all_silences().filter(|s| s.origin == Origin::Api);
+                let ids: Vec<Arc<str>> = ids.filter(|s| self.now < s.until).map(|s| s.id.clone()).collect();
+                for id in ids {
+                    pipeline.expire_silence(&id, self.now, &mut self.out).unwrap();
+                }
+                pipeline.tick_until(self.now, &mut self.out);
+            }
             Step::Down => self.down(),
             Step::Up => self.up(),
         }
@@ -291,23 +358,26 @@ impl Run {
         }
     }
 
-    /// What `run` stores: the incidents that were told.
+    /// What `run` stores: the incidents that must survive, and the silences of the API.
     fn down(&mut self) {
         let Some(mut pipeline) = self.pipeline.take() else { return };
         pipeline.tick_until(self.now, &mut self.out);
         self.stored = pipeline
             .engine()
             .incidents()
-            .filter(|incident| incident.told_at.is_some())
+            .filter(|incident| incident.kept)
             .map(|incident| serde_json::to_string(incident).unwrap())
             .collect();
+        let silences = pipeline.engine().all_silences();
+        self.silences = silences.filter(|silence| silence.origin == Origin::Api).cloned().collect();
         self.seen_until = Some(self.now);
     }
 
     fn up(&mut self) {
         let incidents: Vec<Incident> =
             self.stored.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
-        let begin = Start { first: false, news_since: self.seen_until, incidents };
+        let begin =
+            Start { first: false, news_since: self.seen_until, incidents, silences: self.silences.clone() };
         self.pipeline = Some(Pipeline::new(&self.config, &Kind::ALL, self.now, begin).0);
         self.relist(&Kind::ALL);
     }
@@ -348,6 +418,19 @@ fn line(message: &Message, start: Timestamp) -> String {
         why = format!("{why} <- {}", i.deeper.chars().take(40).collect::<String>());
     }
     format!("+{offset} {decision} {who} x{} [{members}]{held}: {why}", i.occurrences)
+}
+
+/// `+15s silenced_by crash-loop Deployment/checkout first: load-test`
+fn held_line(note: &Note, start: Timestamp) -> Option<String> {
+    let (reason, by) = (note.reason, note.detail.as_deref()?);
+    let plain = by.chars().all(|c| c.is_ascii_alphanumeric());
+    // An incident's id has ten characters, that of a silence of the API eight, other every day.
+    let quiet = matches!(reason, Reason::SilencedBy | Reason::Muted)
+        || (reason == Reason::NeverTold && !(plain && by.len() == 10));
+    let by = if plain && by.len() == 8 { "api" } else { by };
+    let offset = short(note.at.duration_since(start).try_into().unwrap());
+    let held = note.held.map(|held| format!(" {held}")).unwrap_or_default();
+    quiet.then(|| format!("+{offset} {reason} {} {}{held}: {by}", note.rule, note.workload))
 }
 
 /// `1h2m3s`
@@ -396,6 +479,14 @@ pub fn looping(pod: Pod, restarts: i64) -> Pod {
 
 /// What an Event about that pod is about.
 pub const POD: &str = "Pod/checkout-688988776f-aaaaa";
+
+/// Exactly this was said, and exactly this was held back by silences.
+#[track_caller]
+pub fn says_and_holds(script: &Script, then: &str, expected: &[&str], held: &[&str]) {
+    let (said, notes) = script.run_with_notes(then);
+    assert!(said == expected, "said:     {said:#?}\nexpected: {expected:#?}\nheld: {notes:#?}");
+    assert!(notes == held, "held:     {notes:#?}\nexpected: {held:#?}");
+}
 
 /// Nothing was said.
 #[track_caller]

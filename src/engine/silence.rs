@@ -1,0 +1,407 @@
+//! What is known and due, and still not told: silences, mute times and annotations.
+//!
+//! Nothing else about an incident changes: it is followed, it holds back what follows from it, and
+//! its end is told if its beginning was. It is asked here only when something would be told, and
+//! what was held is told when nothing holds it any more, as it is by then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::incident::object_key;
+use super::{Effects, Engine, Incident, Member, Note};
+use crate::clock;
+use crate::message::{Decision, Reason};
+use crate::rule::silence::{Affected, short_id};
+use crate::rule::{MuteTime, RouteFacts, Silence};
+use crate::signal::silence::{self, Hush};
+use crate::signal::{ObjectRef, World};
+
+/// At most so many silences from the API that are not over.
+pub const MAX_SILENCES: usize = 1000;
+/// At most so many that are over are kept…
+pub const MAX_EXPIRED: usize = 1000;
+/// …and none for longer than this.
+pub const KEEP_EXPIRED: Duration = Duration::from_secs(7 * 24 * 3600);
+/// At most so many annotations that cannot be read are told apart.
+const MAX_BAD: usize = 1000;
+/// Annotations of at most so many members are looked at for mistakes.
+const MAX_LOOK: usize = 50;
+
+/// Why an incident is not told, as it was recorded; stored with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quiet {
+    /// [`Reason::SilencedBy`] or [`Reason::Muted`].
+    pub reason: Reason,
+    /// By what: a silence, a mute time or an annotation.
+    pub by: Arc<str>,
+    /// What was held back so far, each recorded once.
+    pub held: BTreeSet<Decision>,
+    /// Of the growth steps, how many were passed when that was recorded.
+    pub step: usize,
+}
+
+/// An annotation with a value that says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BadAnnotation {
+    /// Of which object, workload or namespace.
+    pub of: Arc<str>,
+    /// Its name.
+    pub key: &'static str,
+    /// Its value, cut and cleaned.
+    pub value: Arc<str>,
+}
+
+/// Why a silence cannot be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are {MAX_SILENCES} silences already; expire some, or match more with one")]
+pub struct TooMany;
+
+/// What holds an incident back at this moment.
+pub(super) struct Found {
+    reason: Reason,
+    by: Arc<str>,
+    comment: Option<Arc<str>>,
+    /// When to ask again; `None`: only when something changes.
+    pub until: Option<Timestamp>,
+}
+
+/// What the engine keeps about silences beside its settings.
+#[derive(Debug, Default)]
+pub(super) struct Silences {
+    api: BTreeMap<Arc<str>, Silence>,
+    /// Something that held incidents back may have ended before its time.
+    review: bool,
+    bad: BTreeSet<BadAnnotation>,
+}
+
+impl Engine {
+    /// Takes in silences that were kept, before the first signal.
+    pub fn restore_silences(&mut self, silences: impl IntoIterator<Item = Silence>) {
+        self.silences.api.extend(silences.into_iter().map(|silence| (Arc::clone(&silence.id), silence)));
+    }
+
+    /// Adds a silence that a request asked for. Its id may change if it is taken.
+    pub fn add_silence(
+        &mut self,
+        mut silence: Silence,
+        now: Timestamp,
+        out: &mut Effects,
+    ) -> Result<Arc<str>, TooMany> {
+        if self.silences.api.values().filter(|silence| now < silence.until).count() >= MAX_SILENCES {
+            return Err(TooMany);
+        }
+        while self.silence(&silence.id).is_some() {
+            silence.id = short_id(&[&silence.id, "again"]);
+        }
+        let id = Arc::clone(&silence.id);
+        out.silences.insert(Arc::clone(&id));
+        self.silences.api.insert(Arc::clone(&id), silence);
+        self.prune_silences(now, out);
+        Ok(id)
+    }
+
+    /// Ends a silence of the API now. False: there is none with this id that is not over.
+    pub fn expire_silence(&mut self, id: &str, now: Timestamp, out: &mut Effects) -> bool {
+        let Some(silence) = self.silences.api.get_mut(id).filter(|silence| now < silence.until) else {
+            return false;
+        };
+        silence.until = now;
+        silence.from = silence.from.min(now);
+        out.silences.insert(Arc::clone(&silence.id));
+        self.silences.review = true;
+        true
+    }
+
+    /// Forgets silences of the API that have been over for long enough.
+    pub fn prune_silences(&mut self, now: Timestamp, out: &mut Effects) {
+        let mut over: Vec<(Timestamp, Arc<str>)> = self
+            .silences
+            .api
+            .values()
+            .filter(|silence| silence.until <= now)
+            .map(|silence| (silence.until, Arc::clone(&silence.id)))
+            .collect();
+        over.sort();
+        let surplus = over.len().saturating_sub(MAX_EXPIRED);
+        let old = clock::before(now, KEEP_EXPIRED);
+        for (place, (until, id)) in over.into_iter().enumerate() {
+            if place < surplus || until < old {
+                self.silences.api.remove(&id);
+                out.silences.remove(&id);
+                out.silences_removed.push(id);
+            }
+        }
+    }
+
+    /// All silences: the configuration's in its order, then those of the API by id.
+    pub fn all_silences(&self) -> impl Iterator<Item = &Silence> {
+        self.settings.silences.iter().chain(self.silences.api.values())
+    }
+
+    /// A silence by its id, or by the name that the configuration gives it.
+    #[must_use]
+    pub fn silence(&self, id: &str) -> Option<&Silence> {
+        let named = |silence: &&Silence| &*silence.id == id || silence.name.as_deref() == Some(id);
+        self.silences.api.get(id).or_else(|| self.settings.silences.iter().find(named))
+    }
+
+    /// The mute times of the configuration.
+    #[must_use]
+    pub fn mute_times(&self) -> &[MuteTime] {
+        &self.settings.mute_times
+    }
+
+    /// How many annotations that cannot be read were met.
+    #[must_use]
+    pub fn bad_annotations(&self) -> u64 {
+        u64::try_from(self.silences.bad.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Silences changed otherwise than by time: what they held back is to be looked at again.
+    pub(super) const fn silences_changed(&mut self) {
+        self.silences.review = true;
+    }
+
+    /// Is [`Self::review`] to be called?
+    #[must_use]
+    pub const fn wants_review(&self) -> bool {
+        self.silences.review
+    }
+
+    /// Looks at every incident that was held back: what held it may be gone.
+    pub fn review(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        self.silences.review = false;
+        let held = self.incidents.values().filter(|incident| incident.quiet.is_some());
+        let ids = held.map(|incident| Arc::clone(&incident.id)).collect();
+        self.review_these(ids, now, world, out);
+    }
+
+    /// The annotations of this object, workload or namespace changed: looks at what they may have
+    /// held back, and whether they are right.
+    pub fn review_about(&mut self, object: &ObjectRef, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        let of = |namespace: Option<&Arc<str>>| {
+            let there = self.incidents.values().filter(|incident| incident.namespace.as_ref() == namespace);
+            there.map(|incident| Arc::clone(&incident.id)).collect()
+        };
+        let ids = match &*object.kind {
+            "Namespace" => of(Some(&object.name)),
+            // What stands behind the members of an incident is not indexed under every grouping.
+            "Deployment" | "StatefulSet" | "DaemonSet" | "CronJob" | "Job" => of(object.namespace.as_ref()),
+            _ => self.by_object.get(&object_key(object)).into_iter().flatten().cloned().collect(),
+        };
+        self.review_these(ids, now, world, out);
+    }
+
+    fn review_these(&mut self, mut ids: Vec<Arc<str>>, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        ids.sort();
+        for id in ids {
+            let Some(incident) = self.incidents.get(&id).filter(|i| i.end.is_none() || i.reopening) else {
+                continue;
+            };
+            let held = incident.quiet.is_some();
+            self.look_for_mistakes(&id, world, out);
+            if held {
+                self.evaluate(&id, now, world, out);
+            }
+        }
+    }
+
+    /// Is something about to be told that must not be? Recorded once for each change.
+    pub(super) fn hush(
+        &mut self,
+        id: &Arc<str>,
+        what: Decision,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) -> Option<Found> {
+        self.look_for_mistakes(id, world, out);
+        let found = self.quiet(self.incidents.get(id)?, now, world)?;
+        let steps = &self.settings.growth_steps;
+        let incident = self.incidents.get_mut(id)?;
+        let step = steps.iter().filter(|s| **s <= incident.affected()).count();
+        let same = incident.quiet.take().filter(|q| (q.reason, &q.by) == (found.reason, &found.by));
+        let known = same.is_some();
+        let mut quiet = same.unwrap_or_else(|| Quiet {
+            reason: found.reason,
+            by: Arc::clone(&found.by),
+            held: BTreeSet::new(),
+            step: 0,
+        });
+        let news = quiet.held.insert(what) || (what == Decision::Grew && step > quiet.step);
+        quiet.step = quiet.step.max(step);
+        incident.quiet = Some(quiet);
+        if news || !known {
+            *self.counts.entry(found.reason).or_default() += 1;
+            let incident = self.incidents.get(id)?;
+            out.notes.push(Note {
+                comment: found.comment.clone(),
+                held: Some(what),
+                ..Note::new(incident, now, found.reason, Some(Arc::clone(&found.by)))
+            });
+        }
+        Some(found)
+    }
+
+    /// It was gathered for a summary and is silenced by now: back to what it was before. True if so.
+    pub(super) fn withdraw(
+        &mut self,
+        id: &Arc<str>,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) -> bool {
+        let Some(incident) = self.incidents.get(id) else { return false };
+        // Numbered messages were about it before: then it was to be told as reopened.
+        let before = incident.seq > 0;
+        let what = if before { Decision::Reopened } else { Decision::First };
+        if self.hush(id, what, now, world, out).is_none() {
+            return false;
+        }
+        if let Some(incident) = self.incidents.get_mut(id) {
+            incident.told_step = 0;
+            incident.window_ends = None;
+            if before {
+                incident.reopening = true;
+                incident.flaps = incident.flaps.saturating_sub(1);
+                incident.end = Some(super::incident::End { at: now, reason: Reason::Recovered });
+            } else {
+                incident.told_at = None;
+                incident.told_occurrences = 0;
+            }
+        }
+        self.evaluate(id, now, world, out);
+        true
+    }
+
+    /// Must nothing be told of it now?
+    pub(super) fn is_quiet(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> bool {
+        self.quiet(incident, now, world).is_some()
+    }
+
+    /// What holds an incident back: silences before mute times, and of several the one that lasts
+    /// longest, so that the fewest changes are recorded.
+    fn quiet(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<Found> {
+        let rule = self.rules.get(&incident.rule)?;
+        let facts = RouteFacts { signal: &incident.signal, rule, severity: incident.severity };
+        let affected = || {
+            let known = concerned(incident).map(|member| Affected {
+                name: &member.object.name,
+                node: member.node.as_deref(),
+                container: member.part.as_deref(),
+            });
+            // Past the cap nothing is known of them: no condition on them can be met.
+            let unknown = Affected { name: "", node: None, container: None };
+            known.chain((incident.unnamed > 0).then_some(unknown))
+        };
+        let silence = self
+            .all_silences()
+            .filter(|silence| silence.active(now) && silence.filter.matches(facts, affected()))
+            .max_by_key(|silence| (silence.until, Arc::clone(&silence.id)));
+        if let Some(silence) = silence {
+            return Some(Found {
+                reason: Reason::SilencedBy,
+                by: Arc::clone(silence.called()),
+                comment: remark(silence),
+                until: Some(silence.until),
+            });
+        }
+        let annotated = annotated(incident, now, world);
+        if let Some(found) = annotated.as_ref().filter(|found| found.reason == Reason::SilencedBy) {
+            return Some(Found { by: Arc::clone(&found.by), comment: None, ..*found });
+        }
+        let mute = self.settings.mute_times.iter().filter_map(|mute| {
+            let window = mute.when.current(now)?;
+            mute.filter.matches(facts, affected()).then_some((window.until, mute))
+        });
+        if let Some((until, mute)) = mute.max_by_key(|(until, mute)| (*until, Arc::clone(&mute.name))) {
+            let by = Arc::clone(&mute.name);
+            return Some(Found { reason: Reason::Muted, by, comment: None, until: Some(until) });
+        }
+        annotated
+    }
+
+    /// Tells, once each, of annotations that were meant to silence and say nothing.
+    fn look_for_mistakes(&mut self, id: &Arc<str>, world: &dyn World, out: &mut Effects) {
+        let Some(incident) = self.incidents.get(id) else { return };
+        for member in concerned(incident).take(MAX_LOOK) {
+            let layers = layers(incident, member, world);
+            for (layer, key, value) in silence::bad(&layers) {
+                let bad = BadAnnotation { of: place(incident, member, layer), key, value };
+                if self.silences.bad.len() < MAX_BAD && self.silences.bad.insert(bad.clone()) {
+                    out.bad_annotations.push(bad);
+                }
+            }
+        }
+    }
+}
+
+/// Who has the problem; those who had it last, where nobody has it now.
+fn concerned(incident: &Incident) -> impl Iterator<Item = &Member> {
+    let none = incident.raised().next().is_none();
+    incident.members.values().filter(move |member| none || member.raised)
+}
+
+/// The annotations that count for a member, as they are now.
+fn layers(incident: &Incident, member: &Member, world: &dyn World) -> silence::Layers {
+    let live = world.annotations(&member.object, &incident.signal.workload);
+    live.unwrap_or_else(|| incident.signal.annotations.clone())
+}
+
+/// An incident is quiet when each of its members is.
+fn annotated(incident: &Incident, now: Timestamp, world: &dyn World) -> Option<Found> {
+    let mut found: Option<Found> = None;
+    for member in concerned(incident) {
+        let (reason, until, key, layer) = match silence::hush(&layers(incident, member, world), now)? {
+            Hush::Until(until, layer) => (Reason::SilencedBy, Some(until), silence::SILENCE_UNTIL, layer),
+            Hush::Mute(layer) => (Reason::Muted, None, silence::MUTE, layer),
+        };
+        if layer == 0 && incident.unnamed > 0 {
+            // What those past the cap say is not known.
+            return None;
+        }
+        let Some(found) = &mut found else {
+            let by = Arc::from(format!("annotation {key} of {}", place(incident, member, layer)));
+            found = Some(Found { reason, by, comment: None, until });
+            continue;
+        };
+        found.until = match (found.until, until) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        if reason == Reason::Muted {
+            found.reason = Reason::Muted;
+        }
+        if layer == 0 {
+            found.by = Arc::from(format!("annotation {key} of each object"));
+        }
+    }
+    found
+}
+
+/// Whose annotations a layer holds.
+fn place(incident: &Incident, member: &Member, layer: usize) -> Arc<str> {
+    let namespace = member.object.namespace.as_deref().unwrap_or_default();
+    match (layer, incident.signal.workload.split_once('/')) {
+        (0, _) => Arc::from(member.object.to_string()),
+        (1, Some((kind, name))) => Arc::from(format!("{kind}/{namespace}/{name}")),
+        _ => Arc::from(format!("Namespace/{namespace}")),
+    }
+}
+
+/// "drained for repair (by anna)"
+fn remark(silence: &Silence) -> Option<Arc<str>> {
+    match (&*silence.comment, &*silence.by) {
+        ("", "") => None,
+        (_, "") => Some(Arc::clone(&silence.comment)),
+        ("", by) => Some(Arc::from(format!("by {by}"))),
+        (comment, by) => Some(Arc::from(format!("{comment} (by {by})"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Compiled silences and mute times: which incidents are not told for a while.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::calendar::{Weekly, Window};
+use super::matcher::{Field, Matcher, SeverityMatch, TextMatch};
+use super::route::RouteFacts;
+
+/// One object of an incident that has the problem.
+#[derive(Debug, Clone, Copy)]
+pub struct Affected<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its node.
+    pub node: Option<&'a str>,
+    /// Its container.
+    pub container: Option<&'a str>,
+}
+
+/// The `match` of a silence or a mute time: conditions on an incident.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Conditions that all objects of an incident share, asked of the signal that began it.
+    matcher: Matcher,
+    /// Conditions on names, nodes and containers: every object must meet them. A silence of one pod
+    /// must not hide that another of the same Deployment has the problem too.
+    own: Vec<(Field, TextMatch)>,
+    severity: SeverityMatch,
+    rule: TextMatch,
+}
+
+impl Filter {
+    /// From the parts of a `match`.
+    #[must_use]
+    pub fn new(mut matcher: Matcher, severity: SeverityMatch, rule: TextMatch) -> Self {
+        let each = |field: &Field| matches!(field, Field::Name | Field::Node | Field::Container);
+        let (own, shared) = matcher.texts.into_iter().partition(|(field, _)| each(field));
+        matcher.texts = shared;
+        Self { matcher, own, severity, rule }
+    }
+
+    /// Does the incident meet every condition, with all of `affected`? Where nobody is affected any
+    /// more, the object that began it counts.
+    pub fn matches<'a>(
+        &self,
+        facts: RouteFacts<'_>,
+        affected: impl IntoIterator<Item = Affected<'a>>,
+    ) -> bool {
+        if !self.severity.matches(facts.severity)
+            || !self.rule.matches(Some(&facts.rule.name))
+            || !self.matcher.matches_any_cause(facts.signal)
+        {
+            return false;
+        }
+        if self.own.is_empty() {
+            return true;
+        }
+        let mut any = false;
+        let mut all = affected.into_iter().inspect(|_| any = true);
+        let each = all.all(|object| {
+            self.own.iter().all(|(field, text)| {
+                text.matches(match field {
+                    Field::Node => object.node,
+                    Field::Container => object.container,
+                    _ => Some(object.name),
+                })
+            })
+        });
+        if any { each } else { self.own.iter().all(|(field, text)| text.matches(field.of(facts.signal))) }
+    }
+}
+
+/// Who wrote a silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It stands in the configuration.
+    Config,
+    /// A request to the running bot; kept in the store.
+    Api,
+}
+
+impl Origin {
+    /// What answers of the API call it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// A matcher with an expiry.
+#[derive(Debug, Clone)]
+pub struct Silence {
+    /// Short, and the same as long as what was written is.
+    pub id: Arc<str>,
+    /// The name given in the configuration.
+    pub name: Option<Arc<str>>,
+    /// Which incidents.
+    pub filter: Filter,
+    /// The `match` as it was written, as JSON.
+    pub written: Arc<str>,
+    /// From this moment on.
+    pub from: Timestamp,
+    /// The first moment after it.
+    pub until: Timestamp,
+    /// Why.
+    pub comment: Arc<str>,
+    /// By whom.
+    pub by: Arc<str>,
+    /// Who wrote it.
+    pub origin: Origin,
+}
+
+impl Silence {
+    /// Is it on?
+    #[must_use]
+    pub fn active(&self, now: Timestamp) -> bool {
+        self.from <= now && now < self.until
+    }
+
+    /// `pending`, `active` or `expired`.
+    #[must_use]
+    pub fn state(&self, now: Timestamp) -> &'static str {
+        if now >= self.until {
+            "expired"
+        } else if now < self.from {
+            "pending"
+        } else {
+            "active"
+        }
+    }
+
+    /// What records and messages call it.
+    #[must_use]
+    pub fn called(&self) -> &Arc<str> {
+        self.name.as_ref().unwrap_or(&self.id)
+    }
+}
+
+/// Windows in every week in which some incidents are not told.
+#[derive(Debug, Clone)]
+pub struct MuteTime {
+    /// Unique among mute times.
+    pub name: Arc<str>,
+    /// Which incidents.
+    pub filter: Filter,
+    /// The `match` as it was written, as JSON.
+    pub written: Arc<str>,
+    /// When.
+    pub when: Weekly,
+    /// The IANA name of the zone, as it was written.
+    pub timezone: Arc<str>,
+}
+
+impl MuteTime {
+    /// The window that is on, or the one that is next.
+    #[must_use]
+    pub fn window(&self, now: Timestamp) -> Option<(bool, Window)> {
+        let current = self.when.current(now).map(|window| (true, window));
+        current.or_else(|| self.when.next(now).map(|window| (false, window)))
+    }
+}
+
+/// Eight characters that stand for these texts: short, unambiguous to read aloud, the same when the
+/// texts are.
+#[must_use]
+pub fn short_id(parts: &[&str]) -> Arc<str> {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let letter = |byte: &u8| char::from(ALPHABET.get(usize::from(byte & 31)).copied().unwrap_or(b'0'));
+    let text: String = hash.finalize().iter().take(8).map(letter).collect();
+    Arc::from(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Annotations by which the owners of an object, a workload or a namespace keep kubeherald quiet.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Labels, text};
+
+/// Nothing is told until this moment (RFC 3339).
+pub const SILENCE_UNTIL: &str = "kubeherald.io/silence-until";
+/// `"true"`: nothing is told while it stands. `"false"`: what stands further out does not count.
+pub const MUTE: &str = "kubeherald.io/mute";
+
+/// The layers of annotations: of the object, of its workload, of its namespace.
+pub type Layers = [Option<Labels>; 3];
+
+/// What keeps an object quiet, and in which layer it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hush {
+    /// [`SILENCE_UNTIL`] with a moment to come.
+    Until(Timestamp, usize),
+    /// [`MUTE`].
+    Mute(usize),
+}
+
+/// What the annotations ask for at `now`. The latest moment of all layers counts; of [`MUTE`] the
+/// innermost one that has a value. A value that cannot be read is as good as none: see [`bad`].
+#[must_use]
+pub fn hush(layers: &Layers, now: Timestamp) -> Option<Hush> {
+    let until = each(layers, SILENCE_UNTIL).filter_map(|(layer, value)| Some((moment(value)?, layer)));
+    let latest = until.filter(|(until, _)| now < *until).max_by_key(|(until, layer)| (*until, 3 - layer));
+    if let Some((until, layer)) = latest {
+        return Some(Hush::Until(until, layer));
+    }
+    let mut mute = each(layers, MUTE).filter_map(|(layer, value)| Some((switch(value)?, layer)));
+    mute.next().filter(|(on, _)| *on).map(|(_, layer)| Hush::Mute(layer))
+}
+
+/// Values that cannot be read: layer, key and value.
+pub fn bad(layers: &Layers) -> impl Iterator<Item = (usize, &'static str, Arc<str>)> {
+    let until = each(layers, SILENCE_UNTIL).filter(|(_, value)| moment(value).is_none());
+    let mute = each(layers, MUTE).filter(|(_, value)| switch(value).is_none());
+    let until = until.map(|(layer, value)| (layer, SILENCE_UNTIL, shown(value)));
+    until.chain(mute.map(|(layer, value)| (layer, MUTE, shown(value))))
+}
+
+/// Do these annotations say something else about silence than those?
+#[must_use]
+pub fn differ(one: Option<&Labels>, other: Option<&Labels>) -> bool {
+    if let (Some(one), Some(other)) = (one, other)
+        && Arc::ptr_eq(one, other)
+    {
+        return false;
+    }
+    [SILENCE_UNTIL, MUTE].iter().any(|key| one.and_then(|a| a.get(*key)) != other.and_then(|a| a.get(*key)))
+}
+
+fn each<'a>(layers: &'a Layers, key: &'static str) -> impl Iterator<Item = (usize, &'a str)> {
+    let layers = layers.iter().enumerate();
+    layers.filter_map(move |(layer, map)| Some((layer, map.as_ref()?.get(key)?.as_str())))
+}
+
+fn moment(value: &str) -> Option<Timestamp> {
+    value.trim().parse().ok()
+}
+
+fn switch(value: &str) -> Option<bool> {
+    match value.trim() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+fn shown(value: &str) -> Arc<str> {
+    Arc::from(text::cut(&text::clean(value), 60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(pairs: &[(&str, &str)]) -> Option<Labels> {
+        let map = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Some(Arc::new(map))
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    const NOW: &str = "2026-11-21T08:00:00Z";
+
+    #[test]
+    fn the_latest_moment_of_all_layers_counts() {
+        let layers = [
+            layer(&[(SILENCE_UNTIL, "2026-11-21T09:00:00Z")]),
+            None,
+            layer(&[(SILENCE_UNTIL, " 2026-11-21T11:00:00+01:00 ")]),
+        ];
+        assert_eq!(hush(&layers, at(NOW)), Some(Hush::Until(at("2026-11-21T10:00:00Z"), 2)));
+        assert_eq!(hush(&layers, at("2026-11-21T09:59:59Z")), hush(&layers, at(NOW)));
+        assert_eq!(hush(&layers, at("2026-11-21T10:00:00Z")), None, "the moment itself is after it");
+    }
+
+    #[test]
+    fn the_innermost_mute_counts_and_a_moment_before_it() {
+        let namespace = layer(&[(MUTE, "true")]);
+        assert_eq!(hush(&[None, None, namespace.clone()], at(NOW)), Some(Hush::Mute(2)));
+        assert_eq!(hush(&[None, layer(&[(MUTE, "false")]), namespace.clone()], at(NOW)), None);
+        assert_eq!(hush(&[layer(&[(MUTE, "nein")]), None, namespace.clone()], at(NOW)), Some(Hush::Mute(2)));
+        let both = layer(&[(MUTE, "false"), (SILENCE_UNTIL, "2026-11-21T09:00:00Z")]);
+        assert_eq!(hush(&[both, None, namespace], at(NOW)), Some(Hush::Until(at("2026-11-21T09:00:00Z"), 0)));
+        assert_eq!(hush(&[None, None, None], at(NOW)), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_never_a_silence() {
+        for value in ["", "tomorrow", "2026-11-22", "2026-11-22T08:00:00", "2h", "true"] {
+            let layers = [None, layer(&[(SILENCE_UNTIL, value)]), None];
+            assert_eq!(hush(&layers, at(NOW)), None, "{value}");
+            let found: Vec<_> = bad(&layers).collect();
+            assert_eq!(found, [(1, SILENCE_UNTIL, Arc::from(value))]);
+        }
+        for value in ["", "yes", "True", "1", "on"] {
+            let layers = [layer(&[(MUTE, value)]), None, None];
+            assert_eq!(hush(&layers, at(NOW)), None, "{value}");
+            assert_eq!(bad(&layers).collect::<Vec<_>>(), [(0, MUTE, Arc::from(value))]);
+        }
+        assert_eq!(bad(&[layer(&[(MUTE, "true"), (SILENCE_UNTIL, NOW)]), None, None]).count(), 0);
+    }
+
+    #[test]
+    fn only_what_is_about_silence_differs() {
+        let (plain, other) = (layer(&[("a", "b")]), layer(&[("a", "c")]));
+        let muted = layer(&[("a", "b"), (MUTE, "true")]);
+        assert!(!differ(plain.as_ref(), other.as_ref()) && !differ(None, plain.as_ref()));
+        assert!(differ(plain.as_ref(), muted.as_ref()) && differ(muted.as_ref(), None));
+        assert!(!differ(muted.as_ref(), muted.as_ref()));
+    }
+}
