@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::answer;
 use super::config::{WebhookAuth, WebhookBody, WebhookConfig, WebhookError};
-use super::preset::{self, Preset};
+use super::preset::Preset;
 use super::request::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use crate::message::Notification;
 use crate::message::text::words;
@@ -174,7 +174,7 @@ impl Webhook {
         };
         let done = self.told.lock().ok().and_then(|told| known(&told)).unwrap_or(0);
         let mut refused = None;
-        for (place, one) in preset::apart(n).iter().enumerate().skip(done) {
+        for (place, one) in n.apart().iter().enumerate().skip(done) {
             match self.send(one, address, key).await {
                 Outcome::Delivered { .. } => {}
                 // The others are told all the same.

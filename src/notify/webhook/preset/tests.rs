@@ -1,5 +1,6 @@
 use super::super::answer::verdict;
 use super::*;
+use crate::message::Decision;
 use crate::notify::Outcome;
 use crate::template::sample;
 
@@ -180,7 +181,7 @@ fn every_message_keeps_to_what_the_vendor_documents() {
     for preset in Preset::ALL {
         let document = preset.document().unwrap();
         for n in sample::all() {
-            let told = if preset.is_pager() { apart(&n) } else { vec![n] };
+            let told = if preset.is_pager() { n.apart() } else { vec![n] };
             for n in told {
                 strict(*preset, &document.render(&n, "k3y").unwrap(), &n);
             }
