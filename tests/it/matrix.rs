@@ -3,3 +3,17 @@
 
 #[path = "matrix/alerts.rs"]
 mod alerts;
+#[path = "matrix/http.rs"]
+mod http;
+#[path = "matrix/peer.rs"]
+mod peer;
+#[path = "matrix/pki.rs"]
+mod pki;
+#[path = "matrix/presets.rs"]
+mod presets;
+#[path = "matrix/smtp.rs"]
+mod smtp;
+#[path = "matrix/table.rs"]
+mod table;
+#[path = "matrix/way.rs"]
+mod way;

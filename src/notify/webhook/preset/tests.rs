@@ -2,6 +2,7 @@ use super::super::answer::verdict;
 use super::*;
 use crate::message::Decision;
 use crate::notify::Outcome;
+use crate::notify::http::Answer;
 use crate::template::sample;
 
 /// <https://discord.com/developers/docs/resources/message#embed-object-embed-limits>, in characters
@@ -278,10 +279,17 @@ fn answers_that_are_200_and_mean_something_else() {
             "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 403",
             Some((false, "workflow")),
         ),
-        (Preset::Discord, "<html>", None),
+        (Preset::DingTalk, r#"{"status":1111,"wait":5,"source":"x5","punish":"deny"}"#, Some((true, "robot"))),
+        (Preset::DingTalk, r#"{"errcode":400102,"errmsg":"bot is stopped"}"#, Some((false, "switched off"))),
+        (Preset::WeCom, r#"{"errcode":40058,"errmsg":"exceed max length 4096"}"#, Some((false, "4096"))),
+        (Preset::Feishu, "", Some((true, "robot"))),
+        (Preset::Teams, "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 413", Some((false, "too large"))),
+        (Preset::Discord, "", None),
+        (Preset::PagerDuty, r#"{"status":"success","message":"Event processed","dedup_key":"k"}"#, None),
     ];
     for (preset, answer, wanted) in cases {
-        let got = match verdict(preset, answer, answer) {
+        let answered = Answer { status: 200, retry_after: None, body: answer.to_owned() };
+        let got = match verdict(preset, &answered, answer) {
             None => None,
             Some(Outcome::Retry { reason, after }) => after.map(|_| (true, reason)),
             Some(Outcome::Reject { reason }) => Some((false, reason)),
