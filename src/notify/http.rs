@@ -229,12 +229,14 @@ pub fn chain(error: reqwest::Error) -> String {
         last = e.to_string();
         inner = e.source();
     }
+    // "Connection refused", without "(os error 111)".
+    last.truncate(last.find(" (os error").unwrap_or(last.len()));
     let said = if error.is_timeout() {
         return String::from("no answer in time");
     } else if error.is_connect() {
         words::join(&["cannot connect", &last], ": ")
     } else if error.is_request() {
-        words::join(&["the connection was lost", &last], ": ")
+        words::join(&["the request failed", &last], ": ")
     } else {
         words::join(&[&error.to_string(), &last], ": ")
     };

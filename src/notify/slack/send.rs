@@ -159,12 +159,11 @@ impl Slack {
         let word = http::excerpt(error.unwrap_or(&answer.body), &http::secret_parts(address));
         let known = advice(&word);
         match http::class(answer.status) {
-            Class::Taken if answer.is_page() => {
-                Outcome::retry(answer.reason("Slack", &word, http::PAGE))
-            }
-            Class::Taken if passes(&word) => {
-                Outcome::Retry { after: hold(&word, answer.hold()), reason: answer.reason("Slack", &word, known) }
-            }
+            Class::Taken if answer.is_page() => Outcome::retry(answer.reason("Slack", &word, http::PAGE)),
+            Class::Taken if passes(&word) => Outcome::Retry {
+                after: hold(&word, answer.hold()),
+                reason: answer.reason("Slack", &word, known),
+            },
             Class::Taken if !known.is_empty() => Outcome::reject(answer.reason("Slack", &word, known)),
             Class::Taken => Outcome::Delivered { handle: None },
             Class::Later => {

@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use super::config::{EmailConfig, EmailError, SmtpTls, mailbox};
 use super::request::{self, Mail};
 use crate::message::text::words;
-use crate::notify::{hint, Attempt, BuildError, Deliver, Outcome, Parts};
+use crate::notify::{Attempt, BuildError, Deliver, Outcome, Parts, hint};
 use crate::template::{Templates, model};
 
 /// For how many notifications it is remembered who has got them.

@@ -15,10 +15,17 @@ pub fn verdict(preset: Preset, answer: &Answer, excerpt: &str) -> Option<Outcome
     let wrong = |later: bool, advice: &str| {
         let head = words::join(&[&format!("{} did not take the message", preset.name()), excerpt], ": ");
         let reason = words::join(&[&head, advice], " – ");
-        if later { Outcome::Retry { after: Some(http::TOO_MANY), reason } } else { Outcome::Reject { reason } }
+        if later {
+            Outcome::Retry { after: Some(http::TOO_MANY), reason }
+        } else {
+            Outcome::Reject { reason }
+        }
     };
     if answer.is_page() {
-        return Some(Outcome::Retry { after: None, reason: answer.reason(preset.name(), excerpt, http::PAGE) });
+        return Some(Outcome::Retry {
+            after: None,
+            reason: answer.reason(preset.name(), excerpt, http::PAGE),
+        });
     }
     let names: &[&str] = match preset {
         Preset::DingTalk | Preset::WeCom => &["errcode"],
@@ -40,12 +47,28 @@ pub fn verdict(preset: Preset, answer: &Answer, excerpt: &str) -> Option<Outcome
     let Some(code) = code(&answer.body, names) else {
         return Some(wrong(true, "that is not the answer of a robot: is something in between?"));
     };
-    let (later, advice) = match preset {
+    let (later, advice) = meaning(preset, code)?;
+    Some(wrong(later, advice))
+}
+
+/// Is this about too many messages, whatever the status? Feishu's gateway says so with 400, too
+/// (<https://open.feishu.cn/document/server-docs/api-call-guide/frequency-control>).
+#[must_use]
+pub fn passes(preset: Preset, answer: &Answer) -> bool {
+    let names: &[&str] = match preset {
+        Preset::DingTalk | Preset::WeCom => &["errcode"],
+        Preset::Feishu => &["code"],
+        _ => return false,
+    };
+    code(&answer.body, names).and_then(|code| meaning(preset, code)).is_some_and(|(later, _)| later)
+}
+
+const fn meaning(preset: Preset, code: i64) -> Meaning {
+    match preset {
         Preset::DingTalk => dingtalk(code),
         Preset::Feishu => feishu(code),
         _ => wecom(code),
-    }?;
-    Some(wrong(later, advice))
+    }
 }
 
 /// How long a vendor says to wait in its body.
@@ -85,11 +108,12 @@ const fn dingtalk(code: i64) -> Meaning {
     })
 }
 
-/// <https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot>
+/// <https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot>; of 9499 it only says that the
+/// request is bad.
 const fn feishu(code: i64) -> Meaning {
     Some(match code {
         0 => return None,
-        11_232 => (
+        11_232 | 99_991_400 => (
             true,
             "too many messages: Feishu takes 5 a second and 100 a minute, lower the receiver's rate_limit",
         ),

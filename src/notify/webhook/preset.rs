@@ -96,7 +96,7 @@ impl Preset {
     #[must_use]
     pub const fn default_url(self) -> Option<&'static str> {
         match self {
-            // <https://developer.pagerduty.com/docs/send-alert-event>; the EU has its own.
+            // <https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>; the EU has its own.
             Self::PagerDuty => Some("https://events.pagerduty.com/v2/enqueue"),
             // <https://docs.opsgenie.com/docs/alert-api>; the EU has its own.
             Self::Opsgenie => Some("https://api.opsgenie.com"),
@@ -151,6 +151,8 @@ impl Preset {
             Self::DingTalk | Self::WeCom => Some((MINUTE, 15, 5)),
             // 100 a minute, 5 a second.
             Self::Feishu => Some((MINUTE, 90, 3)),
+            // 60 a minute for all who write to a space.
+            Self::GoogleChat => Some((MINUTE, 50, 5)),
             // Adjusts its limit to what comes; it holds back what is too much with 429.
             Self::PagerDuty => Some((MINUTE, 100, 20)),
             // Takes what it is given.

@@ -160,6 +160,9 @@ impl Webhook {
             return said.unwrap_or(Outcome::Delivered { handle: None });
         }
         let reason = answer.reason("the webhook", &excerpt, "");
+        if self.preset.is_some_and(|preset| answer::passes(preset, &answer)) {
+            return Outcome::Retry { after: Some(answer.retry_after.unwrap_or(http::TOO_MANY)), reason };
+        }
         if class == Class::Later {
             let after = self.preset.and_then(|preset| answer::wait(preset, &answer)).or(answer.hold());
             Outcome::Retry { after, reason }

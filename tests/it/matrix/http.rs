@@ -79,24 +79,34 @@ async fn check(line: &Line, notifiers: &[Notifier; 3], wrong: &mut Vec<String>) 
     }
 }
 
-fn line(case: &'static str, ends: [End; 3], reason: &'static str) -> Line {
-    Line { case, ends: ends.into(), reason }
+fn line(case: &'static str, ends: [End; 3], reason: impl Into<String>) -> Line {
+    Line { case, ends: ends.into(), reason: reason.into() }
 }
 
 /// The cases of one server without encryption.
 fn plain() -> Vec<(Act, Line)> {
     let all = |end: End| [end; 3];
     let say = |status: u16, headers: &[(&str, &str)], body: &str| Act::Say(answer(status, headers, body));
-    let many = |value: &str| say(429, &[("retry-after", value), ("date", "Tue, 03 Feb 2026 08:00:00 GMT")], "");
+    let many =
+        |value: &str| say(429, &[("retry-after", value), ("date", "Tue, 03 Feb 2026 08:00:00 GMT")], "");
     let too_many = "WHO answered 429 – too many messages: lower the receiver's rate_limit";
-    let redirect = "WHO answered 30…: cannot POST … – redirects are not followed: configure the final address";
-    let odd = "WHO answered … – the other side does not understand the message: is it the right kind of receiver?";
-    let not_slack = "WHO answered 20… – that is no answer of Slack's: is something in between, a proxy?";
+    let redirect = |status: u16| {
+        format!(
+            "WHO answered {status}: cannot POST … – redirects are not followed: configure the final address"
+        )
+    };
+    let odd = |answer: &str| {
+        format!(
+            "WHO answered {answer} – the other side does not understand the message: is it the right kind of receiver?"
+        )
+    };
+    let lost = "WHO: the request failed: Connection reset by peer";
+    let not_slack = "WHO answered 200 – that is no answer of Slack's: is something in between, a proxy?";
     let page = "WHO answered 200: <!DOCTYPE html><title>Please log in</title> – that is a page for people: is something in between, a proxy or a login?";
     let head = "HTTP/1.1 200 X\r\ncontent-length: 1000\r\n\r\n";
     vec![
-        (Act::Reset, line("hangs up at once", all(Retry), "WHO: …")),
-        (Act::SayAndReset(String::new()), line("hangs up before the answer", all(Retry), "WHO: …")),
+        (Act::Reset, line("hangs up at once", all(Retry), lost)),
+        (Act::SayAndReset(String::new()), line("hangs up before the answer", all(Retry), lost)),
         (
             Act::SayAndReset(format!("{head}{}", &TAKEN[..20])),
             line("hangs up within a 200 that says it took it", all(Delivered), ""),
@@ -116,31 +126,48 @@ fn plain() -> Vec<(Act, Line)> {
         ),
         (
             Act::Endless("HTTP/1.1 200 X\r\n\r\n".into()),
-            line("a 200 without an end", [Delivered, Delivered, Retry], not_slack),
+            line(
+                "a 200 without an end",
+                [Delivered, Delivered, Retry],
+                not_slack.replace("200 –", "200: … –"),
+            ),
         ),
         (say(200, &[], TAKEN), line("200", all(Delivered), "")),
         (
             say(200, &[], ERROR),
-            line("200 with an error of Slack's", [Delivered, Reject, Reject], "Slack…channel_not_found…check the channel's name…"),
+            line(
+                "200 with an error of Slack's",
+                [Delivered, Reject, Reject],
+                "Slack…channel_not_found…check the channel's name…",
+            ),
         ),
         (say(200, &[], PAGE), line("200 with a page (a login)", [Delivered, Retry, Retry], page)),
-        (say(204, &[], ""), line("204", [Delivered, Delivered, Retry], not_slack)),
-        (say(301, &[("location", "http://127.0.0.1:1/")], ECHO), line("301", all(Reject), redirect)),
-        (say(302, &[("location", "http://127.0.0.1:1/")], ECHO), line("302", all(Reject), redirect)),
-        (say(307, &[("location", "http://127.0.0.1:1/")], ECHO), line("307", all(Reject), redirect)),
-        (say(308, &[("location", "http://127.0.0.1:1/")], ECHO), line("308", all(Reject), redirect)),
-        (say(400, &[], ECHO), line("400", all(Reject), odd)),
+        (say(204, &[], ""), line("204", [Delivered, Delivered, Retry], not_slack.replace("200", "204"))),
+        (say(301, &[("location", "http://127.0.0.1:1/")], ECHO), line("301", all(Reject), redirect(301))),
+        (say(302, &[("location", "http://127.0.0.1:1/")], ECHO), line("302", all(Reject), redirect(302))),
+        (say(307, &[("location", "http://127.0.0.1:1/")], ECHO), line("307", all(Reject), redirect(307))),
+        (say(308, &[("location", "http://127.0.0.1:1/")], ECHO), line("308", all(Reject), redirect(308))),
+        (say(400, &[], ECHO), line("400", all(Reject), odd("400: cannot POST …"))),
         (say(401, &[], ""), line("401", all(Reject), "WHO answered 401 – check the credentials")),
         (say(403, &[], ""), line("403", all(Reject), "WHO answered 403 – the credentials do not allow this")),
-        (say(404, &[], ECHO), line("404", all(Reject), "WHO answered 404: cannot POST … – check the address")),
+        (
+            say(404, &[], ECHO),
+            line("404", all(Reject), "WHO answered 404: cannot POST … – check the address"),
+        ),
         (say(408, &[], ""), line("408", all(Retry), "WHO answered 408")),
         (say(410, &[], ""), line("410", all(Reject), "WHO answered 410 – check the address")),
-        (say(413, &[], ""), line("413", all(Reject), "WHO answered 413 – the message is too large for the other side")),
-        (say(422, &[], ""), line("422", all(Reject), odd)),
+        (
+            say(413, &[], ""),
+            line("413", all(Reject), "WHO answered 413 – the message is too large for the other side"),
+        ),
+        (say(422, &[], ""), line("422", all(Reject), odd("422"))),
         (say(429, &[], ""), line("429", all(After(60)), too_many)),
         (many("7"), line("429, `Retry-After: 7`", all(After(7)), too_many)),
         (many("0"), line("429, `Retry-After: 0`", all(After(1)), too_many)),
-        (many("Tue, 03 Feb 2026 08:02:00 GMT"), line("429, a date in two minutes", all(After(120)), too_many)),
+        (
+            many("Tue, 03 Feb 2026 08:02:00 GMT"),
+            line("429, a date in two minutes", all(After(120)), too_many),
+        ),
         (many("Tue, 03 Feb 2026 07:00:00 GMT"), line("429, a date that has passed", all(After(1)), too_many)),
         (many("315360000"), line("429, in ten years", all(After(3600)), too_many)),
         (many("-5"), line("429, `Retry-After: -5`", all(After(60)), too_many)),
@@ -148,8 +175,18 @@ fn plain() -> Vec<(Act, Line)> {
         (say(500, &[], ECHO), line("500", all(Retry), "WHO answered 500: cannot POST …")),
         (say(502, &[], PAGE), line("502", all(Retry), "WHO answered 502: …")),
         (say(503, &[], ""), line("503", all(Retry), "WHO answered 503")),
-        (say(503, &[("retry-after", "30")], ""), line("503, `Retry-After: 30`", all(After(30)), "WHO answered 503")),
-        (Act::Say("SSH-2.0-OpenSSH_9.6\r\n".into()), line("is no HTTP server", all(Retry), "WHO: …")),
+        (
+            say(503, &[("retry-after", "30")], ""),
+            line("503, `Retry-After: 30`", all(After(30)), "WHO answered 503"),
+        ),
+        (
+            Act::Say("SSH-2.0-OpenSSH_9.6\r\n".into()),
+            line(
+                "is no HTTP server",
+                all(Retry),
+                "WHO: the request failed: invalid HTTP … – that is no HTTP server: check the address and the port",
+            ),
+        ),
     ]
 }
 
@@ -168,7 +205,11 @@ fn nobody() -> Vec<(String, Line)> {
         ),
         (
             String::from("http://kubeherald-test.invalid"),
-            line("a name that does not exist", [Retry; 3], "WHO: cannot connect: … – check the name of the host"),
+            line(
+                "a name that does not exist",
+                [Retry; 3],
+                "WHO: cannot connect: … – check the name of the host",
+            ),
         ),
     ]
 }
@@ -182,35 +223,55 @@ fn encrypted() -> Vec<(Option<Shows>, bool, bool, Line)> {
             None,
             true,
             false,
-            fails("speaks plain HTTP on the TLS port", "WHO: cannot connect: … – that port does not speak TLS: check the port, and how it is encrypted"),
+            fails(
+                "speaks plain HTTP on the TLS port",
+                "WHO: cannot connect: … – that port does not speak TLS: check the port, and how it is encrypted",
+            ),
         ),
         (Some(Shows::SelfSigned), true, false, fails("a self-signed certificate", unknown)),
         (
             Some(Shows::Expired),
             true,
             false,
-            fails("an expired certificate", "WHO: cannot connect: … – the certificate has expired: renew it, or check this machine's clock"),
+            fails(
+                "an expired certificate",
+                "WHO: cannot connect: … – the certificate has expired: renew it, or check this machine's clock",
+            ),
         ),
         (
             Some(Shows::Early),
             true,
             false,
-            fails("a certificate that is not valid yet", "WHO: cannot connect: … – the certificate is not valid yet: check this machine's clock"),
+            fails(
+                "a certificate that is not valid yet",
+                "WHO: cannot connect: … – the certificate is not valid yet: check this machine's clock",
+            ),
         ),
         (
             Some(Shows::OtherName),
             true,
             false,
-            fails("a certificate for another name", "WHO: cannot connect: … – the certificate is for another name: check the address"),
+            fails(
+                "a certificate for another name",
+                "WHO: cannot connect: … – the certificate is for another name: check the address",
+            ),
         ),
         (Some(Shows::OtherAuthority), true, false, fails("a certificate of an unknown authority", unknown)),
         (Some(Shows::Good), false, false, fails("a private authority that is not configured", unknown)),
-        (Some(Shows::Good), true, false, line("a private authority that is configured (`ca`)", [Delivered; 3], "")),
+        (
+            Some(Shows::Good),
+            true,
+            false,
+            line("a private authority that is configured (`ca`)", [Delivered; 3], ""),
+        ),
         (
             Some(Shows::AsksForOurs),
             true,
             false,
-            fails("asks for a client certificate, none is configured", "WHO: … – it asks for a client certificate: configure `client_cert` and `client_key`"),
+            fails(
+                "asks for a client certificate, none is configured",
+                "WHO: … – it asks for a client certificate: configure `client_cert` and `client_key`",
+            ),
         ),
         (
             Some(Shows::AsksForOurs),
@@ -246,7 +307,8 @@ async fn every_answer_of_every_server_has_its_outcome() {
         identity: if ours { pki.identity.clone() } else { Vec::new() },
     };
     // Making a client reads all certificates of the system: one for each way to trust.
-    let clients = [(false, false), (true, false), (true, true)].map(|(ca, ours)| three(&base, &tls(ca, ours)));
+    let clients =
+        [(false, false), (true, false), (true, true)].map(|(ca, ours)| three(&base, &tls(ca, ours)));
     for (shows, trusted, ours, line) in encrypted() {
         peer.shows(shows.map(|shows| pki.server(shows)));
         // In the clear a server does not wait for the end of a request that it does not understand.

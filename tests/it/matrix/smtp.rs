@@ -29,7 +29,7 @@ struct Case {
 
 fn case(verb: &'static str, reply: SmtpReply, name: &'static str, end: End, reason: &'static str) -> Case {
     let mails = usize::from(end == Delivered);
-    Case { verb, reply, line: Line { case: name, ends: vec![end], reason }, mails }
+    Case { verb, reply, line: Line { case: name, ends: vec![end], reason: reason.into() }, mails }
 }
 
 fn says(text: &str) -> SmtpReply {
@@ -69,7 +69,13 @@ fn plain() -> Vec<Case> {
         case("CONNECT", says("554 go away"), "greets with 554", Retry, "WHO: connect: …go away"),
         case("CONNECT", HangUp, "hangs up at once", Retry, lost),
         case("CONNECT", Hang, "never greets", Retry, silent),
-        case("CONNECT", Drip("220 mail.test ESMTP, ready at your service".into()), "greets a byte each second", Retry, silent),
+        case(
+            "CONNECT",
+            Drip("220 mail.test ESMTP, ready at your service".into()),
+            "greets a byte each second",
+            Retry,
+            silent,
+        ),
         case("EHLO", says("421 busy"), "EHLO: 421", Retry, "WHO: connect: …busy"),
         case("EHLO", says("550 who are you"), "EHLO: 550", Retry, "WHO: connect: …who are you"),
         case("EHLO", HangUp, "EHLO: hangs up", Retry, lost),
@@ -89,7 +95,13 @@ fn plain() -> Vec<Case> {
             "WHO: AUTH: … – it offers neither PLAIN nor LOGIN: check the port and `tls`, or leave out `username`",
         ),
         case("AUTH", says("454 try later"), "AUTH: 454", Retry, "WHO: AUTH: …try later"),
-        case("AUTH", says("535 5.7.8 wrong"), "AUTH: 535", Reject, "WHO: AUTH: …wrong – check username and password"),
+        case(
+            "AUTH",
+            says("535 5.7.8 wrong"),
+            "AUTH: 535",
+            Reject,
+            "WHO: AUTH: …wrong – check username and password",
+        ),
         case("AUTH", HangUp, "AUTH: hangs up", Retry, lost),
         case("AUTH", Hang, "AUTH: says nothing", Retry, silent),
         case("MAIL", says("421 closing"), "MAIL FROM: 421", Retry, "WHO: MAIL FROM: …closing"),
@@ -97,7 +109,13 @@ fn plain() -> Vec<Case> {
         case("MAIL", says("550 not from you"), "MAIL FROM: 550", Reject, "WHO: MAIL FROM: …not from you"),
         case("MAIL", HangUp, "MAIL FROM: hangs up", Retry, lost),
         case("MAIL", Hang, "MAIL FROM: says nothing", Retry, nothing),
-        case("RCPT", says("451 4.7.1 greylisted"), "RCPT TO: 451, greylisting", Retry, "WHO: RCPT TO: …greylisted"),
+        case(
+            "RCPT",
+            says("451 4.7.1 greylisted"),
+            "RCPT TO: 451, greylisting",
+            Retry,
+            "WHO: RCPT TO: …greylisted",
+        ),
         case("RCPT", says("550 5.1.1 no such user"), "RCPT TO: 550", Reject, "WHO: RCPT TO: …no such user"),
         case("RCPT", HangUp, "RCPT TO: hangs up", Retry, lost),
         case("DATA", says("451 later"), "DATA: 451", Retry, "WHO: DATA: …later"),
@@ -106,17 +124,22 @@ fn plain() -> Vec<Case> {
         case("BODY", says("452 full"), "the final dot: 452", Retry, "WHO: the message: …full"),
         case("BODY", says("554 5.7.1 spam"), "the final dot: 554", Reject, "WHO: the message: …spam"),
         case("BODY", HangUp, "the final dot: hangs up", Retry, lost),
-        case("BODY", Drip("250 2.0.0 taken at last, after a long while".into()), "the final dot: a byte each second", Retry, nothing),
+        case(
+            "BODY",
+            Drip("250 2.0.0 taken at last, after a long while".into()),
+            "the final dot: a byte each second",
+            Retry,
+            nothing,
+        ),
         case("QUIT", says("421 closing"), "QUIT: 421", Delivered, ""),
         case("QUIT", says("500 what?"), "QUIT: 500", Delivered, ""),
         case("QUIT", HangUp, "QUIT: hangs up", Delivered, ""),
         case("QUIT", Hang, "QUIT: says nothing", Delivered, ""),
     ];
     // Nobody knows whether they were taken: they were, and come again with the same Message-ID.
-    for (reply, name, reason) in [
-        (HangUp, "takes the mail and hangs up", lost),
-        (Hang, "takes the mail and says nothing", nothing),
-    ] {
+    for (reply, name, reason) in
+        [(HangUp, "takes the mail and hangs up", lost), (Hang, "takes the mail and says nothing", nothing)]
+    {
         cases.push(Case { mails: 1, ..case("TAKEN", reply, name, Retry, reason) });
     }
     cases
@@ -235,7 +258,7 @@ async fn every_verb_of_every_mail_server_has_its_outcome() {
     let mut wrong = Vec::new();
     let mut lines = Vec::new();
     let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let line = |case, end, reason| Line { case, ends: vec![end], reason };
+    let line = |case, end, reason: &str| Line { case, ends: vec![end], reason: reason.into() };
     let refuses = line(
         "refuses the connection",
         Retry,

@@ -44,14 +44,18 @@ impl End {
 pub struct Line {
     pub case: &'static str,
     pub ends: Vec<End>,
-    pub reason: &'static str,
+    pub reason: String,
 }
 
 impl Line {
     fn markdown(&self) -> String {
         // One word where all columns agree would hide that they were all tried.
         let ends: Vec<String> = self.ends.iter().map(|end| end.words()).collect();
-        let reason = if self.reason.is_empty() { String::new() } else { format!("`{}`", self.reason) };
+        let reason = match self.reason.as_str() {
+            "" => String::new(),
+            with if with.contains('`') => format!("`` {with} ``"),
+            other => format!("`{other}`"),
+        };
         format!("| {} | {} | {reason} |\n", self.case, ends.join(" | "))
     }
 }
@@ -102,7 +106,9 @@ fn patterns() {
 
 /// A reason may be shown to anybody who reads the log: nothing of an address but its host, and no key.
 pub fn shows_no_secret(reason: &str) -> bool {
-    !["s3cr3t", "/hook", "token=", "xoxb", "0123456789abcdef", "hunter2"].iter().any(|bad| reason.contains(bad))
+    !["s3cr3t", "/hook", "token=", "xoxb", "0123456789abcdef", "hunter2"]
+        .iter()
+        .any(|bad| reason.contains(bad))
 }
 
 /// Compares with what stands between `<!-- name -->` and `<!-- end -->` in docs/delivery.md.
@@ -111,7 +117,8 @@ pub fn is_documented(name: &str, table: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/delivery.md");
     let text = std::fs::read_to_string(&path).unwrap();
     let mark = format!("<!-- {name} -->\n");
-    let (before, rest) = text.split_once(&mark).unwrap_or_else(|| panic!("{mark} is not in docs/delivery.md"));
+    let (before, rest) =
+        text.split_once(&mark).unwrap_or_else(|| panic!("{mark} is not in docs/delivery.md"));
     let (shown, after) = rest.split_once("<!-- end -->").expect("an end mark");
     if shown != table && std::env::var_os("KUBEHERALD_TEST_WRITE_DOCS").is_some() {
         std::fs::write(&path, format!("{before}{mark}{table}<!-- end -->{after}")).unwrap();

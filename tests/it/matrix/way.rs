@@ -106,7 +106,10 @@ async fn a_receiver_that_is_down_or_silent_for_an_hour_delays_only_itself_and_lo
     }
     assert_eq!(down.taken().len() + silent.taken().len(), 0);
     let sizes = store.sizes().await.unwrap();
-    assert_eq!(sizes.receivers.iter().map(|of| (of.queued + of.sending, of.dead)).collect::<Vec<_>>(), [(9, 0); 2]);
+    assert_eq!(
+        sizes.receivers.iter().map(|of| (of.queued + of.sending, of.dead)).collect::<Vec<_>>(),
+        [(9, 0); 2]
+    );
     // What it cost: attempts grow rare.
     for (name, counters) in outbox.counters() {
         let retried = counters.retried.load(std::sync::atomic::Ordering::Relaxed);
