@@ -159,7 +159,10 @@ impl Slack {
         let word = http::excerpt(error.unwrap_or(&answer.body), &http::secret_parts(address));
         let known = advice(&word);
         match http::class(answer.status) {
-            Class::Taken if answer.is_page() => Outcome::retry(answer.reason("Slack", &word, http::PAGE)),
+            Class::Taken if answer.is_page() => Outcome::Retry {
+                after: answer.retry_after,
+                reason: answer.reason("Slack", &word, http::PAGE),
+            },
             Class::Taken if passes(&word) => Outcome::Retry {
                 after: hold(&word, answer.hold()),
                 reason: answer.reason("Slack", &word, known),

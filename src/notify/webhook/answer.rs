@@ -23,7 +23,7 @@ pub fn verdict(preset: Preset, answer: &Answer, excerpt: &str) -> Option<Outcome
     };
     if answer.is_page() {
         return Some(Outcome::Retry {
-            after: None,
+            after: answer.retry_after,
             reason: answer.reason(preset.name(), excerpt, http::PAGE),
         });
     }
