@@ -1,5 +1,6 @@
 //! What one receiver is to be told: the input of every template, and what the outbox keeps.
 
+mod apart;
 pub mod text;
 
 use std::fmt;
@@ -223,6 +224,13 @@ pub struct IncidentView {
     pub cause: Cause,
     /// How bad.
     pub severity: Severity,
+    /// How bad the last message said it was, where this one says more: who knows an incident by its
+    /// severity has to end that one.
+    #[serde(default)]
+    pub was: Option<Severity>,
+    /// Numbers the messages of this incident from 1.
+    #[serde(default)]
+    pub seq: u64,
     /// Where; absent for cluster-scoped objects.
     pub namespace: Option<Arc<str>>,
     /// Whose, as `Kind/name`.

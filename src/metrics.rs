@@ -132,6 +132,7 @@ impl Metrics {
                 ("dead", load(&counters.dead)),
                 ("interrupted", load(&counters.interrupted)),
             ],
+            folded: load(&counters.folded),
         });
         let families = Families {
             format,

@@ -1,5 +1,6 @@
 //! Notifiers: one attempt to tell one receiver one notification. Timing belongs to the outbox.
 
+mod hint;
 pub mod http;
 pub mod secret;
 pub mod slack;

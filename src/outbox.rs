@@ -32,7 +32,8 @@
 //! when it next allows a message, all of them are told in one summary ([`fold`]): of each thread
 //! whose oldest row is due, every row that waits, as many threads as the medium can list
 //! ([`Deliver::lists`]). Nothing is dropped; the end of an incident replaces its beginning in the
-//! list. What is a summary already is never folded.
+//! list. What is a summary already is never folded. A receiver that has to know each incident by itself
+//! ([`ReceiverSpec::fold`]) is told one after the other, as the rate limit allows.
 //!
 //! The rows of a summary share its fate: one claim marks them all `sending` and writes the
 //! summary's key into each (`inside`), one attempt is made, one transaction settles them all. A
@@ -107,6 +108,9 @@ pub struct ReceiverSpec {
     /// A name for the credential it uses, where it shares one: a Retry-After told to one of those
     /// that share it holds all of them. Never the credential itself: it is stored.
     pub credential: Option<Arc<str>>,
+    /// May what waits be told together? Not to a receiver that opens and closes something for each
+    /// incident.
+    pub fold: bool,
 }
 
 impl ReceiverSpec {

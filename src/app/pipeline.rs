@@ -11,9 +11,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock;
-use crate::config::{Config, WatchConfig};
+use crate::config::{Config, Receiver, WatchConfig};
 use crate::engine::{BadAnnotation, Decided, Effects, Engine, Incident, Note, Settings};
-use crate::message::{IncidentView, Notification, text};
+use crate::message::{Decision, IncidentView, Notification, text};
 use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
@@ -73,11 +73,34 @@ pub struct Message {
     pub cluster: Arc<str>,
     /// Receivers that do not want to hear of ends (`send_resolved: false`).
     pub no_ends: Arc<[Arc<str>]>,
+    /// Receivers that are told each incident by itself (`fold: false`).
+    pub apart: Arc<[Arc<str>]>,
 }
 
 impl Message {
-    /// One notification for each receiver.
+    /// What each receiver is told: one notification, or, of a summary, one for each incident where the
+    /// receiver opens and closes something for each.
     pub fn notifications(&self) -> impl Iterator<Item = Notification> {
+        let summary = matches!(self.decided.decision, Decision::Standing | Decision::Storm);
+        self.whole().flat_map(move |mut n| {
+            if summary && self.apart.contains(&n.receiver) {
+                // Under the keys that single messages have: the next of each incident has the next number.
+                return n
+                    .apart()
+                    .into_iter()
+                    .map(|one| {
+                        let incident = one.thread();
+                        Notification { key: format!("{incident}-{}-{}", one.seq, one.receiver), ..one }
+                    })
+                    .collect();
+            }
+            n.incidents.truncate(Notification::MAX_INCIDENTS);
+            vec![n]
+        })
+    }
+
+    /// The message as it was decided, for each receiver.
+    pub fn whole(&self) -> impl Iterator<Item = Notification> {
         let decided = &self.decided;
         let thread = match decided.incidents.first() {
             Some(incident) if !decided.decision.is_summary() => Arc::clone(&incident.id),
@@ -115,6 +138,7 @@ pub struct Pipeline {
     signals: Vec<Signal>,
     effects: Effects,
     no_ends: Arc<[Arc<str>]>,
+    apart: Arc<[Arc<str>]>,
     /// The rules' own titles.
     titles: HashMap<Arc<str>, Summary>,
 }
@@ -150,12 +174,8 @@ impl Pipeline {
             signals: Vec::new(),
             effects: Effects::default(),
             titles: titles(config),
-            no_ends: config
-                .receivers
-                .iter()
-                .filter(|r| !r.send_resolved)
-                .map(|r| Arc::clone(&r.name))
-                .collect(),
+            no_ends: named(config, |r| !r.send_resolved),
+            apart: named(config, |r| !r.fold),
         };
         (pipeline, orphaned)
     }
@@ -302,6 +322,7 @@ impl Pipeline {
             text,
             cluster: Arc::clone(&self.cluster),
             no_ends: Arc::clone(&self.no_ends),
+            apart: Arc::clone(&self.apart),
         }
     }
 
@@ -314,6 +335,11 @@ impl Pipeline {
 
 fn namespace(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {
     meta.namespace.as_deref().unwrap_or_default()
+}
+
+/// The receivers of which this is so.
+fn named(config: &Config, is: impl Fn(&Receiver) -> bool) -> Arc<[Arc<str>]> {
+    config.receivers.iter().filter(|r| is(r)).map(|r| Arc::clone(&r.name)).collect()
 }
 
 /// Without any receiver everything is told to the terminal.

@@ -55,6 +55,7 @@ pub fn build(config: &Config) -> Result<Vec<(ReceiverSpec, Notifier)>, BuildErro
             limit: Limit { per: std::time::Duration::from_secs(1), messages: 1000, burst: 1000 },
             max_age: Receiver::MAX_AGE,
             credential: None,
+            fold: true,
         };
         let notifier =
             make(&Arc::from(TERMINAL), NotifierConfig::Terminal(TerminalConfig::stdout()), &parts)?;
@@ -103,6 +104,7 @@ fn spec(receiver: &Receiver) -> ReceiverSpec {
         limit: Limit { per, messages, burst },
         max_age: receiver.max_age,
         credential: credential(receiver),
+        fold: receiver.fold,
     }
 }
 

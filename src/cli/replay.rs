@@ -133,7 +133,7 @@ fn write(to: &mut impl Write, out: &mut Output, format: Format) -> std::io::Resu
                 writeln!(to)?;
             }
             Format::Text => {
-                for notification in message.notifications().take(1) {
+                for notification in message.whole().take(1) {
                     writeln!(to, "{}", terminal::render(&notification, output::color_stdout()))?;
                 }
             }

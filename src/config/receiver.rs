@@ -26,6 +26,9 @@ pub struct Receiver {
     pub max_age: Duration,
     /// Also tell ends.
     pub send_resolved: bool,
+    /// May several incidents be told in one message? By default not to vendors that open and close an
+    /// alert for each ([`Preset::is_alerts`]).
+    pub fold: bool,
     /// When summaries are sent in place of single messages.
     pub digest: Option<DigestConfig>,
 }
@@ -201,20 +204,27 @@ fn read(reader: &mut Reader, name: &str, node: &Node, directory: &Path) -> Optio
         let label = if given == 0 { "none is given" } else { "several are given" };
         reader.error(map.head(), "a receiver is one of `slack`, `webhook` and `email`", label, None);
     }
-    let rate_limit = map.get(reader, "rate_limit", rate_limit).unwrap_or_default();
+    let preset = match &kind {
+        Some(Some(ReceiverKind::Webhook(raw))) => raw.preset,
+        _ => None,
+    };
+    let pace = preset
+        .and_then(Preset::pace)
+        .map_or_else(RateLimit::default, |(per, messages, burst)| RateLimit { per, messages, burst });
+    let rate_limit = map.get(reader, "rate_limit", |r, n| rate_limit(r, n, pace)).unwrap_or(pace);
     let max_age = map.get(reader, "max_age", Reader::span_of_time).unwrap_or(Receiver::MAX_AGE);
     let send_resolved = map.get(reader, "send_resolved", Reader::boolean).unwrap_or(true);
+    let fold = map.get(reader, "fold", Reader::boolean).unwrap_or(!preset.is_some_and(Preset::is_alerts));
     let key = map.key_span("digest");
     let digest = map.get(reader, "digest", digest::read);
     if let (Some(key), Some(_)) = (key, &digest) {
         reader.warn(key, "digests are not sent yet: messages go out one by one", "", None);
     }
     map.finish(reader, "a receiver");
-    Some(Receiver { name: name.into(), kind: kind??, rate_limit, max_age, send_resolved, digest })
+    Some(Receiver { name: name.into(), kind: kind??, rate_limit, max_age, send_resolved, fold, digest })
 }
 
-fn rate_limit(reader: &mut Reader, node: &Node) -> Option<RateLimit> {
-    let default = RateLimit::default();
+fn rate_limit(reader: &mut Reader, node: &Node, default: RateLimit) -> Option<RateLimit> {
     let mut map = reader.map(node, "`{per, messages, burst}`")?;
     let per = map.get(reader, "per", Reader::span_of_time).unwrap_or(default.per);
     let messages = map.get(reader, "messages", |r, n| r.count(n, 10_000)).unwrap_or(default.messages);

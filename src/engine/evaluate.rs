@@ -336,7 +336,9 @@ impl Engine {
         let routes = Arc::clone(&self.routes);
         let severity = self.severity(id, rule);
         let Some(incident) = self.incidents.get_mut(id) else { return };
-        incident.severity = severity;
+        // Once told it does not fall: its end must speak of what was told.
+        let begins = matches!(decision, Decision::First | Decision::Reopened);
+        incident.severity = if begins { severity } else { incident.severity.max(severity) };
         incident.seq += 1;
         let now_routed =
             routes.receivers(RouteFacts { signal: &incident.signal, rule, severity: incident.severity });

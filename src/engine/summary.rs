@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{Decided, Effects, Engine};
 use crate::clock;
-use crate::message::{Decision, IncidentView, Notification, Reason};
+use crate::message::{Decision, IncidentView, Reason};
 use crate::rule::RouteFacts;
 use crate::signal::World;
 
@@ -108,7 +108,6 @@ impl Engine {
                 ))
             });
             let total = u32::try_from(incidents.len()).unwrap_or(u32::MAX);
-            incidents.truncate(Notification::MAX_INCIDENTS);
             self.summaries += 1;
             *self.decisions.entry((decision, reason)).or_default() += 1;
             let seq = self.summaries;

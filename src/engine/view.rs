@@ -40,6 +40,9 @@ impl Engine {
             rule: Arc::clone(&incident.rule),
             cause: incident.cause,
             severity: incident.severity,
+            was: (incident.seq > 1 && incident.told_severity < incident.severity)
+                .then_some(incident.told_severity),
+            seq: incident.seq,
             namespace: incident.namespace.clone(),
             workload: Arc::clone(&incident.workload),
             container: incident.container.clone().or_else(|| common_part(incident)),

@@ -27,6 +27,7 @@ pub(super) const STATES: [&str; 4] = ["pending", "held", "firing", "resolved"];
 pub(super) struct Deliveries {
     pub receiver: Arc<str>,
     pub outcomes: [(&'static str, u64); 4],
+    pub folded: u64,
 }
 
 /// All numbers at one moment.
@@ -165,6 +166,8 @@ impl Families {
                 .map(move |(outcome, n)| (vec![("receiver", receiver), ("outcome", outcome)], *n))
         });
         out.counter("kubeherald_deliveries", "Attempts at delivery, by how they ended.", outcomes)?;
+        let folded = self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], of.folded));
+        out.counter("kubeherald_outbox_folded", "Notifications delivered inside a summary.", folded)?;
         out.gauge(
             "kubeherald_store_up",
             "1 if the store answered this scrape; 0: its metrics are missing.",

@@ -98,10 +98,12 @@ async fn what_the_parts_know_is_told() {
         limit: crate::outbox::Limit { per: Duration::from_secs(1), messages: 1, burst: 1 },
         max_age: Duration::from_secs(60),
         credential: None,
+        fold: true,
     };
     let outbox = &metrics.sources().outbox;
     drop(outbox.dispatcher(spec, Nobody));
     outbox.counters()[0].1.retried.store(4, Ordering::Relaxed);
+    outbox.counters()[0].1.folded.store(480, Ordering::Relaxed);
 
     let text = metrics.render(Format::OpenMetrics).await.unwrap();
     assert!(text.ends_with("# EOF\n"));
@@ -116,6 +118,7 @@ async fn what_the_parts_know_is_told() {
         ("kubeherald_synced", 1.0),
         ("kubeherald_store_up", 1.0),
         ("kubeherald_deliveries_total{receiver=\"on\\\"call\",outcome=\"retried\"}", 4.0),
+        ("kubeherald_outbox_folded_total{receiver=\"on\\\"call\"}", 480.0),
         ("kubeherald_outbox_depth{receiver=\"on\\\"call\"}", 0.0),
         ("kubeherald_outbox_oldest_age_seconds{receiver=\"on\\\"call\"}", 0.0),
         ("kubeherald_dead_letters{receiver=\"on\\\"call\"}", 0.0),

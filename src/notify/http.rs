@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
+use super::hint;
 use crate::message::text::words;
 
 /// Until a connection stands.
@@ -78,6 +79,10 @@ pub fn client(tls: &Tls) -> Result<reqwest::Client, HttpError> {
     builder.build().map_err(|e| HttpError::Client(chain(e)))
 }
 
+/// How long who says 429 without saying for how long is left alone. Vendors count by the minute, and
+/// some shut out for longer who does not stop.
+pub const TOO_MANY: Duration = Duration::from_secs(60);
+
 /// What the other side answered.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -88,6 +93,32 @@ pub struct Answer {
     /// The beginning of the body.
     pub body: String,
 }
+
+impl Answer {
+    /// How long the whole receiver waits, not only this message: as long as it was asked to, or a
+    /// while where there were too many.
+    #[must_use]
+    pub fn hold(&self) -> Option<Duration> {
+        self.retry_after.or((self.status == 429).then_some(TOO_MANY))
+    }
+
+    /// Is it a page for people? No API answers so: something in between does, a proxy or a login.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        self.body.trim_start().starts_with('<')
+    }
+
+    /// `the webhook answered 503: … – what to do`
+    #[must_use]
+    pub fn reason(&self, who: &str, excerpt: &str, advice: &str) -> String {
+        let advice = if advice.is_empty() { self::advice(self.status) } else { advice };
+        let head = words::join(&[&format!("{who} answered {}", self.status), excerpt], ": ");
+        words::join(&[&head, advice], " – ")
+    }
+}
+
+/// What to do about a page in place of an answer.
+pub const PAGE: &str = "that is a page for people: is something in between, a proxy or a login?";
 
 /// Makes one request. An error is a reason for people, without the URL.
 pub async fn exchange(request: reqwest::RequestBuilder, now: Timestamp) -> Result<Answer, String> {
@@ -153,7 +184,7 @@ pub const fn advice(status: u16) -> &'static str {
 /// differ from ours.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let (least, most) = RETRY_AFTER_RANGE;
+    let (_, most) = RETRY_AFTER_RANGE;
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let seconds = if value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty() {
         // More digits than a number holds is long enough, too.
@@ -163,7 +194,14 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
         let from = headers.get(DATE).and_then(|v| v.to_str().ok()).and_then(http_date).unwrap_or(now);
         u64::try_from(until.as_second().saturating_sub(from.as_second())).unwrap_or(0)
     };
-    Some(Duration::from_secs(seconds.clamp(least, most)))
+    Some(held(seconds))
+}
+
+/// What another side asks for, held to what it is believed.
+#[must_use]
+pub fn held(seconds: u64) -> Duration {
+    let (least, most) = RETRY_AFTER_RANGE;
+    Duration::from_secs(seconds.clamp(least, most))
 }
 
 fn http_date(value: &str) -> Option<Timestamp> {
@@ -184,13 +222,6 @@ fn http_date(value: &str) -> Option<Timestamp> {
 #[must_use]
 pub fn chain(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let what = if error.is_timeout() {
-        "no answer in time".to_owned()
-    } else if error.is_connect() {
-        "cannot connect".to_owned()
-    } else {
-        error.to_string()
-    };
     // The innermost cause says most ("connection refused", "invalid peer certificate: …").
     let mut inner = error.source();
     let mut last = String::new();
@@ -198,7 +229,19 @@ pub fn chain(error: reqwest::Error) -> String {
         last = e.to_string();
         inner = e.source();
     }
-    words::one_line(&words::join(&[&what, &last], ": "), 300)
+    // "Connection refused", without "(os error 111)".
+    last.truncate(last.find(" (os error").unwrap_or(last.len()));
+    let said = if error.is_timeout() {
+        return String::from("no answer in time");
+    } else if error.is_connect() {
+        words::join(&["cannot connect", &last], ": ")
+    } else if error.is_request() {
+        words::join(&["the request failed", &last], ": ")
+    } else {
+        words::join(&[&error.to_string(), &last], ": ")
+    };
+    let said = words::one_line(&said, 300);
+    words::join(&[&said, hint::of(&said)], " – ")
 }
 
 /// The beginning of an answer for a reason, with everything that is secret taken out.

@@ -34,6 +34,7 @@ pub struct Dispatcher<D> {
     policy: Policy,
     rules: Rules,
     limiter: Limiter,
+    fold: bool,
     rng: fastrand::Rng,
     counters: Arc<Counters>,
     wake: Arc<Notify>,
@@ -61,6 +62,7 @@ impl<D: Deliver> Dispatcher<D> {
             wake: outbox.store.wakeups(&spec.name),
             rules: Rules::of(&spec, outbox.policy.backoff),
             limiter: Limiter::new(spec.limit),
+            fold: spec.fold,
             rng: outbox.policy.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
             store: outbox.store.clone(),
             clock: Arc::clone(&outbox.clock),
@@ -129,10 +131,12 @@ impl<D: Deliver> Dispatcher<D> {
             Step::Attempt(row) => {
                 self.store.faults().at(Point::Chosen, "dispatch");
                 let waited = std::mem::take(&mut self.waited);
+                // Also where the receiver does without summaries by now: this one may have arrived.
                 if let Some(key) = &row.inside {
                     return self.fold_again(&row, key, stop).await;
                 }
                 if waited
+                    && self.fold
                     && row.foldable
                     && let Some(flow) = self.fold(stop).await?
                 {

@@ -86,6 +86,7 @@ async fn durable_notifications() {
         limit: Limit { per: Duration::ZERO, messages: 1, burst: 1 },
         max_age: Duration::from_secs(3_600),
         credential: None,
+        fold: true,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(outbox.dispatcher(spec, sink.clone()).run(stop.clone()));

@@ -109,6 +109,7 @@ fn spec(name: &str) -> ReceiverSpec {
         limit: Limit { per: Duration::from_secs(1), messages: 1_000_000, burst: 1_000_000 },
         max_age: Duration::from_secs(3_600),
         credential: None,
+        fold: true,
     }
 }
 

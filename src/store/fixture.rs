@@ -31,6 +31,8 @@ pub(crate) fn note(key: &str, receiver: &str, thread: &str, when: Timestamp) -> 
             rule: s("crash-loop"),
             cause: Cause::CrashLoopBackOff,
             severity: Severity::Critical,
+            was: None,
+            seq: 1,
             namespace: Some(s("shop")),
             workload: s("Deployment/checkout"),
             container: Some(s("app")),

@@ -95,6 +95,7 @@ fn incident_values(n: &Notification, i: &IncidentView) -> Map<String, Value> {
     put("rule", json!(i.rule));
     put("cause", json!(i.cause));
     put("severity", json!(i.severity));
+    put("was", json!(i.was));
     put("namespace", json!(i.namespace));
     put("workload", json!(i.workload));
     put("container", json!(i.container));

@@ -42,6 +42,7 @@ async fn slack_gets_few_messages_that_list_every_incident() {
         limit: Limit { per: PER, messages: 1, burst: 5 },
         max_age: Duration::from_secs(3_600),
         credential: None,
+        fold: true,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(outbox.dispatcher(spec, slack).run(stop.clone()));

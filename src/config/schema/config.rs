@@ -114,6 +114,11 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
 fn receiver(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
     let secret = |description| of("secret", description);
     let path = |description: &str| text(&format!("{description} A path, relative to this file."));
+    // No default is written down: it depends on `preset`.
+    let text_of_fold = json!({
+        "description": "Several incidents in one message, where many come at once; by default not for the presets pagerduty, opsgenie and alertmanager.",
+        "type": "boolean",
+    });
     let mut it = object(
         "One destination: one of `slack`, `webhook` and `email`.",
         vec![
@@ -123,6 +128,7 @@ fn receiver(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
             ("rate_limit", of("rate_limit", "At most this many messages.")),
             ("max_age", default(duration("What is older is not sent any more."), written(Receiver::MAX_AGE))),
             ("send_resolved", boolean("Tell ends.", true)),
+            ("fold", text_of_fold),
             ("digest", of("digest", "When summaries are sent in place of single messages.")),
         ],
     );

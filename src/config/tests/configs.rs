@@ -283,6 +283,34 @@ fn presets_and_templates_of_webhooks() {
 }
 
 #[test]
+fn what_a_preset_brings_can_be_replaced() {
+    let files = Files::new(&[(
+        "kubeherald.yaml",
+        "receivers:\n  hook: {webhook: {url: https://example.com}}\n  \
+         each: {webhook: {url: https://example.com}, fold: false}\n  \
+         pager: {webhook: {preset: pagerduty, key: {env: KEY}}}\n  \
+         other: {webhook: {preset: pagerduty, key: {env: KEY}}, fold: true, rate_limit: {burst: 7}}\n  \
+         robot: {webhook: {preset: dingtalk, url: {env: URL}}}\n",
+    )]);
+    let config = files.load("kubeherald.yaml").expect("loads").config;
+    let brought: Vec<_> = config
+        .receivers
+        .iter()
+        .map(|r| (&*r.name, r.fold, r.rate_limit.per.as_secs(), r.rate_limit.messages, r.rate_limit.burst))
+        .collect();
+    assert_eq!(
+        brought,
+        [
+            ("hook", true, 1, 1, 5),
+            ("each", false, 1, 1, 5),
+            ("pager", false, 60, 100, 20),
+            ("other", true, 60, 100, 7),
+            ("robot", true, 60, 15, 5),
+        ]
+    );
+}
+
+#[test]
 fn mistakes_in_documents_have_frames() {
     let files = Files::new(&[
         (

@@ -11,6 +11,8 @@ fn crash() -> IncidentView {
         rule: "crash-loop".into(),
         cause: Cause::CrashLoopBackOff,
         severity: Severity::Critical,
+        was: None,
+        seq: 1,
         namespace: Some("shop".into()),
         workload: "Deployment/checkout".into(),
         container: Some("app".into()),
@@ -54,6 +56,8 @@ fn node() -> IncidentView {
         replicas: None,
         occurrences: 1,
         severity: Severity::Warning,
+        was: None,
+        seq: 1,
         why: "Kubelet stopped posting node status.".into(),
         exit: "".into(),
         held: vec![Held {

@@ -151,22 +151,28 @@ impl Slack {
             Ok(answer) => answer,
             Err(reason) => return Outcome::retry(format!("Slack: {reason}")),
         };
+        // The body is `ok`, or a word like `invalid_payload`
+        // (<https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors>);
+        // what only looks like Slack may answer as the Web API does.
+        let json = serde_json::from_str::<Value>(&answer.body).ok();
+        let error = json.as_ref().and_then(|j| j.get("error")?.as_str());
+        let word = http::excerpt(error.unwrap_or(&answer.body), &http::secret_parts(address));
+        let known = advice(&word);
         match http::class(answer.status) {
-            Class::Taken => Outcome::Delivered { handle: None },
-            Class::Later => Outcome::Retry {
+            Class::Taken if answer.is_page() => Outcome::Retry {
                 after: answer.retry_after,
-                reason: format!("Slack answered {}", answer.status),
+                reason: answer.reason("Slack", &word, http::PAGE),
             },
-            Class::Never => {
-                // The body is a word like `invalid_payload`
-                // (<https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors>).
-                let word = http::excerpt(&answer.body, &http::secret_parts(address));
-                let advice = match word.as_str() {
-                    known if !advice(known).is_empty() => advice(known),
-                    _ => http::advice(answer.status),
-                };
-                Outcome::reject(said(&format!("Slack answered {}: {word}", answer.status), advice))
+            Class::Taken if passes(&word) => Outcome::Retry {
+                after: hold(&word, answer.hold()),
+                reason: answer.reason("Slack", &word, known),
+            },
+            Class::Taken if !known.is_empty() => Outcome::reject(answer.reason("Slack", &word, known)),
+            Class::Taken => Outcome::Delivered { handle: None },
+            Class::Later => {
+                Outcome::Retry { after: answer.hold(), reason: answer.reason("Slack", &word, known) }
             }
+            Class::Never => Outcome::reject(answer.reason("Slack", &word, known)),
         }
     }
 }
@@ -240,8 +246,12 @@ impl Fault {
         match self {
             Self::Line(reason) => format!("Slack: {reason}"),
             Self::Status { answer, excerpt } => {
-                let said_what = words(&format!("Slack answered {}", answer.status), excerpt);
-                said(&said_what, http::advice(answer.status))
+                let advice = match http::class(answer.status) {
+                    Class::Taken if answer.is_page() => http::PAGE,
+                    Class::Taken => "that is no answer of Slack's: is something in between, a proxy?",
+                    _ => "",
+                };
+                answer.reason("Slack", excerpt, advice)
             }
             Self::Api { error, detail, .. } => {
                 said(&words(&format!("Slack: {error} ({channel})"), detail), advice(error))
@@ -256,12 +266,12 @@ impl Fault {
             Self::Status { answer, .. } => match http::class(answer.status) {
                 // A 200 that is no answer of Slack's comes from something in between (a proxy's
                 // login page): that passes.
-                Class::Taken | Class::Later => Outcome::Retry { after: answer.retry_after, reason },
+                Class::Taken | Class::Later => Outcome::Retry { after: answer.hold(), reason },
                 Class::Never => Outcome::Reject { reason },
             },
             Self::Api { error, retry_after, .. } => {
                 if passes(&error) {
-                    Outcome::Retry { after: retry_after, reason }
+                    Outcome::Retry { after: hold(&error, retry_after), reason }
                 } else {
                     Outcome::Reject { reason }
                 }
@@ -276,6 +286,13 @@ fn words(head: &str, tail: &str) -> String {
 
 fn said(reason: &str, advice: &str) -> String {
     crate::message::text::words::join(&[reason.trim_end_matches([':', ' ']), advice], " – ")
+}
+
+/// How long the receiver waits: too many messages are too many also where Slack does not say for how
+/// long.
+fn hold(error: &str, asked: Option<Duration>) -> Option<Duration> {
+    let many = matches!(error, "ratelimited" | "rate_limited" | "message_limit_exceeded");
+    asked.or(many.then_some(http::TOO_MANY))
 }
 
 /// Errors that say nothing against the message

@@ -1,7 +1,7 @@
 //! One attempt to reach every recipient that has not got the notification yet.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use super::config::{EmailConfig, EmailError, SmtpTls, mailbox};
 use super::request::{self, Mail};
 use crate::message::text::words;
-use crate::notify::{Attempt, BuildError, Deliver, Outcome, Parts};
+use crate::notify::{Attempt, BuildError, Deliver, Outcome, Parts, hint};
 use crate::template::{Templates, model};
 
 /// For how many notifications it is remembered who has got them.
@@ -25,13 +25,14 @@ const MAX_REMEMBERED: usize = 1000;
 const MAX_ATTEMPT: Duration = Duration::from_secs(300);
 
 /// Writes mails.
-#[derive(Debug)]
 pub struct Email {
     config: EmailConfig,
     from: Mailbox,
     to: Vec<Mailbox>,
     reply_to: Option<Mailbox>,
     templates: Templates,
+    /// Made once: it reads all certificates that the system trusts.
+    tls: Option<TlsParameters>,
     done: Mutex<Progress>,
 }
 
@@ -60,6 +61,12 @@ struct Fault {
     reason: String,
 }
 
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Email").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
 impl Email {
     /// Makes the notifier; reads no secret and connects to nothing.
     pub fn new(config: EmailConfig, parts: &Parts) -> Result<Self, BuildError> {
@@ -70,11 +77,12 @@ impl Email {
             return Err(EmailError::Nobody.into());
         }
         let reply_to = config.reply_to.as_deref().map(mailbox).transpose()?;
-        if config.smtp.tls != SmtpTls::None {
-            // Fails early on a certificate file that cannot be used.
-            tls(&config)?;
-        }
-        Ok(Self { config, from, to, reply_to, templates: parts.templates.clone(), done: Mutex::default() })
+        let tls = match config.smtp.tls {
+            SmtpTls::None => None,
+            _ => Some(tls(&config)?),
+        };
+        let templates = parts.templates.clone();
+        Ok(Self { config, from, to, reply_to, templates, tls, done: Mutex::default() })
     }
 
     async fn session(&self, mails: &[(Mailbox, lettre::Message)], fates: &mut [Fate]) {
@@ -116,10 +124,7 @@ impl Email {
     async fn connect(&self) -> Result<AsyncSmtpConnection, Fault> {
         let smtp = &self.config.smtp;
         let hello = smtp.hello.clone().map_or_else(ClientId::default, ClientId::Domain);
-        let params = match smtp.tls {
-            SmtpTls::None => None,
-            _ => Some(tls(&self.config).map_err(|e| Fault::line("TLS", e.to_string()))?),
-        };
+        let params = self.tls.clone();
         let implicit = params.clone().filter(|_| smtp.tls == SmtpTls::Implicit);
         let address = (smtp.host.as_str(), smtp.port);
         let mut connection =
@@ -218,7 +223,8 @@ impl Fault {
     }
 
     fn fate(self) -> Fate {
-        let reason = format!("{}: {}", self.verb, words::one_line(&self.reason, 300));
+        let said = words::one_line(&self.reason, 300);
+        let reason = format!("{}: {}", self.verb, words::join(&[&said, hint::of(&said)], " – "));
         if self.permanent { Fate::Never(reason) } else { Fate::Later(reason) }
     }
 }

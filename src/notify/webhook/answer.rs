@@ -7,63 +7,137 @@ use serde_json::Value;
 use super::preset::Preset;
 use crate::message::text::words;
 use crate::notify::Outcome;
-
-/// How long vendors lock out those who send too fast: DingTalk for ten minutes, WeCom and Feishu count
-/// by the minute.
-const TOO_FAST: Duration = Duration::from_secs(60);
+use crate::notify::http::{self, Answer};
 
 /// What a 2xx of this vendor really says; `None`: that it was taken.
 #[must_use]
-pub fn verdict(preset: Preset, body: &str, excerpt: &str) -> Option<Outcome> {
-    let (later, advice): (bool, &str) = match preset {
-        // <https://open.dingtalk.com/document/orgapp/custom-robots-send-group-messages>
-        Preset::DingTalk => match code(body, &["errcode"])? {
-            0 => return None,
-            -1 => (true, ""),
-            130_101 | 410_100 => {
-                (true, "too many messages: DingTalk takes 20 a minute, set the receiver's rate_limit")
-            }
-            310_000 => (
-                false,
-                "the robot's security settings refuse it: give its signing secret as `key`, or allow this address or a keyword",
-            ),
-            300_001 | 300_005 | 400_013 | 400_101 => (false, "the robot is gone or its address is wrong"),
-            _ => (false, ""),
-        },
-        // <https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot>
-        Preset::Feishu => match code(body, &["code", "StatusCode"])? {
-            0 => return None,
-            11_232 => (
-                true,
-                "too many messages: Feishu takes 5 a second and 100 a minute, set the receiver's rate_limit",
-            ),
-            19_021 => (false, "the signature does not match: check `key`, and the clock of this machine"),
-            19_022 => (false, "the robot does not allow this IP address"),
-            19_024 => (false, "the robot asks for a keyword: use a signing secret (`key`) instead"),
-            19_001 => (false, "the address of the robot is wrong"),
-            _ => (false, ""),
-        },
-        // <https://developer.work.weixin.qq.com/document/path/90313>
-        Preset::WeCom => match code(body, &["errcode"])? {
-            0 => return None,
-            -1 => (true, ""),
-            45_009 | 45_033 => {
-                (true, "too many messages: WeCom takes 20 a minute, set the receiver's rate_limit")
-            }
-            93_000 | 93_008 | 93_017 => (false, "the robot is gone or its address is wrong"),
-            _ => (false, ""),
-        },
+pub fn verdict(preset: Preset, answer: &Answer, excerpt: &str) -> Option<Outcome> {
+    let wrong = |later: bool, advice: &str| {
+        let head = words::join(&[&format!("{} did not take the message", preset.name()), excerpt], ": ");
+        let reason = words::join(&[&head, advice], " – ");
+        if later {
+            Outcome::Retry { after: Some(http::TOO_MANY), reason }
+        } else {
+            Outcome::Reject { reason }
+        }
+    };
+    if answer.is_page() {
+        return Some(Outcome::Retry {
+            after: answer.retry_after,
+            reason: answer.reason(preset.name(), excerpt, http::PAGE),
+        });
+    }
+    let names: &[&str] = match preset {
+        Preset::DingTalk | Preset::WeCom => &["errcode"],
+        Preset::Feishu => &["code", "StatusCode"],
         // Connectors, before workflows, answered 200 and told in words.
         // <https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using#rate-limiting-for-connectors>
-        Preset::Teams if body.contains("Webhook message delivery failed") => {
-            let later = ["error 429", "error 5", "throttled"].iter().any(|sign| body.contains(sign));
-            (later, if later { "" } else { "is it the address of a workflow?" })
+        Preset::Teams if answer.body.contains("Webhook message delivery failed") => {
+            let says = |sign: &str| answer.body.contains(sign);
+            return Some(match () {
+                () if says("error 429") || says("error 5") || says("throttled") => wrong(true, ""),
+                () if says("error 413") => wrong(false, http::advice(413)),
+                () => wrong(false, "is it the address of a workflow?"),
+            });
         }
         _ => return None,
     };
-    let head = words::join(&[&format!("{} did not take the message", preset.name()), excerpt], ": ");
-    let reason = words::join(&[&head, advice], " – ");
-    Some(if later { Outcome::Retry { after: Some(TOO_FAST), reason } } else { Outcome::Reject { reason } })
+    // These say with a code that they took it, and never without: DingTalk's own gate against too many
+    // requests answers 200 with another document.
+    let Some(code) = code(&answer.body, names) else {
+        return Some(wrong(true, "that is not the answer of a robot: is something in between?"));
+    };
+    let (later, advice) = meaning(preset, code)?;
+    Some(wrong(later, advice))
+}
+
+/// Is this about too many messages, whatever the status? Feishu's gateway says so with 400, too
+/// (<https://open.feishu.cn/document/server-docs/api-call-guide/frequency-control>).
+#[must_use]
+pub fn passes(preset: Preset, answer: &Answer) -> bool {
+    let names: &[&str] = match preset {
+        Preset::DingTalk | Preset::WeCom => &["errcode"],
+        Preset::Feishu => &["code"],
+        _ => return false,
+    };
+    code(&answer.body, names).and_then(|code| meaning(preset, code)).is_some_and(|(later, _)| later)
+}
+
+const fn meaning(preset: Preset, code: i64) -> Meaning {
+    match preset {
+        Preset::DingTalk => dingtalk(code),
+        Preset::Feishu => feishu(code),
+        _ => wecom(code),
+    }
+}
+
+/// How long a vendor says to wait in its body.
+#[must_use]
+pub fn wait(preset: Preset, answer: &Answer) -> Option<Duration> {
+    // Discord says it in seconds and parts of them, in the header and, finer, in the body.
+    // <https://docs.discord.com/developers/topics/rate-limits#exceeding-a-rate-limit>
+    if preset != Preset::Discord || answer.retry_after.is_some() {
+        return None;
+    }
+    let body: Value = serde_json::from_str(&answer.body).ok()?;
+    let seconds = Duration::try_from_secs_f64(body.get("retry_after")?.as_f64()?).ok()?;
+    Some(http::held(seconds.as_secs().saturating_add(u64::from(seconds.subsec_nanos() > 0))))
+}
+
+/// Worth another attempt?, and what to do. `None`: taken.
+type Meaning = Option<(bool, &'static str)>;
+
+/// <https://open.dingtalk.com/document/robots/custom-robot-access>; codes as its gateway tells them.
+const fn dingtalk(code: i64) -> Meaning {
+    Some(match code {
+        0 => return None,
+        -1 => (true, ""),
+        130_101 | 410_100 => {
+            (true, "too many messages: DingTalk takes 20 a minute, lower the receiver's rate_limit")
+        }
+        310_000 => (
+            false,
+            "the robot's security settings refuse it: give its signing secret as `key`, or allow this address or a keyword",
+        ),
+        400_102 => (false, "the robot is switched off in the group's settings"),
+        40_035 | 300_001 | 300_005 | 400_013 | 400_101 | 400_106 => {
+            (false, "the robot or its group is gone, or the address is wrong")
+        }
+        460_101 => (false, "the message is too long"),
+        _ => (false, ""),
+    })
+}
+
+/// <https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot>; of 9499 it only says that the
+/// request is bad.
+const fn feishu(code: i64) -> Meaning {
+    Some(match code {
+        0 => return None,
+        11_232 | 99_991_400 => (
+            true,
+            "too many messages: Feishu takes 5 a second and 100 a minute, lower the receiver's rate_limit",
+        ),
+        9_499 => (false, "Feishu does not understand the message, or it is larger than 20 KB"),
+        19_021 => (false, "the signature does not match: check `key`, and the clock of this machine"),
+        19_022 => (false, "the robot does not allow this IP address"),
+        19_024 => (false, "the robot asks for a keyword: use a signing secret (`key`) instead"),
+        19_001 => (false, "the address of the robot is wrong"),
+        _ => (false, ""),
+    })
+}
+
+/// <https://developer.work.weixin.qq.com/document/path/90313>
+const fn wecom(code: i64) -> Meaning {
+    Some(match code {
+        0 => return None,
+        -1 => (true, ""),
+        45_009 | 45_033 => {
+            (true, "too many messages: WeCom takes 20 a minute, lower the receiver's rate_limit")
+        }
+        40_058 => (false, "WeCom does not understand the message, or it is longer than 4096 bytes"),
+        93_000 | 93_008 | 93_017 => (false, "the robot is gone or its address is wrong"),
+        _ => (false, ""),
+    })
 }
 
 /// The vendor's own code; `None` where the answer has none.

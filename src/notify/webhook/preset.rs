@@ -1,13 +1,14 @@
 //! What vendors understand: a shipped document for each (`templates/presets/`), and the method, path
 //! and signature that go with it. Pure. See docs/presets.md.
 
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::message::text;
-use crate::message::{Decision, IncidentView, Notification, Reason};
+use crate::message::Notification;
 use crate::template::json::Document;
 
 /// A vendor.
@@ -95,7 +96,7 @@ impl Preset {
     #[must_use]
     pub const fn default_url(self) -> Option<&'static str> {
         match self {
-            // <https://developer.pagerduty.com/docs/send-alert-event>; the EU has its own.
+            // <https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>; the EU has its own.
             Self::PagerDuty => Some("https://events.pagerduty.com/v2/enqueue"),
             // <https://docs.opsgenie.com/docs/alert-api>; the EU has its own.
             Self::Opsgenie => Some("https://api.opsgenie.com"),
@@ -126,10 +127,38 @@ impl Preset {
         }
     }
 
-    /// Does it know alerts rather than messages? Then each incident of a summary is an alert.
+    /// Is one request about one alert only? Then a summary is several requests.
     #[must_use]
     pub const fn is_pager(self) -> bool {
         matches!(self, Self::PagerDuty | Self::Opsgenie)
+    }
+
+    /// Does it open and close an alert for each incident, rather than show messages? Then it is told
+    /// each incident by itself.
+    #[must_use]
+    pub const fn is_alerts(self) -> bool {
+        matches!(self, Self::PagerDuty | Self::Opsgenie | Self::Alertmanager)
+    }
+
+    /// How many messages, in which span, and how many at once: what the vendor takes, where it says so
+    /// and that is other than what everybody takes. Read together: never more than `messages` + `burst`
+    /// in any such span.
+    #[must_use]
+    pub const fn pace(self) -> Option<(Duration, u32, u32)> {
+        const MINUTE: Duration = Duration::from_secs(60);
+        match self {
+            // 20 a minute; who sends more is shut out for ten.
+            Self::DingTalk | Self::WeCom => Some((MINUTE, 15, 5)),
+            // 100 a minute, 5 a second.
+            Self::Feishu => Some((MINUTE, 90, 3)),
+            // 60 a minute for all who write to a space.
+            Self::GoogleChat => Some((MINUTE, 50, 5)),
+            // Adjusts its limit to what comes; it holds back what is too much with 429.
+            Self::PagerDuty => Some((MINUTE, 100, 20)),
+            // Takes what it is given.
+            Self::Alertmanager => Some((Duration::from_secs(1), 50, 100)),
+            _ => None,
+        }
     }
 
     /// Where this one goes.
@@ -178,37 +207,6 @@ impl Preset {
     pub fn authorization(self, key: &str) -> Option<String> {
         // <https://docs.opsgenie.com/docs/authentication>
         (self == Self::Opsgenie).then(|| format!("GenieKey {key}"))
-    }
-}
-
-/// The incidents of a summary, each as a notification of its own; what is none comes back as it is.
-#[must_use]
-pub fn apart(n: &Notification) -> Vec<Notification> {
-    if !n.decision.is_summary() {
-        return vec![n.clone()];
-    }
-    text::root_causes_first(&n.incidents).into_iter().map(|incident| alone(n, incident)).collect()
-}
-
-fn alone(n: &Notification, i: &IncidentView) -> Notification {
-    let (decision, reason) = if i.ended_at.is_some() {
-        (Decision::Resolved, Reason::Recovered)
-    } else {
-        (Decision::First, n.reason)
-    };
-    Notification {
-        key: format!("{}-{}", n.key, i.id),
-        receiver: n.receiver.clone(),
-        decision,
-        reason,
-        at: n.at,
-        cluster: n.cluster.clone(),
-        severity: i.severity,
-        title: text::title_for(decision, reason, i),
-        text: text::text(&n.cluster, decision, reason, i, n.at),
-        seq: n.seq,
-        incidents: vec![i.clone()],
-        incidents_total: 1,
     }
 }
 

@@ -8,10 +8,9 @@ use secrecy::ExposeSecret;
 
 use super::answer;
 use super::config::{WebhookAuth, WebhookBody, WebhookConfig, WebhookError};
-use super::preset::{self, Preset};
+use super::preset::Preset;
 use super::request::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use crate::message::Notification;
-use crate::message::text::words;
 use crate::notify::http::{self, Class};
 use crate::notify::secret::SecretError;
 use crate::notify::{Attempt, BuildError, Deliver, Outcome, Parts, Secret};
@@ -99,7 +98,9 @@ impl Webhook {
         now: Timestamp,
     ) -> Result<reqwest::RequestBuilder, SecretError> {
         let mut headers = self.headers.clone();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        // JSON has no charset (RFC 8259, section 11), and some vendors compare the whole value.
+        let kind = if self.preset.is_some() { "application/json" } else { "application/json; charset=utf-8" };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         for (name, value) in &self.config.secret_headers {
             let value = value.resolve()?;
             if let (Ok(name), Ok(mut value)) =
@@ -148,20 +149,23 @@ impl Webhook {
         };
         let answer = match http::exchange(request, (self.clock)()).await {
             Ok(answer) => answer,
-            Err(reason) => return Outcome::retry(format!("webhook: {reason}")),
+            Err(reason) => return Outcome::retry(format!("the webhook: {reason}")),
         };
         let mut secrets = http::secret_parts(address);
         secrets.push(key);
         let excerpt = http::excerpt(&answer.body, &secrets);
         let class = http::class(answer.status);
         if class == Class::Taken {
-            let said = self.preset.and_then(|preset| answer::verdict(preset, &answer.body, &excerpt));
+            let said = self.preset.and_then(|preset| answer::verdict(preset, &answer, &excerpt));
             return said.unwrap_or(Outcome::Delivered { handle: None });
         }
-        let head = words::join(&[&format!("the webhook answered {}", answer.status), &excerpt], ": ");
-        let reason = words::join(&[&head, http::advice(answer.status)], " – ");
+        let reason = answer.reason("the webhook", &excerpt, "");
+        if self.preset.is_some_and(|preset| answer::passes(preset, &answer)) {
+            return Outcome::Retry { after: Some(answer.retry_after.unwrap_or(http::TOO_MANY)), reason };
+        }
         if class == Class::Later {
-            Outcome::Retry { after: answer.retry_after, reason }
+            let after = self.preset.and_then(|preset| answer::wait(preset, &answer)).or(answer.hold());
+            Outcome::Retry { after, reason }
         } else {
             Outcome::Reject { reason }
         }
@@ -174,7 +178,7 @@ impl Webhook {
         };
         let done = self.told.lock().ok().and_then(|told| known(&told)).unwrap_or(0);
         let mut refused = None;
-        for (place, one) in preset::apart(n).iter().enumerate().skip(done) {
+        for (place, one) in n.apart().iter().enumerate().skip(done) {
             match self.send(one, address, key).await {
                 Outcome::Delivered { .. } => {}
                 // The others are told all the same.

@@ -54,6 +54,8 @@ pub enum SmtpReply {
     Hang,
     /// Nothing; the connection is closed.
     HangUp,
+    /// This line, a byte each second.
+    Drip(String),
 }
 
 #[derive(Debug)]
@@ -117,7 +119,8 @@ impl SmtpServer {
     }
 
     /// Says `reply` to the next `verb` (`CONNECT`, `EHLO`, `STARTTLS`, `AUTH`, `MAIL`, `RCPT`,
-    /// `DATA`, `BODY`, `RSET`) whose line contains `containing`.
+    /// `DATA`, `BODY`, `TAKEN`, `RSET`, `QUIT`) whose line contains `containing`. `BODY` is asked
+    /// before a mail is taken, `TAKEN` after.
     pub fn next(&self, verb: &str, containing: &str, reply: SmtpReply) {
         lock(&self.shared.script).push_back(Scripted {
             verb: verb.to_owned(),
@@ -223,7 +226,7 @@ impl Session {
                     } else {
                         // Recorded before it is confirmed: who has the answer finds the mail.
                         self.shared.mails.push(mail);
-                        self.say("250 taken").await?;
+                        self.answer("TAKEN", "", "250 taken").await?;
                     }
                 }
             }
@@ -234,7 +237,7 @@ impl Session {
             }
             "NOOP" => self.say("250 ok").await?,
             "QUIT" => {
-                self.say("221 bye").await?;
+                self.answer("QUIT", line, "221 bye").await?;
                 return Ok(false);
             }
             _ => self.say("500 what?").await?,
@@ -264,6 +267,14 @@ impl Session {
             }
             SmtpReply::Hang => std::future::pending().await,
             SmtpReply::HangUp => Err(io::ErrorKind::ConnectionReset.into()),
+            SmtpReply::Drip(text) => {
+                for byte in text.bytes().chain(*b"\r\n") {
+                    self.stream.write_all(&[byte]).await?;
+                    self.stream.flush().await?;
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+                Ok(text.starts_with(['2', '3']))
+            }
         }
     }
 

@@ -1,24 +1,30 @@
 use super::super::answer::verdict;
 use super::*;
+use crate::message::Decision;
 use crate::notify::Outcome;
+use crate::notify::http::Answer;
 use crate::template::sample;
 
-/// <https://discord.com/developers/docs/resources/message#embed-object-embed-limits>, in characters
+/// <https://docs.discord.com/developers/resources/message#embed-object-embed-limits>, in characters
 const DISCORD_TITLE: usize = 256;
 const DISCORD_DESCRIPTION: usize = 4096;
 const DISCORD_FOOTER: usize = 2048;
 const DISCORD_EMBEDS: usize = 6000;
-/// <https://docs.mattermost.com/administration-guide/manage/product-limits.html>, in characters
+/// <https://developers.mattermost.com/integrate/webhooks/incoming/>, in characters
 const MATTERMOST_POST: usize = 16_383;
-/// <https://developers.google.com/workspace/chat/create-messages>, in bytes
+/// <https://developers.google.com/workspace/chat/api/reference/rest/v1/spaces.messages/create>, in bytes
 const GOOGLE_CHAT_MESSAGE: usize = 32_000;
-/// <https://learn.microsoft.com/en-us/microsoftteams/limits-specifications-teams>, in bytes
-const TEAMS_MESSAGE: usize = 28 * 1024;
-/// <https://developer.pagerduty.com/docs/send-alert-event>
+const GOOGLE_CHAT_THREAD_KEY: usize = 4_000;
+/// <https://learn.microsoft.com/en-us/connectors/teams/> says about 28 KB; what is refused in practice
+/// begins at 21 KB (<https://github.com/atc0005/go-teams-notify/issues/59>).
+const TEAMS_MESSAGE: usize = 20_500;
+/// <https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>
 const PAGERDUTY_SUMMARY: usize = 1024;
 const PAGERDUTY_DEDUP_KEY: usize = 255;
-const PAGERDUTY_EVENT: usize = 512 * 1024;
-/// <https://docs.opsgenie.com/docs/alert-api#create-alert>, in characters
+/// <https://developer.pagerduty.com/docs/events-api-v2/overview/>
+const PAGERDUTY_EVENT: usize = 512 * 1000;
+/// <https://docs.opsgenie.com/docs/alert-api>, <https://docs.opsgenie.com/docs/alerts-and-alert-fields>, in
+/// characters
 const OPSGENIE_MESSAGE: usize = 130;
 const OPSGENIE_ALIAS: usize = 512;
 const OPSGENIE_DESCRIPTION: usize = 15_000;
@@ -27,10 +33,11 @@ const OPSGENIE_TAGS: usize = 20;
 const OPSGENIE_TAG: usize = 50;
 const OPSGENIE_DETAILS: usize = 8_000;
 const OPSGENIE_NOTE: usize = 25_000;
-/// <https://open.dingtalk.com/document/orgapp/custom-robots-send-group-messages>, in bytes
+const OPSGENIE_NAME: usize = 100;
+/// The answer to more: "message too long, exceed 20000 bytes", in bytes
 const DINGTALK_MESSAGE: usize = 20_000;
 /// <https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot>, in bytes of the request
-const FEISHU_REQUEST: usize = 20 * 1024;
+const FEISHU_REQUEST: usize = 20_000;
 /// <https://developer.work.weixin.qq.com/document/path/91770>, in bytes
 const WECOM_MARKDOWN: usize = 4096;
 
@@ -97,7 +104,7 @@ fn strict(preset: Preset, got: &Value, n: &Notification) {
         Preset::GoogleChat => {
             has(&got["text"], GOOGLE_CHAT_MESSAGE);
             assert!(got["text"].as_str().unwrap().len() <= GOOGLE_CHAT_MESSAGE);
-            has(&got["thread"]["threadKey"], 4000);
+            has(&got["thread"]["threadKey"], GOOGLE_CHAT_THREAD_KEY);
         }
         Preset::Teams => {
             assert!(size <= TEAMS_MESSAGE, "{size}");
@@ -127,6 +134,8 @@ fn strict(preset: Preset, got: &Value, n: &Notification) {
         }
         Preset::Opsgenie if n.decision.is_end() => {
             has(&got["note"], OPSGENIE_NOTE);
+            has(&got["source"], OPSGENIE_NAME);
+            has(&got["user"], OPSGENIE_NAME);
             assert!(got.get("message").is_none());
         }
         Preset::Opsgenie => {
@@ -180,11 +189,60 @@ fn every_message_keeps_to_what_the_vendor_documents() {
     for preset in Preset::ALL {
         let document = preset.document().unwrap();
         for n in sample::all() {
-            let told = if preset.is_pager() { apart(&n) } else { vec![n] };
+            let told = if preset.is_pager() { n.apart() } else { vec![n] };
             for n in told {
                 strict(*preset, &document.render(&n, "k3y").unwrap(), &n);
             }
         }
+    }
+}
+
+#[test]
+fn an_alert_that_became_worse_ends_the_one_it_was() {
+    let mut i = sample::incident();
+    i.was = Some(crate::signal::Severity::Warning);
+    let n = sample::notification(Decision::Grew, i);
+    let got = body(Preset::Alertmanager, &n);
+    let [now, before] = got.as_array().unwrap().as_slice() else { panic!("{got}") };
+    let until = |alert: &Value| alert["endsAt"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    assert!(until(now) > n.at && until(before) == n.at);
+    // Nothing else sets the two apart, and what it was is what was opened.
+    let first = sample::notification(Decision::First, {
+        let mut i = sample::incident();
+        i.severity = crate::signal::Severity::Warning;
+        i
+    });
+    assert_eq!(before["labels"], body(Preset::Alertmanager, &first)[0]["labels"]);
+    assert_eq!(
+        now["labels"],
+        body(Preset::Alertmanager, &sample::notification(Decision::Resolved, sample::incident()))[0]["labels"]
+    );
+}
+
+/// What an alert is known by may not change while it lives.
+#[test]
+fn nothing_that_changes_is_a_label_of_an_alert() {
+    let first = body(Preset::Alertmanager, &sample::notification(Decision::First, sample::incident()));
+    let mut i = sample::incident();
+    i.container = None;
+    i.node = Some("another".into());
+    i.members.truncate(1);
+    (i.members_total, i.occurrences, i.flaps) = (1, 400, 2);
+    i.why = "something else".into();
+    i.title = "otherwise".into();
+    let later = body(Preset::Alertmanager, &sample::notification(Decision::Resolved, i));
+    assert_eq!(first[0]["labels"], later[0]["labels"]);
+}
+
+/// So many in any span, counted as vendors do.
+#[test]
+fn the_pace_keeps_to_what_vendors_take() {
+    for (preset, most) in
+        [(Preset::DingTalk, 20), (Preset::WeCom, 20), (Preset::Feishu, 100), (Preset::GoogleChat, 60)]
+    {
+        let (per, messages, burst) = preset.pace().unwrap();
+        assert_eq!(per.as_secs(), 60);
+        assert!(messages + burst <= most, "{}", preset.name());
     }
 }
 
@@ -277,10 +335,25 @@ fn answers_that_are_200_and_mean_something_else() {
             "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 403",
             Some((false, "workflow")),
         ),
-        (Preset::Discord, "<html>", None),
+        (
+            Preset::DingTalk,
+            r#"{"status":1111,"wait":5,"source":"x5","punish":"deny"}"#,
+            Some((true, "robot")),
+        ),
+        (Preset::DingTalk, r#"{"errcode":400102,"errmsg":"bot is stopped"}"#, Some((false, "switched off"))),
+        (Preset::WeCom, r#"{"errcode":40058,"errmsg":"exceed max length 4096"}"#, Some((false, "4096"))),
+        (Preset::Feishu, "", Some((true, "robot"))),
+        (
+            Preset::Teams,
+            "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 413",
+            Some((false, "too large")),
+        ),
+        (Preset::Discord, "", None),
+        (Preset::PagerDuty, r#"{"status":"success","message":"Event processed","dedup_key":"k"}"#, None),
     ];
     for (preset, answer, wanted) in cases {
-        let got = match verdict(preset, answer, answer) {
+        let answered = Answer { status: 200, retry_after: None, body: answer.to_owned() };
+        let got = match verdict(preset, &answered, answer) {
             None => None,
             Some(Outcome::Retry { reason, after }) => after.map(|_| (true, reason)),
             Some(Outcome::Reject { reason }) => Some((false, reason)),
