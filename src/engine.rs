@@ -24,6 +24,7 @@ mod inhibit;
 mod recover;
 mod step;
 mod summary;
+pub mod trail;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -33,6 +34,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use incident::{Incident, Member};
+pub use trail::{Trail, Waits};
 
 use crate::message::{Decision, IncidentView, Reason};
 use crate::rule::{Routes, RuleSet};
@@ -99,6 +101,37 @@ pub struct Note {
     pub workload: Arc<str>,
     /// More: the incident that holds it back, …
     pub detail: Option<Arc<str>>,
+    /// What is wrong.
+    pub cause: Cause,
+    /// How bad.
+    pub severity: Severity,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when at least, where that is known.
+    pub until: Option<Timestamp>,
+    /// What it waited for, where it ended before it was told.
+    pub waited: Option<Waits>,
+}
+
+impl Note {
+    /// About this incident, without more.
+    #[must_use]
+    pub fn of(incident: &Incident, at: Timestamp, reason: Reason) -> Self {
+        Self {
+            at,
+            incident: Arc::clone(&incident.id),
+            reason,
+            rule: Arc::clone(&incident.rule),
+            namespace: incident.namespace.clone(),
+            workload: Arc::clone(&incident.workload),
+            detail: None,
+            cause: incident.cause,
+            severity: incident.severity,
+            since: incident.since,
+            until: None,
+            waited: None,
+        }
+    }
 }
 
 /// What a step of the engine asks of the world: one transaction of the store.
@@ -112,13 +145,19 @@ pub struct Effects {
     pub removed: Vec<Arc<str>>,
     /// What was held back, and why.
     pub notes: Vec<Note>,
+    /// What else `explain` needs.
+    pub trail: Trail,
 }
 
 impl Effects {
     /// Is there nothing to do?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.decided.is_empty() && self.dirty.is_empty() && self.removed.is_empty() && self.notes.is_empty()
+        self.decided.is_empty()
+            && self.dirty.is_empty()
+            && self.removed.is_empty()
+            && self.notes.is_empty()
+            && self.trail.is_empty()
     }
 }
 
@@ -174,6 +213,7 @@ pub struct Engine {
     decisions: BTreeMap<(Decision, Reason), u64>,
     signals: BTreeMap<Cause, u64>,
     refused: u64,
+    refusals: trail::Refusals,
 }
 
 impl Engine {
@@ -206,6 +246,7 @@ impl Engine {
             decisions: BTreeMap::new(),
             signals: BTreeMap::new(),
             refused: 0,
+            refusals: trail::Refusals::default(),
         }
     }
 
@@ -375,6 +416,9 @@ impl Engine {
         if incident.kept {
             out.removed.push(Arc::clone(id));
         }
+        if incident.listed_as.is_some() {
+            out.trail.waiting.insert(Arc::clone(id));
+        }
         out.dirty.remove(id);
     }
 
@@ -394,15 +438,17 @@ impl Engine {
         out: &mut Effects,
     ) {
         *self.counts.entry(reason).or_default() += 1;
-        out.notes.push(Note {
-            at,
-            incident: Arc::clone(&incident.id),
-            reason,
-            rule: Arc::clone(&incident.rule),
-            namespace: incident.namespace.clone(),
-            workload: Arc::clone(&incident.workload),
-            detail,
-        });
+        let until = match reason {
+            Reason::WithinWindow => incident.window_ends,
+            _ => None,
+        };
+        if matches!(reason, Reason::InhibitedBy | Reason::SilencedBy | Reason::Muted)
+            && let Some(held) = self.incidents.get_mut(&incident.id).filter(|i| !i.is_open())
+        {
+            held.waits_for(reason, detail.clone(), None, at);
+        }
+        let waited = incident.waits.clone().filter(|_| reason == Reason::NeverTold);
+        out.notes.push(Note { detail, until, waited, ..Note::of(incident, at, reason) });
     }
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::clock;
 use crate::config::{Config, WatchConfig};
-use crate::engine::{Decided, Effects, Engine, Incident, Note, Settings};
+use crate::engine::{Decided, Effects, Engine, Incident, Note, Settings, Trail};
 use crate::message::{IncidentView, Notification, text};
 use crate::rule::Routes;
 use crate::signal::redact::Redactor;
@@ -38,13 +38,19 @@ pub struct Output {
     pub removed: Vec<Arc<str>>,
     /// What was held back, and why.
     pub notes: Vec<Note>,
+    /// What else `explain` needs.
+    pub trail: Trail,
 }
 
 impl Output {
     /// Is there nothing to store?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.dirty.is_empty() && self.removed.is_empty() && self.notes.is_empty()
+        self.messages.is_empty()
+            && self.dirty.is_empty()
+            && self.removed.is_empty()
+            && self.notes.is_empty()
+            && self.trail.is_empty()
     }
 }
 
@@ -64,17 +70,24 @@ pub struct Message {
 }
 
 impl Message {
+    /// What the keys of its notifications begin with.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let decided = &self.decided;
+        match decided.incidents.first() {
+            Some(incident) if !decided.decision.is_summary() => format!("{}-{}", incident.id, decided.seq),
+            _ => format!("{}-{}-{}", decided.decision, decided.at.as_millisecond(), decided.seq),
+        }
+    }
+
     /// One notification for each receiver.
     pub fn notifications(&self) -> impl Iterator<Item = Notification> {
         let decided = &self.decided;
-        let thread = match decided.incidents.first() {
-            Some(incident) if !decided.decision.is_summary() => Arc::clone(&incident.id),
-            _ => Arc::from(format!("{}-{}", decided.decision, decided.at.as_millisecond())),
-        };
+        let base = self.key();
         let end = decided.decision.is_end();
         let told = decided.receivers.iter().filter(move |name| !end || !self.no_ends.contains(*name));
         told.map(move |receiver| Notification {
-            key: format!("{thread}-{}-{receiver}", decided.seq),
+            key: format!("{base}-{receiver}"),
             receiver: Arc::clone(receiver),
             decision: decided.decision,
             reason: decided.reason,
@@ -232,6 +245,7 @@ impl Pipeline {
         }
         out.removed.extend(effects.removed);
         out.notes.extend(effects.notes);
+        out.trail.append(effects.trail);
     }
 
     fn message(&self, mut decided: Decided) -> Message {

@@ -12,6 +12,7 @@
 
 mod commit;
 mod engine_loop;
+mod trail;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;

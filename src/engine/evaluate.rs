@@ -15,12 +15,18 @@ use crate::signal::{Cause, Severity, World};
 
 /// What is held back is looked at again after this, beside whenever its holder changes.
 const HELD_AGAIN: Duration = Duration::from_secs(30);
+/// What is over sooner, and was not due, leaves no trace: pods wait for a place, a volume or an image
+/// at every start.
+const BLINK: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(super) fn evaluate(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
         let Some(incident) = self.incidents.get(id) else { return };
         let Some(rule) = self.rules.get(&incident.rule).cloned() else {
             // Its rule was taken out by a reload: nobody is left to say more about it.
+            if let Some(incident) = self.incidents.get(id).filter(|i| i.end.is_none()).cloned() {
+                self.note(&incident, now, Reason::NoRule, None, out);
+            }
             self.remove(id, out);
             return;
         };
@@ -53,6 +59,7 @@ impl Engine {
             incident.kept = true;
             out.dirty.insert(Arc::clone(id));
         }
+        self.list(id, now, out);
     }
 
     fn evaluate_pending(
@@ -76,10 +83,12 @@ impl Engine {
         let due = due.or_else(|| incident.due_at.filter(|_| incident.cause.is_run()));
         let Some(due) = due else {
             incident.due_at = None;
+            incident.waits_for(Reason::NotYetFor, None, None, now);
             return None;
         };
         if now < due {
             incident.due_at = None;
+            incident.waits_for(Reason::NotYetFor, None, Some(due), now);
             return Some(due);
         }
         if let Some(count) = rule.count {
@@ -90,6 +99,7 @@ impl Engine {
             let seen: u64 = incident.times.iter().map(|(_, n)| u64::from(*n)).sum();
             if seen < u64::from(count.at_least) {
                 incident.due_at = None;
+                incident.waits_for(Reason::BelowCount, None, None, now);
                 return None;
             }
         }
@@ -111,6 +121,7 @@ impl Engine {
         let due_at = *incident.due_at.get_or_insert(now);
         let tell_at = clock::after(due_at, wait);
         if now < tell_at {
+            incident.waits_for(Reason::GroupWait, None, Some(tell_at), now);
             return Some(tell_at);
         }
         if !self.confirm(id, now, world) {
@@ -185,10 +196,16 @@ impl Engine {
             return Some(at);
         }
         let ends = incident.window_ends.unwrap_or(now);
+        let fresh = incident.occurrences > incident.told_occurrences;
         if now < ends {
+            if fresh && !incident.repeats_noted {
+                // Once a window: how often is counted, and told with the next message.
+                incident.repeats_noted = true;
+                let incident = incident.clone();
+                self.note(&incident, now, Reason::WithinWindow, None, out);
+            }
             return Some(ends);
         }
-        let fresh = incident.occurrences > incident.told_occurrences;
         let state = incident.raised().any(|m| !m.pulse && m.unknown_since.is_none());
         if !active || !(fresh || state) {
             // Recovering, or nothing new: a reminder would say what is not known to be so.
@@ -204,13 +221,15 @@ impl Engine {
         if incident.reopening {
             // Back to where it was: ended.
             incident.reopening = false;
+            incident.waits = None;
             if let Some(end) = &mut incident.end {
                 end.at = now;
             }
             return;
         }
         let incident = incident.clone();
-        if incident.due_at.is_some() || incident.held_by.is_some() {
+        let due = incident.due_at.is_some() || incident.held_by.is_some();
+        if due || clock::between(incident.since, now) >= BLINK {
             self.note(&incident, now, Reason::NeverTold, incident.held_by.clone(), out);
         }
         self.remove(id, out);
@@ -248,6 +267,8 @@ impl Engine {
         let steps = self.settings.growth_steps.clone();
         let Some(incident) = self.incidents.get_mut(id) else { return };
         incident.told_at = Some(now);
+        incident.waits = None;
+        incident.repeats_noted = false;
         incident.told_occurrences = incident.occurrences;
         incident.told_step =
             incident.told_step.max(steps.iter().filter(|s| **s <= incident.affected()).count());

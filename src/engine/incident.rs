@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::trail::Waits;
 use crate::message::Reason;
 use crate::signal::{Cause, Exit, ObjectRef, Severity, Signal};
 
@@ -38,6 +39,9 @@ pub struct Member {
     pub pulse: bool,
     /// Not due before.
     pub not_before: Option<Timestamp>,
+    /// It is written down as part of the incident.
+    #[serde(default)]
+    pub listed: bool,
 }
 
 impl Member {
@@ -159,6 +163,21 @@ pub struct Incident {
     /// It is in the store.
     #[serde(default)]
     pub kept: bool,
+    /// Why it is not told, while it is not.
+    #[serde(default)]
+    pub waits: Option<Waits>,
+    /// Repeats inside the current window are written down.
+    #[serde(default)]
+    pub repeats_noted: bool,
+    /// Its workload is written down as part of it.
+    #[serde(default)]
+    pub listed: bool,
+    /// Some object is not written down yet.
+    #[serde(skip)]
+    pub joined: bool,
+    /// What the list of what waits says of it.
+    #[serde(skip)]
+    pub listed_as: Option<Waits>,
     /// When its members were last compared with the live state without being asked to.
     #[serde(skip)]
     pub checked_at: Option<Timestamp>,

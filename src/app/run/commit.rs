@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::trail;
 use crate::app::pipeline::{Output, Pipeline};
 use crate::engine::Incident;
 use crate::store::{Commit, HistoryRow, IncidentRow};
@@ -40,10 +41,14 @@ pub(super) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
         }
     }
     for message in &out.messages {
+        let first = commit.notifications.len();
         commit.notifications.extend(message.notifications());
+        let told: Vec<&Arc<str>> =
+            commit.notifications.iter().skip(first).map(|notification| &notification.receiver).collect();
         let decided = &message.decided;
         let one = decided.incidents.first().filter(|_| !decided.decision.is_summary());
-        commit.history.push(HistoryRow {
+        let detail = trail::told(message, &told, one.and_then(|i| pipeline.engine().incident(&i.id)));
+        let row = HistoryRow {
             at: decided.at,
             incident: one.map(|i| Arc::clone(&i.id)),
             decision: Some(decided.decision),
@@ -52,8 +57,14 @@ pub(super) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
             namespace: one.and_then(|i| i.namespace.clone()),
             workload: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.workload)),
             title: message.title.clone(),
-            detail: serde_json::json!({ "receivers": decided.receivers }).to_string(),
-        });
+            detail,
+        };
+        if one.is_some() {
+            commit.history.push(row);
+        } else {
+            let told = decided.incidents.iter().map(|incident| Arc::clone(&incident.id)).collect();
+            commit.summaries.push((row, told));
+        }
     }
     for note in &out.notes {
         commit.history.push(HistoryRow {
@@ -65,8 +76,9 @@ pub(super) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
             namespace: note.namespace.clone(),
             workload: Arc::clone(&note.workload),
             title: String::new(),
-            detail: serde_json::json!({ "by": note.detail }).to_string(),
+            detail: trail::held(note),
         });
     }
+    trail::put(&mut commit, pipeline, out, now);
     commit
 }

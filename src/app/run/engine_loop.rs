@@ -13,6 +13,8 @@ use super::commit::{commit, restore};
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::clock::{self, Clock};
 use crate::config::Config;
+use crate::engine::Note;
+use crate::message::Reason;
 use crate::metrics::EngineStats;
 use crate::store::{Commit, Retention, Store, StoreError};
 use crate::watch::{Change, Kind};
@@ -73,6 +75,7 @@ impl EngineLoop {
         let started = marks.contains_key(MARK_STARTED);
         let news_since = marks.get(MARK_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
         let incidents = restore(store.load_incidents().await?);
+        store.forget_pending().await?;
         if started {
             tracing::info!(incidents = incidents.len(), seen_until = ?news_since.map(|t| t.to_string()), "going on where it stopped");
         }
@@ -87,6 +90,9 @@ impl EngineLoop {
         for incident in orphaned {
             tracing::warn!(incident = %incident.id, rule = %incident.rule, workload = %incident.workload,
                 "its rule is gone from the configuration: the incident is forgotten without an end");
+            if incident.end.is_none() {
+                out.notes.push(Note::of(&incident, now, Reason::NoRule));
+            }
             out.removed.push(incident.id);
         }
         Ok(Self {
