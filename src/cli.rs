@@ -2,6 +2,7 @@
 
 mod check;
 pub mod demo;
+mod explain;
 mod outbox;
 mod output;
 mod replay;
@@ -10,6 +11,7 @@ mod schema;
 mod send;
 mod test;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -68,6 +70,12 @@ enum Command {
     /// are expected. It runs through the real engine on virtual time, and passes when exactly those
     /// are decided. Without a path: the shipped rules' own tests. Exit code 1 if a test fails.
     Test(test::TestArgs),
+    /// Say what is known of an object: what was wrong, who was told what, what was held back and why.
+    ///
+    /// Looks into the bot's store, whether or not the bot is running: which incidents the object is
+    /// or was part of, which rule matched, who was told what and when that arrived, and what was not
+    /// told, with the reason. Exit code 1 if nothing is known of it.
+    Explain(explain::ExplainArgs),
     /// Look at what receivers are owed, and decide about what was given up.
     ///
     /// Works on the bot's store, whether or not the bot is running.
@@ -97,6 +105,8 @@ pub(crate) struct ConfigArgs {
 pub(crate) enum Failure {
     /// Said already.
     Told,
+    /// Wrong usage, to be said.
+    Usage(anyhow::Error),
     /// To be said.
     Error(anyhow::Error),
 }
@@ -116,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Test(args) => test::test(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Outbox(args) => outbox::outbox(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => in_runtime(run::run(&args)),
@@ -124,6 +135,10 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Told) => ExitCode::FAILURE,
+        Err(Failure::Usage(error)) => {
+            output::error(&error);
+            ExitCode::from(2)
+        }
         Err(Failure::Error(error)) => {
             if broken_pipe(&error) {
                 return ExitCode::SUCCESS;
@@ -146,6 +161,14 @@ fn broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Prints to standard output; a reader that has gone is an error of its kind (`broken_pipe`).
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
 }
 
 /// Loads what the arguments name; prints warnings, and every error with its frame.

@@ -107,6 +107,8 @@ pub struct Note {
     pub severity: Severity,
     /// Since when.
     pub since: Timestamp,
+    /// Until when, where it is over.
+    pub ended_at: Option<Timestamp>,
     /// Until when at least, where that is known.
     pub until: Option<Timestamp>,
     /// What it waited for, where it ended before it was told.
@@ -128,6 +130,7 @@ impl Note {
             cause: incident.cause,
             severity: incident.severity,
             since: incident.since,
+            ended_at: incident.left_at(),
             until: None,
             waited: None,
         }

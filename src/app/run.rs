@@ -34,6 +34,9 @@ use crate::watch::Kind;
 use crate::watch::stream::{self, Tuning, WatchStatus};
 use crate::web::{self, Control, Token, WebState};
 
+/// The mark in the store up to when everything was taken in, as RFC 3339.
+pub const SEEN_UNTIL: &str = engine_loop::MARK_SEEN;
+
 /// Why the bot could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {

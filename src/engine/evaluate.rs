@@ -18,6 +18,8 @@ const HELD_AGAIN: Duration = Duration::from_secs(30);
 /// What is over sooner, and was not due, leaves no trace: pods wait for a place, a volume or an image
 /// at every start.
 const BLINK: Duration = Duration::from_secs(10);
+/// Nor does what has not lasted for this share of the rule's `for`.
+const BLINK_SHARE: u32 = 4;
 
 impl Engine {
     pub(super) fn evaluate(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
@@ -72,7 +74,7 @@ impl Engine {
     ) -> Option<Timestamp> {
         let incident = self.incidents.get_mut(id)?;
         if incident.members.is_empty() {
-            self.never_told(id, now, world, out);
+            self.never_told(id, rule, now, world, out);
             return None;
         }
         let due = incident
@@ -83,7 +85,9 @@ impl Engine {
         let due = due.or_else(|| incident.due_at.filter(|_| incident.cause.is_run()));
         let Some(due) = due else {
             incident.due_at = None;
-            incident.waits_for(Reason::NotYetFor, None, None, now);
+            if let Some(waits) = &mut incident.waits {
+                waits.until = None;
+            }
             return None;
         };
         if now < due {
@@ -216,7 +220,14 @@ impl Engine {
     }
 
     /// It ended before anybody was told: normal life.
-    fn never_told(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
+    fn never_told(
+        &mut self,
+        id: &Arc<str>,
+        rule: &Rule,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) {
         let Some(incident) = self.incidents.get_mut(id) else { return };
         if incident.reopening {
             // Back to where it was: ended.
@@ -229,7 +240,8 @@ impl Engine {
         }
         let incident = incident.clone();
         let due = incident.due_at.is_some() || incident.held_by.is_some();
-        if due || clock::between(incident.since, now) >= BLINK {
+        let lasted = clock::between(incident.since, incident.left_at().unwrap_or(now));
+        if due || lasted >= BLINK.max(rule.hold / BLINK_SHARE) {
             self.note(&incident, now, Reason::NeverTold, incident.held_by.clone(), out);
         }
         self.remove(id, out);

@@ -236,6 +236,12 @@ impl Incident {
         self.empty_since = Some(now);
     }
 
+    /// When its last member left or became well, while it has none.
+    #[must_use]
+    pub(super) fn left_at(&self) -> Option<Timestamp> {
+        self.over_at.filter(|_| self.left == 0).or(self.empty_since).filter(|_| self.members.is_empty())
+    }
+
     /// Remembers a member that leaves.
     pub(super) fn leaves(&mut self, member: &Member) {
         let name = &member.object.name;

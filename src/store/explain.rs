@@ -106,7 +106,7 @@ impl Store {
         self.read("read an incident", move |s| record(s, &id, at_most.min(MAX_OF_ONE)))
     }
 
-    /// The rows of the outbox whose key begins so, in order.
+    /// The rows of the outbox whose key begins so, newest first.
     pub fn deliveries(&self, prefix: &str) -> Call<Vec<Delivery>> {
         let prefix = prefix.to_owned();
         self.read("look for deliveries", move |s| deliveries(s, &prefix))
@@ -254,7 +254,7 @@ fn deliveries(s: &Session, prefix: &str) -> Result<Vec<Delivery>, StoreError> {
     s.conn
         .prepare_cached(&format!(
             "SELECT {}, state = 'queued' AND head = 0 FROM outbox
-             WHERE key >= ?1 AND key < ?1 || char(1114111) ORDER BY seq LIMIT ?2",
+             WHERE key >= ?1 AND key < ?1 || char(1114111) ORDER BY seq DESC LIMIT ?2",
             listing::COLUMNS
         ))
         .and_then(|mut q| {

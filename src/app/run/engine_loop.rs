@@ -23,7 +23,7 @@ use crate::web::{Ask, Command, Refusal};
 /// The mark that says that a first look was completed and stored.
 const MARK_STARTED: &str = "started";
 /// Up to when everything was taken in; what ended before is no news after a restart.
-const MARK_SEEN: &str = "seen_until";
+pub(super) const MARK_SEEN: &str = "seen_until";
 
 /// Counters and last-seen times are stored at least this often; decisions at once.
 const FLUSH: Duration = Duration::from_secs(1);

@@ -50,6 +50,7 @@ pub(super) fn held(note: &Note) -> String {
         "cause": note.cause,
         "severity": note.severity,
         "since": note.since,
+        "ended_at": note.ended_at,
         "until": note.until,
         "waited": note.waited,
     })
