@@ -1,6 +1,7 @@
 //! The command line: the only place with `anyhow`, and with printing.
 
 mod check;
+mod client;
 pub mod demo;
 mod explain;
 mod outbox;
@@ -9,6 +10,7 @@ mod replay;
 mod run;
 mod schema;
 mod send;
+mod silence;
 mod test;
 
 use std::io::Write as _;
@@ -80,6 +82,15 @@ enum Command {
     ///
     /// Works on the bot's store, whether or not the bot is running.
     Outbox(outbox::OutboxArgs),
+    /// Hold back what matches for a while, list what is held back so, end it.
+    ///
+    /// Asks the running bot over HTTP; it needs an `http.token`.
+    Silence(silence::SilenceArgs),
+    /// Have the running bot read configuration, rules and templates again.
+    ///
+    /// Asks it over HTTP; it needs an `http.token`. If anything is wrong the bot keeps what it has,
+    /// and this says what is wrong.
+    Reload(silence::ReloadArgs),
     /// Run recorded watch streams through the real pipeline, on virtual time.
     ///
     /// A recording is one watch event a line, as the API server sent it:
@@ -127,6 +138,8 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::schema(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Silence(args) => in_runtime(silence::silence(&args)),
+        Command::Reload(args) => in_runtime(silence::reload(&args)),
         Command::Outbox(args) => outbox::outbox(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => in_runtime(run::run(&args)),
