@@ -11,6 +11,8 @@
 
 #[path = "it/apiserver.rs"]
 mod apiserver;
+#[path = "it/asks.rs"]
+mod asks;
 #[path = "it/cli.rs"]
 mod cli;
 #[path = "it/crash.rs"]

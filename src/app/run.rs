@@ -14,6 +14,10 @@ mod commit;
 mod engine_loop;
 mod trail;
 
+/// For tests of what is read from the store.
+#[cfg(test)]
+pub(crate) use self::commit::commit;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 

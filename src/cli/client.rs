@@ -92,7 +92,10 @@ impl Bot {
         body: Option<&Value>,
     ) -> Result<Value, anyhow::Error> {
         let mut url = self.base.clone();
-        url.path_segments_mut().map_err(|()| anyhow!("this is no address of a bot"))?.pop_if_empty().extend(path);
+        url.path_segments_mut()
+            .map_err(|()| anyhow!("this is no address of a bot"))?
+            .pop_if_empty()
+            .extend(path);
         url.set_query(query);
         let mut request = self.client.request(method, url).bearer_auth(self.token.expose_secret());
         if let Some(body) = body {
@@ -172,7 +175,9 @@ fn base(given: Option<&str>, config: Option<(&Config, &str)>) -> Result<Url, Fai
             format!("http://{address}")
         }
         (None, None) => {
-            return Err(anyhow!("where is the bot? Name it with --url, or its configuration with --config").into());
+            return Err(
+                anyhow!("where is the bot? Name it with --url, or its configuration with --config").into()
+            );
         }
     };
     let wrong = |why: &str| {
@@ -227,7 +232,9 @@ fn token(
     };
     let token = secret.resolve().context("cannot read the token")?;
     if reqwest::header::HeaderValue::from_str(token.expose_secret()).is_err() {
-        return Err(anyhow!("the token ({secret}) holds line ends or other characters that no header can").into());
+        return Err(
+            anyhow!("the token ({secret}) holds line ends or other characters that no header can").into()
+        );
     }
     Ok(token)
 }
@@ -243,7 +250,10 @@ mod tests {
     #[test]
     fn addresses() {
         assert_eq!(based("http://127.0.0.1:8080").as_deref(), Some("http://127.0.0.1:8080/"));
-        assert_eq!(based("https://bots.example.com/herald").as_deref(), Some("https://bots.example.com/herald/"));
+        assert_eq!(
+            based("https://bots.example.com/herald").as_deref(),
+            Some("https://bots.example.com/herald/")
+        );
         for wrong in ["127.0.0.1:8080", "ftp://x", "http://a:b@x", "http://x/?y", "http://", "nonsense"] {
             assert_eq!(based(wrong), None, "{wrong}");
         }

@@ -2,9 +2,9 @@
 
 mod object;
 mod story;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -22,7 +22,9 @@ use super::{ConfigArgs, Failure, print};
 use crate::app::run::SEEN_UNTIL;
 use crate::clock;
 use crate::config::{Loaded, duration, suggest};
-use crate::store::{Beside, Concerned, HistoryEntry, IncidentRecord, KnownObject, ObjectQuery, Retention, Store};
+use crate::store::{
+    Beside, Concerned, HistoryEntry, IncidentRecord, KnownObject, ObjectQuery, Retention, Store,
+};
 
 /// So many events of one incident are told.
 const EVENTS: usize = 200;
@@ -124,7 +126,12 @@ impl Answer {
 pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let asked = match object::parse(&args.object, args.namespace.as_deref()) {
         Ok(asked) => asked,
-        Err(why) => return Err(Failure::Usage(anyhow!("`{}`: {why}", crate::message::text::words::one_line(&args.object, 120)))),
+        Err(why) => {
+            return Err(Failure::Usage(anyhow!(
+                "`{}`: {why}",
+                crate::message::text::words::one_line(&args.object, 120)
+            )));
+        }
     };
     let (store, loaded) = open(args)?;
     let answer = answer(&store, &asked, args, loaded.as_ref(), clock::now())?;
@@ -137,9 +144,7 @@ pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
 
 fn open(args: &ExplainArgs) -> Result<(Store, Option<Loaded>), Failure> {
     let loaded = match &args.config {
-        Some(config) => {
-            Some(super::load(&ConfigArgs { config: Some(config.clone()), rules: Vec::new() })?)
-        }
+        Some(config) => Some(super::load(&ConfigArgs { config: Some(config.clone()), rules: Vec::new() })?),
         None => None,
     };
     let configured = loaded.as_ref().and_then(|loaded| loaded.config.store.path.clone());

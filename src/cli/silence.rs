@@ -2,6 +2,7 @@
 
 mod matching;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -162,8 +163,14 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
     // What never ends comes last.
     silences.sort_by_key(|silence| time(silence, "until").unwrap_or(Timestamp::MAX));
     match args.format {
-        Format::Json => print(&silences.iter().map(|silence| format!("{silence}\n")).collect::<String>()),
-        Format::Text => print(&table(&silences, clock::now())),
+        Format::Json => {
+            let mut out = String::new();
+            for silence in &silences {
+                writeln!(out, "{silence}")?;
+            }
+            print(&out)
+        }
+        Format::Text => print(&table(&silences, clock::now())?),
     }
 }
 
@@ -211,7 +218,12 @@ fn plain(value: &Value) -> String {
 }
 
 fn text(silence: &Value, name: &str) -> String {
-    silence.get(name).map(plain).filter(|text| text != "null").map(|t| words::one_line(&t, 200)).unwrap_or_default()
+    silence
+        .get(name)
+        .map(plain)
+        .filter(|text| text != "null")
+        .map(|t| words::one_line(&t, 200))
+        .unwrap_or_default()
 }
 
 fn time(silence: &Value, name: &str) -> Option<Timestamp> {
@@ -228,9 +240,9 @@ fn moment(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// Columns as wide as what is in them; the comment last, as it may be long.
-fn table(silences: &[&Value], now: Timestamp) -> String {
+fn table(silences: &[&Value], now: Timestamp) -> Result<String, std::fmt::Error> {
     if silences.is_empty() {
-        return "nothing is silenced\n".to_owned();
+        return Ok("nothing is silenced\n".to_owned());
     }
     let mut rows = vec![["ID", "STATE", "UNTIL", "FROM", "BY", "WHAT", "COMMENT"].map(str::to_owned)];
     for silence in silences {
@@ -249,10 +261,11 @@ fn table(silences: &[&Value], now: Timestamp) -> String {
     });
     let mut out = String::new();
     for row in &rows {
-        let line: String =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
-        out.push_str(line.trim_end());
-        out.push('\n');
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            write!(line, "{cell:width$}  ")?;
+        }
+        writeln!(out, "{}", line.trim_end())?;
     }
-    out
+    Ok(out)
 }

@@ -134,7 +134,9 @@ impl Store {
     pub fn left_alone(&self, now: Timestamp) -> Call<Vec<Peace>> {
         self.read("read who is left alone", move |s| {
             s.conn
-                .prepare_cached("SELECT receiver, not_before, reason FROM receiver_state WHERE not_before > ?1")
+                .prepare_cached(
+                    "SELECT receiver, not_before, reason FROM receiver_state WHERE not_before > ?1",
+                )
                 .and_then(|mut q| {
                     q.query_map([micros(now)], |r| {
                         Ok(Peace { name: r.get(0)?, until: time(r, 1)?, reason: r.get(2)? })
@@ -220,9 +222,11 @@ fn record(s: &Session, id: &str, at_most: usize) -> Result<IncidentRecord, Store
             .optional()
         })
     };
-    let mut found = row("SELECT id, rule, state, body, updated_at FROM incidents WHERE id = ?1").map_err(&failed)?;
+    let mut found =
+        row("SELECT id, rule, state, body, updated_at FROM incidents WHERE id = ?1").map_err(&failed)?;
     if found.is_none() {
-        found = row("SELECT id, rule, state, body, updated_at FROM pending WHERE id = ?1").map_err(&failed)?;
+        found =
+            row("SELECT id, rule, state, body, updated_at FROM pending WHERE id = ?1").map_err(&failed)?;
     }
     let mut history: Vec<HistoryEntry> = s
         .conn
@@ -239,7 +243,9 @@ fn record(s: &Session, id: &str, at_most: usize) -> Result<IncidentRecord, Store
     history.truncate(at_most);
     let objects = s
         .conn
-        .prepare_cached("SELECT kind, namespace, name FROM incident_objects WHERE incident = ?1 ORDER BY id LIMIT ?2")
+        .prepare_cached(
+            "SELECT kind, namespace, name FROM incident_objects WHERE incident = ?1 ORDER BY id LIMIT ?2",
+        )
         .and_then(|mut q| q.query_map((id, limit(MAX_OF_ONE)), |r| object(r, 0))?.collect())
         .map_err(&failed)?;
     let objects_total = s

@@ -175,25 +175,25 @@ pub(super) fn insert_summaries(
 }
 
 fn insert_one(s: &Session, row: &HistoryRow) -> Result<(), StoreError> {
-        s.conn
-            .prepare_cached(
-                "INSERT INTO history
+    s.conn
+        .prepare_cached(
+            "INSERT INTO history
                      (at, incident, decision, reason, rule, namespace, workload, title, detail)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )
-            .and_then(|mut q| {
-                q.execute((
-                    micros(row.at),
-                    row.incident.as_deref(),
-                    row.decision.map(Decision::as_str),
-                    row.reason.as_str(),
-                    &*row.rule,
-                    row.namespace.as_deref(),
-                    &*row.workload,
-                    &row.title,
-                    &row.detail,
-                ))
-            })
-            .map_err(s.error("keep history"))?;
+        )
+        .and_then(|mut q| {
+            q.execute((
+                micros(row.at),
+                row.incident.as_deref(),
+                row.decision.map(Decision::as_str),
+                row.reason.as_str(),
+                &*row.rule,
+                row.namespace.as_deref(),
+                &*row.workload,
+                &row.title,
+                &row.detail,
+            ))
+        })
+        .map_err(s.error("keep history"))?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::fixture::{at, note, summary};
 use super::*;
 use crate::message::{Decision, Notification, Reason};
 
+mod explain;
 mod refused;
 
 fn dir() -> TempDir {

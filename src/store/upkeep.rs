@@ -152,8 +152,7 @@ fn prune(s: &mut Session, keep: &Retention, now: Timestamp) -> Result<Pruned, St
             surplus,
         )?;
     }
-    pruned.objects =
-        explain::prune_objects(s, before(keep.history_age), keep.history_rows, Retention::STEP)?;
+    pruned.objects = explain::prune_objects(s, before(keep.history_age), keep.history_rows, Retention::STEP)?;
     s.conn
         .prepare_cached("PRAGMA incremental_vacuum(1000)")
         .and_then(|mut q| q.query_map([], |_| Ok(()))?.collect::<Result<Vec<()>, _>>())

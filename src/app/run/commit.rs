@@ -24,7 +24,7 @@ pub(super) fn restore(rows: Vec<(String, String)>) -> Vec<Incident> {
 }
 
 /// What a step decided, as the store keeps it.
-pub(super) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commit {
+pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commit {
     let mut commit =
         Commit { removed: out.removed.iter().map(ToString::to_string).collect(), ..Commit::default() };
     for id in &out.dirty {

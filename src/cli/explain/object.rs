@@ -162,9 +162,14 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for (typed, namespace) in
-            [("", None), ("pod/", None), ("/x", None), ("a/b/c/d", None), ("pod/*", None), ("a/pod/x", Some("b"))]
-        {
+        for (typed, namespace) in [
+            ("", None),
+            ("pod/", None),
+            ("/x", None),
+            ("a/b/c/d", None),
+            ("pod/*", None),
+            ("a/pod/x", Some("b")),
+        ] {
             assert!(parse(typed, namespace).is_err(), "{typed}");
         }
         assert!(parse(&"x".repeat(1000), None).is_err());

@@ -185,10 +185,8 @@ pub fn about(record: &IncidentRecord) -> Option<String> {
         return Some(cause(incident.cause.as_str(), &incident.workload));
     }
     let row = record.history.iter().find(|row| row.incident.is_some())?;
-    Some(match detail(row).get("cause").and_then(Value::as_str) {
-        Some(name) => cause(name, &row.workload),
-        None => row.workload.clone(),
-    })
+    let known = record.history.iter().find_map(|row| text(&detail(row), "cause"));
+    Some(known.map_or_else(|| row.workload.clone(), |name| cause(&name, &row.workload)))
 }
 
 fn detail(row: &HistoryEntry) -> Value {
@@ -339,12 +337,14 @@ fn receipts(id: &str, row: &HistoryEntry, detail: &Value, from: &Sources<'_>) ->
         .map(|receiver| {
             let entry = found.into_iter().flatten().find(|d| {
                 let entry = &d.entry;
-                let same = match &key {
-                    Some(key) => entry.key.strip_prefix(key.as_str()).and_then(|k| k.strip_prefix('-')) == Some(&receiver),
+                match &key {
+                    Some(key) => {
+                        entry.key.strip_prefix(key.as_str()).and_then(|k| k.strip_prefix('-'))
+                            == Some(&receiver)
+                    }
                     // Written before keys were kept: of one decision at one time.
                     None => entry.receiver == receiver && entry.created_at == row.at,
-                };
-                same
+                }
             });
             match entry {
                 Some(delivery) => receipt(receiver, delivery, from.peace),
@@ -363,7 +363,8 @@ fn receipts(id: &str, row: &HistoryEntry, detail: &Value, from: &Sources<'_>) ->
 fn receipt(receiver: String, delivery: &Delivery, peace: &[Peace]) -> Receipt {
     let entry = &delivery.entry;
     let queued = entry.state == "queued";
-    let left_alone = peace.iter().find(|p| p.name == receiver).filter(|_| queued);
+    // What is behind another row waits for that one.
+    let left_alone = peace.iter().find(|p| p.name == receiver).filter(|_| queued && !delivery.behind);
     let next = entry.not_before.filter(|_| queued).max(left_alone.map(|p| p.until));
     let reason = match left_alone {
         Some(peace) if entry.reason.is_empty() => &peace.reason,

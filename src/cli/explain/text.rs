@@ -49,8 +49,7 @@ pub fn text(answer: &Answer) -> Result<String, std::fmt::Error> {
         one(story, &when, &mut out)?;
     }
     if answer.older > 0 {
-        let older = u64::try_from(answer.older).unwrap_or(u64::MAX);
-        writeln!(out, "\n… and {} that are older: see --limit and --since", words::plural(older, "incident"))?;
+        writeln!(out, "\n… and {} older: see --limit and --since", answer.older)?;
     }
     if !answer.unheard.is_empty() {
         writeln!(out, "\nbecame no incident:")?;
@@ -286,9 +285,10 @@ fn delivered(receipt: &Receipt, when: &When) -> String {
         "sending" => words::join(&["is being sent", &inside], " "),
         "dead" => {
             let given_up = words::join(&["given up", &at, &tried], " ");
-            let again = receipt.key.as_deref().map(|key| {
-                format!("send it again: kubeherald outbox resend {}", words::one_line(key, 200))
-            });
+            let again = receipt
+                .key
+                .as_deref()
+                .map(|key| format!("send it again: kubeherald outbox resend {}", words::one_line(key, 200)));
             words::join(&[&given_up, &reason, &again.unwrap_or_default()], ": ")
         }
         "queued" => {
@@ -345,10 +345,19 @@ fn nothing(answer: &Answer, when: &When, asked: &str) -> Result<String, std::fmt
     writeln!(out, "\nthat can mean:")?;
     if let Some(namespace) = &answer.unwatched {
         let namespace = words::one_line(namespace, LINE);
-        writeln!(out, "  the namespace {namespace} is not watched (`watch.namespaces` of this configuration)")?;
+        writeln!(
+            out,
+            "  the namespace {namespace} is not watched (`watch.namespaces` of this configuration)"
+        )?;
     } else {
-        writeln!(out, "  nothing was wrong with it, or only for less than ten seconds and than its rule's `for`")?;
-        writeln!(out, "  no rule looks for what was wrong (what the bot recognises and no rule wants, it says here)")?;
+        writeln!(
+            out,
+            "  nothing was wrong with it, or only for less than ten seconds and than its rule's `for`"
+        )?;
+        writeln!(
+            out,
+            "  no rule looks for what was wrong (what the bot recognises and no rule wants, it says here)"
+        )?;
         writeln!(out, "  it has another name, or is in another namespace")?;
         writeln!(out, "  its namespace is not watched (`watch.namespaces`)")?;
     }

@@ -61,7 +61,9 @@ fn split(text: &str) -> Result<(&str, &'static str, &str), String> {
             OPERATORS.iter().find(|(typed, _)| rest.starts_with(typed)).map(|(typed, how)| (at, *typed, *how))
         })
         .ok_or_else(|| {
-            format!("`{text}` is no condition: write `key=value`, such as `namespace=shop` or `name=~^canary-`")
+            format!(
+                "`{text}` is no condition: write `key=value`, such as `namespace=shop` or `name=~^canary-`"
+            )
         })?;
     let key = text.get(..at).unwrap_or_default().trim();
     let value = text.get(at + typed.len()..).unwrap_or_default();
@@ -169,7 +171,13 @@ mod tests {
     /// What is sent is what the bot's own reader takes.
     #[test]
     fn the_configuration_reads_what_is_sent() {
-        let matches = from(&["namespace=shop", "cause=OOMKilled", "name=~^api-", "label.team=payments", "exit_code=137"]);
+        let matches = from(&[
+            "namespace=shop",
+            "cause=OOMKilled",
+            "name=~^api-",
+            "label.team=payments",
+            "exit_code=137",
+        ]);
         let rule = format!("rules:\n  - {{name: x, severity: info, match: {}}}\n", matches.unwrap());
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rules.yaml");
