@@ -1,15 +1,19 @@
 //! The command line: the only place with `anyhow`, and with printing.
 
 mod check;
+mod client;
 pub mod demo;
+mod explain;
 mod outbox;
 mod output;
 mod replay;
 mod run;
 mod schema;
 mod send;
+mod silence;
 mod test;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -68,10 +72,25 @@ enum Command {
     /// are expected. It runs through the real engine on virtual time, and passes when exactly those
     /// are decided. Without a path: the shipped rules' own tests. Exit code 1 if a test fails.
     Test(test::TestArgs),
+    /// Say what is known of an object: what was wrong, who was told what, what was held back and why.
+    ///
+    /// Looks into the bot's store, whether or not the bot is running: which incidents the object is
+    /// or was part of, which rule matched, who was told what and when that arrived, and what was not
+    /// told, with the reason. Exit code 1 if nothing is known of it.
+    Explain(explain::ExplainArgs),
     /// Look at what receivers are owed, and decide about what was given up.
     ///
     /// Works on the bot's store, whether or not the bot is running.
     Outbox(outbox::OutboxArgs),
+    /// Hold back what matches for a while, list what is held back so, end it.
+    ///
+    /// Asks the running bot over HTTP; it needs an `http.token`.
+    Silence(silence::SilenceArgs),
+    /// Have the running bot read configuration, rules and templates again.
+    ///
+    /// Asks it over HTTP; it needs an `http.token`. If anything is wrong the bot keeps what it has,
+    /// and this says what is wrong.
+    Reload(silence::ReloadArgs),
     /// Run recorded watch streams through the real pipeline, on virtual time.
     ///
     /// A recording is one watch event a line, as the API server sent it:
@@ -97,6 +116,8 @@ pub(crate) struct ConfigArgs {
 pub(crate) enum Failure {
     /// Said already.
     Told,
+    /// Wrong usage, to be said.
+    Usage(anyhow::Error),
     /// To be said.
     Error(anyhow::Error),
 }
@@ -116,6 +137,9 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Test(args) => test::test(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Silence(args) => in_runtime(silence::silence(&args)),
+        Command::Reload(args) => in_runtime(silence::reload(&args)),
         Command::Outbox(args) => outbox::outbox(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => in_runtime(run::run(&args)),
@@ -124,6 +148,10 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Told) => ExitCode::FAILURE,
+        Err(Failure::Usage(error)) => {
+            output::error(&error);
+            ExitCode::from(2)
+        }
         Err(Failure::Error(error)) => {
             if broken_pipe(&error) {
                 return ExitCode::SUCCESS;
@@ -146,6 +174,14 @@ fn broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Prints to standard output; a reader that has gone is an error of its kind (`broken_pipe`).
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
 }
 
 /// Loads what the arguments name; prints warnings, and every error with its frame.

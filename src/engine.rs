@@ -25,6 +25,7 @@ mod recover;
 pub mod silence;
 mod step;
 mod summary;
+pub mod trail;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -35,6 +36,7 @@ use jiff::Timestamp;
 
 pub use incident::{Incident, Member};
 pub use silence::{BadAnnotation, Quiet};
+pub use trail::{Trail, Waits};
 
 use crate::message::{Decision, IncidentView, Reason};
 use crate::rule::{MuteTime, Routes, RuleSet, Silence};
@@ -109,10 +111,24 @@ pub struct Note {
     pub comment: Option<Arc<str>>,
     /// What would have been told.
     pub held: Option<Decision>,
+    /// What is wrong.
+    pub cause: Cause,
+    /// How bad.
+    pub severity: Severity,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when, where it is over.
+    pub ended_at: Option<Timestamp>,
+    /// Until when at least, where that is known.
+    pub until: Option<Timestamp>,
+    /// What it waited for, where it ended before it was told.
+    pub waited: Option<Waits>,
 }
 
 impl Note {
-    fn new(incident: &Incident, at: Timestamp, reason: Reason, detail: Option<Arc<str>>) -> Self {
+    /// About this incident, without more.
+    #[must_use]
+    pub fn of(incident: &Incident, at: Timestamp, reason: Reason) -> Self {
         Self {
             at,
             incident: Arc::clone(&incident.id),
@@ -120,9 +136,15 @@ impl Note {
             rule: Arc::clone(&incident.rule),
             namespace: incident.namespace.clone(),
             workload: Arc::clone(&incident.workload),
-            detail,
+            detail: None,
             comment: None,
             held: None,
+            cause: incident.cause,
+            severity: incident.severity,
+            since: incident.since,
+            ended_at: incident.left_at(),
+            until: None,
+            waited: None,
         }
     }
 }
@@ -144,6 +166,8 @@ pub struct Effects {
     pub silences_removed: Vec<Arc<str>>,
     /// Annotations that were meant to silence something and say nothing.
     pub bad_annotations: Vec<BadAnnotation>,
+    /// What else `explain` needs.
+    pub trail: Trail,
 }
 
 impl Effects {
@@ -157,6 +181,7 @@ impl Effects {
             && self.silences.is_empty()
             && self.silences_removed.is_empty()
             && self.bad_annotations.is_empty()
+            && self.trail.is_empty()
     }
 }
 
@@ -213,6 +238,7 @@ pub struct Engine {
     signals: BTreeMap<Cause, u64>,
     refused: u64,
     silences: silence::Silences,
+    refusals: trail::Refusals,
 }
 
 impl Engine {
@@ -246,6 +272,7 @@ impl Engine {
             signals: BTreeMap::new(),
             refused: 0,
             silences: silence::Silences::default(),
+            refusals: trail::Refusals::default(),
         }
     }
 
@@ -417,6 +444,9 @@ impl Engine {
         if incident.kept {
             out.removed.push(Arc::clone(id));
         }
+        if incident.listed_as.is_some() {
+            out.trail.waiting.insert(Arc::clone(id));
+        }
         out.dirty.remove(id);
     }
 
@@ -436,7 +466,17 @@ impl Engine {
         out: &mut Effects,
     ) {
         *self.counts.entry(reason).or_default() += 1;
-        out.notes.push(Note::new(incident, at, reason, detail));
+        let until = match reason {
+            Reason::WithinWindow => incident.window_ends,
+            _ => None,
+        };
+        if matches!(reason, Reason::InhibitedBy | Reason::SilencedBy | Reason::Muted)
+            && let Some(held) = self.incidents.get_mut(&incident.id).filter(|i| !i.is_open())
+        {
+            held.waits_for(reason, detail.clone(), None, at);
+        }
+        let waited = incident.waits.clone().filter(|_| reason == Reason::NeverTold);
+        out.notes.push(Note { detail, until, waited, ..Note::of(incident, at, reason) });
     }
 }
 

@@ -12,6 +12,7 @@ mod call;
 mod commit;
 mod dead;
 mod error;
+mod explain;
 mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -39,6 +40,7 @@ pub use self::call::{Call, Pending};
 pub use self::commit::{Commit, IncidentRow};
 pub use self::dead::{DeadLetter, DeadLetterBody};
 pub use self::error::StoreError;
+pub use self::explain::{Concerned, Delivery, IncidentRecord, KnownObject, ObjectQuery, ObjectRow, Peace};
 pub use self::fault::{Faults, Point};
 pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};

@@ -11,6 +11,8 @@
 
 #[path = "it/apiserver.rs"]
 mod apiserver;
+#[path = "it/asks.rs"]
+mod asks;
 #[path = "it/cli.rs"]
 mod cli;
 #[path = "it/crash.rs"]
@@ -21,6 +23,8 @@ mod demo;
 mod dependencies;
 #[path = "it/deploy.rs"]
 mod deploy;
+#[path = "it/explain.rs"]
+mod explain;
 #[path = "it/flood.rs"]
 mod flood;
 #[path = "it/flow.rs"]

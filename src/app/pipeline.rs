@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::clock;
 use crate::config::{Config, Receiver, WatchConfig};
-use crate::engine::{BadAnnotation, Decided, Effects, Engine, Incident, Note, Settings};
+use crate::engine::{BadAnnotation, Decided, Effects, Engine, Incident, Note, Settings, Trail};
 use crate::message::{Decision, IncidentView, Notification, text};
 use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
@@ -44,6 +44,8 @@ pub struct Output {
     pub silences_removed: Vec<Arc<str>>,
     /// Annotations that were meant to silence something and say nothing.
     pub bad_annotations: Vec<BadAnnotation>,
+    /// What else `explain` needs.
+    pub trail: Trail,
 }
 
 impl Output {
@@ -57,6 +59,7 @@ impl Output {
             && self.silences.is_empty()
             && self.silences_removed.is_empty()
             && self.bad_annotations.is_empty()
+            && self.trail.is_empty()
     }
 }
 
@@ -78,6 +81,16 @@ pub struct Message {
 }
 
 impl Message {
+    /// What the keys of its notifications begin with.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let decided = &self.decided;
+        match decided.incidents.first() {
+            Some(incident) if !decided.decision.is_summary() => format!("{}-{}", incident.id, decided.seq),
+            _ => format!("{}-{}-{}", decided.decision, decided.at.as_millisecond(), decided.seq),
+        }
+    }
+
     /// What each receiver is told: one notification, or, of a summary, one for each incident where the
     /// receiver opens and closes something for each.
     pub fn notifications(&self) -> impl Iterator<Item = Notification> {
@@ -102,14 +115,11 @@ impl Message {
     /// The message as it was decided, for each receiver.
     pub fn whole(&self) -> impl Iterator<Item = Notification> {
         let decided = &self.decided;
-        let thread = match decided.incidents.first() {
-            Some(incident) if !decided.decision.is_summary() => Arc::clone(&incident.id),
-            _ => Arc::from(format!("{}-{}", decided.decision, decided.at.as_millisecond())),
-        };
+        let base = self.key();
         let end = decided.decision.is_end();
         let told = decided.receivers.iter().filter(move |name| !end || !self.no_ends.contains(*name));
         told.map(move |receiver| Notification {
-            key: format!("{thread}-{}-{receiver}", decided.seq),
+            key: format!("{base}-{receiver}"),
             receiver: Arc::clone(receiver),
             decision: decided.decision,
             reason: decided.reason,
@@ -294,6 +304,7 @@ impl Pipeline {
         }
         out.silences_removed.extend(effects.silences_removed);
         out.bad_annotations.extend(effects.bad_annotations);
+        out.trail.append(effects.trail);
     }
 
     fn message(&self, mut decided: Decided) -> Message {

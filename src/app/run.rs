@@ -12,6 +12,11 @@
 
 mod commit;
 mod engine_loop;
+mod trail;
+
+/// For tests of what is read from the store.
+#[cfg(test)]
+pub(crate) use self::commit::commit;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -32,6 +37,9 @@ use crate::store::{Store, StoreError};
 use crate::watch::Kind;
 use crate::watch::stream::{self, Tuning, WatchStatus};
 use crate::web::{self, Control, Token, WebState};
+
+/// The mark in the store up to when everything was taken in, as RFC 3339.
+pub const SEEN_UNTIL: &str = engine_loop::MARK_SEEN;
 
 /// Why the bot could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,6 @@
 //! `kubeherald outbox`
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
@@ -9,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{ConfigArgs, Failure, output};
+use super::{ConfigArgs, Failure, output, print};
 use crate::clock;
 use crate::message::text::words;
 use crate::store::{Beside, OutboxEntry, OutboxItem, OutboxQuery, OutboxStates, Store};
@@ -342,12 +341,5 @@ fn change(
     if changed == 0 {
         output::say("there were no dead letters");
     }
-    Ok(())
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()?;
     Ok(())
 }

@@ -126,6 +126,7 @@ fn write(to: &mut impl Write, out: &mut Output, format: Format) -> std::io::Resu
     out.dirty.clear();
     out.removed.clear();
     out.notes.clear();
+    out.trail = crate::engine::Trail::default();
     for message in &messages {
         match format {
             Format::Json => {

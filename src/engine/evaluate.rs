@@ -15,12 +15,20 @@ use crate::signal::{Cause, Severity, World};
 
 /// What is held back is looked at again after this, beside whenever its holder changes.
 const HELD_AGAIN: Duration = Duration::from_secs(30);
+/// What is over sooner, and was not due, leaves no trace: pods wait for a place, a volume or an image
+/// at every start.
+const BLINK: Duration = Duration::from_secs(10);
+/// Nor does what has not lasted for this share of the rule's `for`.
+const BLINK_SHARE: u32 = 4;
 
 impl Engine {
     pub(super) fn evaluate(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
         let Some(incident) = self.incidents.get(id) else { return };
         let Some(rule) = self.rules.get(&incident.rule).cloned() else {
             // Its rule was taken out by a reload: nobody is left to say more about it.
+            if let Some(incident) = self.incidents.get(id).filter(|i| i.end.is_none()).cloned() {
+                self.note(&incident, now, Reason::NoRule, None, out);
+            }
             self.remove(id, out);
             return;
         };
@@ -53,6 +61,7 @@ impl Engine {
             incident.kept = true;
             out.dirty.insert(Arc::clone(id));
         }
+        self.list(id, now, out);
     }
 
     fn evaluate_pending(
@@ -65,7 +74,7 @@ impl Engine {
     ) -> Option<Timestamp> {
         let incident = self.incidents.get_mut(id)?;
         if incident.members.is_empty() {
-            self.never_told(id, now, world, out);
+            self.never_told(id, rule, now, world, out);
             return None;
         }
         let due = incident
@@ -76,10 +85,14 @@ impl Engine {
         let due = due.or_else(|| incident.due_at.filter(|_| incident.cause.is_run()));
         let Some(due) = due else {
             incident.due_at = None;
+            if let Some(waits) = &mut incident.waits {
+                waits.until = None;
+            }
             return None;
         };
         if now < due {
             incident.due_at = None;
+            incident.waits_for(Reason::NotYetFor, None, Some(due), now);
             return Some(due);
         }
         if let Some(count) = rule.count {
@@ -90,6 +103,7 @@ impl Engine {
             let seen: u64 = incident.times.iter().map(|(_, n)| u64::from(*n)).sum();
             if seen < u64::from(count.at_least) {
                 incident.due_at = None;
+                incident.waits_for(Reason::BelowCount, None, None, now);
                 return None;
             }
         }
@@ -111,6 +125,7 @@ impl Engine {
         let due_at = *incident.due_at.get_or_insert(now);
         let tell_at = clock::after(due_at, wait);
         if now < tell_at {
+            incident.waits_for(Reason::GroupWait, None, Some(tell_at), now);
             return Some(tell_at);
         }
         if !self.confirm(id, now, world) {
@@ -195,10 +210,16 @@ impl Engine {
             return Some(at);
         }
         let ends = incident.window_ends.unwrap_or(now);
+        let fresh = incident.occurrences > incident.told_occurrences;
         if now < ends {
+            if fresh && !incident.repeats_noted {
+                // Once a window: how often is counted, and told with the next message.
+                incident.repeats_noted = true;
+                let incident = incident.clone();
+                self.note(&incident, now, Reason::WithinWindow, None, out);
+            }
             return Some(ends);
         }
-        let fresh = incident.occurrences > incident.told_occurrences;
         let state = incident.raised().any(|m| !m.pulse && m.unknown_since.is_none());
         if !active || !(fresh || state) {
             // Recovering, or nothing new: a reminder would say what is not known to be so.
@@ -213,11 +234,19 @@ impl Engine {
     }
 
     /// It ended before anybody was told: normal life.
-    fn never_told(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
+    fn never_told(
+        &mut self,
+        id: &Arc<str>,
+        rule: &Rule,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) {
         let Some(incident) = self.incidents.get_mut(id) else { return };
         if incident.reopening {
             // Back to where it was: ended.
             incident.reopening = false;
+            incident.waits = None;
             if let Some(end) = &mut incident.end {
                 end.at = now;
             }
@@ -225,7 +254,9 @@ impl Engine {
         }
         let incident = incident.clone();
         let quiet = incident.quiet.as_ref().map(|quiet| Arc::clone(&quiet.by));
-        if incident.due_at.is_some() || incident.held_by.is_some() || quiet.is_some() {
+        let due = incident.due_at.is_some() || incident.held_by.is_some() || quiet.is_some();
+        let lasted = clock::between(incident.since, incident.left_at().unwrap_or(now));
+        if due || lasted >= BLINK.max(rule.hold / BLINK_SHARE) {
             self.note(&incident, now, Reason::NeverTold, incident.held_by.clone().or(quiet), out);
         }
         self.remove(id, out);
@@ -264,6 +295,8 @@ impl Engine {
         let Some(incident) = self.incidents.get_mut(id) else { return };
         incident.told_at = Some(now);
         incident.quiet = None;
+        incident.waits = None;
+        incident.repeats_noted = false;
         incident.told_occurrences = incident.occurrences;
         incident.told_step =
             incident.told_step.max(steps.iter().filter(|s| **s <= incident.affected()).count());

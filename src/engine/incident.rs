@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::silence::Quiet;
+use super::trail::Waits;
 use crate::message::Reason;
 use crate::signal::{Cause, Exit, ObjectRef, Severity, Signal};
 
@@ -39,6 +40,9 @@ pub struct Member {
     pub pulse: bool,
     /// Not due before.
     pub not_before: Option<Timestamp>,
+    /// It is written down as part of the incident.
+    #[serde(default)]
+    pub listed: bool,
 }
 
 impl Member {
@@ -163,6 +167,21 @@ pub struct Incident {
     /// It is in the store.
     #[serde(default)]
     pub kept: bool,
+    /// Why it is not told, while it is not.
+    #[serde(default)]
+    pub waits: Option<Waits>,
+    /// Repeats inside the current window are written down.
+    #[serde(default)]
+    pub repeats_noted: bool,
+    /// Its workload is written down as part of it.
+    #[serde(default)]
+    pub listed: bool,
+    /// Some object is not written down yet.
+    #[serde(skip)]
+    pub joined: bool,
+    /// What the list of what waits says of it.
+    #[serde(skip)]
+    pub listed_as: Option<Waits>,
     /// When its members were last compared with the live state without being asked to.
     #[serde(skip)]
     pub checked_at: Option<Timestamp>,
@@ -220,6 +239,12 @@ impl Incident {
         self.unnamed = 0;
         self.unnamed_seen.clear();
         self.empty_since = Some(now);
+    }
+
+    /// When its last member left or became well, while it has none.
+    #[must_use]
+    pub(super) fn left_at(&self) -> Option<Timestamp> {
+        self.over_at.filter(|_| self.left == 0).or(self.empty_since).filter(|_| self.members.is_empty())
     }
 
     /// Remembers a member that leaves.

@@ -239,10 +239,15 @@ impl Engine {
             *self.counts.entry(found.reason).or_default() += 1;
             let incident = self.incidents.get(id)?;
             out.notes.push(Note {
+                detail: Some(Arc::clone(&found.by)),
                 comment: found.comment.clone(),
                 held: Some(what),
-                ..Note::new(incident, now, found.reason, Some(Arc::clone(&found.by)))
+                until: found.until,
+                ..Note::of(incident, now, found.reason)
             });
+        }
+        if let Some(incident) = self.incidents.get_mut(id).filter(|i| !i.is_open()) {
+            incident.waits_for(found.reason, Some(Arc::clone(&found.by)), found.until, now);
         }
         Some(found)
     }

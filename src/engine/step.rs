@@ -60,7 +60,7 @@ impl Engine {
 
     fn raise(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
         let Some(rule) = self.rules.first_match(signal).cloned() else {
-            *self.counts.entry(Reason::NoRule).or_default() += 1;
+            self.unheard(now, signal, Reason::NoRule, out);
             return;
         };
         let group = group::key(&rule, signal);
@@ -69,7 +69,7 @@ impl Engine {
             None => {
                 if self.incidents.len() >= self.settings.max_incidents && !self.make_room(out) {
                     self.refused += 1;
-                    *self.counts.entry(Reason::OverLimit).or_default() += 1;
+                    self.unheard(now, signal, Reason::OverLimit, out);
                     return;
                 }
                 let incident = self.begin(now, &rule, group, signal);
@@ -152,6 +152,11 @@ impl Engine {
             receivers: Vec::new(),
             times: VecDeque::new(),
             kept: false,
+            waits: None,
+            repeats_noted: false,
+            listed: false,
+            joined: false,
+            listed_as: None,
             checked_at: None,
             timer: None,
         }
@@ -225,8 +230,10 @@ impl Engine {
                 unknown_since: None,
                 pulse: signal.phase == Phase::Pulse,
                 not_before: signal.not_before,
+                listed: false,
             };
             incident.members.insert(key, member);
+            incident.joined = true;
             incident.empty_since = None;
             incident.well_since = None;
             incident.over_at = None;
@@ -365,6 +372,7 @@ fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.since = signal.since.unwrap_or(signal.at).min(now);
     incident.due_at = None;
     incident.held_by = None;
+    incident.waits = None;
     incident.left = 0;
     incident.over_at = None;
     incident.left_names.clear();

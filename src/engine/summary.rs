@@ -93,6 +93,7 @@ impl Engine {
             }
             by_receivers.entry(incident.receivers.clone()).or_default().push(Arc::clone(&id));
             self.told(&id, &rule, now);
+            self.list(&id, now, out);
             out.dirty.insert(id);
         }
         for (receivers, ids) in by_receivers {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
+use super::explain::{self, ObjectRow};
 use super::history::{self, HistoryRow};
 use super::outbox_rows::{self, NewRow};
 use super::silences::{self, SilenceRow};
@@ -31,6 +32,14 @@ pub struct Commit {
     pub silences: Vec<SilenceRow>,
     /// Ids of silences to forget; ids not known are fine.
     pub silences_removed: Vec<String>,
+    /// What was told of several incidents at once, and of which.
+    pub summaries: Vec<(HistoryRow, Vec<Arc<str>>)>,
+    /// Incidents that are not told, new or changed; not among those that are loaded at a start.
+    pub pending: Vec<IncidentRow>,
+    /// Ids of incidents that do not wait any more; ids not known are fine.
+    pub settled: Vec<String>,
+    /// Which objects are part of which incidents; known ones are fine.
+    pub objects: Vec<ObjectRow>,
 }
 
 impl Commit {
@@ -44,6 +53,10 @@ impl Commit {
             && self.history.is_empty()
             && self.silences.is_empty()
             && self.silences_removed.is_empty()
+            && self.summaries.is_empty()
+            && self.pending.is_empty()
+            && self.settled.is_empty()
+            && self.objects.is_empty()
     }
 }
 
@@ -71,8 +84,19 @@ impl Store {
             Ok(rows) => rows,
             Err(error) => return Call::failed(self, error),
         };
-        let Commit { incidents, removed, marks, notifications: _, history, silences, silences_removed } =
-            commit;
+        let Commit {
+            incidents,
+            removed,
+            marks,
+            notifications: _,
+            history,
+            silences,
+            silences_removed,
+            summaries,
+            pending,
+            settled,
+            objects,
+        } = commit;
         self.write("commit", move |s| {
             put_incidents(s, &incidents, &removed)?;
             put_marks(s, &marks)?;
@@ -80,7 +104,11 @@ impl Store {
             for row in &rows {
                 outbox_rows::insert(s, row)?;
             }
-            history::insert(s, &history)
+            history::insert(s, &history)?;
+            history::insert_summaries(s, &summaries)?;
+            explain::put_pending(s, &pending)?;
+            explain::put_objects(s, &objects)?;
+            explain::settle_pending(s, &settled)
         })
     }
 

@@ -94,6 +94,24 @@ impl Store {
     }
 }
 
+pub(super) const COLUMNS: &str =
+    "id, at, incident, decision, reason, rule, namespace, workload, title, detail";
+
+pub(super) fn entry(r: &rusqlite::Row<'_>) -> rusqlite::Result<HistoryEntry> {
+    Ok(HistoryEntry {
+        id: r.get(0)?,
+        at: time(r, 1)?,
+        incident: r.get(2)?,
+        decision: r.get(3)?,
+        reason: r.get(4)?,
+        rule: r.get(5)?,
+        namespace: r.get(6)?,
+        workload: r.get(7)?,
+        title: r.get(8)?,
+        detail: r.get(9)?,
+    })
+}
+
 fn select(s: &Session, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError> {
     let rows = match query.limit {
         0 => HistoryQuery::MAX_ROWS,
@@ -102,8 +120,7 @@ fn select(s: &Session, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, StoreE
     // One index leads each query, so an incident's page does not walk everything that happened since.
     let by_incident = query.incident.is_some();
     let sql = format!(
-        "SELECT id, at, incident, decision, reason, rule, namespace, workload, title, detail
-         FROM history
+        "SELECT {COLUMNS} FROM history
          WHERE {incident}
            AND (:rule IS NULL OR rule = :rule)
            AND (:namespace IS NULL OR namespace = :namespace)
@@ -128,20 +145,7 @@ fn select(s: &Session, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, StoreE
                     ":before": query.before.unwrap_or(i64::MAX),
                     ":limit": limit(rows),
                 },
-                |r| {
-                    Ok(HistoryEntry {
-                        id: r.get(0)?,
-                        at: time(r, 1)?,
-                        incident: r.get(2)?,
-                        decision: r.get(3)?,
-                        reason: r.get(4)?,
-                        rule: r.get(5)?,
-                        namespace: r.get(6)?,
-                        workload: r.get(7)?,
-                        title: r.get(8)?,
-                        detail: r.get(9)?,
-                    })
-                },
+                entry,
             )?
             .collect()
         })
@@ -149,27 +153,47 @@ fn select(s: &Session, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, StoreE
 }
 
 pub(super) fn insert(s: &Session, rows: &[HistoryRow]) -> Result<(), StoreError> {
-    for row in rows {
-        s.conn
-            .prepare_cached(
-                "INSERT INTO history
+    rows.iter().try_for_each(|row| insert_one(s, row))
+}
+
+/// A summary, and which incidents it told.
+pub(super) fn insert_summaries(
+    s: &Session,
+    summaries: &[(HistoryRow, Vec<Arc<str>>)],
+) -> Result<(), StoreError> {
+    for (row, incidents) in summaries {
+        insert_one(s, row)?;
+        let id = s.conn.last_insert_rowid();
+        for incident in incidents {
+            s.conn
+                .prepare_cached("INSERT OR IGNORE INTO history_incidents (incident, history) VALUES (?1, ?2)")
+                .and_then(|mut q| q.execute((&**incident, id)))
+                .map_err(s.error("keep history"))?;
+        }
+    }
+    Ok(())
+}
+
+fn insert_one(s: &Session, row: &HistoryRow) -> Result<(), StoreError> {
+    s.conn
+        .prepare_cached(
+            "INSERT INTO history
                      (at, incident, decision, reason, rule, namespace, workload, title, detail)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )
-            .and_then(|mut q| {
-                q.execute((
-                    micros(row.at),
-                    row.incident.as_deref(),
-                    row.decision.map(Decision::as_str),
-                    row.reason.as_str(),
-                    &*row.rule,
-                    row.namespace.as_deref(),
-                    &*row.workload,
-                    &row.title,
-                    &row.detail,
-                ))
-            })
-            .map_err(s.error("keep history"))?;
-    }
+        )
+        .and_then(|mut q| {
+            q.execute((
+                micros(row.at),
+                row.incident.as_deref(),
+                row.decision.map(Decision::as_str),
+                row.reason.as_str(),
+                &*row.rule,
+                row.namespace.as_deref(),
+                &*row.workload,
+                &row.title,
+                &row.detail,
+            ))
+        })
+        .map_err(s.error("keep history"))?;
     Ok(())
 }

@@ -73,10 +73,11 @@ pub struct OutboxItem {
 }
 
 // A body no version can read must not fail the list of all others.
-const COLUMNS: &str = "seq, key, receiver, thread, state, attempts, created_at, not_before, ended_at, reason,
+pub(super) const COLUMNS: &str =
+    "seq, key, receiver, thread, state, attempts, created_at, not_before, ended_at, reason,
      inside, CASE WHEN json_valid(body) THEN coalesce(json_extract(body, '$.title'), '') ELSE '' END";
 
-fn entry(r: &rusqlite::Row<'_>) -> rusqlite::Result<OutboxEntry> {
+pub(super) fn entry(r: &rusqlite::Row<'_>) -> rusqlite::Result<OutboxEntry> {
     let not_before: i64 = r.get(7)?;
     Ok(OutboxEntry {
         seq: r.get(0)?,

@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "init", sql: include_str!("schema/0001_init.sql") },
     Migration { version: 2, name: "folds", sql: include_str!("schema/0002_folds.sql") },
     Migration { version: 3, name: "silences", sql: include_str!("schema/0003_silences.sql") },
+    Migration { version: 4, name: "explain", sql: include_str!("schema/0004_explain.sql") },
 ];
 
 impl Migration {

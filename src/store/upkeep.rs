@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
+use super::explain;
 use super::value::{count, limit, micros, time_opt};
 use super::worker::Session;
 use super::{Call, Store, StoreError};
@@ -54,13 +55,16 @@ pub struct Pruned {
     pub dead: usize,
     /// Handles.
     pub handles: usize,
+    /// Objects of incidents of which nothing else is kept.
+    pub objects: usize,
 }
 
 impl Pruned {
     /// Is there probably more to remove? Then call again soon.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        [self.history, self.delivered, self.dead, self.handles].iter().any(|n| *n >= Retention::STEP)
+        let all = [self.history, self.delivered, self.dead, self.handles, self.objects];
+        all.iter().any(|n| *n >= Retention::STEP)
     }
 }
 
@@ -140,6 +144,7 @@ fn prune(s: &mut Session, keep: &Retention, now: Timestamp) -> Result<Pruned, St
                  WHERE used_at < ?1 ORDER BY used_at LIMIT ?2)",
             before(keep.handle_age),
         )?,
+        objects: 0,
     };
     if let Some(surplus) = surplus {
         pruned.history += delete(
@@ -147,6 +152,7 @@ fn prune(s: &mut Session, keep: &Retention, now: Timestamp) -> Result<Pruned, St
             surplus,
         )?;
     }
+    pruned.objects = explain::prune_objects(s, before(keep.history_age), keep.history_rows, Retention::STEP)?;
     s.conn
         .prepare_cached("PRAGMA incremental_vacuum(1000)")
         .and_then(|mut q| q.query_map([], |_| Ok(()))?.collect::<Result<Vec<()>, _>>())

@@ -26,10 +26,10 @@ const LEAD: Duration = Duration::from_secs(60);
 /// What the last message of every recording has come by.
 const THEN: Duration = Duration::from_secs(180);
 
-struct Played {
+pub(crate) struct Played {
     server: Arc<ApiServer>,
     hook: WebhookServer,
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
     lines: Vec<Line>,
     clock: Clock,
     from: Timestamp,
@@ -37,7 +37,7 @@ struct Played {
 
 impl Played {
     /// A cluster as it was when the recording's initial lists were complete.
-    async fn new(name: &str) -> Self {
+    pub(crate) async fn new(name: &str) -> Self {
         let server = Arc::new(ApiServer::start().await.expect("listens"));
         let hook = WebhookServer::start().await.expect("listens");
         let file = RecordingFile::open(&recording(name)).expect("opens");
@@ -65,7 +65,7 @@ impl Played {
         }
     }
 
-    fn start(&self, stop: &CancellationToken) -> JoinHandle<Result<(), RunError>> {
+    pub(crate) fn start(&self, stop: &CancellationToken) -> JoinHandle<Result<(), RunError>> {
         let config: kube::Config = kube::Config::new(self.server.url().parse().expect("an address"));
         let client = stream::client(config).expect("a client");
         let options = Options { clock: self.clock, ..Options::new(client) };
@@ -73,7 +73,7 @@ impl Played {
     }
 
     /// Plays the lines up to `until` (a share of the recording's time), each at its time.
-    async fn play(&mut self, until: f64) {
+    pub(crate) async fn play(&mut self, until: f64) {
         let end = self.lines.last().map_or(self.from, |l| l.at);
         let span: Duration = end.duration_since(self.from).try_into().unwrap_or_default();
         let until = kubeherald::clock::after(self.from, span.mul_f64(until));
@@ -88,7 +88,7 @@ impl Played {
     }
 
     /// Lets the recording's clock run on for as long as the replays do.
-    async fn then(&self) {
+    pub(crate) async fn then(&self) {
         tokio::time::sleep(self.clock.sleep(THEN)).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -115,7 +115,7 @@ impl Played {
     }
 }
 
-async fn end(stop: CancellationToken, task: JoinHandle<Result<(), RunError>>) {
+pub(crate) async fn end(stop: CancellationToken, task: JoinHandle<Result<(), RunError>>) {
     stop.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(60), task).await.expect("it stops when asked to");
     ended.expect("it does not panic").expect("it ends well");

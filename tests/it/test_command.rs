@@ -128,6 +128,8 @@ fn what_differs_is_shown_in_columns() {
      + title "Deployment/checkout in s-crashloop keeps crashing: container checkout, exit code 3"
      - 1h     reminder  crash-loop
      + 6m11s  resolved  crash-loop  Deployment/checkout  3
+     not told:
+       45s crash-loop Deployment/checkout: within_window
 FAIL at once (own.yaml:9)
        at    decision  rule  workload        members
      - 5s    first     pay

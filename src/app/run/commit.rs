@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::trail;
 use crate::app::pipeline::{Output, Pipeline};
 use crate::app::silences;
-use crate::engine::{Incident, Note};
+use crate::engine::Incident;
 use crate::store::{Commit, HistoryRow, IncidentRow};
 
 /// Stored incidents. One that cannot be read is logged and forgotten.
@@ -23,16 +24,8 @@ pub(super) fn restore(rows: Vec<(String, String)>) -> Vec<Incident> {
     incidents
 }
 
-/// `{"by": …}`; of what was silenced also what would have been told, and why it was not to be.
-fn detail(note: &Note) -> serde_json::Value {
-    match note.held {
-        Some(held) => serde_json::json!({ "by": note.detail, "held": held, "comment": note.comment }),
-        None => serde_json::json!({ "by": note.detail }),
-    }
-}
-
 /// What a step decided, as the store keeps it.
-pub(super) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commit {
+pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commit {
     let mut commit =
         Commit { removed: out.removed.iter().map(ToString::to_string).collect(), ..Commit::default() };
     let engine = pipeline.engine();
@@ -52,10 +45,14 @@ pub(super) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
         }
     }
     for message in &out.messages {
+        let first = commit.notifications.len();
         commit.notifications.extend(message.notifications());
+        let told: Vec<&Arc<str>> =
+            commit.notifications.iter().skip(first).map(|notification| &notification.receiver).collect();
         let decided = &message.decided;
         let one = decided.incidents.first().filter(|_| !decided.decision.is_summary());
-        commit.history.push(HistoryRow {
+        let detail = trail::told(message, &told, one.and_then(|i| pipeline.engine().incident(&i.id)));
+        let row = HistoryRow {
             at: decided.at,
             incident: one.map(|i| Arc::clone(&i.id)),
             decision: Some(decided.decision),
@@ -64,8 +61,14 @@ pub(super) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
             namespace: one.and_then(|i| i.namespace.clone()),
             workload: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.workload)),
             title: message.title.clone(),
-            detail: serde_json::json!({ "receivers": decided.receivers }).to_string(),
-        });
+            detail,
+        };
+        if one.is_some() {
+            commit.history.push(row);
+        } else {
+            let told = decided.incidents.iter().map(|incident| Arc::clone(&incident.id)).collect();
+            commit.summaries.push((row, told));
+        }
     }
     for note in &out.notes {
         commit.history.push(HistoryRow {
@@ -77,8 +80,9 @@ pub(super) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
             namespace: note.namespace.clone(),
             workload: Arc::clone(&note.workload),
             title: String::new(),
-            detail: detail(note).to_string(),
+            detail: trail::held(note),
         });
     }
+    trail::put(&mut commit, pipeline, out, now);
     commit
 }

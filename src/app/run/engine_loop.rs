@@ -14,6 +14,8 @@ use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::app::silences;
 use crate::clock::{self, Clock};
 use crate::config::Config;
+use crate::engine::Note;
+use crate::message::Reason;
 use crate::metrics::EngineStats;
 use crate::store::{Commit, Retention, Store, StoreError};
 use crate::watch::{Change, Kind};
@@ -22,7 +24,7 @@ use crate::web::{Ask, Command, Refusal};
 /// The mark that says that a first look was completed and stored.
 const MARK_STARTED: &str = "started";
 /// Up to when everything was taken in; what ended before is no news after a restart.
-const MARK_SEEN: &str = "seen_until";
+pub(super) const MARK_SEEN: &str = "seen_until";
 
 /// Counters and last-seen times are stored at least this often; decisions at once.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -74,6 +76,7 @@ impl EngineLoop {
         let started = marks.contains_key(MARK_STARTED);
         let news_since = marks.get(MARK_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
         let incidents = restore(store.load_incidents().await?);
+        store.forget_pending().await?;
         if started {
             tracing::info!(incidents = incidents.len(), seen_until = ?news_since.map(|t| t.to_string()), "going on where it stopped");
         }
@@ -89,6 +92,9 @@ impl EngineLoop {
         for incident in orphaned {
             tracing::warn!(incident = %incident.id, rule = %incident.rule, workload = %incident.workload,
                 "its rule is gone from the configuration: the incident is forgotten without an end");
+            if incident.end.is_none() {
+                out.notes.push(Note::of(&incident, now, Reason::NoRule));
+            }
             out.removed.push(incident.id);
         }
         Ok(Self {

@@ -1,0 +1,110 @@
+//! What `explain` reads, as the store keeps it. The shapes of `detail` are read by
+//! `cli::explain`, and by nobody else: a missing field is "not known".
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::app::pipeline::{Message, Output, Pipeline};
+use crate::engine::{Incident, Note};
+use crate::message::text::words;
+use crate::store::{Commit, HistoryRow, IncidentRow, KnownObject, ObjectRow};
+
+/// So many names of objects stand beside a decision; all of them are known by incident.
+const NAMES: usize = 20;
+/// The longest explaining text beside what became no incident.
+const WHY: usize = 300;
+
+/// Beside what was told.
+pub(super) fn told(message: &Message, told: &[&Arc<str>], incident: Option<&Incident>) -> String {
+    let decided = &message.decided;
+    let skipped: Vec<&Arc<str>> = decided.receivers.iter().filter(|name| !told.contains(name)).collect();
+    let mut detail = json!({ "receivers": told, "skipped": skipped, "key": message.key() });
+    let one = decided.incidents.first().filter(|_| !decided.decision.is_summary());
+    if let (Some(view), Some(map)) = (one, detail.as_object_mut()) {
+        let until = incident.and_then(|i| i.window_ends).filter(|_| !decided.decision.is_end());
+        let about = json!({
+            "cause": view.cause,
+            "severity": view.severity,
+            "container": view.container,
+            "since": view.since,
+            "ended_at": view.ended_at,
+            "until": until,
+            "members": view.members.iter().take(NAMES).collect::<Vec<_>>(),
+            "members_total": view.members_total,
+            "occurrences": view.occurrences,
+        });
+        if let serde_json::Value::Object(about) = about {
+            map.extend(about);
+        }
+    }
+    detail.to_string()
+}
+
+/// Beside what was held back.
+pub(super) fn held(note: &Note) -> String {
+    json!({
+        "by": note.detail,
+        "comment": note.comment,
+        "held": note.held,
+        "cause": note.cause,
+        "severity": note.severity,
+        "since": note.since,
+        "ended_at": note.ended_at,
+        "until": note.until,
+        "waited": note.waited,
+    })
+    .to_string()
+}
+
+/// Adds what waits, who is part of what, and what became no incident.
+pub(super) fn put(commit: &mut Commit, pipeline: &Pipeline, out: &Output, now: Timestamp) {
+    let engine = pipeline.engine();
+    for id in &out.trail.waiting {
+        match engine.incident(id).filter(|incident| !incident.kept) {
+            Some(incident) => match serde_json::to_string(incident) {
+                Ok(body) => commit.pending.push(IncidentRow {
+                    id: id.to_string(),
+                    rule: Arc::clone(&incident.rule),
+                    state: Arc::from(incident.state()),
+                    body,
+                    updated_at: now,
+                }),
+                Err(error) => tracing::error!(incident = %id, %error, "an incident cannot be written down"),
+            },
+            None => commit.settled.push(id.to_string()),
+        }
+    }
+    // What began and went between two commits without a trace needs none here either.
+    let known: BTreeSet<&Arc<str>> = out.notes.iter().map(|note| &note.incident).collect();
+    for joined in &out.trail.joined {
+        if known.contains(&joined.incident) || engine.incident(&joined.incident).is_some() {
+            commit.objects.push(ObjectRow {
+                incident: joined.incident.to_string(),
+                object: KnownObject {
+                    kind: joined.kind.to_string(),
+                    namespace: joined.namespace.as_ref().map(ToString::to_string),
+                    name: joined.name.to_string(),
+                },
+                at: joined.at,
+            });
+        }
+    }
+    for unheard in &out.trail.unheard {
+        let object = &unheard.object;
+        commit.history.push(HistoryRow {
+            at: unheard.at,
+            incident: None,
+            decision: None,
+            reason: unheard.reason,
+            rule: Arc::from(""),
+            namespace: object.namespace.clone(),
+            workload: Arc::clone(&unheard.workload),
+            title: words::one_line(&unheard.why, WHY),
+            detail: json!({ "cause": unheard.cause, "object": format!("{}/{}", object.kind, object.name) })
+                .to_string(),
+        });
+    }
+}

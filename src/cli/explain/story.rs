@@ -1,0 +1,384 @@
+//! One incident as `explain` tells it: put together from what the store has on it. Serialised, this
+//! is the JSON of `explain --format json`, a contract (docs/explain.md).
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::engine::Incident;
+use crate::message::Reason;
+use crate::signal::{Cause, Severity};
+use crate::store::{Delivery, HistoryEntry, IncidentRecord, KnownObject, Peace};
+
+/// Names of objects that an answer carries.
+const OBJECTS: usize = 200;
+
+/// An object by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Object {
+    /// `Pod`, `Deployment`, …
+    pub kind: String,
+    /// `null` for cluster-scoped objects.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl From<KnownObject> for Object {
+    fn from(known: KnownObject) -> Self {
+        Self { kind: known.kind, namespace: known.namespace, name: known.name }
+    }
+}
+
+/// One incident.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Story {
+    /// Its id, as messages show it.
+    pub incident: String,
+    /// `pending`, `gathering`, `held`, `silenced`, `muted`, `firing`, `recovering`, `resolved`,
+    /// `never_told` or `forgotten`.
+    pub state: &'static str,
+    /// The rule that matched.
+    pub rule: String,
+    /// What is wrong, where known.
+    pub cause: Option<String>,
+    /// How bad, where known.
+    pub severity: Option<String>,
+    /// Where.
+    pub namespace: Option<String>,
+    /// Whose, as `Kind/name`.
+    pub workload: String,
+    /// The container, where it is about one.
+    pub container: Option<String>,
+    /// The objects that were asked for.
+    pub asked: Vec<Object>,
+    /// Objects that are or were part of it, at most 200.
+    pub objects: Vec<Object>,
+    /// How many there are.
+    pub objects_total: u64,
+    /// When it began.
+    pub since: Option<Timestamp>,
+    /// When it was last seen; of one that is over and forgotten: when the last thing was decided.
+    pub last_seen: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The explaining text, while it is kept.
+    pub why: Option<String>,
+    /// How often it happened, where known.
+    pub occurrences: Option<u64>,
+    /// Of these, how many no message has told.
+    pub untold: Option<u64>,
+    /// How often it came back after it was told over.
+    pub flaps: u32,
+    /// Why it is not told, while it is not.
+    pub waits: Option<Waiting>,
+    /// Repeats are counted, not told, until then.
+    pub quiet_until: Option<Timestamp>,
+    /// What was decided, newest first.
+    pub events: Vec<Event>,
+    /// There were more.
+    pub events_cut: bool,
+    /// It was written by another version and cannot be read in full.
+    pub unreadable: Option<String>,
+}
+
+/// What an incident that is not told waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// `not_yet_for`, `below_count`, `group_wait`, `inhibited_by`, `silenced_by`, `muted`,
+    /// `standing` or `storm`.
+    pub reason: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Until when at least, where known.
+    pub until: Option<Timestamp>,
+    /// The incident, silence or mute time that holds it.
+    pub by: Option<String>,
+    /// What that incident is about.
+    pub by_title: Option<String>,
+}
+
+/// Something that was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// `first`, `grew`, …; `null`: nothing was said.
+    pub decision: Option<String>,
+    /// Why, or why not.
+    pub reason: String,
+    /// The one line that was told.
+    pub title: String,
+    /// The incident, silence or mute time that held it back.
+    pub by: Option<String>,
+    /// What that incident is about.
+    pub by_title: Option<String>,
+    /// Until when: the end of the window.
+    pub until: Option<Timestamp>,
+    /// What it had waited for, where it was never told.
+    pub waited: Option<Waiting>,
+    /// Who was told, and how that went.
+    pub receivers: Vec<Receipt>,
+}
+
+/// What became of one notification.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    /// Who is told.
+    pub receiver: String,
+    /// `delivered`, `queued`, `sending`, `dead`, `skipped` (the receiver wants no ends) or `unknown`
+    /// (not in the outbox any more).
+    pub state: String,
+    /// When it was delivered or given up.
+    pub at: Option<Timestamp>,
+    /// Not tried before this.
+    pub next_attempt: Option<Timestamp>,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// Why the last attempt failed, or why it was given up.
+    pub reason: String,
+    /// The key of the summary or digest it was (or is to be) told in.
+    pub inside: Option<String>,
+    /// An older message of the same thread has to go first.
+    pub behind: bool,
+    /// Its key, for `kubeherald outbox show`.
+    pub key: Option<String>,
+}
+
+/// What a story is made of beside the record.
+pub struct Sources<'a> {
+    /// Deliveries by the key of the decision, and by incident.
+    pub deliveries: &'a HashMap<String, Vec<Delivery>>,
+    /// What other incidents are about, by id.
+    pub titles: &'a BTreeMap<String, String>,
+    /// Who asked to be left alone.
+    pub peace: &'a [Peace],
+}
+
+/// The key of a decision, of its history row.
+pub fn key_of(row: &HistoryEntry) -> Option<String> {
+    detail(row).get("key").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// The incidents that held this one back.
+pub fn holders(record: &IncidentRecord) -> Vec<String> {
+    let of_row = record.row.as_ref().and_then(|row| {
+        let incident = serde_json::from_str::<Incident>(&row.body).ok()?;
+        incident.waits.filter(|w| w.reason == Reason::InhibitedBy)?.by.map(|id| id.to_string())
+    });
+    let noted = record.history.iter().filter_map(|row| {
+        let detail = detail(row);
+        let waited = detail.pointer("/waited/by").or_else(|| detail.get("by"))?;
+        Some(waited.as_str()?.to_owned())
+    });
+    of_row.into_iter().chain(noted).collect()
+}
+
+/// What the incident is about, in a few words.
+pub fn about(record: &IncidentRecord) -> Option<String> {
+    let cause = |cause: &str, workload: &str| format!("{workload}: {cause}");
+    if let Some(row) = &record.row
+        && let Ok(incident) = serde_json::from_str::<Incident>(&row.body)
+    {
+        return Some(cause(incident.cause.as_str(), &incident.workload));
+    }
+    let row = record.history.iter().find(|row| row.incident.is_some())?;
+    let known = record.history.iter().find_map(|row| text(&detail(row), "cause"));
+    Some(known.map_or_else(|| row.workload.clone(), |name| cause(&name, &row.workload)))
+}
+
+fn detail(row: &HistoryEntry) -> Value {
+    serde_json::from_str(&row.detail).unwrap_or_default()
+}
+
+fn text(value: &Value, name: &str) -> Option<String> {
+    value.get(name)?.as_str().map(str::to_owned)
+}
+
+fn time(value: &Value, name: &str) -> Option<Timestamp> {
+    value.get(name)?.as_str()?.parse().ok()
+}
+
+/// The story of one incident.
+pub fn story(id: &str, record: IncidentRecord, asked: Vec<KnownObject>, from: &Sources<'_>) -> Story {
+    let mut story = Story {
+        incident: id.to_owned(),
+        asked: asked.into_iter().map(Object::from).collect(),
+        objects_total: record.objects_total,
+        events: record.history.iter().map(|row| event(id, row, from)).collect(),
+        events_cut: record.history_cut,
+        ..Story::default()
+    };
+    of_history(&mut story, &record.history);
+    story.objects = record.objects.into_iter().take(OBJECTS).map(Object::from).collect();
+    if let Some(row) = record.row {
+        story.rule = row.rule.to_string();
+        match serde_json::from_str::<Incident>(&row.body) {
+            Ok(incident) => of_incident(&mut story, &incident, from.titles),
+            Err(error) => {
+                story.state = known_state(&row.state);
+                story.unreadable = Some(error.to_string());
+            }
+        }
+    }
+    story
+}
+
+fn known_state(state: &str) -> &'static str {
+    ["pending", "held", "silenced", "muted", "firing", "resolved"]
+        .into_iter()
+        .find(|known| *known == state)
+        .unwrap_or("forgotten")
+}
+
+fn of_history(story: &mut Story, rows: &[HistoryEntry]) {
+    let mine = || rows.iter().filter(|row| row.incident.is_some());
+    story.last_seen = rows.first().map(|row| row.at);
+    if let Some(row) = mine().next() {
+        story.rule.clone_from(&row.rule);
+        story.namespace.clone_from(&row.namespace);
+        story.workload.clone_from(&row.workload);
+    }
+    // The newest that says it.
+    let details: Vec<(Value, &HistoryEntry)> = mine().map(|row| (detail(row), row)).collect();
+    let first = |name: &str| details.iter().find_map(|(detail, _)| text(detail, name));
+    story.cause = first("cause");
+    story.severity = first("severity");
+    story.container = first("container");
+    story.since = details.iter().find_map(|(detail, _)| time(detail, "since"));
+    story.occurrences = details.iter().find_map(|(detail, _)| detail.get("occurrences")?.as_u64());
+    let last = details.first();
+    let ends = ["recovered", "objects_gone", "quiet", "state_unknown"];
+    let over = last.filter(|(_, row)| row.reason == "never_told" || ends.contains(&row.reason.as_str()));
+    story.ended_at = over.map(|(detail, row)| time(detail, "ended_at").unwrap_or(row.at));
+    story.state = match last.map(|(_, row)| row.reason.as_str()) {
+        Some(reason) if ends.contains(&reason) => "resolved",
+        // What holds it back has told it as a part of itself.
+        Some("never_told" | "inhibited_by") => "never_told",
+        _ => "forgotten",
+    };
+}
+
+fn of_incident(story: &mut Story, incident: &Incident, titles: &BTreeMap<String, String>) {
+    let Incident { cause, severity, .. } = incident;
+    story.cause = Some(Cause::as_str(*cause).to_owned());
+    story.severity = Some(Severity::as_str(*severity).to_owned());
+    story.namespace = incident.namespace.as_ref().map(ToString::to_string);
+    story.workload = incident.workload.to_string();
+    story.container = incident.container.as_ref().map(ToString::to_string);
+    story.since = Some(incident.since);
+    story.last_seen = Some(incident.last_seen);
+    story.why = (!incident.why.is_empty()).then(|| incident.why.to_string());
+    story.occurrences = Some(incident.occurrences);
+    story.untold = Some(incident.occurrences.saturating_sub(incident.told_occurrences));
+    story.flaps = incident.flaps;
+    let over = incident.end.as_ref().filter(|_| !incident.reopening);
+    story.ended_at = over.map(|end| incident.over_at.unwrap_or(end.at));
+    story.waits = incident.waits.as_ref().filter(|_| over.is_none()).map(|waits| Waiting {
+        reason: waits.reason.as_str().to_owned(),
+        since: Some(waits.since),
+        until: waits.until,
+        by: waits.by.as_ref().map(ToString::to_string),
+        by_title: waits.by.as_deref().and_then(|id| titles.get(id).cloned()),
+    });
+    let open = incident.is_open() && story.waits.is_none();
+    story.quiet_until = incident.window_ends.filter(|_| open);
+    story.state = match incident.waits.as_ref().map(|w| w.reason) {
+        _ if over.is_some() => "resolved",
+        Some(Reason::InhibitedBy) => "held",
+        Some(Reason::SilencedBy) => "silenced",
+        Some(Reason::Muted) => "muted",
+        Some(Reason::Standing | Reason::Storm) => "gathering",
+        Some(_) => "pending",
+        None if open && incident.raised().next().is_none() => "recovering",
+        None => known_state(incident.state()),
+    };
+}
+
+fn event(id: &str, row: &HistoryEntry, from: &Sources<'_>) -> Event {
+    let detail = detail(row);
+    let title_of = |id: &Option<String>| id.as_ref().and_then(|id| from.titles.get(id).cloned());
+    let by = text(&detail, "by");
+    let waited = detail.get("waited").filter(|w| w.is_object()).map(|waited| {
+        let by = text(waited, "by");
+        Waiting {
+            reason: text(waited, "reason").unwrap_or_default(),
+            since: time(waited, "since"),
+            until: time(waited, "until"),
+            by_title: title_of(&by),
+            by,
+        }
+    });
+    Event {
+        at: row.at,
+        decision: row.decision.clone(),
+        reason: row.reason.clone(),
+        title: row.title.clone(),
+        by_title: title_of(&by),
+        by,
+        until: time(&detail, "until"),
+        waited,
+        receivers: if row.decision.is_some() { receipts(id, row, &detail, from) } else { Vec::new() },
+    }
+}
+
+/// What became of each notification of a decision.
+fn receipts(id: &str, row: &HistoryEntry, detail: &Value, from: &Sources<'_>) -> Vec<Receipt> {
+    let names = |name: &str| -> Vec<String> {
+        let list = detail.get(name).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    };
+    let key = text(detail, "key");
+    let found = key.as_deref().and_then(|key| from.deliveries.get(key)).or_else(|| from.deliveries.get(id));
+    let mut receipts: Vec<Receipt> = names("receivers")
+        .into_iter()
+        .map(|receiver| {
+            let entry = found.into_iter().flatten().find(|d| {
+                let entry = &d.entry;
+                match &key {
+                    Some(key) => {
+                        entry.key.strip_prefix(key.as_str()).and_then(|k| k.strip_prefix('-'))
+                            == Some(&receiver)
+                    }
+                    // Written before keys were kept: of one decision at one time.
+                    None => entry.receiver == receiver && entry.created_at == row.at,
+                }
+            });
+            match entry {
+                Some(delivery) => receipt(receiver, delivery, from.peace),
+                None => Receipt { receiver, state: "unknown".to_owned(), ..Receipt::default() },
+            }
+        })
+        .collect();
+    receipts.extend(names("skipped").into_iter().map(|receiver| Receipt {
+        receiver,
+        state: "skipped".to_owned(),
+        ..Receipt::default()
+    }));
+    receipts
+}
+
+fn receipt(receiver: String, delivery: &Delivery, peace: &[Peace]) -> Receipt {
+    let entry = &delivery.entry;
+    let queued = entry.state == "queued";
+    // What is behind another row waits for that one.
+    let left_alone = peace.iter().find(|p| p.name == receiver).filter(|_| queued && !delivery.behind);
+    let next = entry.not_before.filter(|_| queued).max(left_alone.map(|p| p.until));
+    let reason = match left_alone {
+        Some(peace) if entry.reason.is_empty() => &peace.reason,
+        _ => &entry.reason,
+    };
+    Receipt {
+        receiver,
+        state: entry.state.clone(),
+        at: entry.ended_at,
+        next_attempt: next,
+        attempts: entry.attempts,
+        reason: reason.clone(),
+        inside: entry.inside.clone(),
+        behind: delivery.behind,
+        key: Some(entry.key.clone()),
+    }
+}

@@ -1,0 +1,271 @@
+//! `kubeherald silence` and `kubeherald reload`
+
+mod matching;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::client::{Bot, BotArgs, lines};
+use super::{Failure, output, print};
+use crate::clock;
+use crate::message::text::words;
+
+/// The widest comment and match in the table.
+const WIDE: usize = 100;
+
+/// See `kubeherald silence`.
+#[derive(Debug, Args)]
+pub struct SilenceArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Hold back what matches, for a while.
+    ///
+    /// What is held back is recorded; when the silence ends, what still goes on is told.
+    ///
+    /// A MATCH is `key=value`, `key!=value`, `key=~regex` or `key!~regex`; all of them must hold, and
+    /// of the same key with `=` one. Keys are those of a rule's `match`: cause, namespace, workload
+    /// (as Kind/name), name, kind, container, node, reason, rule, severity, …, and `label.KEY` and
+    /// `annotation.KEY`.
+    #[command(after_help = "\
+Examples:
+  kubeherald silence add --for 2h --comment \"release 4.2\" namespace=shop workload=Deployment/checkout
+  kubeherald silence add --for 30m --comment drain node=worker-1
+  kubeherald silence add --for 1d --comment known cause=ImagePullBackOff label.team=payments name=~^canary-")]
+    Add(AddArgs),
+    /// List silences, those that end first first.
+    List(ListArgs),
+    /// End silences now.
+    Expire(ExpireArgs),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// What is held back: `namespace=shop`, `workload=Deployment/checkout`, `label.team=payments`, ….
+    #[arg(required = true, value_name = "MATCH")]
+    matches: Vec<String>,
+    /// For how long, such as `2h`.
+    #[arg(long = "for", value_name = "DURATION", value_parser = lasting)]
+    lasts: String,
+    /// Why, for those who wonder.
+    #[arg(long, value_name = "TEXT")]
+    comment: String,
+    /// Who says so.
+    #[arg(long, value_name = "NAME", env = "USER")]
+    by: String,
+    #[command(flatten)]
+    bot: BotArgs,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Also those that have ended.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    bot: BotArgs,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+struct ExpireArgs {
+    /// Their ids, as `kubeherald silence list` shows them.
+    #[arg(required = true, value_name = "ID", value_parser = id)]
+    ids: Vec<String>,
+    #[command(flatten)]
+    bot: BotArgs,
+}
+
+/// See `kubeherald reload`.
+#[derive(Debug, Args)]
+pub struct ReloadArgs {
+    #[command(flatten)]
+    bot: BotArgs,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// Checked here, read by the bot.
+fn lasting(text: &str) -> Result<String, String> {
+    match super::explain::span(text)? {
+        Duration::ZERO => Err("a silence has to last".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// It becomes a part of an address.
+fn id(text: &str) -> Result<String, String> {
+    let fine = text.len() <= 200 && !text.is_empty() && !text.chars().any(|c| c.is_control() || c == '/');
+    if fine && !matches!(text, "." | "..") { Ok(text.to_owned()) } else { Err("this is no id".to_owned()) }
+}
+
+/// Adds, lists or ends silences.
+pub async fn silence(args: &SilenceArgs) -> Result<(), Failure> {
+    match &args.action {
+        Action::Add(args) => add(args).await,
+        Action::List(args) => list(args).await,
+        Action::Expire(args) => expire(args).await,
+    }
+}
+
+async fn add(args: &AddArgs) -> Result<(), Failure> {
+    let matches = matching::read(&args.matches).map_err(|why| Failure::Usage(anyhow!("{why}")))?;
+    let bot = Bot::find(&args.bot)?;
+    let body = json!({ "match": matches, "for": args.lasts, "comment": args.comment, "by": args.by });
+    let silence = bot.ask(Method::POST, &["api", "v1", "silences"], None, Some(&body)).await?;
+    // An answer may hold it by itself or under its name.
+    let silence = silence.get("silence").unwrap_or(&silence);
+    match args.format {
+        Format::Json => print(&format!("{silence}\n")),
+        Format::Text => {
+            let id = text(silence, "id");
+            let until = time(silence, "until").map(|at| format!(" until {}", moment(at, clock::now())));
+            let what = matching::show(silence.get("match").unwrap_or(&matches));
+            print(&format!(
+                "silenced{}: {}\nits id is {id}; end it with: kubeherald silence expire {id}\n",
+                until.unwrap_or_default(),
+                words::one_line(&what, 1_000)
+            ))
+        }
+    }
+}
+
+async fn list(args: &ListArgs) -> Result<(), Failure> {
+    let bot = Bot::find(&args.bot)?;
+    let query = args.all.then_some("all=true");
+    let answer = bot.ask(Method::GET, &["api", "v1", "silences"], query, None).await?;
+    let silences = answer.get("silences").and_then(Value::as_array);
+    let silences = silences.ok_or_else(|| anyhow!("the bot's answer lists no silences: another version?"))?;
+    let mut silences: Vec<&Value> = silences.iter().collect();
+    // What never ends comes last.
+    silences.sort_by_key(|silence| time(silence, "until").unwrap_or(Timestamp::MAX));
+    match args.format {
+        Format::Json => {
+            let mut out = String::new();
+            for silence in &silences {
+                writeln!(out, "{silence}")?;
+            }
+            print(&out)
+        }
+        Format::Text => print(&table(&silences, clock::now())?),
+    }
+}
+
+async fn expire(args: &ExpireArgs) -> Result<(), Failure> {
+    let bot = Bot::find(&args.bot)?;
+    let mut failed = false;
+    for id in &args.ids {
+        match bot.ask(Method::DELETE, &["api", "v1", "silences", id], None, None).await {
+            Ok(_) => print(&format!("ended: {}\n", words::one_line(id, 200)))?,
+            // The others are ended all the same.
+            Err(error) => {
+                output::error(&error.context(format!("{} is not ended", words::one_line(id, 200))));
+                failed = true;
+            }
+        }
+    }
+    if failed { Err(Failure::Told) } else { Ok(()) }
+}
+
+/// Has the bot read its configuration again.
+pub async fn reload(args: &ReloadArgs) -> Result<(), Failure> {
+    let bot = Bot::find(&args.bot)?;
+    let answer = bot.ask(Method::POST, &["-", "reload"], None, None).await?;
+    match args.format {
+        Format::Json => print(&format!("{answer}\n")),
+        Format::Text => {
+            let mut out = String::from("reloaded\n");
+            for (name, value) in answer.as_object().into_iter().flatten() {
+                let value = match value {
+                    Value::Null | Value::Bool(true) => continue,
+                    Value::Array(items) if items.is_empty() => continue,
+                    Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join("\n"),
+                    other => plain(other),
+                };
+                let name = words::one_line(&name.replace('_', " "), 60);
+                out.push_str(&format!("  {name}: {}\n", lines(&value).replace('\n', "\n    ")));
+            }
+            print(&out)
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn text(silence: &Value, name: &str) -> String {
+    silence
+        .get(name)
+        .map(plain)
+        .filter(|text| text != "null")
+        .map(|t| words::one_line(&t, 200))
+        .unwrap_or_default()
+}
+
+fn time(silence: &Value, name: &str) -> Option<Timestamp> {
+    silence.get(name)?.as_str()?.parse().ok()
+}
+
+fn moment(at: Timestamp, now: Timestamp) -> String {
+    let away = if at > now {
+        format!("in {}", words::about(words::seconds_between(now, at)))
+    } else {
+        format!("{} ago", words::about(words::seconds_between(at, now)))
+    };
+    format!("{} ({away})", words::moment(at, now))
+}
+
+/// Columns as wide as what is in them; the comment last, as it may be long.
+fn table(silences: &[&Value], now: Timestamp) -> Result<String, std::fmt::Error> {
+    if silences.is_empty() {
+        return Ok("nothing is silenced\n".to_owned());
+    }
+    let mut rows = vec![["ID", "STATE", "UNTIL", "FROM", "BY", "WHAT", "COMMENT"].map(str::to_owned)];
+    for silence in silences {
+        rows.push([
+            text(silence, "id"),
+            text(silence, "state"),
+            time(silence, "until").map_or_else(|| "ended by hand only".to_owned(), |at| moment(at, now)),
+            text(silence, "source").replace('_', " "),
+            text(silence, "by"),
+            words::one_line(&matching::show(silence.get("match").unwrap_or(&Value::Null)), WIDE),
+            words::one_line(&text(silence, "comment"), WIDE),
+        ]);
+    }
+    let widths: [usize; 7] = std::array::from_fn(|column| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    });
+    let mut out = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            write!(line, "{cell:width$}  ")?;
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(out)
+}
