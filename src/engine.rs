@@ -17,6 +17,7 @@
 //!                     (silent)                              reminder
 //! ```
 
+pub mod digest;
 mod evaluate;
 mod group;
 pub mod incident;
@@ -34,7 +35,7 @@ use jiff::Timestamp;
 
 pub use incident::{Incident, Member};
 
-use crate::message::{Decision, IncidentView, Reason};
+use crate::message::{Decision, Digest, IncidentView, Reason};
 use crate::rule::{Routes, RuleSet};
 use crate::signal::{Cause, Severity, World};
 
@@ -53,6 +54,8 @@ pub struct Settings {
     pub storm_incidents: u32,
     /// See [`Self::storm_incidents`].
     pub storm_window: Duration,
+    /// Who is told in digests.
+    pub digests: Vec<digest::DigestReceiver>,
 }
 
 /// One decision: what is told about one incident, or about several at once.
@@ -72,6 +75,8 @@ pub struct Decided {
     pub incidents: Vec<IncidentView>,
     /// How many there are in all.
     pub total: u32,
+    /// What only digests have.
+    pub digest: Option<Box<Digest>>,
 }
 
 impl Decided {
@@ -112,13 +117,19 @@ pub struct Effects {
     pub removed: Vec<Arc<str>>,
     /// What was held back, and why.
     pub notes: Vec<Note>,
+    /// Parts of digests to come whose stored form is out of date, or which are to be forgotten.
+    pub digests: BTreeSet<digest::BookRow>,
 }
 
 impl Effects {
     /// Is there nothing to do?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.decided.is_empty() && self.dirty.is_empty() && self.removed.is_empty() && self.notes.is_empty()
+        self.decided.is_empty()
+            && self.dirty.is_empty()
+            && self.removed.is_empty()
+            && self.notes.is_empty()
+            && self.digests.is_empty()
     }
 }
 
@@ -166,6 +177,8 @@ pub struct Engine {
     storm_until: Option<Timestamp>,
     /// When the one before it was told.
     storm_told: Option<Timestamp>,
+    /// What is owed to those who are told in digests.
+    books: digest::Books,
     /// The first picture of the cluster is being taken in.
     looking: bool,
     first_start: bool,
@@ -199,6 +212,7 @@ impl Engine {
             storm: BTreeSet::new(),
             storm_until: None,
             storm_told: None,
+            books: digest::Books::default(),
             looking: true,
             first_start,
             summaries: 0,
@@ -229,13 +243,14 @@ impl Engine {
         self.settings = settings;
         self.rules = rules;
         self.routes = Arc::new(routes);
+        self.change_books();
     }
 
     /// When the next thing is due; call [`Self::tick`] then.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.standing_until, self.storm_until].into_iter().flatten().min()
+        [timer, self.standing_until, self.storm_until, self.books.next()].into_iter().flatten().min()
     }
 
     /// Does everything that is due at `now`.
@@ -261,6 +276,9 @@ impl Engine {
             let ids = std::mem::take(&mut self.storm);
             self.tell_summary((Decision::Storm, Reason::Storm), ids, now, world, out);
         }
+        // Last: everything decided at this moment belongs into it.
+        self.books.saw(now);
+        self.tell_digests(now, world, out);
     }
 
     /// The first picture of the cluster is complete: what was known is compared with it.
@@ -281,6 +299,7 @@ impl Engine {
             }
             self.evaluate(&id, now, world, out);
         }
+        self.open_books(now, out);
     }
 
     /// Do standing problems still gather for the summary of a first start?
@@ -403,6 +422,7 @@ impl Engine {
             workload: Arc::clone(&incident.workload),
             detail,
         });
+        self.book_held(incident, reason, out);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What one receiver is to be told: the input of every template, and what the outbox keeps.
 
+mod digest;
 pub mod text;
 
 use std::fmt;
@@ -7,6 +8,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use digest::{Begun, Digest, Group, HeldBack, HeldWorkload, Section};
 
 use crate::signal::{Cause, Severity};
 
@@ -225,6 +228,9 @@ pub struct IncidentView {
     pub severity: Severity,
     /// Where; absent for cluster-scoped objects.
     pub namespace: Option<Arc<str>>,
+    /// The label `team` of the object, its workload or its namespace.
+    #[serde(default)]
+    pub team: Option<Arc<str>>,
     /// Whose, as `Kind/name`.
     pub workload: Arc<str>,
     /// The container, where the group has one.
@@ -308,6 +314,9 @@ pub struct Notification {
     pub incidents: Vec<IncidentView>,
     /// How many incidents a summary covers (`incidents` is cut).
     pub incidents_total: u32,
+    /// What only digests have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Box<Digest>>,
 }
 
 impl Notification {

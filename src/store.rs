@@ -35,7 +35,7 @@ use tokio::sync::Notify;
 
 pub use self::beside::Beside;
 pub use self::call::{Call, Pending};
-pub use self::commit::{Commit, IncidentRow};
+pub use self::commit::{Commit, DigestRow, IncidentRow};
 pub use self::dead::{DeadLetter, DeadLetterBody};
 pub use self::error::StoreError;
 pub use self::fault::{Faults, Point};

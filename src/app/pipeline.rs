@@ -11,9 +11,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock;
-use crate::config::{Config, WatchConfig};
+use crate::config::{Config, Receiver, WatchConfig};
+use crate::engine::digest::{Book, BookRow, DigestReceiver};
 use crate::engine::{Decided, Effects, Engine, Incident, Note, Settings};
-use crate::message::{IncidentView, Notification, text};
+use crate::message::{Decision, IncidentView, Notification, text};
 use crate::rule::Routes;
 use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
@@ -38,13 +39,19 @@ pub struct Output {
     pub removed: Vec<Arc<str>>,
     /// What was held back, and why.
     pub notes: Vec<Note>,
+    /// Parts of digests to come whose stored form is out of date.
+    pub digests: std::collections::BTreeSet<BookRow>,
 }
 
 impl Output {
     /// Is there nothing to store?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.dirty.is_empty() && self.removed.is_empty() && self.notes.is_empty()
+        self.messages.is_empty()
+            && self.dirty.is_empty()
+            && self.removed.is_empty()
+            && self.notes.is_empty()
+            && self.digests.is_empty()
     }
 }
 
@@ -61,20 +68,34 @@ pub struct Message {
     pub cluster: Arc<str>,
     /// Receivers that do not want to hear of ends (`send_resolved: false`).
     pub no_ends: Arc<[Arc<str>]>,
+    /// Receivers that are told in digests, and of nothing else.
+    pub in_digests: Arc<[Arc<str>]>,
 }
 
 impl Message {
     /// One notification for each receiver.
     pub fn notifications(&self) -> impl Iterator<Item = Notification> {
+        let end = self.decided.decision.is_end();
+        let digest = self.decided.decision == Decision::Digest;
+        let told = self.decided.receivers.iter().filter(move |name| {
+            (!end || !self.no_ends.contains(*name)) && (digest || !self.in_digests.contains(*name))
+        });
+        told.map(|receiver| self.notification(receiver))
+    }
+
+    /// What a receiver would be told.
+    #[must_use]
+    pub fn notification(&self, receiver: &Arc<str>) -> Notification {
         let decided = &self.decided;
-        let thread = match decided.incidents.first() {
-            Some(incident) if !decided.decision.is_summary() => Arc::clone(&incident.id),
-            _ => Arc::from(format!("{}-{}", decided.decision, decided.at.as_millisecond())),
+        let seq = decided.seq;
+        let key = match (decided.incidents.first(), &decided.digest) {
+            // By the time it was due: a digest is owed once for that, however late it is decided.
+            (_, Some(digest)) => format!("digest-{receiver}-{}-{seq}", digest.due.as_millisecond()),
+            (Some(incident), _) if !decided.decision.is_summary() => format!("{}-{seq}-{receiver}", incident.id),
+            _ => format!("{}-{}-{seq}-{receiver}", decided.decision, decided.at.as_millisecond()),
         };
-        let end = decided.decision.is_end();
-        let told = decided.receivers.iter().filter(move |name| !end || !self.no_ends.contains(*name));
-        told.map(move |receiver| Notification {
-            key: format!("{thread}-{}-{receiver}", decided.seq),
+        Notification {
+            key,
             receiver: Arc::clone(receiver),
             decision: decided.decision,
             reason: decided.reason,
@@ -86,7 +107,8 @@ impl Message {
             seq: decided.seq,
             incidents: decided.incidents.clone(),
             incidents_total: decided.total,
-        })
+            digest: decided.digest.clone(),
+        }
     }
 }
 
@@ -103,6 +125,7 @@ pub struct Pipeline {
     signals: Vec<Signal>,
     effects: Effects,
     no_ends: Arc<[Arc<str>]>,
+    in_digests: Arc<[Arc<str>]>,
     /// The rules' own titles.
     titles: HashMap<Arc<str>, Summary>,
 }
@@ -116,6 +139,8 @@ pub struct Start {
     pub news_since: Option<Timestamp>,
     /// Stored incidents.
     pub incidents: Vec<Incident>,
+    /// What was stored of digests to come.
+    pub digests: Vec<Book>,
 }
 
 impl Pipeline {
@@ -126,6 +151,7 @@ impl Pipeline {
         let memory = Memory::new(kinds, news_since, wants_raw_events(config));
         let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
         let orphaned = engine.restore(start.incidents);
+        engine.restore_digests(start.digests);
         let pipeline = Self {
             memory,
             engine,
@@ -141,6 +167,7 @@ impl Pipeline {
                 .filter(|r| !r.send_resolved)
                 .map(|r| Arc::clone(&r.name))
                 .collect(),
+            in_digests: digests(config).into_iter().map(|d| d.name).collect(),
         };
         (pipeline, orphaned)
     }
@@ -232,6 +259,7 @@ impl Pipeline {
         }
         out.removed.extend(effects.removed);
         out.notes.extend(effects.notes);
+        out.digests.extend(effects.digests);
     }
 
     fn message(&self, mut decided: Decided) -> Message {
@@ -239,6 +267,10 @@ impl Pipeline {
             self.put_title(view);
         }
         let (title, text) = match (decided.decision.is_summary(), decided.incidents.first()) {
+            _ if decided.digest.is_some() => decided.digest.as_deref().map_or_else(Default::default, |digest| {
+                let incidents = &decided.incidents;
+                (text::digest::title(digest, incidents), text::digest::text(&self.cluster, digest, incidents))
+            }),
             (false, Some(view)) => (
                 text::title_for(decided.decision, decided.reason, view),
                 text::text(&self.cluster, decided.decision, decided.reason, view, decided.at),
@@ -260,6 +292,7 @@ impl Pipeline {
             text,
             cluster: Arc::clone(&self.cluster),
             no_ends: Arc::clone(&self.no_ends),
+            in_digests: Arc::clone(&self.in_digests),
         }
     }
 
@@ -291,7 +324,21 @@ fn settings(config: &Config) -> Settings {
         max_members: config.engine.max_members,
         storm_incidents: config.storm.incidents,
         storm_window: config.storm.window,
+        digests: digests(config),
     }
+}
+
+fn digests(config: &Config) -> Vec<DigestReceiver> {
+    let digest = |r: &Receiver| {
+        let digest = r.digest.as_ref()?;
+        Some(DigestReceiver {
+            name: Arc::clone(&r.name),
+            schedule: digest.schedule.clone(),
+            empty: digest.empty,
+            ends: r.send_resolved,
+        })
+    };
+    config.receivers.iter().filter_map(digest).collect()
 }
 
 /// Events as such are only looked at where a rule asks for them.

@@ -126,6 +126,7 @@ fn write(to: &mut impl Write, out: &mut Output, format: Format) -> std::io::Resu
     out.dirty.clear();
     out.removed.clear();
     out.notes.clear();
+    out.digests.clear();
     for message in &messages {
         match format {
             Format::Json => {
@@ -133,7 +134,11 @@ fn write(to: &mut impl Write, out: &mut Output, format: Format) -> std::io::Resu
                 writeln!(to)?;
             }
             Format::Text => {
-                for notification in message.notifications().take(1) {
+                // Also where it is told in a digest only.
+                let mut receivers = message.decided.receivers.iter();
+                let later = receivers.find(|r| message.in_digests.contains(*r));
+                let told = message.notifications().next().or_else(|| later.map(|r| message.notification(r)));
+                if let Some(notification) = told {
                     writeln!(to, "{}", terminal::render(&notification, output::color_stdout()))?;
                 }
             }

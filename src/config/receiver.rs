@@ -31,7 +31,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Default of `max_age`: what happened yesterday is for the digest or the history.
+    /// Default of `max_age`: what happened yesterday is for the digest or the history. See also
+    /// [`digest::MAX_AGE`].
     pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 }
 
@@ -202,13 +203,15 @@ fn read(reader: &mut Reader, name: &str, node: &Node, directory: &Path) -> Optio
         reader.error(map.head(), "a receiver is one of `slack`, `webhook` and `email`", label, None);
     }
     let rate_limit = map.get(reader, "rate_limit", rate_limit).unwrap_or_default();
-    let max_age = map.get(reader, "max_age", Reader::span_of_time).unwrap_or(Receiver::MAX_AGE);
+    let max_age = map.get(reader, "max_age", Reader::span_of_time);
     let send_resolved = map.get(reader, "send_resolved", Reader::boolean).unwrap_or(true);
     let key = map.key_span("digest");
     let digest = map.get(reader, "digest", digest::read);
-    if let (Some(key), Some(_)) = (key, &digest) {
-        reader.warn(key, "digests are not sent yet: messages go out one by one", "", None);
+    if let (Some(key), Some(Some(kind))) = (key, &kind) {
+        digest::check(reader, key, kind);
     }
+    let usual = if digest.is_some() { digest::MAX_AGE } else { Receiver::MAX_AGE };
+    let max_age = max_age.unwrap_or(usual);
     map.finish(reader, "a receiver");
     Some(Receiver { name: name.into(), kind: kind??, rate_limit, max_age, send_resolved, digest })
 }

@@ -32,6 +32,7 @@ pub(crate) fn note(key: &str, receiver: &str, thread: &str, when: Timestamp) -> 
             cause: Cause::CrashLoopBackOff,
             severity: Severity::Critical,
             namespace: Some(s("shop")),
+            team: None,
             workload: s("Deployment/checkout"),
             container: Some(s("app")),
             node: None,
@@ -58,6 +59,7 @@ pub(crate) fn note(key: &str, receiver: &str, thread: &str, when: Timestamp) -> 
             title: "checkout keeps crashing".to_owned(),
         }],
         incidents_total: 1,
+        digest: None,
     }
 }
 

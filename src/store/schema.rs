@@ -23,6 +23,7 @@ pub(super) struct Migration {
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "init", sql: include_str!("schema/0001_init.sql") },
     Migration { version: 2, name: "folds", sql: include_str!("schema/0002_folds.sql") },
+    Migration { version: 3, name: "digests", sql: include_str!("schema/0003_digests.sql") },
 ];
 
 impl Migration {

@@ -27,6 +27,7 @@ pub fn incident() -> IncidentView {
         cause: Cause::CrashLoopBackOff,
         severity: Severity::Critical,
         namespace: Some("shop".into()),
+        team: Some("payments".into()),
         workload: "Deployment/checkout".into(),
         container: Some("app".into()),
         node: Some("worker-2".into()),
@@ -73,6 +74,7 @@ pub fn node() -> IncidentView {
         rule: "node-not-ready".into(),
         cause: Cause::NodeNotReady,
         namespace: None,
+        team: None,
         workload: "Node/worker-2".into(),
         container: None,
         image: None,
@@ -112,6 +114,7 @@ pub fn bare() -> IncidentView {
         cause: Cause::Event,
         severity: Severity::Info,
         namespace: None,
+        team: None,
         workload: "PersistentVolume/pv-7".into(),
         container: None,
         node: None,
@@ -146,6 +149,7 @@ pub fn hostile() -> IncidentView {
     IncidentView {
         rule: nasty.into(),
         namespace: Some(nasty.into()),
+        team: Some(nasty.into()),
         workload: format!("Deployment/{nasty}").into(),
         container: Some(nasty.into()),
         node: Some(nasty.into()),
@@ -222,6 +226,7 @@ pub fn notification(decision: Decision, mut incident: IncidentView) -> Notificat
         seq,
         incidents,
         incidents_total: total,
+        digest: None,
     }
 }
 

@@ -302,6 +302,7 @@ fn with_restart(name: &str, stop: f64, down: Duration) -> Vec<String> {
         first: !begun,
         news_since: Some(if begun { now } else { changes[0].0 }),
         incidents: kept(&pipeline),
+        ..Start::default()
     };
     drop(pipeline);
     let back = clock::after(now, down);

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::commit::{commit, restore};
+use super::commit::{commit, restore, restore_digests};
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::clock::{self, Clock};
 use crate::config::Config;
@@ -81,7 +81,8 @@ impl EngineLoop {
             let marks = vec![(MARK_SEEN.into(), now.to_string())];
             store.commit(Commit { marks, ..Commit::default() }).await?;
         }
-        let start = Start { first: !started, news_since, incidents };
+        let digests = restore_digests(store.load_digests().await?);
+        let start = Start { first: !started, news_since, incidents, digests };
         let (pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
         let mut out = Output::default();
         for incident in orphaned {

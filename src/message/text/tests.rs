@@ -12,6 +12,7 @@ fn crash() -> IncidentView {
         cause: Cause::CrashLoopBackOff,
         severity: Severity::Critical,
         namespace: Some("shop".into()),
+        team: None,
         workload: "Deployment/checkout".into(),
         container: Some("app".into()),
         node: None,

@@ -209,6 +209,7 @@ fn alone(n: &Notification, i: &IncidentView) -> Notification {
         seq: n.seq,
         incidents: vec![i.clone()],
         incidents_total: 1,
+        digest: None,
     }
 }
 

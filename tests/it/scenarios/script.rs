@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use kubeherald::app::pipeline::{Message, Output, Pipeline, Start};
 use kubeherald::config::{self, Config};
 use kubeherald::engine::Incident;
+use kubeherald::engine::digest::Book;
 use kubeherald::testkit::builders::{self, Pod};
 use kubeherald::watch::decode::decode;
 use kubeherald::watch::{Change, Kind};
@@ -65,11 +66,22 @@ pub struct Script {
     /// Relisting is a part of the story: it is told in one way only.
     plain: bool,
     caps: Option<(usize, usize)>,
+    /// Who is told, and what with; the terminal and the shipped rules.
+    config: Option<Arc<Config>>,
+    /// The configuration after the next start.
+    next_config: Option<Arc<Config>>,
 }
 
 fn shipped() -> &'static Config {
     static CONFIG: OnceLock<Arc<Config>> = OnceLock::new();
     CONFIG.get_or_init(|| config::load(None, &[]).unwrap().config)
+}
+
+fn configured(yaml: &str) -> Arc<Config> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kubeherald.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    config::load(Some(&path), &[]).unwrap_or_else(|found| panic!("{found}")).config
 }
 
 fn span(text: &str) -> Duration {
@@ -119,8 +131,20 @@ impl Script {
         self
     }
 
+    /// Under a configuration of one's own.
+    pub fn under(mut self, yaml: &str) -> Self {
+        self.config = Some(configured(yaml));
+        self
+    }
+
+    /// After a restart under another one.
+    pub fn then_under(mut self, yaml: &str) -> Self {
+        self.next_config = Some(configured(yaml));
+        self
+    }
+
     fn config(&self) -> Config {
-        let mut config = shipped().clone();
+        let mut config = self.config.as_deref().unwrap_or_else(|| shipped()).clone();
         if let Some((incidents, members)) = self.caps {
             (config.engine.max_incidents, config.engine.max_members) = (incidents, members);
         }
@@ -171,7 +195,21 @@ impl Script {
         assert!(!plain.is_empty() || restarted.is_empty(), "not silent any more: {restarted:#?}");
     }
 
+    /// The messages themselves, told in one way.
+    pub fn messages(&self, then: &str) -> Vec<Message> {
+        self.play(then, Way::Plain).1
+    }
+
     fn tell(&self, then: &str, way: Way) -> Vec<String> {
+        let (start, messages) = self.play(then, way);
+        let mut said: Vec<(Timestamp, String)> =
+            messages.iter().map(|message| (message.decided.at, line(message, start))).collect();
+        // What is told at one moment has no order that means anything.
+        said.sort();
+        said.into_iter().map(|(_, line)| line).collect()
+    }
+
+    fn play(&self, then: &str, way: Way) -> (Timestamp, Vec<Message>) {
         let start: Timestamp = match way {
             Way::OtherDay => "2031-02-28T23:59:30Z",
             _ => "2026-11-21T08:00:00Z",
@@ -179,6 +217,7 @@ impl Script {
         .parse()
         .unwrap();
         let mut run = Run::new(self.config(), start, way, !self.known);
+        run.next_config.clone_from(&self.next_config);
         for object in &self.initial {
             run.put(builders::at(object.clone(), start, start));
         }
@@ -193,22 +232,21 @@ impl Script {
         if let Some(pipeline) = &mut run.pipeline {
             pipeline.tick_until(run.now, &mut run.out);
         }
-        let mut said: Vec<(Timestamp, String)> =
-            run.out.messages.iter().map(|message| (message.decided.at, line(message, start))).collect();
-        // What is told at one moment has no order that means anything.
-        said.sort();
-        said.into_iter().map(|(_, line)| line).collect()
+        (start, run.out.messages)
     }
 }
 
 struct Run {
     config: Config,
+    next_config: Option<Arc<Config>>,
     start: Timestamp,
     now: Timestamp,
     way: Way,
     pipeline: Option<Pipeline>,
     gap: bool,
     stored: Vec<String>,
+    /// Digests to come: what is not about a single incident, and the incidents.
+    books: Vec<(String, Vec<(Arc<str>, String)>)>,
     seen_until: Option<Timestamp>,
     world: BTreeMap<(Kind, String, String), Value>,
     out: Output,
@@ -216,16 +254,18 @@ struct Run {
 
 impl Run {
     fn new(config: Config, start: Timestamp, way: Way, first: bool) -> Self {
-        let begin = Start { first, news_since: (!first).then_some(start), incidents: Vec::new() };
+        let begin = Start { first, news_since: (!first).then_some(start), ..Start::default() };
         let pipeline = Pipeline::new(&config, &Kind::ALL, start, begin).0;
         Self {
             config,
+            next_config: None,
             start,
             now: start,
             way,
             pipeline: Some(pipeline),
             gap: false,
             stored: Vec::new(),
+            books: Vec::new(),
             seen_until: None,
             world: BTreeMap::new(),
             out: Output::default(),
@@ -301,13 +341,32 @@ impl Run {
             .filter(|incident| incident.told_at.is_some())
             .map(|incident| serde_json::to_string(incident).unwrap())
             .collect();
+        self.books = self
+            .config
+            .receivers
+            .iter()
+            .filter_map(|receiver| pipeline.engine().digest_book(&receiver.name))
+            .map(|book| {
+                let entries = book.entries.iter().map(|(id, entry)| (Arc::clone(id), serde_json::to_string(entry).unwrap())).collect();
+                (serde_json::to_string(book).unwrap(), entries)
+            })
+            .collect();
         self.seen_until = Some(self.now);
     }
 
     fn up(&mut self) {
         let incidents: Vec<Incident> =
             self.stored.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
-        let begin = Start { first: false, news_since: self.seen_until, incidents };
+        let digests = self.books.iter().map(|(head, entries)| {
+            let mut book: Book = serde_json::from_str(head).unwrap();
+            book.entries =
+                entries.iter().map(|(id, body)| (Arc::clone(id), serde_json::from_str(body).unwrap())).collect();
+            book
+        });
+        let begin = Start { first: false, news_since: self.seen_until, incidents, digests: digests.collect() };
+        if let Some(config) = self.next_config.take() {
+            self.config = Config::clone(&config);
+        }
         self.pipeline = Some(Pipeline::new(&self.config, &Kind::ALL, self.now, begin).0);
         self.relist(&Kind::ALL);
     }
@@ -327,6 +386,22 @@ fn line(message: &Message, start: Timestamp) -> String {
     let decided = &message.decided;
     let offset = short(decided.at.duration_since(start).try_into().unwrap());
     let decision = decided.decision;
+    if let Some(digest) = &decided.digest {
+        let name = |id: &Arc<str>| {
+            let i = decided.incidents.iter().find(|i| i.id == *id).unwrap();
+            format!("{} {}", i.rule, i.workload)
+        };
+        let mut parts = Vec::new();
+        for (what, section) in [("new", &digest.new), ("ongoing", &digest.ongoing), ("over", &digest.resolved)] {
+            let names: Vec<String> = section.incidents.iter().map(name).collect();
+            if section.total > 0 {
+                parts.push(format!("{what} {}", names.join(", ")));
+            }
+        }
+        parts.extend(digest.held.iter().map(|held| format!("{} {}", held.reason, held.count)));
+        let receivers = decided.receivers.join(" ");
+        return format!("+{offset} digest to {receivers}: {}", parts.join("; "));
+    }
     if decision.is_summary() {
         let list: Vec<String> =
             decided.incidents.iter().map(|i| format!("{} {}", i.rule, i.workload)).collect();
