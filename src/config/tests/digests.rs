@@ -45,8 +45,8 @@ receivers:
         messages(&report),
         [
             "error: this is no cron schedule",
-            "error: expected a time zone, found `Mars/Olympus`",
             "error: a digest has either `cron` or `every`",
+            "error: expected a time zone, found `Mars/Olympus`",
             "error: a digest has either `cron` or `every`",
             "error: a digest is sent at most once a minute",
             "error: unknown key `emty` in `digest`",

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::words::{self, join, one_line, plural};
-use super::{MAX_NAME, MAX_TITLE, headline, incident_title};
+use super::{MAX_NAME, MAX_TITLE, default_title, headline, name, title_why};
 use crate::message::{Decision, Digest, Group, HeldBack, IncidentView, Reason, Section};
 
 /// How many of a section a message lists: what somebody still reads, and what keeps a mail below the
@@ -16,6 +16,8 @@ pub const CAUSES: usize = 8;
 pub const GROUPS: usize = 12;
 /// How many workloads are named where something was held back.
 const WORKLOADS: usize = 5;
+/// What is said where nothing happened.
+pub const NOTHING: &str = "Nothing began, nothing is open, nothing ended.";
 /// The longest bar, in characters.
 const BAR: u32 = 24;
 
@@ -114,13 +116,46 @@ pub fn title(digest: &Digest, incidents: &[IncidentView]) -> String {
     one_line(&format!("{kind}: {}", headline_of(digest, incidents)), MAX_TITLE)
 }
 
-/// `Fri 6 Feb 08:00 to Mon 9 Feb 08:00 (3 days), times in Europe/Berlin`
+/// `Fri 6 Feb 08:00 to Mon 9 Feb 08:00`
 #[must_use]
 pub fn span(digest: &Digest) -> String {
     let local = Local::of(digest);
+    format!("{} to {}", local.day_and_time(digest.since), local.day_and_time(digest.until))
+}
+
+/// `3 days, times in Europe/Berlin`
+#[must_use]
+pub fn span_more(digest: &Digest) -> String {
     let lasted = words::about(words::seconds_between(digest.since, digest.until));
-    let (from, to) = (local.day_and_time(digest.since), local.day_and_time(digest.until));
-    format!("{from} to {to} ({lasted}), times in {}", one_line(&digest.timezone, 60))
+    format!("{lasted}, times in {}", one_line(&digest.timezone, 60))
+}
+
+/// An incident where its namespace is said already: the rule's own summary, or what and why.
+#[must_use]
+pub fn entry(i: &IncidentView) -> String {
+    if i.title.trim().is_empty() || i.title == default_title(i) {
+        one_line(&join(&[&format!("{}: {}", i.cause, name(&i.workload)), &title_why(i)], " – "), MAX_TITLE)
+    } else {
+        one_line(&i.title, MAX_TITLE)
+    }
+}
+
+/// What explains an incident, in one line; empty where `title` says it already.
+#[must_use]
+pub fn entry_why(i: &IncidentView, title: &str) -> String {
+    let why = i.why.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let begin: String = one_line(why, 60).trim_end_matches(['…', '.']).to_owned();
+    if title.contains(&begin) { String::new() } else { one_line(why, 200) }
+}
+
+/// `holds back 3 problems on 12 objects`; may be empty.
+#[must_use]
+pub fn entry_holds(i: &IncidentView) -> String {
+    let objects: u64 = i.held.iter().map(|held| u64::from(held.members)).sum();
+    match i.held.len() as u64 {
+        0 => String::new(),
+        n => format!("holds back {} on {}", plural(n, "problem"), plural(objects, "object")),
+    }
 }
 
 /// What is unusual about this one; often empty.
@@ -197,27 +232,28 @@ pub fn by_hour(digest: &Digest) -> bool {
     first_two.is_some_and(|(a, b)| words::seconds_between(a.from, b.from) <= 3600)
 }
 
-/// The whole digest as plain text: the same as a mail shows in pictures.
+/// A digest as plain text, without the pictures: what is cut to the limits of a medium should be news.
 #[must_use]
 pub fn text(cluster: &str, digest: &Digest, incidents: &[IncidentView]) -> String {
+    format!("{}\n\n{}", head(cluster, digest), lists(digest, incidents))
+}
+
+/// What the digest is about, and what is unusual about it.
+#[must_use]
+pub fn head(cluster: &str, digest: &Digest) -> String {
+    let cluster = if cluster.is_empty() { String::new() } else { format!("cluster {}", one_line(cluster, MAX_NAME)) };
+    let span = format!("{} ({})", span(digest), span_more(digest));
+    join(&[&cluster, &span, &remark(digest)], "\n")
+}
+
+/// Every section, and what was held back.
+#[must_use]
+pub fn lists(digest: &Digest, incidents: &[IncidentView]) -> String {
     let mut out = String::new();
-    let mut line = |text: &str| {
-        out.push_str(text.trim_end());
-        out.push('\n');
-    };
-    if !cluster.is_empty() {
-        line(&format!("cluster {}", one_line(cluster, MAX_NAME)));
-    }
-    line(&span(digest));
-    let remark = remark(digest);
-    if !remark.is_empty() {
-        line(&remark);
-    }
+    let mut line = |text: &str| out.extend([text.trim_end(), "\n"]);
     if digest.total() == 0 {
-        line("");
-        line("Nothing began, nothing is open, nothing ended.");
+        line(NOTHING);
     }
-    overview(&mut line, digest);
     for (name, section, listed) in sections(digest, incidents) {
         if section.total > 0 {
             line("");
@@ -232,26 +268,54 @@ pub fn text(cluster: &str, digest: &Digest, incidents: &[IncidentView]) -> Strin
             line(&format!("- {} {}: {}", held.count, held_words(held.reason), held_workloads(held)));
         }
     }
-    out.truncate(out.trim_end().len());
-    out
+    out.trim_matches('\n').to_owned()
+}
+
+/// Bars and columns made of characters, for a font of one width; may be empty.
+#[must_use]
+pub fn pictures(digest: &Digest) -> String {
+    let mut out = String::new();
+    let mut line = |text: &str| out.extend([text.trim_end(), "\n"]);
+    overview(&mut line, digest);
+    if with_pictures(digest) {
+        let causes: Vec<_> = causes(digest).into_iter().map(|(name, n)| (name, n, String::new())).collect();
+        table(&mut line, "By cause", &causes);
+    }
+    out.trim_matches('\n').to_owned()
+}
+
+/// Are there enough problems for pictures to say more than the lists?
+#[must_use]
+pub const fn with_pictures(digest: &Digest) -> bool {
+    digest.total() > 2
+}
+
+/// The most frequent causes, and the others together.
+#[must_use]
+pub fn causes(digest: &Digest) -> Vec<(String, u32)> {
+    let shown = digest.causes.iter().take(CAUSES).map(|(cause, n)| (cause.to_string(), *n));
+    let rest: u32 = digest.causes.iter().skip(CAUSES).map(|(_, n)| n).sum();
+    shown.chain((rest > 0).then(|| (String::from("others"), rest))).collect()
+}
+
+/// Names, bars and numbers.
+fn table(line: &mut impl FnMut(&str), head: &str, rows: &[(String, u32, String)]) {
+    if rows.is_empty() {
+        return;
+    }
+    line("");
+    line(head);
+    let wide = rows.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0).min(40);
+    let most = rows.iter().map(|(_, n, _)| *n).max().unwrap_or(1);
+    for (name, n, more) in rows {
+        line(&format!("  {:<wide$}  {} {n}{more}", one_line(name, 40), bar(*n, most)));
+    }
 }
 
 fn overview(line: &mut impl FnMut(&str), digest: &Digest) {
-    let mut table = |head: &str, rows: &[(String, u32, String)]| {
-        if rows.is_empty() {
-            return;
-        }
-        line("");
-        line(head);
-        let wide = rows.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0).min(40);
-        let most = rows.iter().map(|(_, n, _)| *n).max().unwrap_or(1);
-        for (name, n, more) in rows {
-            line(&format!("  {:<wide$}  {} {n}{more}", one_line(name, 40), bar(*n, most)));
-        }
-    };
-    if digest.total() > 1 {
+    if with_pictures(digest) {
         let severities: Vec<_> = digest.severities.iter().map(|(s, n)| (s.to_string(), *n, String::new())).collect();
-        table("Open, by severity", &severities);
+        table(line, "Open, by severity", &severities);
         let mut groups: Vec<_> = digest
             .groups
             .iter()
@@ -263,16 +327,10 @@ fn overview(line: &mut impl FnMut(&str), digest: &Digest) {
             let rest = digest.total().saturating_sub(groups.iter().map(|(_, n, _)| n).sum());
             groups.push((format!("{more} more"), rest, String::new()));
         }
-        table("By namespace", &groups);
-        let mut causes: Vec<_> =
-            digest.causes.iter().take(CAUSES).map(|(cause, n)| (cause.to_string(), *n, String::new())).collect();
-        let rest: u32 = digest.causes.iter().skip(CAUSES).map(|(_, n)| n).sum();
-        if rest > 0 {
-            causes.push(("others".into(), rest, String::new()));
-        }
-        table("By cause", &causes);
+        table(line, "By namespace", &groups);
     }
-    if let Some(most) = digest.begun.iter().max_by_key(|b| (b.count, b.from)).filter(|b| b.count > 0) {
+    let most = digest.begun.iter().max_by_key(|b| (b.count, b.from)).filter(|b| b.count > 0);
+    if let Some(most) = most.filter(|_| with_pictures(digest)) {
         let local = Local::of(digest);
         let each = if by_hour(digest) { "hour" } else { "day" };
         line("");
@@ -295,14 +353,13 @@ fn list(line: &mut impl FnMut(&str), digest: &Digest, section: &Section, listed:
         }
         let state = state(digest, i);
         let state = if state.is_empty() { String::new() } else { format!("{state}: ") };
-        line(&format!("- {state}{}", incident_title(i)));
+        let title = entry(i);
+        line(&format!("- {state}{title}"));
         let f = super::facts("", Decision::First, Reason::Schedule, i, digest.until);
-        line(&format!("  {}", join(&[&local.when(i), &f.how_much], ", ")));
-        if let Some(why) = i.why.lines().map(str::trim).find(|l| !l.is_empty()) {
-            line(&format!("  why: {}", one_line(why, 200)));
-        }
-        if !f.held.is_empty() {
-            line(&format!("  holds back {}", f.held));
+        line(&format!("  {}", join(&[&local.when(i), &f.how_much, &entry_holds(i)], ", ")));
+        let why = entry_why(i, &title);
+        if !why.is_empty() {
+            line(&format!("  why: {why}"));
         }
         if i.ended_at.is_none() && !i.command.is_empty() {
             line(&format!("  look: {}", i.command));
