@@ -21,6 +21,8 @@ mod demo;
 mod dependencies;
 #[path = "it/deploy.rs"]
 mod deploy;
+#[path = "it/digests.rs"]
+mod digests;
 #[path = "it/flood.rs"]
 mod flood;
 #[path = "it/flow.rs"]

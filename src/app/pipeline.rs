@@ -91,7 +91,9 @@ impl Message {
         let key = match (decided.incidents.first(), &decided.digest) {
             // By the time it was due: a digest is owed once for that, however late it is decided.
             (_, Some(digest)) => format!("digest-{receiver}-{}-{seq}", digest.due.as_millisecond()),
-            (Some(incident), _) if !decided.decision.is_summary() => format!("{}-{seq}-{receiver}", incident.id),
+            (Some(incident), _) if !decided.decision.is_summary() => {
+                format!("{}-{seq}-{receiver}", incident.id)
+            }
             _ => format!("{}-{}-{seq}-{receiver}", decided.decision, decided.at.as_millisecond()),
         };
         Notification {
@@ -126,6 +128,8 @@ pub struct Pipeline {
     effects: Effects,
     no_ends: Arc<[Arc<str>]>,
     in_digests: Arc<[Arc<str>]>,
+    /// Who can be told.
+    receivers: Vec<Arc<str>>,
     /// The rules' own titles.
     titles: HashMap<Arc<str>, Summary>,
 }
@@ -168,6 +172,7 @@ impl Pipeline {
                 .map(|r| Arc::clone(&r.name))
                 .collect(),
             in_digests: digests(config).into_iter().map(|d| d.name).collect(),
+            receivers: config.receivers.iter().map(|r| Arc::clone(&r.name)).collect(),
         };
         (pipeline, orphaned)
     }
@@ -214,6 +219,12 @@ impl Pipeline {
     #[must_use]
     pub const fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The receivers of the configuration; none: the terminal.
+    #[must_use]
+    pub fn receivers(&self) -> Vec<Arc<str>> {
+        if self.receivers.is_empty() { vec![Arc::from(TERMINAL)] } else { self.receivers.clone() }
     }
 
     /// The memory, to read from.
@@ -267,10 +278,15 @@ impl Pipeline {
             self.put_title(view);
         }
         let (title, text) = match (decided.decision.is_summary(), decided.incidents.first()) {
-            _ if decided.digest.is_some() => decided.digest.as_deref().map_or_else(Default::default, |digest| {
-                let incidents = &decided.incidents;
-                (text::digest::title(digest, incidents), text::digest::text(&self.cluster, digest, incidents))
-            }),
+            _ if decided.digest.is_some() => {
+                decided.digest.as_deref().map_or_else(Default::default, |digest| {
+                    let incidents = &decided.incidents;
+                    (
+                        text::digest::title(digest, incidents),
+                        text::digest::text(&self.cluster, digest, incidents),
+                    )
+                })
+            }
             (false, Some(view)) => (
                 text::title_for(decided.decision, decided.reason, view),
                 text::text(&self.cluster, decided.decision, decided.reason, view, decided.at),

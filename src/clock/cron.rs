@@ -111,18 +111,21 @@ impl Cron {
 
     fn on(&self, date: Date) -> bool {
         let day = u32::try_from(date.day()).is_ok_and(|n| has(self.days, n));
-        let weekday = u32::try_from(date.weekday().to_sunday_zero_offset()).is_ok_and(|n| has(self.weekdays, n));
+        let weekday =
+            u32::try_from(date.weekday().to_sunday_zero_offset()).is_ok_and(|n| has(self.weekdays, n));
         if self.either { day || weekday } else { day && weekday }
     }
 
     /// The times of a day from `from` on.
     fn times(&self, from: Time) -> impl Iterator<Item = Time> + '_ {
-        (from.hour()..24).filter(|hour| has(self.hours, u32::from(hour.unsigned_abs()))).flat_map(move |hour| {
-            let first = if hour == from.hour() { from.minute() } else { 0 };
-            (first..60)
-                .filter(|minute| has(self.minutes, u32::from(minute.unsigned_abs())))
-                .filter_map(move |minute| Time::new(hour, minute, 0, 0).ok())
-        })
+        (from.hour()..24).filter(|hour| has(self.hours, u32::from(hour.unsigned_abs()))).flat_map(
+            move |hour| {
+                let first = if hour == from.hour() { from.minute() } else { 0 };
+                (first..60)
+                    .filter(|minute| has(self.minutes, u32::from(minute.unsigned_abs())))
+                    .filter_map(move |minute| Time::new(hour, minute, 0, 0).ok())
+            },
+        )
     }
 }
 
@@ -131,10 +134,13 @@ impl Field {
         let wrong = || CronError::Field { name: self.name, least: self.least, most: self.most };
         let mut mask = 0;
         for part in text.split(',') {
-            let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
+            let (range, step) =
+                part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
             let (from, to) = match range.split_once('-') {
                 _ if range == "*" => (self.least, self.most),
-                Some((from, to)) => (self.number(from).ok_or_else(wrong)?, self.number(to).ok_or_else(wrong)?),
+                Some((from, to)) => {
+                    (self.number(from).ok_or_else(wrong)?, self.number(to).ok_or_else(wrong)?)
+                }
                 None => {
                     let one = self.number(range).ok_or_else(wrong)?;
                     // `5/15` is every fifteen from five on.

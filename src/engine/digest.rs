@@ -203,12 +203,7 @@ impl Engine {
         self.hold_back(&receivers, Reason::OverLimit, place, out);
     }
 
-    fn told_of(
-        &self,
-        signal: &Signal,
-        rule: &Rule,
-        severity: crate::signal::Severity,
-    ) -> BTreeSet<Arc<str>> {
+    fn told_of(&self, signal: &Signal, rule: &Rule, severity: crate::signal::Severity) -> BTreeSet<Arc<str>> {
         self.routes.receivers(RouteFacts { signal, rule, severity }).into_iter().collect()
     }
 

@@ -112,7 +112,16 @@ impl Engine {
             self.summaries += 1;
             *self.decisions.entry((decision, reason)).or_default() += 1;
             let seq = self.summaries;
-            out.decided.push(Decided { at: now, decision, reason, seq, receivers, incidents, total, digest: None });
+            out.decided.push(Decided {
+                at: now,
+                decision,
+                reason,
+                seq,
+                receivers,
+                incidents,
+                total,
+                digest: None,
+            });
         }
     }
 }

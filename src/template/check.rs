@@ -97,7 +97,8 @@ pub(super) fn all(
     mains: &BTreeMap<&'static str, Parsed>,
     partials: &BTreeMap<String, Parsed>,
 ) -> Vec<TemplateError> {
-    let shapes = [Input::Notification, Input::Incident, Input::Digest].map(|input| (input, sample::shape(input)));
+    let shapes =
+        [Input::Notification, Input::Incident, Input::Digest].map(|input| (input, sample::shape(input)));
     let mut walk =
         Walk { partials, helpers: helpers::NAMES, open: Vec::new(), errors: Vec::new(), found: Vec::new() };
     for name in Name::ALL {

@@ -191,7 +191,12 @@ impl EngineLoop {
             tracing::info!(decision = %message.decided.decision, reason = %message.decided.reason,
                 title = %message.title, receivers = ?message.decided.receivers, "decided");
         }
-        self.store.commit(commit).await
+        self.store.commit(commit).await?;
+        // The last digest of a receiver that is gone: like all that it was owed, kept as a dead letter.
+        if out.messages.iter().any(|m| m.decided.digest.as_ref().is_some_and(|digest| digest.last)) {
+            self.store.bury_unknown(&self.pipeline.receivers(), now).await?;
+        }
+        Ok(())
     }
 
     fn statistics(&self) -> EngineStats {

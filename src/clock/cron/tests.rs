@@ -18,7 +18,9 @@ fn next(cron: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
 
 #[test]
 fn what_is_a_schedule_and_what_is_not() {
-    for good in ["0 8 * * 1-5", "*/15 * * * *", "0 0 1,15 jan-jun mon", "5 4 * * SUN", "0 0 * * 7", "0 0 29 2 */7"] {
+    for good in
+        ["0 8 * * 1-5", "*/15 * * * *", "0 0 1,15 jan-jun mon", "5 4 * * SUN", "0 0 * * 7", "0 0 29 2 */7"]
+    {
         assert!(Cron::parse(good).is_ok(), "{good}");
     }
     let said = |text: &str| Cron::parse(text).unwrap_err().to_string();
@@ -52,7 +54,10 @@ fn days_of_month_and_of_week() {
         let times = next(cron, "UTC", "2026-02-01T00:00:00Z", count);
         times.iter().map(|t| t[5..16].replace('T', " ")).collect::<Vec<_>>().join(", ")
     };
-    assert_eq!(day("0 8 * * 1-5", 6), "02-02 08:00, 02-03 08:00, 02-04 08:00, 02-05 08:00, 02-06 08:00, 02-09 08:00");
+    assert_eq!(
+        day("0 8 * * 1-5", 6),
+        "02-02 08:00, 02-03 08:00, 02-04 08:00, 02-05 08:00, 02-06 08:00, 02-09 08:00"
+    );
     assert_eq!(day("0 8 * * 7", 3), "02-01 08:00, 02-08 08:00, 02-15 08:00");
     assert_eq!(day("0 8 * * 6-7", 3), "02-01 08:00, 02-07 08:00, 02-08 08:00");
     // Either is enough where both are restricted …
@@ -60,9 +65,15 @@ fn days_of_month_and_of_week() {
     assert_eq!(day("0 0 10 * fri", 3), "02-06 00:00, 02-10 00:00, 02-13 00:00");
     // … and both are needed where one has a star.
     assert_eq!(day("0 0 */2 * sun", 3), "02-15 00:00, 03-01 00:00, 03-15 00:00");
-    assert_eq!(day("5/20 7-8 * * *", 6), "02-01 07:05, 02-01 07:25, 02-01 07:45, 02-01 08:05, 02-01 08:25, 02-01 08:45");
+    assert_eq!(
+        day("5/20 7-8 * * *", 6),
+        "02-01 07:05, 02-01 07:25, 02-01 07:45, 02-01 08:05, 02-01 08:25, 02-01 08:45"
+    );
     assert_eq!(day("0 0 31 * *", 3), "03-31 00:00, 05-31 00:00, 07-31 00:00");
-    assert_eq!(next("0 0 29 2 *", "UTC", "2026-02-01T00:00:00Z", 2), ["2028-02-29T00:00:00Z", "2032-02-29T00:00:00Z"]);
+    assert_eq!(
+        next("0 0 29 2 *", "UTC", "2026-02-01T00:00:00Z", 2),
+        ["2028-02-29T00:00:00Z", "2032-02-29T00:00:00Z"]
+    );
     assert_eq!(next("0 0 29 2 */7", "UTC", "2072-03-01T00:00:00Z", 1), ["2088-02-29T00:00:00Z"]);
 }
 
@@ -78,8 +89,18 @@ fn a_time_is_never_now() {
 fn clock_changes() {
     let table: &[(&str, &str, &str, &[&str])] = &[
         // Berlin goes from +1 to +2 on 29 March 2026 at 01:00 UTC, and back on 25 October at 01:00 UTC.
-        ("0 8 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", &["2026-03-28T07:00:00Z", "2026-03-29T06:00:00Z"]),
-        ("0 8 * * *", "Europe/Berlin", "2026-10-24T00:00:00Z", &["2026-10-24T06:00:00Z", "2026-10-25T07:00:00Z"]),
+        (
+            "0 8 * * *",
+            "Europe/Berlin",
+            "2026-03-28T00:00:00Z",
+            &["2026-03-28T07:00:00Z", "2026-03-29T06:00:00Z"],
+        ),
+        (
+            "0 8 * * *",
+            "Europe/Berlin",
+            "2026-10-24T00:00:00Z",
+            &["2026-10-24T06:00:00Z", "2026-10-25T07:00:00Z"],
+        ),
         (
             "30 2 * * *",
             "Europe/Berlin",

@@ -115,7 +115,13 @@ fn receiver(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
             ("webhook", of("webhook", "An HTTP endpoint.")),
             ("email", of("email", "Mailboxes.")),
             ("rate_limit", of("rate_limit", "At most this many messages.")),
-            ("max_age", default(duration("What is older is not sent any more; seven days where there is a digest."), written(Receiver::MAX_AGE))),
+            (
+                "max_age",
+                default(
+                    duration("What is older is not sent any more; seven days where there is a digest."),
+                    written(Receiver::MAX_AGE),
+                ),
+            ),
             ("send_resolved", boolean("Tell ends.", true)),
             ("digest", of("digest", "When digests are sent in place of single messages.")),
         ],

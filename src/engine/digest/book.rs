@@ -193,3 +193,6 @@ pub(super) fn slim(view: &IncidentView) -> IncidentView {
     slim.log_tail = None;
     slim
 }
+
+#[cfg(test)]
+mod tests;

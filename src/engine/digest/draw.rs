@@ -9,10 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::book::{Book, slim};
 use crate::clock;
-use crate::engine::{Decided, Effects, Engine};
-use crate::message::{
-    Begun, Decision, Digest, Group, IncidentView, Notification, Reason, Section,
-};
+use crate::engine::{Decided, Effects, Engine, Incident};
+use crate::message::{Begun, Decision, Digest, Group, IncidentView, Notification, Reason, Section};
 use crate::signal::{Cause, Severity, World};
 
 /// How many of those that go on, and of those that are over, are listed however many new ones there are.
@@ -90,9 +88,8 @@ impl Engine {
         });
         repeats(book, &items);
         let empty = self.settings.digests.iter().any(|d| d.name == book.receiver && d.empty);
-        let owed = book.more_resolved > 0
-            || !items.is_empty()
-            || book.held.iter().any(|held| speaks(held.reason));
+        let owed =
+            book.more_resolved > 0 || !items.is_empty() || book.held.iter().any(|held| speaks(held.reason));
         if !owed && !empty {
             // What was held back is told with the next that has something to say.
             book.held.retain(|held| held.reason != Reason::WithinWindow);
@@ -126,6 +123,14 @@ impl Engine {
         });
     }
 
+    /// Is or would this receiver be told of it? It may be new itself.
+    fn concerns(&self, incident: &Incident, receiver: &Arc<str>) -> bool {
+        incident.receivers.contains(receiver)
+            || self.rules.get(&incident.rule).is_some_and(|rule| {
+                self.told_of(&incident.signal, rule, incident.severity).contains(receiver)
+            })
+    }
+
     /// Incidents that nobody knows any more: their rule was taken away.
     fn find_vanished(&self, book: &mut Book) {
         for entry in book.entries.values_mut().filter(|entry| entry.end.is_none()) {
@@ -142,7 +147,7 @@ impl Engine {
         let open = self
             .incidents
             .values()
-            .filter(|i| i.is_open() && !self.gathers(&i.id) && i.receivers.contains(&book.receiver))
+            .filter(|i| i.is_open() && !self.gathers(&i.id) && self.concerns(i, &book.receiver))
             .map(|i| {
                 let entry = book.entries.get(&i.id);
                 // What is not in the book was told one by one, or did not find room there.

@@ -84,10 +84,12 @@ pub fn sections<'n>(
     digest: &'n Digest,
     incidents: &'n [IncidentView],
 ) -> [(&'static str, &'n Section, Vec<&'n IncidentView>); 3] {
-    [("new", &digest.new), ("ongoing", &digest.ongoing), ("resolved", &digest.resolved)].map(|(name, section)| {
-        let listed = section.incidents.iter().filter_map(|id| incidents.iter().find(|i| i.id == *id));
-        (name, section, listed.collect())
-    })
+    [("new", &digest.new), ("ongoing", &digest.ongoing), ("resolved", &digest.resolved)].map(
+        |(name, section)| {
+            let listed = section.incidents.iter().filter_map(|id| incidents.iter().find(|i| i.id == *id));
+            (name, section, listed.collect())
+        },
+    )
 }
 
 /// `3 new, 5 ongoing, 4 resolved – first: NodeNotReady: Node/worker-2`
@@ -172,7 +174,8 @@ pub fn remark(digest: &Digest) -> String {
     } else {
         String::new()
     };
-    let last = if digest.last { "This receiver is not told in digests any more: this is the last one." } else { "" };
+    let last =
+        if digest.last { "This receiver is not told in digests any more: this is the last one." } else { "" };
     join(&[&late, last], " ")
 }
 
@@ -216,7 +219,8 @@ pub fn held_workloads(held: &HeldBack) -> String {
         .iter()
         .take(WORKLOADS)
         .map(|w| {
-            let place = w.namespace.as_deref().map(|ns| format!(" in {}", one_line(ns, 63))).unwrap_or_default();
+            let place =
+                w.namespace.as_deref().map(|ns| format!(" in {}", one_line(ns, 63))).unwrap_or_default();
             let count = if w.count > 1 { format!(" ({})", w.count) } else { String::new() };
             format!("{}{place}{count}", one_line(&w.workload, 120))
         })
@@ -241,7 +245,8 @@ pub fn text(cluster: &str, digest: &Digest, incidents: &[IncidentView]) -> Strin
 /// What the digest is about, and what is unusual about it.
 #[must_use]
 pub fn head(cluster: &str, digest: &Digest) -> String {
-    let cluster = if cluster.is_empty() { String::new() } else { format!("cluster {}", one_line(cluster, MAX_NAME)) };
+    let cluster =
+        if cluster.is_empty() { String::new() } else { format!("cluster {}", one_line(cluster, MAX_NAME)) };
     let span = format!("{} ({})", span(digest), span_more(digest));
     join(&[&cluster, &span, &remark(digest)], "\n")
 }
@@ -314,13 +319,16 @@ fn table(line: &mut impl FnMut(&str), head: &str, rows: &[(String, u32, String)]
 
 fn overview(line: &mut impl FnMut(&str), digest: &Digest) {
     if with_pictures(digest) {
-        let severities: Vec<_> = digest.severities.iter().map(|(s, n)| (s.to_string(), *n, String::new())).collect();
+        let severities: Vec<_> =
+            digest.severities.iter().map(|(s, n)| (s.to_string(), *n, String::new())).collect();
         table(line, "Open, by severity", &severities);
         let mut groups: Vec<_> = digest
             .groups
             .iter()
             .take(GROUPS)
-            .map(|g| (place(g.namespace.as_deref(), g.team.as_deref()), g.total(), format!(" ({})", counts(g))))
+            .map(|g| {
+                (place(g.namespace.as_deref(), g.team.as_deref()), g.total(), format!(" ({})", counts(g)))
+            })
             .collect();
         let more = digest.groups_total.saturating_sub(u32::try_from(groups.len()).unwrap_or(u32::MAX));
         if more > 0 {

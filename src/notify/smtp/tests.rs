@@ -8,7 +8,8 @@ fn parts() -> Parts {
 }
 
 fn mail(n: &Notification) -> Mail {
-    static SHIPPED: std::sync::LazyLock<Templates> = std::sync::LazyLock::new(|| Templates::shipped().unwrap());
+    static SHIPPED: std::sync::LazyLock<Templates> =
+        std::sync::LazyLock::new(|| Templates::shipped().unwrap());
     Mail::render(n, &SHIPPED, "example.com").unwrap()
 }
 
@@ -40,7 +41,10 @@ fn mails_look_like_this() {
 fn digests_look_like_this() {
     for (name, n) in [("digest", sample::digest::day()), ("digest_empty", sample::digest::empty())] {
         let mail = mail(&n);
-        insta::assert_snapshot!(format!("{name}_text"), format!("Subject: {}\n\n{}", mail.subject, mail.text));
+        insta::assert_snapshot!(
+            format!("{name}_text"),
+            format!("Subject: {}\n\n{}", mail.subject, mail.text)
+        );
         insta::assert_snapshot!(format!("{name}_html"), mail.html);
     }
     let raw = raw(&sample::digest::day(), None);
@@ -58,7 +62,9 @@ fn digests_are_made_for_mail_programs() {
     ] {
         let mail = mail(&n);
         assert!(mail.html.len() <= 100_000, "{}", mail.html.len());
-        for dropped in ["<style", "<img", "<svg", "flex", "grid", "position:", "class=", "<script", "href=\"javascript"] {
+        for dropped in
+            ["<style", "<img", "<svg", "flex", "grid", "position:", "class=", "<script", "href=\"javascript"]
+        {
             assert!(!mail.html.contains(dropped), "{dropped}: {}", mail.html);
         }
         assert_eq!(mail.html.matches("<table").count(), mail.html.matches("</table>").count());

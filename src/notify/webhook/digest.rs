@@ -21,9 +21,10 @@ pub(super) fn payload(n: &Notification, digest: &Digest) -> Value {
         })
     });
     let held = digest.held.iter().map(|held| {
-        let workloads = held.workloads.iter().map(
-            |w| json!({ "namespace": w.namespace, "workload": w.workload, "count": w.count }),
-        );
+        let workloads = held
+            .workloads
+            .iter()
+            .map(|w| json!({ "namespace": w.namespace, "workload": w.workload, "count": w.count }));
         json!({
             "reason": held.reason, "count": held.count, "more": held.more,
             "workloads": workloads.collect::<Vec<_>>(),

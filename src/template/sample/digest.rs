@@ -34,11 +34,12 @@ pub fn of(listed: Vec<Listed>, more: u32) -> Notification {
     let mut causes: Vec<(Cause, u32)> = Vec::new();
     let mut severities: Vec<(Severity, u32)> = Vec::new();
     for (state, i) in &listed {
-        let at = groups.iter().position(|g| g.namespace == i.namespace && g.team == i.team).unwrap_or_else(|| {
-            let (namespace, team) = (i.namespace.clone(), i.team.clone());
-            groups.push(Group { namespace, team, worst: None, new: 0, ongoing: 0, resolved: 0 });
-            groups.len() - 1
-        });
+        let at =
+            groups.iter().position(|g| g.namespace == i.namespace && g.team == i.team).unwrap_or_else(|| {
+                let (namespace, team) = (i.namespace.clone(), i.team.clone());
+                groups.push(Group { namespace, team, worst: None, new: 0, ongoing: 0, resolved: 0 });
+                groups.len() - 1
+            });
         if let Some(group) = groups.get_mut(at) {
             match *state {
                 "new" => group.new += 1,
@@ -146,25 +147,26 @@ pub fn empty() -> Notification {
 #[must_use]
 pub fn day() -> Notification {
     let mut count = 0;
-    let mut made = |base: IncidentView, from: i64, place: (&str, &str), name: &str, cause: Cause, why: &str| {
-        count += 1;
-        let mut i = IncidentView {
-            id: format!("{count:08x}").into(),
-            cause,
-            namespace: Some(place.0.into()),
-            team: (!place.1.is_empty()).then(|| place.1.into()),
-            workload: name.into(),
-            since: minutes(from),
-            last_seen: minutes(1435),
-            why: why.into(),
-            command: format!("kubectl -n {} describe {}", place.0, name.to_lowercase()).into(),
-            held: Vec::new(),
-            log_tail: None,
-            ..base
+    let mut made =
+        |base: IncidentView, from: i64, place: (&str, &str), name: &str, cause: Cause, why: &str| {
+            count += 1;
+            let mut i = IncidentView {
+                id: format!("{count:08x}").into(),
+                cause,
+                namespace: Some(place.0.into()),
+                team: (!place.1.is_empty()).then(|| place.1.into()),
+                workload: name.into(),
+                since: minutes(from),
+                last_seen: minutes(1435),
+                why: why.into(),
+                command: format!("kubectl -n {} describe {}", place.0, name.to_lowercase()).into(),
+                held: Vec::new(),
+                log_tail: None,
+                ..base
+            };
+            i.title = text::default_title(&i);
+            i
         };
-        i.title = text::default_title(&i);
-        i
-    };
     let pods = |total: u32, of: u32, times: u64, severity: Severity| IncidentView {
         members_total: total,
         replicas: Some(of),
@@ -181,17 +183,18 @@ pub fn day() -> Notification {
     let mut lost = IncidentView { since: minutes(1130), last_seen: minutes(1435), ..node() };
     lost.title = text::default_title(&lost);
     let crash = IncidentView { exit: "exit code 3".into(), ..pods(3, 12, 97, Severity::Critical) };
-    let oom = IncidentView {
-        deeper: "OOM-killed at its 512Mi limit".into(),
-        ..pods(2, 4, 22, Severity::Warning)
-    };
+    let oom =
+        IncidentView { deeper: "OOM-killed at its 512Mi limit".into(), ..pods(2, 4, 22, Severity::Warning) };
     let panic = "panic: open /etc/checkout/config.yaml: no such file or directory";
     let pull = "manifest for registry.example.com/shop/search:2.8.1 not found";
     let quota = "exceeded quota: batch, requested: cpu=2, used: cpu=30, limited: cpu=30";
     let claim = "storageclass.storage.k8s.io \"fast-ssd\" not found";
     let listed = vec![
         ("new", lost),
-        ("new", made(crash, 1128, ("shop", "payments"), "Deployment/checkout", Cause::CrashLoopBackOff, panic)),
+        (
+            "new",
+            made(crash, 1128, ("shop", "payments"), "Deployment/checkout", Cause::CrashLoopBackOff, panic),
+        ),
         (
             "new",
             made(
@@ -205,7 +208,14 @@ pub fn day() -> Notification {
         ),
         (
             "new",
-            made(oom, 410, ("reports", "data"), "Deployment/report-writer", Cause::OOMKilled, "OOM-killed at its 512Mi limit"),
+            made(
+                oom,
+                410,
+                ("reports", "data"),
+                "Deployment/report-writer",
+                Cause::OOMKilled,
+                "OOM-killed at its 512Mi limit",
+            ),
         ),
         (
             "ongoing",
@@ -220,7 +230,14 @@ pub fn day() -> Notification {
         ),
         (
             "ongoing",
-            made(pods(6, 10, 31, Severity::Info), -300, ("batch", ""), "Job/reindex", Cause::FailedCreate, quota),
+            made(
+                pods(6, 10, 31, Severity::Info),
+                -300,
+                ("batch", ""),
+                "Job/reindex",
+                Cause::FailedCreate,
+                quota,
+            ),
         ),
         (
             "resolved",

@@ -10,7 +10,13 @@ use kubeherald::template::{Templates, sample};
 /// Draws `html` at a width; the height is that of the window.
 fn draw(browser: &Path, html: &Path, png: &Path, (width, height): (u32, u32)) {
     let status = Command::new(browser)
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1"])
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--force-device-scale-factor=1",
+        ])
         .arg(format!("--window-size={width},{height}"))
         .arg(format!("--screenshot={}", png.display()))
         .arg(format!("file://{}", html.display()))
@@ -30,7 +36,8 @@ fn pictures_of_mails() {
         let mail = Mail::render(n, &templates, "example.com").unwrap();
         let html = dir.join(format!("{name}.html"));
         std::fs::write(&html, &mail.html).unwrap();
-        std::fs::write(dir.join(format!("{name}.txt")), format!("{}\n\n{}", mail.subject, mail.text)).unwrap();
+        std::fs::write(dir.join(format!("{name}.txt")), format!("{}\n\n{}", mail.subject, mail.text))
+            .unwrap();
         for (width, height) in [700, 380].into_iter().zip(heights) {
             if let Some(browser) = &browser {
                 draw(Path::new(browser), &html, &dir.join(format!("{name}-{width}.png")), (width, height));

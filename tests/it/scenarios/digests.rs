@@ -47,9 +47,14 @@ fn new_then_ongoing_then_over() {
             "+2h digest to mail: over crash-loop Deployment/checkout",
         ],
     );
-    let told: Vec<_> = story.messages("5h").iter().flat_map(|m| m.notifications().collect::<Vec<_>>()).collect();
+    let told: Vec<_> =
+        story.messages("5h").iter().flat_map(|m| m.notifications().collect::<Vec<_>>()).collect();
     let keys: Vec<&str> = told.iter().map(|n| n.key.as_str()).collect();
-    assert_eq!(keys, ["digest-mail-1795251600000-1", "digest-mail-1795255200000-2"], "nothing goes out by itself");
+    assert_eq!(
+        keys,
+        ["digest-mail-1795251600000-1", "digest-mail-1795255200000-2"],
+        "nothing goes out by itself"
+    );
     assert!(told.iter().all(|n| n.decision == Decision::Digest && n.reason == Reason::Schedule));
 }
 
@@ -77,17 +82,14 @@ fn with_nothing_to_say_nothing_is_sent_unless_wanted() {
     let quiet = cluster().under(HOURLY).once();
     says(&quiet, "5h", &[]);
     let wanted = HOURLY.replace("every: 1h", "cron: '30 9,10 * * *', timezone: Europe/Berlin, empty: true");
-    says(
-        &cluster().under(&wanted).once(),
-        "5h",
-        &["+30m digest to mail: ", "+1h30m digest to mail: "],
-    );
+    says(&cluster().under(&wanted).once(), "5h", &["+30m digest to mail: ", "+1h30m digest to mail: "]);
 }
 
 /// Down from minute 50 to 190: three digests were due.
 #[test]
 fn missed_digests_are_one_late_one() {
-    let story = loops(cluster(), "10m", "cart").under(HOURLY).at("50m", Step::Down).at("190m", Step::Up).once();
+    let story =
+        loops(cluster(), "10m", "cart").under(HOURLY).at("50m", Step::Down).at("190m", Step::Up).once();
     let messages = story.messages("1h");
     let digests: Vec<_> = messages.iter().filter_map(|m| m.decided.digest.as_ref().map(|d| (m, d))).collect();
     assert_eq!(digests.len(), 2);
@@ -97,7 +99,9 @@ fn missed_digests_are_one_late_one() {
         (at(late.since), at(late.due), at(late.until), late.missed),
         ("08:00:00".into(), "11:00:00".into(), "11:10:10".into(), 2)
     );
-    assert!(message.text.contains("Late: kubeherald was not running at 11:00, when it was due, and did not send 2 others before."));
+    assert!(message.text.contains(
+        "Late: kubeherald was not running at 11:00, when it was due, and did not send 2 others before."
+    ));
     assert_eq!(late.new.total, 1);
     let (_, next) = &digests[1];
     assert_eq!((at(next.since), at(next.due), next.missed), ("11:10:10".into(), "12:00:00".into(), 0));
@@ -136,10 +140,7 @@ fn a_receiver_without_ends_hears_of_what_it_does_not_know() {
         let said = story.under(&yaml).once().run("3h");
         said.into_iter().filter(|line| line.contains(" digest to ")).collect()
     };
-    assert_eq!(
-        digests(loops_and_recovers()),
-        ["+1h digest to mail: over crash-loop Deployment/checkout"]
-    );
+    assert_eq!(digests(loops_and_recovers()), ["+1h digest to mail: over crash-loop Deployment/checkout"]);
     let a = checkout("aaaaa");
     let late = cluster()
         .with(a.clone().running("T-1h"))
@@ -243,7 +244,10 @@ fn problems_are_grouped_by_namespace_and_team_the_worst_first() {
 #[test]
 fn what_was_held_back_is_counted() {
     let oom = |restarts| {
-        checkout("aaaaa").last(137, "OOMKilled", "-12s", "-10s").waiting("CrashLoopBackOff", "back-off").restarts(restarts)
+        checkout("aaaaa")
+            .last(137, "OOMKilled", "-12s", "-10s")
+            .waiting("CrashLoopBackOff", "back-off")
+            .restarts(restarts)
     };
     let story = cluster()
         .under(HOURLY)
@@ -257,9 +261,53 @@ fn what_was_held_back_is_counted() {
     let held: Vec<String> = digest
         .held
         .iter()
-        .map(|h| format!("{} {} {:?}", h.reason, h.count, h.workloads.iter().map(|w| &*w.workload).collect::<Vec<_>>()))
+        .map(|h| {
+            format!(
+                "{} {} {:?}",
+                h.reason,
+                h.count,
+                h.workloads.iter().map(|w| &*w.workload).collect::<Vec<_>>()
+            )
+        })
         .collect();
-    assert_eq!(held, ["within_window 2 [\"Deployment/checkout\"]", "inhibited_by 1 [\"Deployment/checkout\"]"]);
+    assert_eq!(
+        held,
+        ["within_window 2 [\"Deployment/checkout\"]", "inhibited_by 1 [\"Deployment/checkout\"]"]
+    );
     let text = &messages.iter().find(|m| m.decided.digest.is_some()).unwrap().text;
-    assert!(text.contains("HELD BACK\n- 2 repeats, counted with their problem: Deployment/checkout"), "{text}");
+    assert!(
+        text.contains("HELD BACK\n- 2 repeats, counted with their problem: Deployment/checkout"),
+        "{text}"
+    );
+}
+
+/// Far more than a book or a message holds: what is not listed is counted.
+#[test]
+fn five_thousand_incidents_are_counted_and_the_worst_are_listed() {
+    const ALL: u32 = 5_000;
+    let bad = |n: u32| looping(pod(&format!("p{n}")).namespace(&format!("ns{}", n % 90)).node("worker-1"), 3);
+    let mut story = Script::new().under(HOURLY).capped(5_100, 10).once();
+    for n in 0..ALL {
+        story = story.see("10m", bad(n));
+    }
+    let messages = story.messages("55m");
+    let digests: Vec<_> = messages.iter().filter(|m| m.decided.digest.is_some()).collect();
+    let counts: Vec<_> = digests
+        .iter()
+        .map(|m| {
+            let d = m.decided.digest.as_ref().unwrap();
+            (d.new.total, d.ongoing.total, d.resolved.total, m.decided.incidents.len(), m.decided.total)
+        })
+        .collect();
+    assert_eq!(counts, [(ALL, 0, 0, 500, ALL)]);
+    let first = digests[0].decided.digest.as_ref().unwrap();
+    assert_eq!((first.groups.len(), first.groups_total), (50, 90));
+    assert!(digests[0].text.contains("… and 4970 more, not listed here"), "{}", digests[0].text);
+    for message in digests {
+        let n = message.notifications().next().unwrap();
+        let templates = kubeherald::template::Templates::shipped().unwrap();
+        let mail = kubeherald::notify::smtp::Mail::render(&n, &templates, "example.com").unwrap();
+        assert!(mail.html.len() < 100_000, "{}", mail.html.len());
+        assert!(serde_json::to_string(&n).unwrap().len() < 2_000_000);
+    }
 }

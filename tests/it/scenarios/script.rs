@@ -347,7 +347,11 @@ impl Run {
             .iter()
             .filter_map(|receiver| pipeline.engine().digest_book(&receiver.name))
             .map(|book| {
-                let entries = book.entries.iter().map(|(id, entry)| (Arc::clone(id), serde_json::to_string(entry).unwrap())).collect();
+                let entries = book
+                    .entries
+                    .iter()
+                    .map(|(id, entry)| (Arc::clone(id), serde_json::to_string(entry).unwrap()))
+                    .collect();
                 (serde_json::to_string(book).unwrap(), entries)
             })
             .collect();
@@ -359,11 +363,14 @@ impl Run {
             self.stored.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
         let digests = self.books.iter().map(|(head, entries)| {
             let mut book: Book = serde_json::from_str(head).unwrap();
-            book.entries =
-                entries.iter().map(|(id, body)| (Arc::clone(id), serde_json::from_str(body).unwrap())).collect();
+            book.entries = entries
+                .iter()
+                .map(|(id, body)| (Arc::clone(id), serde_json::from_str(body).unwrap()))
+                .collect();
             book
         });
-        let begin = Start { first: false, news_since: self.seen_until, incidents, digests: digests.collect() };
+        let begin =
+            Start { first: false, news_since: self.seen_until, incidents, digests: digests.collect() };
         if let Some(config) = self.next_config.take() {
             self.config = Config::clone(&config);
         }
@@ -392,7 +399,9 @@ fn line(message: &Message, start: Timestamp) -> String {
             format!("{} {}", i.rule, i.workload)
         };
         let mut parts = Vec::new();
-        for (what, section) in [("new", &digest.new), ("ongoing", &digest.ongoing), ("over", &digest.resolved)] {
+        for (what, section) in
+            [("new", &digest.new), ("ongoing", &digest.ongoing), ("over", &digest.resolved)]
+        {
             let names: Vec<String> = section.incidents.iter().map(name).collect();
             if section.total > 0 {
                 parts.push(format!("{what} {}", names.join(", ")));
