@@ -290,7 +290,8 @@ impl IncidentView {
 /// What one receiver is to be told about one decision: one row of the outbox.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
-    /// The idempotency key: `INCIDENT-SEQ-RECEIVER`, stable over retries and restarts.
+    /// The idempotency key: `INCIDENT-SEQ-RECEIVER` or `digest-RECEIVER-MILLISECONDS-SEQ`, stable over
+    /// retries and restarts.
     pub key: String,
     /// Who is told.
     pub receiver: Arc<str>,

@@ -96,7 +96,7 @@ pub fn of(listed: Vec<Listed>, more: u32) -> Notification {
         begun: if something { begun } else { Vec::new() },
         held: if something {
             vec![
-                held(Reason::WithinWindow, 128, &[("checkout", 96), ("report-writer", 21), ("search", 11)]),
+                held(Reason::WithinWindow, 128, &[("checkout", 96), ("search", 21), ("cart", 11)]),
                 held(Reason::InhibitedBy, 9, &[("cart", 4), ("search", 4), ("checkout", 1)]),
                 held(Reason::NeverTold, 2, &[("frontend", 2)]),
             ]

@@ -44,10 +44,10 @@ fn pictures_of_mails() {
             }
         }
     };
-    write("digest", &sample::digest::day(), [1700, 2100]);
+    write("digest", &sample::digest::day(), [2100, 2700]);
     write("digest-empty", &sample::digest::empty(), [300, 340]);
     for (name, decision) in [("first", Decision::First), ("resolved", Decision::Resolved)] {
-        write(name, &sample::notification(decision, sample::incident()), [680, 900]);
+        write(name, &sample::notification(decision, sample::incident()), [760, 1100]);
     }
     write("hostile", &sample::digest::around(sample::hostile()), [2400, 3000]);
     write("large", &sample::digest::large(&sample::incident(), 4_000), [9000, 12_000]);
