@@ -46,7 +46,7 @@ pub type BookRow = (Arc<str>, Option<Arc<str>>);
 /// All books, by receiver.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    books: BTreeMap<Arc<str>, Book>,
+    all: BTreeMap<Arc<str>, Book>,
     /// The first picture is complete.
     open: bool,
     /// The last moment that anything was heard of.
@@ -56,11 +56,11 @@ pub(super) struct Books {
 impl Books {
     /// Nobody is told in digests.
     pub(super) fn is_empty(&self) -> bool {
-        self.books.is_empty()
+        self.all.is_empty()
     }
 
     pub(super) fn next(&self) -> Option<Timestamp> {
-        self.books.values().filter_map(|book| book.at).min()
+        self.all.values().filter_map(|book| book.at).min()
     }
 
     pub(super) fn saw(&mut self, now: Timestamp) {
@@ -75,7 +75,7 @@ impl Books {
         out: &mut Effects,
     ) {
         for receiver in digests.iter().filter(|d| receivers.contains(&d.name)) {
-            if let Some(book) = self.books.get_mut(&receiver.name) {
+            if let Some(book) = self.all.get_mut(&receiver.name) {
                 book.decided(view, decision, reason, receiver.ends);
                 out.digests.insert((Arc::clone(&receiver.name), Some(Arc::clone(&view.id))));
                 out.digests.insert((Arc::clone(&receiver.name), None));
@@ -103,13 +103,13 @@ const fn is_held(reason: Reason) -> bool {
 impl Engine {
     /// Takes stored books back in, before the first signal.
     pub fn restore_digests(&mut self, books: impl IntoIterator<Item = Book>) {
-        self.books.books.extend(books.into_iter().map(|book| (Arc::clone(&book.receiver), book)));
+        self.books.all.extend(books.into_iter().map(|book| (Arc::clone(&book.receiver), book)));
     }
 
     /// What is kept of a receiver's next digest.
     #[must_use]
     pub fn digest_book(&self, receiver: &str) -> Option<&Book> {
-        self.books.books.get(receiver)
+        self.books.all.get(receiver)
     }
 
     /// The first picture is complete: from here on there are digests.
@@ -121,7 +121,7 @@ impl Engine {
         }
         // What began meanwhile gathers for a moment before it is told.
         let soon = clock::after(now, self.settings.group_wait * 2);
-        for book in self.books.books.values_mut().filter(|book| !book.closing) {
+        for book in self.books.all.values_mut().filter(|book| !book.closing) {
             if let Some(schedule) = self.settings.digests.iter().find(|d| d.name == book.receiver) {
                 let (count, last) = schedule.schedule.passed(book.seen, now, MAX_MISSED);
                 if last.is_some() {
@@ -143,7 +143,7 @@ impl Engine {
         let mut new = Vec::new();
         for receiver in &self.settings.digests {
             let zone = receiver.schedule.zone_name();
-            let book = self.books.books.entry(Arc::clone(&receiver.name)).or_insert_with(|| {
+            let book = self.books.all.entry(Arc::clone(&receiver.name)).or_insert_with(|| {
                 new.push(Arc::clone(&receiver.name));
                 Book::new(Arc::clone(&receiver.name), Arc::clone(zone), now)
             });
@@ -153,7 +153,7 @@ impl Engine {
             (book.due, book.missed) = (book.at, 0);
         }
         // What the others have is told at once.
-        for book in self.books.books.values_mut() {
+        for book in self.books.all.values_mut() {
             if !self.settings.digests.iter().any(|d| d.name == book.receiver) {
                 book.closing = true;
                 (book.at, book.due, book.missed) = (Some(now), Some(now), 0);
@@ -215,7 +215,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         for receiver in receivers {
-            if let Some(book) = self.books.books.get_mut(receiver).filter(|book| !book.closing) {
+            if let Some(book) = self.books.all.get_mut(receiver).filter(|book| !book.closing) {
                 book.hold_back(reason, namespace, workload, 1);
                 out.digests.insert((Arc::clone(receiver), None));
             }

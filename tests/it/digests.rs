@@ -105,7 +105,7 @@ async fn mails(server: &SmtpServer, count: usize) -> Vec<ReceivedMail> {
 fn owed(store: &Store) -> Vec<(String, String)> {
     let query = OutboxQuery { states: OutboxStates::All, limit: 100, ..OutboxQuery::default() };
     let rows = store.outbox(query).wait().unwrap();
-    rows.into_iter().map(|row| (row.key, row.state.to_string())).collect()
+    rows.into_iter().map(|row| (row.key, row.state)).collect()
 }
 
 fn entries(path: &Path) -> Vec<(String, String)> {

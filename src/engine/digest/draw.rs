@@ -60,7 +60,7 @@ impl Engine {
     /// Decides every digest that is due at `now`.
     pub(in crate::engine) fn tell_digests(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
         while let Some(name) = self.books.due(now) {
-            let Some(mut book) = self.books.books.remove(&name) else { return };
+            let Some(mut book) = self.books.all.remove(&name) else { return };
             self.tell_digest(&mut book, now, world, out);
             out.digests.insert((Arc::clone(&name), None));
             if book.closing {
@@ -70,7 +70,7 @@ impl Engine {
                 book.seen = now;
                 book.at = schedule.and_then(|schedule| schedule.next_after(now));
                 (book.due, book.missed) = (book.at, 0);
-                self.books.books.insert(name, book);
+                self.books.all.insert(name, book);
             }
         }
     }
@@ -192,7 +192,7 @@ impl Engine {
 
 impl super::Books {
     fn due(&self, now: Timestamp) -> Option<Arc<str>> {
-        self.books.values().find(|book| book.at.is_some_and(|at| at <= now)).map(|b| Arc::clone(&b.receiver))
+        self.all.values().find(|book| book.at.is_some_and(|at| at <= now)).map(|b| Arc::clone(&b.receiver))
     }
 }
 

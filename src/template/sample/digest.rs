@@ -53,8 +53,8 @@ pub fn of(listed: Vec<Listed>, more: u32) -> Notification {
             add(&mut severities, i.severity);
         }
     }
-    severities.sort_by(|a, b| b.0.cmp(&a.0));
-    causes.sort_by(|a, b| b.1.cmp(&a.1));
+    severities.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
+    causes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let until = minutes(1440);
     let begun = (0..24).map(|hour| Begun { from: minutes(hour * 60), count: 0 });
     let mut begun: Vec<Begun> = begun.collect();

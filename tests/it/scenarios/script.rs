@@ -236,6 +236,9 @@ impl Script {
     }
 }
 
+/// What is not about a single incident, and the incidents.
+type StoredBook = (String, Vec<(Arc<str>, String)>);
+
 struct Run {
     config: Config,
     next_config: Option<Arc<Config>>,
@@ -245,8 +248,8 @@ struct Run {
     pipeline: Option<Pipeline>,
     gap: bool,
     stored: Vec<String>,
-    /// Digests to come: what is not about a single incident, and the incidents.
-    books: Vec<(String, Vec<(Arc<str>, String)>)>,
+    /// Digests to come.
+    books: Vec<StoredBook>,
     seen_until: Option<Timestamp>,
     world: BTreeMap<(Kind, String, String), Value>,
     out: Output,
