@@ -1,4 +1,7 @@
-//! The only reader of the system clock.
+//! The only reader of the system clock; schedules, which only calculate.
+
+pub mod cron;
+pub mod schedule;
 
 use std::time::{Duration, Instant};
 

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use compile::cases::{Expect, Given, RuleTest, TestInput};
-pub use digest::{DigestConfig, Schedule};
+pub use digest::DigestConfig;
 pub use error::{Diagnostic, Diagnostics, Level};
 pub use load::{Loaded, load, load_shipped};
 pub use receiver::{RateLimit, Receiver, ReceiverKind};

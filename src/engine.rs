@@ -17,6 +17,7 @@
 //!                     (silent)                              reminder
 //! ```
 
+pub mod digest;
 mod evaluate;
 mod group;
 pub mod incident;
@@ -38,7 +39,7 @@ pub use incident::{Incident, Member};
 pub use silence::{BadAnnotation, Quiet};
 pub use trail::{Trail, Waits};
 
-use crate::message::{Decision, IncidentView, Reason};
+use crate::message::{Decision, Digest, IncidentView, Reason};
 use crate::rule::{MuteTime, Routes, RuleSet, Silence};
 use crate::signal::{Cause, Severity, World};
 
@@ -61,6 +62,8 @@ pub struct Settings {
     pub silences: Arc<[Silence]>,
     /// The mute times of the configuration.
     pub mute_times: Arc<[MuteTime]>,
+    /// Who is told in digests.
+    pub digests: Vec<digest::DigestReceiver>,
 }
 
 /// One decision: what is told about one incident, or about several at once.
@@ -80,6 +83,8 @@ pub struct Decided {
     pub incidents: Vec<IncidentView>,
     /// How many there are in all.
     pub total: u32,
+    /// What only digests have.
+    pub digest: Option<Box<Digest>>,
 }
 
 impl Decided {
@@ -168,6 +173,8 @@ pub struct Effects {
     pub bad_annotations: Vec<BadAnnotation>,
     /// What else `explain` needs.
     pub trail: Trail,
+    /// Parts of digests to come whose stored form is out of date, or which are to be forgotten.
+    pub digests: BTreeSet<digest::BookRow>,
 }
 
 impl Effects {
@@ -182,6 +189,7 @@ impl Effects {
             && self.silences_removed.is_empty()
             && self.bad_annotations.is_empty()
             && self.trail.is_empty()
+            && self.digests.is_empty()
     }
 }
 
@@ -229,6 +237,8 @@ pub struct Engine {
     storm_until: Option<Timestamp>,
     /// When the one before it was told.
     storm_told: Option<Timestamp>,
+    /// What is owed to those who are told in digests.
+    books: digest::Books,
     /// The first picture of the cluster is being taken in.
     looking: bool,
     first_start: bool,
@@ -264,6 +274,7 @@ impl Engine {
             storm: BTreeSet::new(),
             storm_until: None,
             storm_told: None,
+            books: digest::Books::default(),
             looking: true,
             first_start,
             summaries: 0,
@@ -298,13 +309,14 @@ impl Engine {
         self.rules = rules;
         self.routes = Arc::new(routes);
         self.silences_changed();
+        self.change_books();
     }
 
     /// When the next thing is due; call [`Self::tick`] then.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.standing_until, self.storm_until].into_iter().flatten().min()
+        [timer, self.standing_until, self.storm_until, self.books.next()].into_iter().flatten().min()
     }
 
     /// Does everything that is due at `now`.
@@ -330,6 +342,9 @@ impl Engine {
             let ids = std::mem::take(&mut self.storm);
             self.tell_summary((Decision::Storm, Reason::Storm), ids, now, world, out);
         }
+        // Last: everything decided at this moment belongs into it.
+        self.books.saw(now);
+        self.tell_digests(now, world, out);
     }
 
     /// The first picture of the cluster is complete: what was known is compared with it.
@@ -350,6 +365,7 @@ impl Engine {
             }
             self.evaluate(&id, now, world, out);
         }
+        self.open_books(now, out);
     }
 
     /// Do standing problems still gather for the summary of a first start?
@@ -477,6 +493,7 @@ impl Engine {
         }
         let waited = incident.waits.clone().filter(|_| reason == Reason::NeverTold);
         out.notes.push(Note { detail, until, waited, ..Note::of(incident, at, reason) });
+        self.book_held(incident, reason, out);
     }
 }
 

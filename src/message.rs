@@ -1,6 +1,7 @@
 //! What one receiver is to be told: the input of every template, and what the outbox keeps.
 
 mod apart;
+mod digest;
 pub mod text;
 
 use std::fmt;
@@ -8,6 +9,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use digest::{Begun, Digest, Group, HeldBack, HeldWorkload, Section};
 
 use crate::signal::{Cause, Severity};
 
@@ -233,6 +236,9 @@ pub struct IncidentView {
     pub seq: u64,
     /// Where; absent for cluster-scoped objects.
     pub namespace: Option<Arc<str>>,
+    /// The label `team` of the object, its workload or its namespace.
+    #[serde(default)]
+    pub team: Option<Arc<str>>,
     /// Whose, as `Kind/name`.
     pub workload: Arc<str>,
     /// The container, where the group has one.
@@ -292,7 +298,8 @@ impl IncidentView {
 /// What one receiver is to be told about one decision: one row of the outbox.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
-    /// The idempotency key: `INCIDENT-SEQ-RECEIVER`, stable over retries and restarts.
+    /// The idempotency key: `INCIDENT-SEQ-RECEIVER` or `digest-RECEIVER-MILLISECONDS-SEQ`, stable over
+    /// retries and restarts.
     pub key: String,
     /// Who is told.
     pub receiver: Arc<str>,
@@ -316,6 +323,9 @@ pub struct Notification {
     pub incidents: Vec<IncidentView>,
     /// How many incidents a summary covers (`incidents` is cut).
     pub incidents_total: u32,
+    /// What only digests have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Box<Digest>>,
 }
 
 impl Notification {

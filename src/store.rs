@@ -37,7 +37,7 @@ use tokio::sync::Notify;
 
 pub use self::beside::Beside;
 pub use self::call::{Call, Pending};
-pub use self::commit::{Commit, IncidentRow};
+pub use self::commit::{Commit, DigestRow, IncidentRow};
 pub use self::dead::{DeadLetter, DeadLetterBody};
 pub use self::error::StoreError;
 pub use self::explain::{Concerned, Delivery, IncidentRecord, KnownObject, ObjectQuery, ObjectRow, Peace};

@@ -19,6 +19,8 @@ pub mod summary;
 
 use std::fmt;
 
+use crate::message::Notification;
+
 pub use registry::{Source, Templates};
 pub use summary::{Summary, compile_summary};
 
@@ -59,6 +61,12 @@ pub enum Name {
     EmailText,
     /// The HTML part of a mail.
     EmailHtml,
+    /// The `Subject:` of a digest.
+    DigestSubject,
+    /// The plain text part of a digest.
+    DigestText,
+    /// The HTML part of a digest.
+    DigestHtml,
 }
 
 impl Name {
@@ -71,6 +79,9 @@ impl Name {
         Self::EmailSubject,
         Self::EmailText,
         Self::EmailHtml,
+        Self::DigestSubject,
+        Self::DigestText,
+        Self::DigestHtml,
     ];
 
     /// The file that replaces it.
@@ -84,6 +95,9 @@ impl Name {
             Self::EmailSubject => "email.subject.hbs",
             Self::EmailText => "email.text.hbs",
             Self::EmailHtml => "email.html.hbs",
+            Self::DigestSubject => "digest.subject.hbs",
+            Self::DigestText => "digest.text.hbs",
+            Self::DigestHtml => "digest.html.hbs",
         }
     }
 
@@ -92,9 +106,9 @@ impl Name {
     pub const fn format(self) -> Format {
         match self {
             Self::SlackBody | Self::SlackMore | Self::SlackLine => Format::Slack,
-            Self::SlackTitle | Self::EmailSubject => Format::Header,
-            Self::EmailText => Format::Text,
-            Self::EmailHtml => Format::Html,
+            Self::SlackTitle | Self::EmailSubject | Self::DigestSubject => Format::Header,
+            Self::EmailText | Self::DigestText => Format::Text,
+            Self::EmailHtml | Self::DigestHtml => Format::Html,
         }
     }
 
@@ -103,7 +117,18 @@ impl Name {
     pub const fn input(self) -> Input {
         match self {
             Self::SlackBody | Self::SlackMore | Self::SlackLine => Input::Incident,
+            Self::DigestSubject | Self::DigestText | Self::DigestHtml => Input::Digest,
             _ => Input::Notification,
+        }
+    }
+
+    /// Is it used for this notification? Mails have other templates where it is a digest.
+    #[must_use]
+    pub const fn is_for(self, n: &Notification) -> bool {
+        match self {
+            Self::SlackTitle | Self::SlackBody | Self::SlackMore | Self::SlackLine => true,
+            Self::EmailSubject | Self::EmailText | Self::EmailHtml => n.digest.is_none(),
+            Self::DigestSubject | Self::DigestText | Self::DigestHtml => n.digest.is_some(),
         }
     }
 
@@ -118,6 +143,9 @@ impl Name {
             Self::EmailSubject => include_str!("../templates/email.subject.hbs"),
             Self::EmailText => include_str!("../templates/email.text.hbs"),
             Self::EmailHtml => include_str!("../templates/email.html.hbs"),
+            Self::DigestSubject => include_str!("../templates/digest.subject.hbs"),
+            Self::DigestText => include_str!("../templates/digest.text.hbs"),
+            Self::DigestHtml => include_str!("../templates/digest.html.hbs"),
         }
     }
 }
@@ -129,11 +157,17 @@ pub enum Input {
     Notification,
     /// One incident of it, with the notification's own values beside it.
     Incident,
+    /// The whole notification, where it is a digest.
+    Digest,
 }
 
 /// The partials that are compiled in, by the name used in `{{> name}}`.
 pub const SHIPPED_PARTIALS: &[(&str, &str)] = &[
     ("_incident_html", include_str!("../templates/_incident_html.hbs")),
+    ("_digest_bars_html", include_str!("../templates/_digest_bars_html.hbs")),
+    ("_digest_begun_html", include_str!("../templates/_digest_begun_html.hbs")),
+    ("_digest_causes_html", include_str!("../templates/_digest_causes_html.hbs")),
+    ("_digest_section_html", include_str!("../templates/_digest_section_html.hbs")),
     ("_summary_html", include_str!("../templates/_summary_html.hbs")),
 ];
 

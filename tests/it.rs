@@ -23,6 +23,8 @@ mod demo;
 mod dependencies;
 #[path = "it/deploy.rs"]
 mod deploy;
+#[path = "it/digests.rs"]
+mod digests;
 #[path = "it/explain.rs"]
 mod explain;
 #[path = "it/flood.rs"]

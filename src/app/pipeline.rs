@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::clock;
 use crate::config::{Config, Receiver, WatchConfig};
+use crate::engine::digest::{Book, BookRow, DigestReceiver};
 use crate::engine::{BadAnnotation, Decided, Effects, Engine, Incident, Note, Settings, Trail};
 use crate::message::{Decision, IncidentView, Notification, text};
 use crate::rule::{Routes, Silence};
@@ -46,6 +47,8 @@ pub struct Output {
     pub bad_annotations: Vec<BadAnnotation>,
     /// What else `explain` needs.
     pub trail: Trail,
+    /// Parts of digests to come whose stored form is out of date.
+    pub digests: std::collections::BTreeSet<BookRow>,
 }
 
 impl Output {
@@ -60,6 +63,7 @@ impl Output {
             && self.silences_removed.is_empty()
             && self.bad_annotations.is_empty()
             && self.trail.is_empty()
+            && self.digests.is_empty()
     }
 }
 
@@ -78,6 +82,8 @@ pub struct Message {
     pub no_ends: Arc<[Arc<str>]>,
     /// Receivers that are told each incident by itself (`fold: false`).
     pub apart: Arc<[Arc<str>]>,
+    /// Receivers that are told in digests, and of nothing else.
+    pub in_digests: Arc<[Arc<str>]>,
 }
 
 impl Message {
@@ -85,17 +91,23 @@ impl Message {
     #[must_use]
     pub fn key(&self) -> String {
         let decided = &self.decided;
-        match decided.incidents.first() {
-            Some(incident) if !decided.decision.is_summary() => format!("{}-{}", incident.id, decided.seq),
-            _ => format!("{}-{}-{}", decided.decision, decided.at.as_millisecond(), decided.seq),
+        let seq = decided.seq;
+        match (decided.incidents.first(), &decided.digest) {
+            // By the time it was due: a digest is owed once for that, however late it is decided.
+            (_, Some(digest)) => format!("digest-{}-{seq}", digest.due.as_millisecond()),
+            (Some(incident), _) if !decided.decision.is_summary() => format!("{}-{seq}", incident.id),
+            _ => format!("{}-{}-{seq}", decided.decision, decided.at.as_millisecond()),
         }
     }
 
     /// What each receiver is told: one notification, or, of a summary, one for each incident where the
-    /// receiver opens and closes something for each.
+    /// receiver opens and closes something for each. Receivers of digests are told nothing else.
     pub fn notifications(&self) -> impl Iterator<Item = Notification> {
-        let summary = matches!(self.decided.decision, Decision::Standing | Decision::Storm);
-        self.whole().flat_map(move |mut n| {
+        let decision = self.decided.decision;
+        let summary = matches!(decision, Decision::Standing | Decision::Storm);
+        let now =
+            move |n: &Notification| decision == Decision::Digest || !self.in_digests.contains(&n.receiver);
+        self.whole().filter(now).flat_map(move |mut n| {
             if summary && self.apart.contains(&n.receiver) {
                 // Under the keys that single messages have: the next of each incident has the next number.
                 return n
@@ -112,7 +124,7 @@ impl Message {
         })
     }
 
-    /// The message as it was decided, for each receiver.
+    /// The message as it was decided, for each receiver, also for those that are told in a digest.
     pub fn whole(&self) -> impl Iterator<Item = Notification> {
         let decided = &self.decided;
         let base = self.key();
@@ -131,6 +143,7 @@ impl Message {
             seq: decided.seq,
             incidents: decided.incidents.clone(),
             incidents_total: decided.total,
+            digest: decided.digest.clone(),
         })
     }
 }
@@ -149,6 +162,9 @@ pub struct Pipeline {
     effects: Effects,
     no_ends: Arc<[Arc<str>]>,
     apart: Arc<[Arc<str>]>,
+    in_digests: Arc<[Arc<str>]>,
+    /// Who can be told.
+    receivers: Vec<Arc<str>>,
     /// The rules' own titles.
     titles: HashMap<Arc<str>, Summary>,
 }
@@ -164,6 +180,8 @@ pub struct Start {
     pub incidents: Vec<Incident>,
     /// Stored silences.
     pub silences: Vec<Silence>,
+    /// What was stored of digests to come.
+    pub digests: Vec<Book>,
 }
 
 impl Pipeline {
@@ -175,6 +193,7 @@ impl Pipeline {
         let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
         engine.restore_silences(start.silences);
         let orphaned = engine.restore(start.incidents);
+        engine.restore_digests(start.digests);
         let pipeline = Self {
             memory,
             engine,
@@ -186,6 +205,8 @@ impl Pipeline {
             titles: titles(config),
             no_ends: named(config, |r| !r.send_resolved),
             apart: named(config, |r| !r.fold),
+            in_digests: digests(config).into_iter().map(|d| d.name).collect(),
+            receivers: config.receivers.iter().map(|r| Arc::clone(&r.name)).collect(),
         };
         (pipeline, orphaned)
     }
@@ -255,6 +276,12 @@ impl Pipeline {
         &self.engine
     }
 
+    /// The receivers of the configuration; none: the terminal.
+    #[must_use]
+    pub fn receivers(&self) -> Vec<Arc<str>> {
+        if self.receivers.is_empty() { vec![Arc::from(TERMINAL)] } else { self.receivers.clone() }
+    }
+
     /// The memory, to read from.
     #[must_use]
     pub const fn memory(&self) -> &Memory {
@@ -305,6 +332,7 @@ impl Pipeline {
         out.silences_removed.extend(effects.silences_removed);
         out.bad_annotations.extend(effects.bad_annotations);
         out.trail.append(effects.trail);
+        out.digests.extend(effects.digests);
     }
 
     fn message(&self, mut decided: Decided) -> Message {
@@ -312,6 +340,15 @@ impl Pipeline {
             self.put_title(view);
         }
         let (title, text) = match (decided.decision.is_summary(), decided.incidents.first()) {
+            _ if decided.digest.is_some() => {
+                decided.digest.as_deref().map_or_else(Default::default, |digest| {
+                    let incidents = &decided.incidents;
+                    (
+                        text::digest::title(digest, incidents),
+                        text::digest::text(&self.cluster, digest, incidents),
+                    )
+                })
+            }
             (false, Some(view)) => (
                 text::title_for(decided.decision, decided.reason, view),
                 text::text(&self.cluster, decided.decision, decided.reason, view, decided.at),
@@ -334,6 +371,7 @@ impl Pipeline {
             cluster: Arc::clone(&self.cluster),
             no_ends: Arc::clone(&self.no_ends),
             apart: Arc::clone(&self.apart),
+            in_digests: Arc::clone(&self.in_digests),
         }
     }
 
@@ -372,7 +410,21 @@ fn settings(config: &Config) -> Settings {
         storm_window: config.storm.window,
         silences: Arc::from(config.silences.as_slice()),
         mute_times: Arc::from(config.mute_times.as_slice()),
+        digests: digests(config),
     }
+}
+
+fn digests(config: &Config) -> Vec<DigestReceiver> {
+    let digest = |r: &Receiver| {
+        let digest = r.digest.as_ref()?;
+        Some(DigestReceiver {
+            name: Arc::clone(&r.name),
+            schedule: digest.schedule.clone(),
+            empty: digest.empty,
+            ends: r.send_resolved,
+        })
+    };
+    config.receivers.iter().filter_map(digest).collect()
 }
 
 /// Events as such are only looked at where a rule asks for them.

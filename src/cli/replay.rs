@@ -127,6 +127,7 @@ fn write(to: &mut impl Write, out: &mut Output, format: Format) -> std::io::Resu
     out.removed.clear();
     out.notes.clear();
     out.trail = crate::engine::Trail::default();
+    out.digests.clear();
     for message in &messages {
         match format {
             Format::Json => {

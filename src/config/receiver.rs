@@ -34,7 +34,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Default of `max_age`: what happened yesterday is for the digest or the history.
+    /// Default of `max_age`: what happened yesterday is for the digest or the history. See also
+    /// [`digest::MAX_AGE`].
     pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 }
 
@@ -212,14 +213,16 @@ fn read(reader: &mut Reader, name: &str, node: &Node, directory: &Path) -> Optio
         .and_then(Preset::pace)
         .map_or_else(RateLimit::default, |(per, messages, burst)| RateLimit { per, messages, burst });
     let rate_limit = map.get(reader, "rate_limit", |r, n| rate_limit(r, n, pace)).unwrap_or(pace);
-    let max_age = map.get(reader, "max_age", Reader::span_of_time).unwrap_or(Receiver::MAX_AGE);
+    let max_age = map.get(reader, "max_age", Reader::span_of_time);
     let send_resolved = map.get(reader, "send_resolved", Reader::boolean).unwrap_or(true);
     let fold = map.get(reader, "fold", Reader::boolean).unwrap_or(!preset.is_some_and(Preset::is_alerts));
     let key = map.key_span("digest");
     let digest = map.get(reader, "digest", digest::read);
-    if let (Some(key), Some(_)) = (key, &digest) {
-        reader.warn(key, "digests are not sent yet: messages go out one by one", "", None);
+    if let (Some(key), Some(Some(kind))) = (key, &kind) {
+        digest::check(reader, key, kind);
     }
+    let usual = if digest.is_some() { digest::MAX_AGE } else { Receiver::MAX_AGE };
+    let max_age = max_age.unwrap_or(usual);
     map.finish(reader, "a receiver");
     Some(Receiver { name: name.into(), kind: kind??, rate_limit, max_age, send_resolved, fold, digest })
 }

@@ -1,6 +1,7 @@
 //! Whole files in, whole reports out.
 
 mod configs;
+mod digests;
 mod files;
 mod hostile;
 mod rules;

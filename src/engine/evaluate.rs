@@ -319,6 +319,9 @@ impl Engine {
             self.decide(id, rule, (decision, reason), now, world, out);
         } else if let Some(incident) = self.incidents.get(id).cloned() {
             self.note(&incident, now, reason, None, out);
+            if let Some(view) = self.view(id, now, world) {
+                self.book_silent_end(&view, reason, out);
+            }
         }
         if let Some(incident) = self.incidents.get_mut(id) {
             incident.told_step = 0;
@@ -384,6 +387,7 @@ impl Engine {
         let (seq, receivers) = (incident.seq, incident.receivers.clone());
         let Some(view) = self.view(id, now, world) else { return };
         *self.decisions.entry((decision, reason)).or_default() += 1;
+        self.book(&receivers, &view, (decision, reason), out);
         out.decided.push(Decided {
             at: now,
             decision,
@@ -392,6 +396,7 @@ impl Engine {
             receivers,
             incidents: vec![view],
             total: 1,
+            digest: None,
         });
     }
 }

@@ -237,13 +237,14 @@ impl Engine {
         incident.quiet = Some(quiet);
         if news || !known {
             *self.counts.entry(found.reason).or_default() += 1;
-            let incident = self.incidents.get(id)?;
+            let incident = self.incidents.get(id)?.clone();
+            self.book_held(&incident, found.reason, out);
             out.notes.push(Note {
                 detail: Some(Arc::clone(&found.by)),
                 comment: found.comment.clone(),
                 held: Some(what),
                 until: found.until,
-                ..Note::of(incident, now, found.reason)
+                ..Note::of(&incident, now, found.reason)
             });
         }
         if let Some(incident) = self.incidents.get_mut(id).filter(|i| !i.is_open()) {

@@ -20,6 +20,7 @@ impl Engine {
     /// Takes one signal in and does what follows from it at once.
     pub fn signal(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
         *self.signals.entry(signal.cause).or_default() += 1;
+        self.books.saw(now);
         match signal.phase {
             Phase::Raised | Phase::Pulse => self.raise(now, signal, world, out),
             Phase::Detail => self.detail(now, signal, world, out),
@@ -70,6 +71,7 @@ impl Engine {
                 if self.incidents.len() >= self.settings.max_incidents && !self.make_room(out) {
                     self.refused += 1;
                     self.unheard(now, signal, Reason::OverLimit, out);
+                    self.book_refused(signal, &rule, out);
                     return;
                 }
                 let incident = self.begin(now, &rule, group, signal);

@@ -108,11 +108,23 @@ impl Engine {
                     &b.workload,
                 ))
             });
+            for view in &incidents {
+                self.book(&receivers, view, (decision, reason), out);
+            }
             let total = u32::try_from(incidents.len()).unwrap_or(u32::MAX);
             self.summaries += 1;
             *self.decisions.entry((decision, reason)).or_default() += 1;
             let seq = self.summaries;
-            out.decided.push(Decided { at: now, decision, reason, seq, receivers, incidents, total });
+            out.decided.push(Decided {
+                at: now,
+                decision,
+                reason,
+                seq,
+                receivers,
+                incidents,
+                total,
+                digest: None,
+            });
         }
     }
 }

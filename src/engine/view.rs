@@ -44,6 +44,7 @@ impl Engine {
                 .then_some(incident.told_severity),
             seq: incident.seq,
             namespace: incident.namespace.clone(),
+            team: incident.signal.label("team").filter(|team| !team.is_empty()).map(Arc::from),
             workload: Arc::clone(&incident.workload),
             container: incident.container.clone().or_else(|| common_part(incident)),
             image: incident.signal.image.clone(),

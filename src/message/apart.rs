@@ -35,6 +35,7 @@ impl Notification {
             seq: i.seq,
             incidents: vec![i.clone()],
             incidents_total: 1,
+            digest: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! here is pure; times are passed in. Text that came from the cluster stays data: it is kept on its
 //! line and cut, and each format escapes it for its own medium.
 
+pub mod digest;
 pub mod words;
 
 use std::cmp::Reverse;

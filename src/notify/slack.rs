@@ -7,6 +7,7 @@
 //! again, because trying again would repeat the reply.
 
 mod config;
+mod digest;
 mod request;
 mod send;
 

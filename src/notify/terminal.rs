@@ -90,7 +90,18 @@ pub fn render(n: &Notification, color: bool) -> String {
     match n.incident() {
         Some(i) => incident(&mut out, n, i),
         None => {
-            for line in text::summary_text("", n.decision, &n.incidents, n.incidents_total, n.at).lines() {
+            let lines = match n.digest.as_deref() {
+                Some(digest) => {
+                    let lists = text::digest::lists(digest, &n.incidents);
+                    let parts = [text::digest::head("", digest), text::digest::pictures(digest), lists];
+                    words::join(&[&parts[0], &parts[1], &parts[2]], "\n\n")
+                }
+                None => text::summary_text("", n.decision, &n.incidents, n.incidents_total, n.at),
+            };
+            for line in lines.lines() {
+                if line.is_empty() {
+                    out.out.push('\n');
+                }
                 out.line("", line, Style::new());
             }
         }

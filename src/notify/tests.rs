@@ -62,6 +62,7 @@ fn the_terminal_looks_like_this() {
         insta::assert_snapshot!(format!("terminal_{decision}"), super::terminal::render(&n, false));
     }
     let n = sample::notification(Decision::First, sample::incident());
+    insta::assert_snapshot!("terminal_digest", super::terminal::render(&sample::digest::day(), false));
     let shown = super::terminal::render(&n, true).replace('\u{1b}', "ESC");
     insta::assert_snapshot!("terminal_color", shown);
 }

@@ -3,6 +3,7 @@
 
 mod answer;
 mod config;
+mod digest;
 pub mod preset;
 mod request;
 mod send;

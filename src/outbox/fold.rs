@@ -49,6 +49,7 @@ pub fn summary(key: &str, receiver: &Arc<str>, rows: &[FoldRow]) -> Option<Notif
         seq: 1,
         incidents,
         incidents_total: total,
+        digest: None,
     })
 }
 

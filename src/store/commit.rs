@@ -40,6 +40,8 @@ pub struct Commit {
     pub settled: Vec<String>,
     /// Which objects are part of which incidents; known ones are fine.
     pub objects: Vec<ObjectRow>,
+    /// Parts of digests to come, changed or (without a body) to be forgotten.
+    pub digests: Vec<DigestRow>,
 }
 
 impl Commit {
@@ -57,7 +59,19 @@ impl Commit {
             && self.pending.is_empty()
             && self.settled.is_empty()
             && self.objects.is_empty()
+            && self.digests.is_empty()
     }
+}
+
+/// A part of what a receiver is owed at its next digest; the store does not look into `body`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DigestRow {
+    /// Whose.
+    pub receiver: Arc<str>,
+    /// About which incident; `None`: not about a single one.
+    pub incident: Option<Arc<str>>,
+    /// JSON; `None`: to be forgotten.
+    pub body: Option<String>,
 }
 
 /// An incident as the engine wrote it; the store does not look into `body`.
@@ -96,11 +110,13 @@ impl Store {
             pending,
             settled,
             objects,
+            digests,
         } = commit;
         self.write("commit", move |s| {
             put_incidents(s, &incidents, &removed)?;
             put_marks(s, &marks)?;
             silences::put(s, &silences, &silences_removed)?;
+            put_digests(s, &digests)?;
             for row in &rows {
                 outbox_rows::insert(s, row)?;
             }
@@ -120,6 +136,22 @@ impl Store {
     /// Every mark as `(name, value)`, by name.
     pub fn load_marks(&self) -> Call<Vec<(String, String)>> {
         self.read("load marks", |s| pairs(s, "SELECT name, value FROM marks ORDER BY name"))
+    }
+
+    /// Every part of a digest to come that has a body, by receiver; what is not about a single incident
+    /// comes first.
+    pub fn load_digests(&self) -> Call<Vec<DigestRow>> {
+        self.read("load digests", |s| {
+            let row = |r: &rusqlite::Row<'_>| {
+                let (receiver, incident): (String, String) = (r.get(0)?, r.get(1)?);
+                let incident = (!incident.is_empty()).then(|| Arc::from(incident));
+                Ok(DigestRow { receiver: Arc::from(receiver), incident, body: r.get(2)? })
+            };
+            s.conn
+                .prepare_cached("SELECT receiver, incident, body FROM digests ORDER BY receiver, incident")
+                .and_then(|mut q| q.query_map([], row)?.collect())
+                .map_err(s.error("load digests"))
+        })
     }
 
     /// One mark.
@@ -177,6 +209,28 @@ fn put_incidents(s: &Session, rows: &[IncidentRow], removed: &[String]) -> Resul
             .prepare_cached("DELETE FROM incidents WHERE id = ?1")
             .and_then(|mut q| q.execute([id]))
             .map_err(&failed)?;
+    }
+    Ok(())
+}
+
+fn put_digests(s: &Session, rows: &[DigestRow]) -> Result<(), StoreError> {
+    let failed = s.error("keep digests");
+    for row in rows {
+        let incident = row.incident.as_deref().unwrap_or_default();
+        match &row.body {
+            Some(body) => s
+                .conn
+                .prepare_cached(
+                    "INSERT INTO digests (receiver, incident, body) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (receiver, incident) DO UPDATE SET body = excluded.body",
+                )
+                .and_then(|mut q| q.execute((&*row.receiver, incident, body))),
+            None => s
+                .conn
+                .prepare_cached("DELETE FROM digests WHERE receiver = ?1 AND incident = ?2")
+                .and_then(|mut q| q.execute((&*row.receiver, incident))),
+        }
+        .map_err(&failed)?;
     }
     Ok(())
 }

@@ -34,6 +34,7 @@ pub(crate) fn note(key: &str, receiver: &str, thread: &str, when: Timestamp) -> 
             was: None,
             seq: 1,
             namespace: Some(s("shop")),
+            team: None,
             workload: s("Deployment/checkout"),
             container: Some(s("app")),
             node: None,
@@ -60,6 +61,7 @@ pub(crate) fn note(key: &str, receiver: &str, thread: &str, when: Timestamp) -> 
             title: "checkout keeps crashing".to_owned(),
         }],
         incidents_total: 1,
+        digest: None,
     }
 }
 

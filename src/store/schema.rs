@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "folds", sql: include_str!("schema/0002_folds.sql") },
     Migration { version: 3, name: "silences", sql: include_str!("schema/0003_silences.sql") },
     Migration { version: 4, name: "explain", sql: include_str!("schema/0004_explain.sql") },
+    Migration { version: 5, name: "digests", sql: include_str!("schema/0005_digests.sql") },
 ];
 
 impl Migration {

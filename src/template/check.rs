@@ -97,7 +97,8 @@ pub(super) fn all(
     mains: &BTreeMap<&'static str, Parsed>,
     partials: &BTreeMap<String, Parsed>,
 ) -> Vec<TemplateError> {
-    let shapes = [Input::Notification, Input::Incident].map(|input| (input, sample::shape(input)));
+    let shapes =
+        [Input::Notification, Input::Incident, Input::Digest].map(|input| (input, sample::shape(input)));
     let mut walk =
         Walk { partials, helpers: helpers::NAMES, open: Vec::new(), errors: Vec::new(), found: Vec::new() };
     for name in Name::ALL {
@@ -130,7 +131,7 @@ fn dry_render(
 ) {
     let samples = sample::all();
     for name in Name::ALL {
-        for n in &samples {
+        for n in samples.iter().filter(|n| name.is_for(n)) {
             let Some(values) = model::of(name.input(), n) else { continue };
             let Err(e) = templates.try_render(*name, &values) else { continue };
             let of = e.template_name.as_deref().unwrap_or(name.file());

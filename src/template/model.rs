@@ -4,6 +4,8 @@
 //! from "misspelt". The keys are a contract with people's own templates: new ones may come, none
 //! changes its meaning.
 
+pub mod digest;
+
 use serde_json::{Map, Value, json};
 
 use super::Input;
@@ -15,12 +17,22 @@ use crate::signal::Severity;
 pub const MAX_WHY: usize = 2000;
 /// The longest log tail a template gets, in characters.
 pub const MAX_LOG: usize = 4000;
+/// The longest text a template gets, in characters.
+pub const MAX_TEXT: usize = 20_000;
+/// The longest text of a digest.
+pub const MAX_DIGEST: usize = 60_000;
 /// How many incidents of a summary a template gets; `incidents_more` counts the others.
 pub const MAX_INCIDENTS: usize = 100;
 
 /// The values of a whole notification.
 #[must_use]
 pub fn notification(n: &Notification) -> Value {
+    listing(n, text::digest::LISTED)
+}
+
+/// The values of a whole notification; if it is a digest, with at most so many incidents in a section.
+#[must_use]
+pub fn listing(n: &Notification, most: usize) -> Value {
     let mut out = envelope(n);
     let shown: Vec<Value> = if n.decision.is_summary() {
         text::root_causes_first(&n.incidents)
@@ -36,6 +48,7 @@ pub fn notification(n: &Notification) -> Value {
     out.insert("incidents".into(), Value::Array(shown));
     let one = n.incident().map_or(Value::Null, |i| Value::Object(incident_values(n, i)));
     out.insert("incident".into(), one);
+    out.insert("digest".into(), digest::values(n, most));
     Value::Object(out)
 }
 
@@ -52,6 +65,7 @@ pub fn incident(n: &Notification, i: &IncidentView) -> Value {
 pub fn of(input: Input, n: &Notification) -> Option<Value> {
     match input {
         Input::Notification => Some(notification(n)),
+        Input::Digest => n.digest.is_some().then(|| notification(n)),
         Input::Incident => n.incidents.first().map(|i| incident(n, i)),
     }
 }
@@ -68,7 +82,9 @@ fn envelope(n: &Notification) -> Map<String, Value> {
     put("at_text", json!(words::moment(n.at, n.at)));
     put("date", json!(n.at.strftime("%-d %B %Y").to_string()));
     put("title", json!(words::one_line(&n.title, text::MAX_TITLE)));
-    put("text", json!(words::cut_chars(&n.text, 20_000)));
+    // Each list of a digest is bounded already, and what was held back stands at its end.
+    let most = if n.digest.is_some() { MAX_DIGEST } else { MAX_TEXT };
+    put("text", json!(words::cut_chars(&n.text, most)));
     put("seq", json!(n.seq));
     put("is_end", json!(n.decision.is_end()));
     put("is_summary", json!(n.decision.is_summary()));
@@ -97,6 +113,7 @@ fn incident_values(n: &Notification, i: &IncidentView) -> Map<String, Value> {
     put("severity", json!(i.severity));
     put("was", json!(i.was));
     put("namespace", json!(i.namespace));
+    put("team", json!(i.team));
     put("workload", json!(i.workload));
     put("container", json!(i.container));
     put("node", json!(i.node));

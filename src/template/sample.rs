@@ -1,6 +1,8 @@
 //! Messages to try templates on, and to send as a test: one of every kind, with everything known
 //! and with nothing known that may be missing.
 
+pub mod digest;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -29,6 +31,7 @@ pub fn incident() -> IncidentView {
         was: None,
         seq: 1,
         namespace: Some("shop".into()),
+        team: Some("payments".into()),
         workload: "Deployment/checkout".into(),
         container: Some("app".into()),
         node: Some("worker-2".into()),
@@ -75,6 +78,7 @@ pub fn node() -> IncidentView {
         rule: "node-not-ready".into(),
         cause: Cause::NodeNotReady,
         namespace: None,
+        team: None,
         workload: "Node/worker-2".into(),
         container: None,
         image: None,
@@ -116,6 +120,7 @@ pub fn bare() -> IncidentView {
         was: None,
         seq: 1,
         namespace: None,
+        team: None,
         workload: "PersistentVolume/pv-7".into(),
         container: None,
         node: None,
@@ -150,6 +155,7 @@ pub fn hostile() -> IncidentView {
     IncidentView {
         rule: nasty.into(),
         namespace: Some(nasty.into()),
+        team: Some(nasty.into()),
         workload: format!("Deployment/{nasty}").into(),
         container: Some(nasty.into()),
         node: Some(nasty.into()),
@@ -181,6 +187,9 @@ pub fn hostile() -> IncidentView {
 /// A notification that says `decision` of `incident` (or, for a summary, of several).
 #[must_use]
 pub fn notification(decision: Decision, mut incident: IncidentView) -> Notification {
+    if decision == Decision::Digest {
+        return digest::around(incident);
+    }
     let (reason, seq) = match decision {
         Decision::First => (Reason::First, 1),
         Decision::Grew => (Reason::Grew, 2),
@@ -202,10 +211,7 @@ pub fn notification(decision: Decision, mut incident: IncidentView) -> Notificat
     let cluster = "prod-eu-1";
     let key = format!("{}-{seq}-sample", incident.id);
     let (title, text, incidents, total) = if decision.is_summary() {
-        let mut incidents = vec![incident, node()];
-        if decision == Decision::Digest {
-            incidents.push(IncidentView { ended_at: Some(at), id: "77aa".into(), ..self::incident() });
-        }
+        let incidents = vec![incident, node()];
         let total = 2 + u32::try_from(incidents.len()).unwrap_or(u32::MAX);
         let title = text::summary_title(decision, &incidents, total);
         (title, text::summary_text(cluster, decision, &incidents, total, at), incidents, total)
@@ -226,6 +232,7 @@ pub fn notification(decision: Decision, mut incident: IncidentView) -> Notificat
         seq,
         incidents,
         incidents_total: total,
+        digest: None,
     }
 }
 
@@ -238,11 +245,13 @@ pub fn all() -> Vec<Notification> {
             out.push(notification(*decision, incident));
         }
     }
-    // An empty digest, and no cluster name.
+    out.extend(digest::all());
+    // No cluster name, and nothing known of what makes a digest.
     let mut empty = notification(Decision::Digest, bare());
     empty.incidents.clear();
     empty.incidents_total = 0;
     empty.cluster = "".into();
+    empty.digest = None;
     out.push(empty);
     out
 }
@@ -254,11 +263,13 @@ pub fn shape(input: Input) -> Value {
     let one = model::incident(&n, &n.incidents.first().cloned().unwrap_or_else(incident));
     match input {
         Input::Incident => one,
+        Input::Digest => model::notification(&digest::day()),
         Input::Notification => {
             let mut all = model::notification(&n);
             if let Some(map) = all.as_object_mut() {
                 let listed = model::notification(&notification(Decision::Storm, incident()));
                 map.insert("incidents".into(), listed.get("incidents").cloned().unwrap_or_default());
+                map.insert("digest".into(), model::digest::values(&digest::day(), 1));
             }
             all
         }

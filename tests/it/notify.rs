@@ -5,6 +5,8 @@
 mod http;
 #[path = "notify/mail.rs"]
 mod mail;
+#[path = "notify/pictures.rs"]
+mod pictures;
 #[path = "notify/python.rs"]
 mod python;
 #[path = "notify/slack.rs"]

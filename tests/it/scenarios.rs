@@ -3,6 +3,8 @@
 
 #[path = "scenarios/crash.rs"]
 mod crash;
+#[path = "scenarios/digests.rs"]
+mod digests;
 #[path = "scenarios/events.rs"]
 mod events;
 #[path = "scenarios/evict.rs"]

@@ -5,6 +5,7 @@ Prints `PORT n`, and when a line comes in (or standard input ends) every mail as
 
 import email
 import email.policy
+import html.parser
 import json
 import socket
 import ssl
@@ -14,6 +15,47 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 MAILS = []
+
+
+class Page(html.parser.HTMLParser):
+    """What a person reads of a page, the widths of its bars, and whether its tables are whole."""
+
+    VOID = {"meta", "br", "hr", "img", "link"}
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.text, self.open, self.wrong, self.bars, self.links, self.tags = [], [], [], [], [], set()
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "td" and attrs.get("height") == "14" and "bgcolor" in attrs:
+            self.bars.append([attrs["bgcolor"], attrs["width"]])
+        if tag == "a":
+            self.links.append(attrs.get("href"))
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data):
+        if data.strip():
+            self.text.append(" ".join(data.split()))
+
+    @classmethod
+    def read(cls, text):
+        page = cls()
+        page.feed(text)
+        page.close()
+        return {
+            "text": page.text,
+            "bars": page.bars,
+            "links": page.links,
+            "tags": sorted(page.tags),
+            "wrong": page.wrong + page.open,
+        }
 
 
 class Handler:
@@ -40,6 +82,7 @@ class Handler:
                 "types": [p.get_content_type() for p in parts],
                 "text": part("text/plain"),
                 "html": part("text/html"),
+                "page": Page.read(part("text/html")),
                 "defects": len(message.defects) + sum(len(p.defects) for p in parts),
             }
         )

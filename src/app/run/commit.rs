@@ -8,7 +8,8 @@ use super::trail;
 use crate::app::pipeline::{Output, Pipeline};
 use crate::app::silences;
 use crate::engine::Incident;
-use crate::store::{Commit, HistoryRow, IncidentRow};
+use crate::engine::digest::Book;
+use crate::store::{Commit, DigestRow, HistoryRow, IncidentRow};
 
 /// Stored incidents. One that cannot be read is logged and forgotten.
 pub(super) fn restore(rows: Vec<(String, String)>) -> Vec<Incident> {
@@ -22,6 +23,26 @@ pub(super) fn restore(rows: Vec<(String, String)>) -> Vec<Incident> {
         }
     }
     incidents
+}
+
+/// Stored digests to come. What cannot be read is logged and forgotten.
+pub(super) fn restore_digests(rows: Vec<DigestRow>) -> Vec<Book> {
+    let mut books: Vec<Book> = Vec::new();
+    for row in rows {
+        let body = row.body.unwrap_or_default();
+        let read = match (&row.incident, books.last_mut().filter(|book| book.receiver == row.receiver)) {
+            (None, _) => serde_json::from_str(&body).map(|book| books.push(book)),
+            (Some(id), Some(book)) => serde_json::from_str(&body).map(|entry| {
+                book.entries.insert(Arc::clone(id), entry);
+            }),
+            (Some(_), None) => continue,
+        };
+        if let Err(error) = read {
+            tracing::error!(receiver = %row.receiver, incident = ?row.incident, %error,
+                "a part of a digest to come cannot be read and is forgotten");
+        }
+    }
+    books
 }
 
 /// What a step decided, as the store keeps it.
@@ -42,6 +63,21 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
                 updated_at: now,
             }),
             Err(error) => tracing::error!(incident = %id, %error, "an incident cannot be written down"),
+        }
+    }
+    for (receiver, incident) in &out.digests {
+        let book = pipeline.engine().digest_book(receiver);
+        let body = match incident {
+            None => book.map(serde_json::to_string),
+            Some(id) => book.and_then(|book| book.entries.get(id)).map(serde_json::to_string),
+        };
+        match body.transpose() {
+            Ok(body) => commit.digests.push(DigestRow {
+                receiver: Arc::clone(receiver),
+                incident: incident.clone(),
+                body,
+            }),
+            Err(error) => tracing::error!(%receiver, %error, "a part of a digest cannot be written down"),
         }
     }
     for message in &out.messages {

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::commit::{commit, restore};
+use super::commit::{commit, restore, restore_digests};
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::app::silences;
 use crate::clock::{self, Clock};
@@ -86,7 +86,8 @@ impl EngineLoop {
             store.commit(Commit { marks, ..Commit::default() }).await?;
         }
         let silences = silences::restore(store.load_silences().await?);
-        let start = Start { first: !started, news_since, incidents, silences };
+        let digests = restore_digests(store.load_digests().await?);
+        let start = Start { first: !started, news_since, incidents, silences, digests };
         let (pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
         let mut out = Output::default();
         for incident in orphaned {
@@ -204,7 +205,12 @@ impl EngineLoop {
             tracing::info!(decision = %message.decided.decision, reason = %message.decided.reason,
                 title = %message.title, receivers = ?message.decided.receivers, "decided");
         }
-        self.store.commit(commit).await
+        self.store.commit(commit).await?;
+        // The last digest of a receiver that is gone: like all that it was owed, kept as a dead letter.
+        if out.messages.iter().any(|m| m.decided.digest.as_ref().is_some_and(|digest| digest.last)) {
+            self.store.bury_unknown(&self.pipeline.receivers(), now).await?;
+        }
+        Ok(())
     }
 
     fn statistics(&self) -> EngineStats {

@@ -126,10 +126,16 @@ fn receiver(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
             ("webhook", of("webhook", "An HTTP endpoint.")),
             ("email", of("email", "Mailboxes.")),
             ("rate_limit", of("rate_limit", "At most this many messages.")),
-            ("max_age", default(duration("What is older is not sent any more."), written(Receiver::MAX_AGE))),
+            (
+                "max_age",
+                default(
+                    duration("What is older is not sent any more; seven days where there is a digest."),
+                    written(Receiver::MAX_AGE),
+                ),
+            ),
             ("send_resolved", boolean("Tell ends.", true)),
             ("fold", text_of_fold),
-            ("digest", of("digest", "When summaries are sent in place of single messages.")),
+            ("digest", of("digest", "When digests are sent in place of single messages.")),
         ],
     );
     if let Some(map) = it.as_object_mut() {
@@ -216,11 +222,15 @@ fn receiver(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
     ];
     add("rate_limit", object("At most this many messages.", keys));
     let mut it = object(
-        "A schedule. Digests are not sent yet: messages go out one by one.",
+        "When a receiver is told everything at once, in place of one by one.",
         vec![
             ("cron", text("Five fields: `0 8 * * 1-5` is 8:00 on workdays.")),
             ("every", duration("Again and again.")),
-            ("timezone", default(text("In which a cron schedule is read; an IANA name."), "UTC")),
+            (
+                "timezone",
+                default(text("In which a cron schedule is read and times are shown; an IANA name."), "UTC"),
+            ),
+            ("empty", boolean("Also when there is nothing to say.", false)),
         ],
     );
     if let Some(map) = it.as_object_mut() {

@@ -24,10 +24,7 @@ fn three_mistakes_make_three_frames() {
 fn the_example_of_the_design_loads() {
     let files = Files::new(&[("kubeherald.yaml", EXAMPLE)]);
     let loaded = files.load("kubeherald.yaml").expect("no error");
-    assert_eq!(
-        messages(&files.report(&loaded.warnings)),
-        ["warning: digests are not sent yet: messages go out one by one"]
-    );
+    assert_eq!(files.report(&loaded.warnings), "");
     let config = &loaded.config;
     assert_eq!(&*config.cluster, "prod-eu-1");
     assert!(!config.watch.wants("kube-node-lease") && config.watch.wants("shop"));
@@ -44,7 +41,7 @@ fn the_example_of_the_design_loads() {
     );
     assert_eq!((smtp.port, smtp.tls), (587, TlsMode::Starttls));
     assert_eq!(smtp.password, Some(SecretRef::Env("SMTP_PASSWORD".into())));
-    assert_eq!(mail.digest.as_ref().map(|digest| digest.timezone.as_str()), Some("Europe/Berlin"));
+    assert_eq!(mail.digest.as_ref().map(|digest| &**digest.schedule.zone_name()), Some("Europe/Berlin"));
     let ReceiverKind::Webhook(hook) = &hook.kind else { panic!("a webhook") };
     assert_eq!(hook.url, UrlRef::Secret(SecretRef::File(files.path("hook-url"))));
     assert_eq!(hook.headers, [("X-Env".to_owned(), HeaderRef::Plain("prod".into()))]);

@@ -63,6 +63,7 @@ fn settings(silences: &[Silence]) -> Settings {
         storm_window: Duration::from_secs(60),
         silences: Arc::from(silences),
         mute_times: Arc::from([]),
+        digests: Vec::new(),
     }
 }
 

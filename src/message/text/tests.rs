@@ -14,6 +14,7 @@ fn crash() -> IncidentView {
         was: None,
         seq: 1,
         namespace: Some("shop".into()),
+        team: None,
         workload: "Deployment/checkout".into(),
         container: Some("app".into()),
         node: None,

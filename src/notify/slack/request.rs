@@ -5,6 +5,8 @@
 
 use serde_json::{Value, json};
 
+use super::digest;
+
 use crate::message::text::{self, words};
 use crate::message::{Decision, IncidentView, Notification, Reason};
 use crate::template::registry::Failed;
@@ -13,7 +15,7 @@ use crate::template::{Name, Templates, helpers, model};
 /// <https://docs.slack.dev/reference/block-kit/blocks/header-block>
 const MAX_HEADER: usize = 150;
 /// <https://docs.slack.dev/reference/block-kit/blocks/section-block>
-const MAX_SECTION: usize = 3000;
+pub(super) const MAX_SECTION: usize = 3000;
 /// Slack names no limit for the text of a `rich_text` element; a section's is known to be taken.
 const MAX_PREFORMATTED: usize = 2900;
 /// The text shown in notifications. Slack advises 4,000 characters
@@ -57,7 +59,10 @@ pub fn render(n: &Notification, templates: &Templates) -> Result<Rendered, Faile
     let mut inner = Vec::new();
     match n.incident() {
         Some(i) => incident(n, i, templates, &mut inner)?,
-        None => summary(n, templates, &mut inner)?,
+        None => match n.digest.as_deref() {
+            Some(digest) => digest::blocks(n, digest, templates, &mut inner)?,
+            None => summary(n, templates, &mut inner)?,
+        },
     }
     Ok(Rendered {
         text: fallback(n),
@@ -161,18 +166,18 @@ fn section_plain(text: &str) -> Value {
 }
 
 /// A section of mrkdwn that is escaped already; nothing for an empty one, which Slack refuses.
-fn section(mrkdwn: &str) -> Option<Value> {
+pub(super) fn section(mrkdwn: &str) -> Option<Value> {
     let text = mrkdwn.trim();
     (!text.is_empty())
         .then(|| json!({ "type": "section", "text": { "type": "mrkdwn", "text": fit(text, MAX_SECTION) } }))
 }
 
-fn context(text: &str) -> Value {
+pub(super) fn context(text: &str) -> Value {
     json!({ "type": "context", "elements": [plain_text(text, 1000)] })
 }
 
 /// Preformatted, literal text, each part under a label.
-fn rich(parts: &[(&str, &str)]) -> Value {
+pub(super) fn rich(parts: &[(&str, &str)]) -> Value {
     let mut elements = Vec::new();
     for (label, text) in parts {
         if !label.is_empty() {
@@ -198,7 +203,7 @@ fn link(url: &str, label: &str) -> String {
 }
 
 /// Cuts escaped mrkdwn to `max` characters, never inside an entity, and marks the cut.
-fn fit(mrkdwn: &str, max: usize) -> String {
+pub(super) fn fit(mrkdwn: &str, max: usize) -> String {
     let mut cut = words::cut_chars(mrkdwn, max);
     if cut.len() != mrkdwn.len()
         && let Some(at) = cut.rfind('&')

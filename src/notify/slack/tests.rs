@@ -28,6 +28,19 @@ fn messages_look_like_this() {
 }
 
 #[test]
+fn a_digest_looks_like_this_and_is_cut_and_counted() {
+    insta::assert_snapshot!("digest", whole(&sample::digest::day()));
+    insta::assert_snapshot!("digest_empty", whole(&sample::digest::empty()));
+    let text = whole(&sample::digest::large(&sample::incident(), 4_500));
+    assert_eq!(
+        text.matches("CrashLoopBackOff: Deployment/checkout").count(),
+        47,
+        "three lists of 15, and twice the title"
+    );
+    assert!(text.contains("… and 4652 more, not listed here"), "{text}");
+}
+
+#[test]
 fn a_summary_is_cut_and_counted() {
     let mut n = sample::notification(Decision::Storm, sample::incident());
     n.incidents = vec![sample::incident(); 500];

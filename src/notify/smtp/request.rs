@@ -8,12 +8,15 @@ use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
 use sha2::{Digest, Sha256};
 
 use crate::message::Notification;
-use crate::message::text::words;
+use crate::message::text::{self, words};
 use crate::signal::Severity;
 use crate::template::{Name, Templates, model};
 
 /// The longest subject, in characters. Longer ones are valid, but nobody sees their end.
 const MAX_SUBJECT: usize = 240;
+
+/// What is longer is clipped, in bytes.
+const SHOWN_BY_GMAIL: usize = 100_000;
 
 /// What does not depend on the recipient.
 #[derive(Debug, Clone)]
@@ -38,16 +41,33 @@ impl Mail {
         domain: &str,
     ) -> Result<Self, crate::template::registry::Failed> {
         let values = model::notification(n);
-        let subject = templates.render(Name::EmailSubject, &values)?;
+        let (subject, text, html) = match n.digest {
+            Some(_) => (Name::DigestSubject, Name::DigestText, digest_html(n, templates)?),
+            None => (Name::EmailSubject, Name::EmailText, templates.render(Name::EmailHtml, &values)?),
+        };
+        let subject = templates.render(subject, &values)?;
         let thread = format!("{}/{}", n.receiver, n.thread());
         Ok(Self {
             subject: words::one_line(&subject, MAX_SUBJECT),
-            text: templates.render(Name::EmailText, &values)?,
-            html: templates.render(Name::EmailHtml, &values)?,
+            text: templates.render(text, &values)?,
+            html,
             message_id: format!("<{}@{domain}>", digest(&n.key)),
             thread_id: format!("<{}@{domain}>", digest(&thread)),
         })
     }
+}
+
+/// A digest that is too large is told with fewer incidents rather than not at all, and so that Gmail
+/// shows all of it: <https://support.google.com/mail/thread/6187016>.
+fn digest_html(n: &Notification, templates: &Templates) -> Result<String, crate::template::registry::Failed> {
+    let mut last = Err(None);
+    for most in [text::digest::LISTED, 15, 8, 3] {
+        last = templates.render(Name::DigestHtml, &model::listing(n, most)).map_err(Some);
+        if last.as_ref().is_ok_and(|html| html.len() <= SHOWN_BY_GMAIL) {
+            break;
+        }
+    }
+    last.or_else(|failed| failed.map_or(Ok(String::new()), Err))
 }
 
 /// Keys are made of names; an id must be made of few characters only (RFC 5322, section 3.6.4).
@@ -82,8 +102,11 @@ pub fn build(
         .subject(mail.subject.clone())
         // When it was decided, not when it was sent: a late mail shows how late it is.
         .date(SystemTime::from(n.at))
-        .message_id(Some(mail.message_id.clone()))
-        .references(references);
+        .message_id(Some(mail.message_id.clone()));
+    // Each digest stands for itself: in one thread for ever, yesterday's would hide today's.
+    if n.digest.is_none() {
+        builder = builder.references(references);
+    }
     if n.incident().is_some() {
         builder = builder.in_reply_to(first.unwrap_or(&mail.thread_id).to_owned());
     }

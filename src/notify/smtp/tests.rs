@@ -8,7 +8,9 @@ fn parts() -> Parts {
 }
 
 fn mail(n: &Notification) -> Mail {
-    Mail::render(n, &Templates::shipped().unwrap(), "example.com").unwrap()
+    static SHIPPED: std::sync::LazyLock<Templates> =
+        std::sync::LazyLock::new(|| Templates::shipped().unwrap());
+    Mail::render(n, &SHIPPED, "example.com").unwrap()
 }
 
 fn raw(n: &Notification, first: Option<&str>) -> String {
@@ -33,6 +35,51 @@ fn mails_look_like_this() {
     let n = sample::notification(Decision::First, sample::incident());
     let raw = raw(&n, None);
     insta::assert_snapshot!("headers", raw.split("\r\n\r\n").next().unwrap().replace("\r\n", "\n"));
+}
+
+#[test]
+fn digests_look_like_this() {
+    for (name, n) in [("digest", sample::digest::day()), ("digest_empty", sample::digest::empty())] {
+        let mail = mail(&n);
+        insta::assert_snapshot!(
+            format!("{name}_text"),
+            format!("Subject: {}\n\n{}", mail.subject, mail.text)
+        );
+        insta::assert_snapshot!(format!("{name}_html"), mail.html);
+    }
+    let raw = raw(&sample::digest::day(), None);
+    insta::assert_snapshot!("digest_headers", raw.split("\r\n\r\n").next().unwrap().replace("\r\n", "\n"));
+}
+
+/// Nothing that mail programs are known to drop, and small enough for all of it to be shown.
+#[test]
+fn digests_are_made_for_mail_programs() {
+    for n in [
+        sample::digest::day(),
+        sample::digest::large(&sample::incident(), 4_500),
+        sample::digest::large(&sample::hostile(), 4_500),
+        sample::digest::around(sample::hostile()),
+    ] {
+        let mail = mail(&n);
+        assert!(mail.html.len() <= 100_000, "{}", mail.html.len());
+        for dropped in
+            ["<style", "<img", "<svg", "flex", "grid", "position:", "class=", "<script", "href=\"javascript"]
+        {
+            assert!(!mail.html.contains(dropped), "{dropped}: {}", mail.html);
+        }
+        assert_eq!(mail.html.matches("<table").count(), mail.html.matches("</table>").count());
+        assert_eq!(mail.html.matches("<td").count(), mail.html.matches("</td>").count());
+        assert!(mail.text.len() < 200_000, "{}", mail.text.len());
+        assert!(raw(&n, None).split("\r\n").all(|line| line.len() <= 998));
+    }
+    let n = sample::digest::large(&sample::incident(), 4_500);
+    let mail = mail(&n);
+    // 500 are carried, a third of them new, and 30 of a section are listed.
+    assert!(mail.html.contains("… and 4637 more, not listed here"), "{}", mail.html);
+    assert!(mail.text.contains("… and 4637 more, not listed here"), "{}", mail.text);
+    assert!(mail.html.contains("… and 68 more groups"), "{}", mail.html);
+    assert!(mail.text.contains("68 more "), "{}", mail.text);
+    assert_eq!(mail.text.matches("\n- critical: CrashLoopBackOff").count(), 60);
 }
 
 #[test]

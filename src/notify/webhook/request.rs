@@ -34,8 +34,9 @@ pub fn payload(n: &Notification) -> Value {
         "cluster": n.cluster,
         "severity": n.severity,
         "title": clean(&n.title, text::MAX_TITLE),
-        "text": clean(&n.text, 40_000),
+        "text": clean(&n.text, model::MAX_DIGEST),
         "incidents_total": n.incidents_total,
+        "digest": n.digest.as_deref().map(|digest| super::digest::payload(n, digest)),
         "incidents": incidents,
     })
 }
@@ -58,6 +59,7 @@ fn incident(i: &IncidentView) -> Value {
         "severity": i.severity,
         "title": clean(&text::incident_title(i), text::MAX_TITLE),
         "namespace": i.namespace,
+        "team": i.team.as_deref().map(|team| clean(team, 300)),
         "workload": i.workload,
         "container": i.container,
         "node": i.node,

@@ -14,6 +14,27 @@ fn documents_look_like_this() {
 }
 
 #[test]
+fn a_digest_looks_like_this() {
+    let payload = payload(&sample::digest::day());
+    insta::assert_snapshot!("digest", serde_json::to_string_pretty(&payload["digest"]).unwrap());
+    let ids = |v: &serde_json::Value| -> Vec<String> {
+        let list = v.as_array().unwrap().iter();
+        list.map(|id| id.as_str().unwrap().to_owned()).collect()
+    };
+    let carried: Vec<&str> =
+        payload["incidents"].as_array().unwrap().iter().map(|i| i["id"].as_str().unwrap()).collect();
+    for section in ["new", "ongoing", "resolved"] {
+        for id in ids(&payload["digest"][section]["incidents"]) {
+            assert!(carried.contains(&id.as_str()), "{section}: {id}");
+        }
+    }
+    let doc = include_str!("../../../docs/webhook.md");
+    for key in payload["digest"].as_object().unwrap().keys() {
+        assert!(doc.contains(&format!("`{key}`")), "docs/webhook.md does not name `{key}`");
+    }
+}
+
+#[test]
 fn the_documented_example_is_what_is_sent() {
     let doc = include_str!("../../../docs/webhook.md");
     let example = doc.split("```json\n").nth(1).unwrap().split("```").next().unwrap();

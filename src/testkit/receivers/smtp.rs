@@ -93,7 +93,15 @@ impl SmtpServer {
 
     /// Offers STARTTLS where it has an `upgrade`; `implicit`: begins with it.
     pub async fn start_with(upgrade: Option<Upgrade>, implicit: bool) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::listen(TcpListener::bind(("127.0.0.1", 0)).await?, upgrade, implicit)
+    }
+
+    /// On the port of one that was down.
+    pub async fn start_on(port: u16) -> io::Result<Self> {
+        Self::listen(TcpListener::bind(("127.0.0.1", port)).await?, None, false)
+    }
+
+    fn listen(listener: TcpListener, upgrade: Option<Upgrade>, implicit: bool) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let shared =
             Arc::new(Shared { mails: Record::default(), script: Mutex::default(), upgrade, implicit });

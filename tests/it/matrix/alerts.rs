@@ -41,7 +41,8 @@ fn config(dir: &std::path::Path, receivers: &str) -> Arc<Config> {
 fn story(config: &Config, first: bool) -> Vec<Message> {
     let start: Timestamp = "2026-11-21T08:00:00Z".parse().unwrap();
     let mut now = start;
-    let begin = Start { first, news_since: (!first).then_some(start), incidents: Vec::new(), ..Start::default() };
+    let begin =
+        Start { first, news_since: (!first).then_some(start), incidents: Vec::new(), ..Start::default() };
     let mut pipeline = Pipeline::new(config, &Kind::ALL, now, begin).0;
     let mut out = Output::default();
     let object = |json: Value| {

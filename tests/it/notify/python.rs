@@ -84,9 +84,12 @@ async fn aiosmtpd_takes_a_mail_over_starttls_with_a_login() {
     let first = handle(&tell(&right, &says(Decision::First), None).await);
     handle(&tell(&right, &says(Decision::Resolved), Some(&first)).await);
     handle(&tell(&right, &sample::notification(Decision::Storm, sample::hostile()), None).await);
+    for n in [sample::digest::day(), sample::digest::around(sample::hostile())] {
+        handle(&tell(&right, &n, None).await);
+    }
     server.0.stdin.take().unwrap().write_all(b"end\n").unwrap();
     let mails: Vec<Value> = lines.map(|l| serde_json::from_str(&l.unwrap()).unwrap()).collect();
-    assert_eq!(mails.len(), 6);
+    assert_eq!(mails.len(), 10);
     let one = &mails[0];
     assert_eq!(one["tls"], true);
     assert_eq!(one["user"], "herald");
@@ -106,5 +109,47 @@ async fn aiosmtpd_takes_a_mail_over_starttls_with_a_login() {
         assert_eq!(mail["defects"], 0, "{mail}");
         assert_eq!(mail["bcc"], Value::Null, "{mail}");
         assert_eq!(mail["rcpts"].as_array().unwrap().len(), 1);
+        assert_eq!(mail["page"]["wrong"], serde_json::json!([]), "{mail}");
+        let tags = mail["page"]["tags"].as_array().unwrap();
+        assert!(!tags.iter().any(|tag| ["script", "style", "img", "svg"].contains(&tag.as_str().unwrap())));
     }
+    digest_as_read_by_python(&mails[6]);
+    let hostile = mails[8]["page"]["text"].as_array().unwrap();
+    assert!(hostile.iter().any(|t| t.as_str().unwrap().contains("<script>alert(1)</script>")), "as text");
+}
+
+/// The facts of the sample digest in both parts of a mail.
+fn digest_as_read_by_python(mail: &Value) {
+    assert_eq!(
+        mail["subject"],
+        "[digest] prod-eu-1: 4 new, 2 ongoing, 3 resolved – first: NodeNotReady: Node/worker-2"
+    );
+    assert_eq!((&mail["in_reply_to"], &mail["references"]), (&Value::Null, &Value::Null));
+    let read = |v: &Value| -> Vec<String> {
+        v.as_array().unwrap().iter().map(|t| t.as_str().unwrap().to_owned()).collect()
+    };
+    let (page, text) = (read(&mail["page"]["text"]), mail["text"].as_str().unwrap());
+    for fact in [
+        "Tue 3 Feb 08:00 to Wed 4 Feb 08:00",
+        "shop · team payments",
+        "CrashLoopBackOff: Deployment/checkout – exit code 3",
+        "panic: open /etc/checkout/config.yaml: no such file or directory",
+        "repeats, counted with their problem",
+    ] {
+        assert!(page.iter().any(|line| line == fact), "{fact}: {page:#?}");
+        assert!(text.contains(fact), "{fact}: {text}");
+    }
+    let after = |title: &str| {
+        let at = page.iter().position(|line| line == title).unwrap();
+        page[at + 1].clone()
+    };
+    assert_eq!(["New", "Ongoing", "Resolved"].map(after), ["(4)", "(2)", "(3)"]);
+    for head in ["NEW (4)", "ONGOING (2)", "RESOLVED (3)", "HELD BACK"] {
+        assert!(text.lines().any(|line| line == head), "{head}: {text}");
+    }
+    // Two critical, three warnings, one info: the first bars of both parts.
+    let bars: Vec<Vec<String>> = mail["page"]["bars"].as_array().unwrap().iter().map(read).collect();
+    assert_eq!(bars[..3], [["#b3261e", "67%"], ["#a85a00", "100%"], ["#0a58b0", "34%"]]);
+    assert!(text.lines().any(|line| line == "  warning   ████████████████████████ 3"), "{text}");
+    assert!(read(&mail["page"]["links"]).iter().all(|l| l == "https://runbooks.example.com/crash-loop"));
 }

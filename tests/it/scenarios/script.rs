@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kubeherald::app::pipeline::{Message, Output, Pipeline, Start};
 use kubeherald::config::{self, Config};
+use kubeherald::engine::digest::Book;
 use kubeherald::engine::{Incident, Note};
 use kubeherald::message::Reason;
 use kubeherald::rule::Silence;
@@ -73,9 +74,11 @@ pub struct Script {
     plain: bool,
     caps: Option<(usize, usize)>,
     /// Configuration, with times of the story (`{T+5m}`) in it.
-    text: Option<&'static str>,
+    text: Option<String>,
     /// When it begins; only stories that are told once have such a moment.
     begins: Option<&'static str>,
+    /// The configuration after the next start.
+    next_text: Option<String>,
 }
 
 fn shipped() -> &'static Config {
@@ -131,8 +134,14 @@ impl Script {
     }
 
     /// Under this configuration; `{T+5m}` is five minutes into the story.
-    pub const fn under(mut self, text: &'static str) -> Self {
-        self.text = Some(text);
+    pub fn under(mut self, text: &str) -> Self {
+        self.text = Some(text.to_owned());
+        self
+    }
+
+    /// After a restart under another one.
+    pub fn then_under(mut self, text: &str) -> Self {
+        self.next_text = Some(text.to_owned());
         self
     }
 
@@ -143,7 +152,7 @@ impl Script {
     }
 
     fn config(&self, start: Timestamp) -> Config {
-        let mut config = match self.text {
+        let mut config = match &self.text {
             Some(text) => configured(text, start),
             None => shipped().clone(),
         };
@@ -202,7 +211,23 @@ impl Script {
         assert!(!plain.is_empty() || restarted.is_empty(), "not silent any more: {restarted:#?}");
     }
 
+    /// The messages themselves, told in one way.
+    pub fn messages(&self, then: &str) -> Vec<Message> {
+        self.play(then, Way::Plain).1.messages
+    }
+
     fn tell(&self, then: &str, way: Way) -> (Vec<String>, Vec<String>) {
+        let (start, out) = self.play(then, way);
+        let mut said: Vec<(Timestamp, String)> =
+            out.messages.iter().map(|message| (message.decided.at, line(message, start))).collect();
+        // What is told at one moment has no order that means anything.
+        said.sort();
+        let mut held: Vec<String> = out.notes.iter().filter_map(|note| held_line(note, start)).collect();
+        held.sort();
+        (said.into_iter().map(|(_, line)| line).collect(), held)
+    }
+
+    fn play(&self, then: &str, way: Way) -> (Timestamp, Output) {
         let start: Timestamp = match way {
             _ if self.begins.is_some() => self.begins.unwrap(),
             Way::OtherDay => "2031-02-28T23:59:30Z",
@@ -211,6 +236,7 @@ impl Script {
         .parse()
         .unwrap();
         let mut run = Run::new(self.config(start), start, way, !self.known);
+        run.next_config = self.next_text.as_deref().map(|text| configured(text, start));
         for object in &self.initial {
             run.put(builders::at(object.clone(), start, start));
         }
@@ -225,13 +251,7 @@ impl Script {
         if let Some(pipeline) = &mut run.pipeline {
             pipeline.tick_until(run.now, &mut run.out);
         }
-        let mut said: Vec<(Timestamp, String)> =
-            run.out.messages.iter().map(|message| (message.decided.at, line(message, start))).collect();
-        // What is told at one moment has no order that means anything.
-        said.sort();
-        let mut held: Vec<String> = run.out.notes.iter().filter_map(|note| held_line(note, start)).collect();
-        held.sort();
-        (said.into_iter().map(|(_, line)| line).collect(), held)
+        (start, run.out)
     }
 }
 
@@ -250,8 +270,12 @@ fn configured(text: &str, start: Timestamp) -> Config {
     Config::clone(&loaded.config)
 }
 
+/// What is not about a single incident, and the incidents.
+type StoredBook = (String, Vec<(Arc<str>, String)>);
+
 struct Run {
     config: Config,
+    next_config: Option<Config>,
     start: Timestamp,
     now: Timestamp,
     way: Way,
@@ -259,6 +283,8 @@ struct Run {
     gap: bool,
     stored: Vec<String>,
     silences: Vec<Silence>,
+    /// Digests to come.
+    books: Vec<StoredBook>,
     seen_until: Option<Timestamp>,
     world: BTreeMap<(Kind, String, String), Value>,
     out: Output,
@@ -270,6 +296,7 @@ impl Run {
         let pipeline = Pipeline::new(&config, &Kind::ALL, start, begin).0;
         Self {
             config,
+            next_config: None,
             start,
             now: start,
             way,
@@ -277,6 +304,7 @@ impl Run {
             gap: false,
             stored: Vec::new(),
             silences: Vec::new(),
+            books: Vec::new(),
             seen_until: None,
             world: BTreeMap::new(),
             out: Output::default(),
@@ -370,14 +398,44 @@ impl Run {
             .collect();
         let silences = pipeline.engine().all_silences();
         self.silences = silences.filter(|silence| silence.origin == Origin::Api).cloned().collect();
+        self.books = self
+            .config
+            .receivers
+            .iter()
+            .filter_map(|receiver| pipeline.engine().digest_book(&receiver.name))
+            .map(|book| {
+                let entries = book
+                    .entries
+                    .iter()
+                    .map(|(id, entry)| (Arc::clone(id), serde_json::to_string(entry).unwrap()))
+                    .collect();
+                (serde_json::to_string(book).unwrap(), entries)
+            })
+            .collect();
         self.seen_until = Some(self.now);
     }
 
     fn up(&mut self) {
         let incidents: Vec<Incident> =
             self.stored.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
-        let begin =
-            Start { first: false, news_since: self.seen_until, incidents, silences: self.silences.clone() };
+        let digests = self.books.iter().map(|(head, entries)| {
+            let mut book: Book = serde_json::from_str(head).unwrap();
+            book.entries = entries
+                .iter()
+                .map(|(id, body)| (Arc::clone(id), serde_json::from_str(body).unwrap()))
+                .collect();
+            book
+        });
+        let begin = Start {
+            first: false,
+            news_since: self.seen_until,
+            incidents,
+            silences: self.silences.clone(),
+            digests: digests.collect(),
+        };
+        if let Some(config) = self.next_config.take() {
+            self.config = config;
+        }
         self.pipeline = Some(Pipeline::new(&self.config, &Kind::ALL, self.now, begin).0);
         self.relist(&Kind::ALL);
     }
@@ -397,6 +455,24 @@ fn line(message: &Message, start: Timestamp) -> String {
     let decided = &message.decided;
     let offset = short(decided.at.duration_since(start).try_into().unwrap());
     let decision = decided.decision;
+    if let Some(digest) = &decided.digest {
+        let name = |id: &Arc<str>| {
+            let i = decided.incidents.iter().find(|i| i.id == *id).unwrap();
+            format!("{} {}", i.rule, i.workload)
+        };
+        let mut parts = Vec::new();
+        for (what, section) in
+            [("new", &digest.new), ("ongoing", &digest.ongoing), ("over", &digest.resolved)]
+        {
+            let names: Vec<String> = section.incidents.iter().map(name).collect();
+            if section.total > 0 {
+                parts.push(format!("{what} {}", names.join(", ")));
+            }
+        }
+        parts.extend(digest.held.iter().map(|held| format!("{} {}", held.reason, held.count)));
+        let receivers = decided.receivers.join(" ");
+        return format!("+{offset} digest to {receivers}: {}", parts.join("; "));
+    }
     if decision.is_summary() {
         let list: Vec<String> =
             decided.incidents.iter().map(|i| format!("{} {}", i.rule, i.workload)).collect();

@@ -1,0 +1,224 @@
+//! Digests: receivers that are told everything at once, at the times of a schedule.
+//!
+//! Each such receiver has a [`Book`]. What is decided about incidents it is told of, and what is held
+//! back from it, is written there and stored with the decision itself. When its time has come, the
+//! book and the open incidents become one decision ([`Decision::Digest`]), and the book begins anew.
+//!
+//! While the first picture of the cluster is taken in there are no digests. Of those that were due
+//! meanwhile, or while kubeherald was down, one is decided soon after.
+
+mod book;
+mod draw;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use book::{Book, Entry, HeldSoFar};
+
+use super::{Effects, Engine, Incident};
+use crate::clock;
+use crate::clock::schedule::Schedule;
+use crate::message::{Decision, IncidentView, Reason};
+use crate::rule::{RouteFacts, Rule};
+use crate::signal::Signal;
+
+/// Counting missed digests ends here.
+const MAX_MISSED: u32 = 10_000;
+
+/// A receiver that is told in digests.
+#[derive(Debug, Clone)]
+pub struct DigestReceiver {
+    /// Its name.
+    pub name: Arc<str>,
+    /// When.
+    pub schedule: Schedule,
+    /// Also when there is nothing to say.
+    pub empty: bool,
+    /// Also what was told before and is over.
+    pub ends: bool,
+}
+
+/// A stored part of a book: of a receiver, one incident or what is not about a single one.
+pub type BookRow = (Arc<str>, Option<Arc<str>>);
+
+/// All books, by receiver.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    all: BTreeMap<Arc<str>, Book>,
+    /// The first picture is complete.
+    open: bool,
+    /// The last moment that anything was heard of.
+    clock: Option<Timestamp>,
+}
+
+impl Books {
+    /// Nobody is told in digests.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.all.values().filter_map(|book| book.at).min()
+    }
+
+    pub(super) fn saw(&mut self, now: Timestamp) {
+        self.clock = self.clock.max(Some(now));
+    }
+
+    fn decided(
+        &mut self,
+        receivers: &[Arc<str>],
+        digests: &[DigestReceiver],
+        (view, decision, reason): (&IncidentView, Decision, Reason),
+        out: &mut Effects,
+    ) {
+        for receiver in digests.iter().filter(|d| receivers.contains(&d.name)) {
+            if let Some(book) = self.all.get_mut(&receiver.name) {
+                book.decided(view, decision, reason, receiver.ends);
+                out.digests.insert((Arc::clone(&receiver.name), Some(Arc::clone(&view.id))));
+                out.digests.insert((Arc::clone(&receiver.name), None));
+            }
+        }
+    }
+}
+
+/// Was something held back for this reason? Other notes tell that something was over in silence.
+const fn is_held(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NotYetFor
+            | Reason::GroupWait
+            | Reason::WithinWindow
+            | Reason::InhibitedBy
+            | Reason::SilencedBy
+            | Reason::Muted
+            | Reason::NeverTold
+            | Reason::BelowCount
+            | Reason::OverLimit
+    )
+}
+
+impl Engine {
+    /// Takes stored books back in, before the first signal.
+    pub fn restore_digests(&mut self, books: impl IntoIterator<Item = Book>) {
+        self.books.all.extend(books.into_iter().map(|book| (Arc::clone(&book.receiver), book)));
+    }
+
+    /// What is kept of a receiver's next digest.
+    #[must_use]
+    pub fn digest_book(&self, receiver: &str) -> Option<&Book> {
+        self.books.all.get(receiver)
+    }
+
+    /// The first picture is complete: from here on there are digests.
+    pub(super) fn open_books(&mut self, now: Timestamp, out: &mut Effects) {
+        self.books.open = true;
+        self.books.saw(now);
+        for name in self.plan(now) {
+            out.digests.insert((name, None));
+        }
+        // What began meanwhile gathers for a moment before it is told.
+        let soon = clock::after(now, self.settings.group_wait * 2);
+        for book in self.books.all.values_mut().filter(|book| !book.closing) {
+            if let Some(schedule) = self.settings.digests.iter().find(|d| d.name == book.receiver) {
+                let (count, last) = schedule.schedule.passed(book.seen, now, MAX_MISSED);
+                if last.is_some() {
+                    (book.at, book.due, book.missed) = (Some(soon), last, count.saturating_sub(1));
+                }
+            }
+        }
+    }
+
+    /// The receivers are others now.
+    pub(super) fn change_books(&mut self) {
+        if let Some(now) = self.books.clock.filter(|_| self.books.open) {
+            self.plan(now);
+        }
+    }
+
+    /// Gives every receiver a book and each book its next time. Which books are new.
+    fn plan(&mut self, now: Timestamp) -> Vec<Arc<str>> {
+        let mut new = Vec::new();
+        for receiver in &self.settings.digests {
+            let zone = receiver.schedule.zone_name();
+            let book = self.books.all.entry(Arc::clone(&receiver.name)).or_insert_with(|| {
+                new.push(Arc::clone(&receiver.name));
+                Book::new(Arc::clone(&receiver.name), Arc::clone(zone), now)
+            });
+            book.timezone = Arc::clone(zone);
+            book.closing = false;
+            book.at = receiver.schedule.next_after(book.seen.max(now));
+            (book.due, book.missed) = (book.at, 0);
+        }
+        // What the others have is told at once.
+        for book in self.books.all.values_mut() {
+            if !self.settings.digests.iter().any(|d| d.name == book.receiver) {
+                book.closing = true;
+                (book.at, book.due, book.missed) = (Some(now), Some(now), 0);
+            }
+        }
+        new
+    }
+
+    /// Something was decided about an incident.
+    pub(super) fn book(
+        &mut self,
+        receivers: &[Arc<str>],
+        view: &IncidentView,
+        (decision, reason): (Decision, Reason),
+        out: &mut Effects,
+    ) {
+        self.books.decided(receivers, &self.settings.digests, (view, decision, reason), out);
+    }
+
+    /// It is over, and nobody is told one by one.
+    pub(super) fn book_silent_end(&mut self, view: &IncidentView, reason: Reason, out: &mut Effects) {
+        // A rule without ends is like a receiver without: only what no digest has told of yet is told.
+        let quiet: Vec<DigestReceiver> =
+            self.settings.digests.iter().map(|d| DigestReceiver { ends: false, ..d.clone() }).collect();
+        let Some(receivers) = self.incidents.get(&view.id).map(|i| i.receivers.clone()) else { return };
+        self.books.decided(&receivers, &quiet, (view, Decision::Resolved, reason), out);
+    }
+
+    /// Something was held back.
+    pub(super) fn book_held(&mut self, incident: &Incident, reason: Reason, out: &mut Effects) {
+        if self.books.is_empty() || !is_held(reason) {
+            return;
+        }
+        let Some(rule) = self.rules.get(&incident.rule).cloned() else { return };
+        let mut receivers = self.told_of(&incident.signal, &rule, incident.severity);
+        receivers.extend(incident.receivers.iter().cloned());
+        self.hold_back(&receivers, reason, (incident.namespace.as_ref(), &incident.workload), out);
+    }
+
+    /// A problem found no place any more.
+    pub(super) fn book_refused(&mut self, signal: &Signal, rule: &Rule, out: &mut Effects) {
+        if self.books.is_empty() {
+            return;
+        }
+        let receivers: BTreeSet<_> = self.told_of(signal, rule, rule.severity);
+        let place = (signal.object.namespace.as_ref(), &signal.workload);
+        self.hold_back(&receivers, Reason::OverLimit, place, out);
+    }
+
+    fn told_of(&self, signal: &Signal, rule: &Rule, severity: crate::signal::Severity) -> BTreeSet<Arc<str>> {
+        self.routes.receivers(RouteFacts { signal, rule, severity }).into_iter().collect()
+    }
+
+    fn hold_back(
+        &mut self,
+        receivers: &BTreeSet<Arc<str>>,
+        reason: Reason,
+        (namespace, workload): (Option<&Arc<str>>, &Arc<str>),
+        out: &mut Effects,
+    ) {
+        for receiver in receivers {
+            if let Some(book) = self.books.all.get_mut(receiver).filter(|book| !book.closing) {
+                book.hold_back(reason, namespace, workload, 1);
+                out.digests.insert((Arc::clone(receiver), None));
+            }
+        }
+    }
+}
