@@ -51,10 +51,11 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
         Decision::Reminder => &[Reason::Reminder],
         Decision::Reopened => &[Reason::Flapping],
         Decision::Resolved => &[Reason::Recovered, Reason::ObjectsGone, Reason::Quiet],
-        Decision::Expired => &[Reason::StateUnknown],
+        Decision::Expired => &[Reason::StateUnknown, Reason::RuleRemoved],
         Decision::Standing => &[Reason::Standing],
         Decision::Storm => &[Reason::Storm],
         Decision::Digest => &[Reason::Schedule],
+        Decision::Notice => &[Reason::ConfigBroken, Reason::ConfigMended, Reason::Blind, Reason::SeesAgain],
     }
 }
 
