@@ -22,6 +22,7 @@ mod group;
 pub mod incident;
 mod inhibit;
 mod recover;
+mod reload;
 mod step;
 mod summary;
 mod view;
@@ -174,6 +175,8 @@ pub struct Engine {
     decisions: BTreeMap<(Decision, Reason), u64>,
     signals: BTreeMap<Cause, u64>,
     refused: u64,
+    /// Some incident is [`Incident::carried`].
+    carries: bool,
 }
 
 impl Engine {
@@ -206,29 +209,26 @@ impl Engine {
             decisions: BTreeMap::new(),
             signals: BTreeMap::new(),
             refused: 0,
+            carries: false,
         }
     }
 
-    /// Takes stored incidents back in, before the first signal. Incidents of rules that no longer
-    /// exist are returned: their end will never be told.
+    /// Takes stored incidents back in, before the first signal. The rules may have changed
+    /// meanwhile: incidents that no rule asks for any more are returned, too; their end is told with
+    /// the next [`Self::tick`].
     pub fn restore(&mut self, incidents: impl IntoIterator<Item = Incident>) -> Vec<Incident> {
         let mut orphaned = Vec::new();
+        // Changed again in the same way at the next start: there is nothing to store.
+        let mut unused = Effects::default();
         for incident in incidents {
-            if self.rules.get(&incident.rule).is_none() {
-                orphaned.push(incident);
-                continue;
-            }
             self.summaries = self.summaries.max(incident.seq);
+            self.carries |= incident.carried;
+            let id = Arc::clone(&incident.id);
             self.insert(incident);
+            self.settle_under_rules(&id, &mut unused);
+            orphaned.extend(self.incidents.get(&id).filter(|i| i.orphaned).cloned());
         }
         orphaned
-    }
-
-    /// Replaces rules, routes and settings; incidents and their windows stay.
-    pub fn reload(&mut self, settings: Settings, rules: RuleSet, routes: Routes) {
-        self.settings = settings;
-        self.rules = rules;
-        self.routes = Arc::new(routes);
     }
 
     /// When the next thing is due; call [`Self::tick`] then.

@@ -126,6 +126,7 @@ impl Pipeline {
         let memory = Memory::new(kinds, news_since, wants_raw_events(config));
         let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
         let orphaned = engine.restore(start.incidents);
+        engine.only_receivers(&receivers(config));
         let pipeline = Self {
             memory,
             engine,
@@ -135,14 +136,38 @@ impl Pipeline {
             signals: Vec::new(),
             effects: Effects::default(),
             titles: titles(config),
-            no_ends: config
-                .receivers
-                .iter()
-                .filter(|r| !r.send_resolved)
-                .map(|r| Arc::clone(&r.name))
-                .collect(),
+            no_ends: no_ends(config),
         };
         (pipeline, orphaned)
+    }
+
+    /// Goes on under another configuration; incidents and their windows stay. What is watched stays
+    /// as well: another choice of namespaces needs another start.
+    pub fn reload(&mut self, now: Timestamp, config: &Config, out: &mut Output) {
+        // What was due before is done under the rules it was due under.
+        self.tick_until(now, out);
+        self.cluster = Arc::clone(&config.cluster);
+        self.no_ends = no_ends(config);
+        // The ends of incidents whose rule is gone still have its title.
+        let old = std::mem::replace(&mut self.titles, titles(config));
+        for (rule, title) in old {
+            self.titles.entry(rule).or_insert(title);
+        }
+        if self.redactor != config.redact {
+            self.redactor = config.redact.clone();
+            self.engine.redact(&self.redactor, &mut self.effects);
+        }
+        self.memory.set_raw_events(wants_raw_events(config));
+        let parts = (settings(config), config.rules.clone(), routes(config));
+        self.engine.reload(now, parts, &receivers(config), &self.memory, &mut self.effects);
+        // What stands already and was no rule's matter may be one's now.
+        self.memory.look_again(now, &mut self.signals);
+        for mut signal in self.signals.drain(..) {
+            self.redactor.signal(&mut signal);
+            self.engine.stands(now, &signal, &self.memory, &mut self.effects);
+        }
+        self.settle(out);
+        self.titles.retain(|rule, _| config.rules.get(rule).is_some());
     }
 
     /// Takes one change in.
@@ -272,6 +297,19 @@ impl Pipeline {
 
 fn namespace(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {
     meta.namespace.as_deref().unwrap_or_default()
+}
+
+/// Everybody who can be told.
+fn receivers(config: &Config) -> Vec<Arc<str>> {
+    if config.receivers.is_empty() {
+        vec![Arc::from(TERMINAL)]
+    } else {
+        config.receivers.iter().map(|r| Arc::clone(&r.name)).collect()
+    }
+}
+
+fn no_ends(config: &Config) -> Arc<[Arc<str>]> {
+    config.receivers.iter().filter(|r| !r.send_resolved).map(|r| Arc::clone(&r.name)).collect()
 }
 
 /// Without any receiver everything is told to the terminal.

@@ -19,9 +19,8 @@ const HELD_AGAIN: Duration = Duration::from_secs(30);
 impl Engine {
     pub(super) fn evaluate(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
         let Some(incident) = self.incidents.get(id) else { return };
-        let Some(rule) = self.rules.get(&incident.rule).cloned() else {
-            // Its rule was taken out by a reload: nobody is left to say more about it.
-            self.remove(id, out);
+        let Some(rule) = self.rules.get(&incident.rule).cloned().filter(|_| !incident.orphaned) else {
+            self.without_rule(id, true, now, world, out);
             return;
         };
         if self.looking {

@@ -83,11 +83,9 @@ impl EngineLoop {
         }
         let start = Start { first: !started, news_since, incidents };
         let (pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
-        let mut out = Output::default();
         for incident in orphaned {
             tracing::warn!(incident = %incident.id, rule = %incident.rule, workload = %incident.workload,
-                "its rule is gone from the configuration: the incident is forgotten without an end");
-            out.removed.push(incident.id);
+                "no rule asks for it any more: the incident is forgotten, and who was told is told so");
         }
         Ok(Self {
             pipeline,
@@ -95,7 +93,7 @@ impl EngineLoop {
             stats,
             heartbeat,
             clock,
-            out,
+            out: Output::default(),
             last_flush: now,
             last_mark: now,
             last_prune: now,
