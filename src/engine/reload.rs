@@ -81,9 +81,10 @@ impl Engine {
     /// A state that stands, shown again after a reload: told only where no incident has it yet.
     pub fn stands(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
         let key = (object_key(&signal.object), signal.container.clone());
-        let known = self.about(signal, true).iter().any(|id| {
-            self.incidents.get(id).is_some_and(|incident| incident.members.contains_key(&key))
-        });
+        let known = self
+            .about(signal, true)
+            .iter()
+            .any(|id| self.incidents.get(id).is_some_and(|incident| incident.members.contains_key(&key)));
         if !known {
             self.raise(now, signal, world, out);
         }
@@ -236,7 +237,6 @@ impl Engine {
         self.remove(id, out);
         self.wake_held(id, open, now, world, out);
     }
-
 }
 
 fn grouped_by_container(rule: &Rule) -> bool {

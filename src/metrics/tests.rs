@@ -12,6 +12,7 @@ fn metrics(stats: EngineStats) -> Metrics {
     let store = Store::memory().unwrap();
     Metrics::new(Sources {
         engine: Arc::new(ArcSwap::from_pointee(stats)),
+        config: Arc::new(ArcSwap::from_pointee(ConfigStats::begun("0123456789abcdef".into(), clock::now()))),
         watch: WatchStatus::new(&Kind::ALL),
         outbox: Outbox::new(store.clone(), Arc::new(clock::now), Policy::default()),
         store,

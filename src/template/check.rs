@@ -145,7 +145,9 @@ fn dry_render(
             };
             if errors.iter().find(same).is_none() {
                 let help = if n.decision.is_summary() {
-                    Some("a summary has no `incident`: ask `{{#if is_summary}}` and use `{{#each incidents}}`")
+                    Some(
+                        "a summary has no `incident`: ask `{{#if is_summary}}` and use `{{#each incidents}}`",
+                    )
                 } else if n.incident().is_none() {
                     Some("a notice has no `incident`: ask `{{#if incident}}`")
                 } else {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::commit::{commit, restore};
+use crate::app::notice::{Announcer, Broken};
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::clock::{self, Clock};
 use crate::config::Config;
@@ -42,11 +43,26 @@ pub(super) const COMMANDS: usize = 16;
 pub(super) enum EngineCommand {
     /// From the API: about silences.
     Asked(Ask),
+    /// Go on under another configuration.
+    Reload {
+        /// Which.
+        config: Arc<Config>,
+        /// Told once what follows from it is stored.
+        done: oneshot::Sender<()>,
+    },
+    /// The configuration on disk cannot be used.
+    Broken {
+        /// What is wrong with it.
+        broken: Broken,
+        /// Told once the notice is stored.
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Takes changes in, decides, and stores what was decided.
 pub(super) struct EngineLoop {
     pipeline: Pipeline,
+    announcer: Announcer,
     store: Store,
     stats: Arc<ArcSwap<EngineStats>>,
     heartbeat: Arc<AtomicI64>,
@@ -82,6 +98,9 @@ impl EngineLoop {
             store.commit(Commit { marks, ..Commit::default() }).await?;
         }
         let start = Start { first: !started, news_since, incidents };
+        let mut announcer = Announcer::new(config, &marks);
+        // It is loaded, or this would not be.
+        announcer.in_order(now);
         let (pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
         for incident in orphaned {
             tracing::warn!(incident = %incident.id, rule = %incident.rule, workload = %incident.workload,
@@ -89,6 +108,7 @@ impl EngineLoop {
         }
         Ok(Self {
             pipeline,
+            announcer,
             store,
             stats,
             heartbeat,
@@ -129,13 +149,15 @@ impl EngineLoop {
                 return self.flush(now, true).await;
             }
             for change in batch.drain(..) {
+                self.announcer.change(self.clock.now(), &change);
                 self.pipeline.feed(self.clock.now(), change, &mut self.out);
             }
             let now = self.clock.now();
             self.pipeline.tick_until(now, &mut self.out);
+            self.announcer.tick(now);
             // Of the system's clock, whatever time is played: it is compared with that.
             self.heartbeat.store(clock::now().as_millisecond(), Ordering::Relaxed);
-            let urgent = !self.out.messages.is_empty();
+            let urgent = !self.out.messages.is_empty() || self.announcer.is_waiting();
             if urgent || clock::between(self.last_flush, now) >= FLUSH {
                 self.flush(now, false).await?;
             }
@@ -151,7 +173,28 @@ impl EngineLoop {
     }
 
     async fn command(&mut self, command: EngineCommand) -> Result<(), StoreError> {
-        let EngineCommand::Asked(Ask { command, answer }) = command;
+        let Ask { command, answer } = match command {
+            EngineCommand::Asked(ask) => ask,
+            EngineCommand::Reload { config, done } => {
+                let now = self.clock.now();
+                // What was decided before is stored as it was decided.
+                self.pipeline.tick_until(now, &mut self.out);
+                self.flush(now, false).await?;
+                self.pipeline.reload(now, &config, &mut self.out);
+                self.announcer.configure(&config);
+                self.announcer.in_order(now);
+                self.flush(now, false).await?;
+                done.send(()).ok();
+                return Ok(());
+            }
+            EngineCommand::Broken { broken, done } => {
+                let now = self.clock.now();
+                self.announcer.broken(now, &broken);
+                self.flush(now, false).await?;
+                done.send(()).ok();
+                return Ok(());
+            }
+        };
         let answered = match command {
             Command::Reload
             | Command::Silences { .. }
@@ -167,6 +210,7 @@ impl EngineLoop {
         self.last_flush = now;
         let out = std::mem::take(&mut self.out);
         let mut commit = commit(&self.pipeline, &out, now);
+        self.announcer.put_into(&mut commit);
         if self.pipeline.synced() {
             // The summary of a first start is owed until it is decided: only then it has begun.
             let begun = self.started || !self.pipeline.engine().is_gathering_standing();
@@ -197,9 +241,11 @@ impl EngineLoop {
         for incident in engine.incidents() {
             *incidents.entry(incident.state()).or_default() += 1;
         }
+        let mut decisions = engine.decision_counts().clone();
+        decisions.extend(self.announcer.counts());
         EngineStats {
             signals: engine.signal_counts().clone(),
-            decisions: engine.decision_counts().clone(),
+            decisions,
             held: engine.held_counts().clone(),
             incidents,
             memory: self.pipeline.memory().sizes().to_vec(),

@@ -58,7 +58,8 @@ fn dry_render(document: &Document) -> Vec<DocumentError> {
         let Err(mut error) = document.render(&n, "key") else { continue };
         error.message = format!("{}, in a message that says `{}`", error.message, n.decision);
         if n.incident().is_none() {
-            error.help = Some("summaries and notices have no `incident`: put it under `$if: incident`".into());
+            error.help =
+                Some("summaries and notices have no `incident`: put it under `$if: incident`".into());
         }
         if !errors.iter().any(|known| known.path == error.path) {
             errors.push(error);
