@@ -56,7 +56,8 @@ pub fn build_some(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<(ReceiverSpec, Notifier)>, BuildError> {
     let terminal = config.receivers.is_empty();
-    if !(terminal && wanted(TERMINAL)) && !config.receivers.iter().any(|r| wanted(&r.name)) {
+    let any = if terminal { wanted(TERMINAL) } else { config.receivers.iter().any(|r| wanted(&r.name)) };
+    if !any {
         return Ok(Vec::new());
     }
     let parts = parts(config)?;
