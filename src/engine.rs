@@ -215,7 +215,7 @@ impl Engine {
 
     /// Takes stored incidents back in, before the first signal. The rules may have changed
     /// meanwhile: incidents that no rule asks for any more are returned, too; their end is told with
-    /// the next [`Self::tick`].
+    /// [`Self::synced`].
     pub fn restore(&mut self, incidents: impl IntoIterator<Item = Incident>) -> Vec<Incident> {
         let mut orphaned = Vec::new();
         // Changed again in the same way at the next start: there is nothing to store.

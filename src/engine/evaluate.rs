@@ -19,13 +19,13 @@ const HELD_AGAIN: Duration = Duration::from_secs(30);
 impl Engine {
     pub(super) fn evaluate(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
         let Some(incident) = self.incidents.get(id) else { return };
+        if self.looking {
+            return;
+        }
         let Some(rule) = self.rules.get(&incident.rule).cloned().filter(|_| !incident.orphaned) else {
             self.without_rule(id, true, now, world, out);
             return;
         };
-        if self.looking {
-            return;
-        }
         if let Some(end) = incident.end.as_ref().filter(|_| !incident.reopening) {
             let forget = clock::after(end.at, rule.window);
             if now >= forget {
