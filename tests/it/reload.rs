@@ -250,12 +250,12 @@ impl Bot {
         body["changed"].as_array().expect("a list").iter().map(ToString::to_string).collect()
     }
 
-    async fn metrics(&self) -> BTreeMap<String, f64> {
+    async fn metrics(&self) -> BTreeMap<String, String> {
         let (_, text) = self.get("/metrics").await;
         text.lines()
             .filter(|line| !line.starts_with('#'))
             .filter_map(|line| line.rsplit_once(' '))
-            .map(|(name, value)| (name.to_owned(), value.parse().expect(value)))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
     }
 

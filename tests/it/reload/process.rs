@@ -49,8 +49,8 @@ impl Process {
     }
 
     /// `before`: how many were up before it.
-    async fn up(&self, before: usize) {
-        until("it is up", || self.log().matches("health and metrics").count() > before).await;
+    async fn up(&self, before: u32) {
+        until("it is up", || self.log().matches("health and metrics").count() > before as usize).await;
     }
 
     async fn says(&self, what: &str) {
@@ -114,23 +114,26 @@ async fn an_end_in_the_middle_of_a_reload_loses_nothing() {
     let site = Site::new().await;
     let (hook, other) = (WebhookServer::start().await.unwrap(), WebhookServer::start().await.unwrap());
     let configure = |n: usize| {
-        let names: &[(&str, &str)] = if n % 2 == 0 {
+        let names: &[(&str, &str)] = if n.is_multiple_of(2) {
             &[("hook", &hook.url()), ("other", &other.url())]
         } else {
             &[("hook", &hook.url())]
         };
-        site.configure(names, if n % 2 == 0 { "routes: [{receivers: [hook, other]}]\n" } else { "" });
+        site.configure(
+            names,
+            if n.is_multiple_of(2) { "routes: [{receivers: [hook, other]}]\n" } else { "" },
+        );
     };
     configure(0);
-    for n in 0..200 {
-        if n % 4 == 0 {
+    for n in 0..200_u32 {
+        if n.is_multiple_of(4) {
             hook.next(Reply::status(503, ""));
         } else {
             hook.next(Reply::status(200, ""));
         }
     }
     let mut count = 0;
-    for life in 0..6 {
+    for life in 0..6_u32 {
         let mut process = Process::start(&site, &["--config", "kubeherald.yaml"]);
         process.up(life).await;
         for n in 0..10 {
@@ -138,7 +141,7 @@ async fn an_end_in_the_middle_of_a_reload_loses_nothing() {
             count += 1;
             configure(n);
             process.signal("-HUP");
-            tokio::time::sleep(Duration::from_millis(20 + life as u64 * 7)).await;
+            tokio::time::sleep(Duration::from_millis(20 + u64::from(life) * 7)).await;
         }
         process.child.kill().unwrap();
         process.child.wait().unwrap();

@@ -14,8 +14,8 @@ fn rules(rules: &[&str]) -> Arc<Config> {
 
 fn configured(settings: &str, rules: &[&str]) -> Arc<Config> {
     let dir = tempfile::tempdir().unwrap();
-    let list: String = rules.iter().map(|rule| format!("  - {rule}\n")).collect();
-    let text = if rules.is_empty() { String::new() } else { format!("rules:\n{list}") };
+    let text =
+        if rules.is_empty() { String::new() } else { format!("rules:\n  - {}\n", rules.join("\n  - ")) };
     std::fs::write(dir.path().join("rules.yaml"), text).unwrap();
     let settings = format!("{settings}\nrules: {{paths: [rules.yaml]}}\n");
     std::fs::write(dir.path().join("c.yaml"), settings).unwrap();
