@@ -100,9 +100,12 @@ async fn a_file_that_is_half_written_for_a_moment_is_no_error() {
     let mut source = site.source();
     source.settle = Duration::from_millis(400);
     let bot = site.start_from(source).await;
-    for n in 0..3 {
-        // In place, in two parts, as editors do.
-        std::fs::write(site.path("rules/own.yaml"), "rules:\n  - {name: cra").unwrap();
+    site.server.apply(crashing("a")).unwrap();
+    says(&hook, &["first crash Pod/a"]).await;
+    for n in 0..4 {
+        // In place, in two parts, as editors do; half of it may be a whole, without the rule.
+        let half = if n % 2 == 0 { "rules:\n  - {name: cra" } else { "" };
+        std::fs::write(site.path("rules/own.yaml"), half).unwrap();
         tokio::time::sleep(Duration::from_millis(150)).await;
         std::fs::write(site.path("rules/own.yaml"), format!("{CRASH}{QUIET}# {n}\n")).unwrap();
         tokio::time::sleep(Duration::from_millis(700)).await;
@@ -114,7 +117,7 @@ async fn a_file_that_is_half_written_for_a_moment_is_no_error() {
         std::fs::write(site.path("rules/own.yaml"), format!("{CRASH}{QUIET}# done\n")).unwrap();
     });
     assert_eq!(asked.0, 200, "{}", asked.1);
-    says(&hook, &[]).await;
+    says(&hook, &["first crash Pod/a"]).await;
     assert_eq!(bot.metrics().await["kubeherald_config_reloads_total{result=\"failure\"}"], "0");
     bot.end().await;
 }
