@@ -1,7 +1,9 @@
 //! Builds every part from a compiled configuration and runs them.
 
+pub mod notice;
 pub mod pipeline;
 pub mod receivers;
+pub mod reload;
 pub mod rule_test;
 pub mod run;
 mod silences;

@@ -27,7 +27,7 @@ use std::time::Duration;
 pub use compile::cases::{Expect, Given, RuleTest, TestInput};
 pub use digest::DigestConfig;
 pub use error::{Diagnostic, Diagnostics, Level};
-pub use load::{Loaded, load, load_shipped};
+pub use load::{Attempt, Loaded, attempt, load, load_shipped};
 pub use receiver::{RateLimit, Receiver, ReceiverKind};
 pub use secret::SecretRef;
 

@@ -23,6 +23,7 @@ mod group;
 pub mod incident;
 mod inhibit;
 mod recover;
+mod reload;
 pub mod silence;
 mod step;
 mod summary;
@@ -249,6 +250,8 @@ pub struct Engine {
     refused: u64,
     silences: silence::Silences,
     refusals: trail::Refusals,
+    /// Some incident is [`Incident::carried`].
+    carries: bool,
 }
 
 impl Engine {
@@ -284,32 +287,26 @@ impl Engine {
             refused: 0,
             silences: silence::Silences::default(),
             refusals: trail::Refusals::default(),
+            carries: false,
         }
     }
 
-    /// Takes stored incidents back in, before the first signal. Incidents of rules that no longer
-    /// exist are returned: their end will never be told.
+    /// Takes stored incidents back in, before the first signal. The rules may have changed
+    /// meanwhile: incidents that no rule asks for any more are returned, too; their end is told with
+    /// [`Self::synced`].
     pub fn restore(&mut self, incidents: impl IntoIterator<Item = Incident>) -> Vec<Incident> {
         let mut orphaned = Vec::new();
+        // Changed again in the same way at the next start: there is nothing to store.
+        let mut unused = Effects::default();
         for incident in incidents {
-            if self.rules.get(&incident.rule).is_none() {
-                orphaned.push(incident);
-                continue;
-            }
             self.summaries = self.summaries.max(incident.seq);
+            self.carries |= incident.carried;
+            let id = Arc::clone(&incident.id);
             self.insert(incident);
+            self.settle_under_rules(&id, &mut unused);
+            orphaned.extend(self.incidents.get(&id).filter(|i| i.orphaned).cloned());
         }
         orphaned
-    }
-
-    /// Replaces rules, routes and settings; incidents, their windows and the silences of the API
-    /// stay. What the old silences held back is looked at at the next [`Self::review`].
-    pub fn reload(&mut self, settings: Settings, rules: RuleSet, routes: Routes) {
-        self.settings = settings;
-        self.rules = rules;
-        self.routes = Arc::new(routes);
-        self.silences_changed();
-        self.change_books();
     }
 
     /// When the next thing is due; call [`Self::tick`] then.

@@ -38,6 +38,8 @@ pub enum Decision {
     Storm,
     /// A scheduled summary.
     Digest,
+    /// About kubeherald itself, and no incident: what keeps it from its work, or does no more.
+    Notice,
 }
 
 impl Decision {
@@ -52,6 +54,7 @@ impl Decision {
         Self::Standing,
         Self::Storm,
         Self::Digest,
+        Self::Notice,
     ];
 
     /// The contract name.
@@ -67,6 +70,7 @@ impl Decision {
             Self::Standing => "standing",
             Self::Storm => "storm",
             Self::Digest => "digest",
+            Self::Notice => "notice",
         }
     }
 
@@ -118,6 +122,16 @@ pub enum Reason {
     Storm,
     /// A schedule said so.
     Schedule,
+    /// No rule asks for it any more: the rules were changed.
+    RuleRemoved,
+    /// The configuration on disk has errors; the last good one goes on.
+    ConfigBroken,
+    /// It has none any more.
+    ConfigMended,
+    /// Kinds of objects cannot be read.
+    Blind,
+    /// They can be read again.
+    SeesAgain,
     /// Held: the problem has not lasted for the rule's `for`.
     NotYetFor,
     /// Held: members are gathering (`group_wait`).
@@ -155,6 +169,11 @@ impl Reason {
         Self::Standing,
         Self::Storm,
         Self::Schedule,
+        Self::RuleRemoved,
+        Self::ConfigBroken,
+        Self::ConfigMended,
+        Self::Blind,
+        Self::SeesAgain,
         Self::NotYetFor,
         Self::GroupWait,
         Self::WithinWindow,
@@ -183,6 +202,11 @@ impl Reason {
             Self::Standing => "standing",
             Self::Storm => "storm",
             Self::Schedule => "schedule",
+            Self::RuleRemoved => "rule_removed",
+            Self::ConfigBroken => "config_broken",
+            Self::ConfigMended => "config_mended",
+            Self::Blind => "blind",
+            Self::SeesAgain => "sees_again",
             Self::NotYetFor => "not_yet_for",
             Self::GroupWait => "group_wait",
             Self::WithinWindow => "within_window",
@@ -194,6 +218,14 @@ impl Reason {
             Self::OverLimit => "over_limit",
             Self::NoRule => "no_rule",
         }
+    }
+}
+
+impl Reason {
+    /// Does a notice with this reason take back an earlier one?
+    #[must_use]
+    pub const fn is_mend(self) -> bool {
+        matches!(self, Self::ConfigMended | Self::SeesAgain)
     }
 }
 
@@ -298,8 +330,8 @@ impl IncidentView {
 /// What one receiver is to be told about one decision: one row of the outbox.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
-    /// The idempotency key: `INCIDENT-SEQ-RECEIVER` or `digest-RECEIVER-MILLISECONDS-SEQ`, stable over
-    /// retries and restarts.
+    /// The idempotency key: `THREAD-SEQ-RECEIVER`, stable over retries and restarts. The thread is
+    /// the incident, or names what a summary or a notice is about.
     pub key: String,
     /// Who is told.
     pub receiver: Arc<str>,
@@ -319,7 +351,7 @@ pub struct Notification {
     pub text: String,
     /// Numbers the messages of one incident (or of summaries) from 1.
     pub seq: u64,
-    /// The incident; exactly one unless `decision` is a summary.
+    /// The incident; exactly one unless `decision` is a summary, none in a notice.
     pub incidents: Vec<IncidentView>,
     /// How many incidents a summary covers (`incidents` is cut).
     pub incidents_total: u32,
@@ -338,9 +370,24 @@ impl Notification {
         if self.decision.is_summary() { None } else { self.incidents.first() }
     }
 
+    /// Does it say that something is over? Ends of incidents do, and notices of what is mended.
+    #[must_use]
+    pub const fn is_end(&self) -> bool {
+        self.decision.is_end() || self.reason.is_mend()
+    }
+
     /// What orders deliveries: the messages of one thread reach a receiver in order.
     #[must_use]
     pub fn thread(&self) -> &str {
-        self.incident().map_or("summary", |i| &i.id)
+        if let Some(incident) = self.incident() {
+            return &incident.id;
+        }
+        match self.decision {
+            Decision::Notice => {
+                let rest = self.key.strip_suffix(&*self.receiver).and_then(|key| key.strip_suffix('-'));
+                rest.and_then(|key| key.rsplit_once('-')).map_or(&self.key, |(thread, _)| thread)
+            }
+            _ => "summary",
+        }
     }
 }

@@ -52,11 +52,36 @@ pub struct EngineStats {
     pub blind: Vec<String>,
 }
 
+/// What is known of the configuration in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigStats {
+    /// Changes with the content of any file of it.
+    pub hash: String,
+    /// How often it was loaded again and put in force.
+    pub succeeded: u64,
+    /// How often it was loaded again and could not be used.
+    pub failed: u64,
+    /// When the one in force was loaded.
+    pub last_success: Timestamp,
+    /// What is wrong with the one on disk, the first of it; `None`: that is in force.
+    pub error: Option<String>,
+}
+
+impl ConfigStats {
+    /// Loaded at the start, and not again since.
+    #[must_use]
+    pub const fn begun(hash: String, at: Timestamp) -> Self {
+        Self { hash, succeeded: 0, failed: 0, last_success: at, error: None }
+    }
+}
+
 /// Where the numbers are read.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// Published by the engine's loop.
     pub engine: Arc<ArcSwap<EngineStats>>,
+    /// Of the configuration.
+    pub config: Arc<ArcSwap<ConfigStats>>,
     /// Of the watches.
     pub watch: Arc<WatchStatus>,
     /// What is kept.
@@ -139,6 +164,7 @@ impl Metrics {
             now: clock::now(),
             started: self.started,
             engine: self.sources.engine.load_full(),
+            config: self.sources.config.load_full(),
             watches: self.sources.watch.snapshot(),
             sizes,
             deliveries: deliveries.collect(),

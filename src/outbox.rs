@@ -70,6 +70,14 @@
 //! receivers that share a credential, and is kept in the store under [`ReceiverSpec::gate`], so a
 //! restart does not forget it. A row older than `max_age` when its turn comes is a dead letter. The
 //! rate limit is in memory and full at start; Retry-After is what protects the other side.
+//!
+//! # Changes of the configuration
+//!
+//! A dispatcher obeys its [`Leash`]. Of a receiver that changed it *hands over*: the attempt under way
+//! ends, and the next dispatcher of that name goes on with the next row, under the same rate limit
+//! where that did not change. Of a receiver that is gone it *drains*: it goes on until nothing is
+//! owed any more, and ends. A crash before that leaves rows whose receiver is unknown at the next
+//! start: these become dead letters ([`Store::bury_unknown`]).
 
 pub mod backoff;
 pub mod dispatcher;
@@ -85,10 +93,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 pub use self::backoff::Backoff;
 pub use self::dispatcher::Dispatcher;
 pub use self::limit::Limit;
+use self::limit::Limiter;
 
 use crate::notify::Deliver;
 use crate::store::Store;
@@ -184,6 +194,33 @@ struct Desk {
     counters: Arc<Counters>,
     /// One permit: two dispatchers of one receiver would take each other's rows for interrupted.
     turn: Arc<Semaphore>,
+    /// The rate limit as the last dispatcher left it.
+    limiter: Arc<Mutex<Option<(Limit, Limiter)>>>,
+}
+
+/// How a dispatcher is told to end before the process does.
+#[derive(Debug, Clone, Default)]
+pub struct Leash {
+    hand_over: CancellationToken,
+    drain: CancellationToken,
+}
+
+impl Leash {
+    /// End after the attempt under way, which is not cut off: another dispatcher takes over.
+    pub fn hand_over(&self) {
+        self.hand_over.cancel();
+    }
+
+    /// Go on until nothing is owed any more, then end.
+    pub fn drain(&self) {
+        self.drain.cancel();
+    }
+
+    /// Was it told to hand over or to drain?
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.hand_over.is_cancelled() || self.drain.is_cancelled()
+    }
 }
 
 impl Outbox {
@@ -198,7 +235,7 @@ impl Outbox {
     #[must_use]
     pub fn dispatcher<D: Deliver>(&self, spec: ReceiverSpec, deliver: D) -> Dispatcher<D> {
         let desk = self.desk(&spec.name);
-        Dispatcher::new(self, spec, deliver, desk.counters, desk.turn)
+        Dispatcher::new(self, spec, deliver, desk)
     }
 
     /// The counters of every receiver that ever had a dispatcher, by name.
@@ -210,7 +247,8 @@ impl Outbox {
 
     fn desk(&self, name: &Arc<str>) -> Desk {
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Desk { counters: Arc::default(), turn: Arc::new(Semaphore::new(1)) };
+        let new =
+            || Desk { counters: Arc::default(), turn: Arc::new(Semaphore::new(1)), limiter: Arc::default() };
         desks.entry(Arc::clone(name)).or_insert_with(new).clone()
     }
 }

@@ -43,6 +43,8 @@ mod outbox;
 mod protocol;
 #[path = "it/recordings.rs"]
 mod recordings;
+#[path = "it/reload.rs"]
+mod reload;
 #[path = "it/run.rs"]
 mod run;
 #[path = "it/scenarios.rs"]

@@ -194,6 +194,7 @@ impl Pipeline {
         engine.restore_silences(start.silences);
         let orphaned = engine.restore(start.incidents);
         engine.restore_digests(start.digests);
+        engine.only_receivers(&receivers(config));
         let pipeline = Self {
             memory,
             engine,
@@ -206,9 +207,41 @@ impl Pipeline {
             no_ends: named(config, |r| !r.send_resolved),
             apart: named(config, |r| !r.fold),
             in_digests: digests(config).into_iter().map(|d| d.name).collect(),
-            receivers: config.receivers.iter().map(|r| Arc::clone(&r.name)).collect(),
+            receivers: receivers(config),
         };
         (pipeline, orphaned)
+    }
+
+    /// Goes on under another configuration; incidents and their windows stay. What is watched stays
+    /// as well: another choice of namespaces needs another start.
+    pub fn reload(&mut self, now: Timestamp, config: &Config, out: &mut Output) {
+        // What was due before is done under the rules it was due under.
+        self.tick_until(now, out);
+        self.cluster = Arc::clone(&config.cluster);
+        self.no_ends = named(config, |r| !r.send_resolved);
+        self.apart = named(config, |r| !r.fold);
+        self.in_digests = digests(config).into_iter().map(|d| d.name).collect();
+        self.receivers = receivers(config);
+        // The ends of incidents whose rule is gone still have its title.
+        let old = std::mem::replace(&mut self.titles, titles(config));
+        for (rule, title) in old {
+            self.titles.entry(rule).or_insert(title);
+        }
+        if self.redactor != config.redact {
+            self.redactor = config.redact.clone();
+            self.engine.redact(&self.redactor, &mut self.effects);
+        }
+        self.memory.set_raw_events(wants_raw_events(config));
+        let parts = (settings(config), config.rules.clone(), routes(config));
+        self.engine.reload(now, parts, &receivers(config), &self.memory, &mut self.effects);
+        // What stands already and was no rule's matter may be one's now.
+        self.memory.look_again(now, &mut self.signals);
+        for mut signal in self.signals.drain(..) {
+            self.redactor.signal(&mut signal);
+            self.engine.stands(now, &signal, &self.memory, &mut self.effects);
+        }
+        self.settle(out);
+        self.titles.retain(|rule, _| config.rules.get(rule).is_some());
     }
 
     /// Takes one change in.
@@ -279,7 +312,7 @@ impl Pipeline {
     /// The receivers of the configuration; none: the terminal.
     #[must_use]
     pub fn receivers(&self) -> Vec<Arc<str>> {
-        if self.receivers.is_empty() { vec![Arc::from(TERMINAL)] } else { self.receivers.clone() }
+        self.receivers.clone()
     }
 
     /// The memory, to read from.
@@ -384,6 +417,15 @@ impl Pipeline {
 
 fn namespace(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {
     meta.namespace.as_deref().unwrap_or_default()
+}
+
+/// Everybody who can be told.
+fn receivers(config: &Config) -> Vec<Arc<str>> {
+    if config.receivers.is_empty() {
+        vec![Arc::from(TERMINAL)]
+    } else {
+        config.receivers.iter().map(|r| Arc::clone(&r.name)).collect()
+    }
 }
 
 /// The receivers of which this is so.

@@ -47,8 +47,21 @@ pub enum BuildError {
 
 /// Every receiver with its notifier; the terminal where none is configured.
 pub fn build(config: &Config) -> Result<Vec<(ReceiverSpec, Notifier)>, BuildError> {
+    build_some(config, |_| true)
+}
+
+/// The same, but only those that are wanted by name.
+pub fn build_some(
+    config: &Config,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(ReceiverSpec, Notifier)>, BuildError> {
+    let terminal = config.receivers.is_empty();
+    let any = if terminal { wanted(TERMINAL) } else { config.receivers.iter().any(|r| wanted(&r.name)) };
+    if !any {
+        return Ok(Vec::new());
+    }
     let parts = parts(config)?;
-    if config.receivers.is_empty() {
+    if terminal {
         let spec = ReceiverSpec {
             name: Arc::from(TERMINAL),
             // Nobody limits a terminal, and it is no use to anybody hours later.
@@ -61,7 +74,8 @@ pub fn build(config: &Config) -> Result<Vec<(ReceiverSpec, Notifier)>, BuildErro
             make(&Arc::from(TERMINAL), NotifierConfig::Terminal(TerminalConfig::stdout()), &parts)?;
         return Ok(vec![(spec, notifier)]);
     }
-    config.receivers.iter().map(|receiver| Ok((spec(receiver), one(receiver, &parts)?))).collect()
+    let receivers = config.receivers.iter().filter(|receiver| wanted(&receiver.name));
+    receivers.map(|receiver| Ok((spec(receiver), one(receiver, &parts)?))).collect()
 }
 
 /// One receiver by name, for `send`.

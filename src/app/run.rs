@@ -10,8 +10,10 @@
 //! nobody notices. Shutdown goes the way the signals go: watches first, then the engine's last
 //! commit, then the outbox, which finishes the attempts under way, and the web server last.
 
+mod apply;
 mod commit;
 mod engine_loop;
+mod senders;
 mod trail;
 
 /// For tests of what is read from the store.
@@ -27,16 +29,19 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::apply::Applier;
 use self::engine_loop::{COMMANDS, EngineCommand, EngineLoop};
+use self::senders::Senders;
 use super::receivers::{self, BuildError};
+use super::reload::{self, Begun, Reloader};
 use crate::clock::{self, Clock};
 use crate::config::{Config, WatchConfig};
-use crate::metrics::{EngineStats, Metrics, Sources};
+use crate::metrics::{ConfigStats, EngineStats, Metrics, Sources};
 use crate::outbox::{Outbox, Policy};
 use crate::store::{Store, StoreError};
 use crate::watch::Kind;
 use crate::watch::stream::{self, Tuning, WatchStatus};
-use crate::web::{self, Control, Token, WebState};
+use crate::web::{self, Ask, Command, Control, Refusal, Token, WebState};
 
 /// The mark in the store up to when everything was taken in, as RFC 3339.
 pub const SEEN_UNTIL: &str = engine_loop::MARK_SEEN;
@@ -78,6 +83,8 @@ pub struct Options {
     pub policy: Policy,
     /// What time it is.
     pub clock: Clock,
+    /// How the configuration is loaded again; `None`: never.
+    pub reload: Option<Begun>,
     /// Told the address of the HTTP server once it listens.
     pub on_listen: Option<Box<dyn FnOnce(std::net::SocketAddr) + Send>>,
 }
@@ -92,6 +99,7 @@ impl Options {
             kinds: Kind::ALL.to_vec(),
             policy: Policy::default(),
             clock: Clock::System,
+            reload: None,
             on_listen: None,
         }
     }
@@ -140,11 +148,12 @@ async fn run_with(
     // Each stage has a token of its own, so that the stages can end one after the other.
     let (watching, sending, serving) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let mut senders: JoinSet<Result<(), StoreError>> = JoinSet::new();
+    let mut senders = Senders::new(outbox.clone(), sending.clone());
     for (spec, notifier) in built {
-        let dispatcher = outbox.dispatcher(spec, notifier);
-        senders.spawn(dispatcher.run(sending.clone()));
+        senders.start(spec, notifier);
     }
+    let hash = options.reload.as_ref().map(|begun| begun.hash().to_owned()).unwrap_or_default();
+    let config_stats = Arc::new(ArcSwap::from_pointee(ConfigStats::begun(hash, now)));
     let mut web_task = JoinSet::new();
     let (asks, mut asked) = mpsc::channel(web::api::WAITING);
     let (commands, commanded) = mpsc::channel(COMMANDS);
@@ -159,6 +168,7 @@ async fn run_with(
         }
         let metrics = Metrics::new(Sources {
             engine: Arc::clone(&stats),
+            config: Arc::clone(&config_stats),
             watch: Arc::clone(&status),
             store: store.clone(),
             outbox: outbox.clone(),
@@ -184,21 +194,38 @@ async fn run_with(
     let mut engine_task = JoinSet::new();
     engine_task.spawn(engine.run(rx, commanded));
 
+    // Without anything to reload the other ends are gone, and nothing is ever received.
+    let (updates, mut updated) = mpsc::channel(1);
+    let (reloads, reload_asked) = mpsc::channel(reload::WAITING);
+    let mut reload_task = JoinSet::new();
+    if let Some(begun) = options.reload {
+        reload_task.spawn(Reloader::new(begun, updates).run(reload_asked, watching.clone()));
+    } else {
+        drop((updates, reload_asked));
+    }
+    let mut applier = Applier::new(Arc::clone(config), config_stats, commands.clone(), clock);
+
     let mut failure = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => tracing::info!("stopping"),
             _ = watches.join_next() => failure = Some(RunError::Ended("a watch")),
             ended = engine_task.join_next() => failure = Some(early("the engine loop", ended.map(|r| r.map(|r| r.map_err(RunError::from))))),
-            ended = senders.join_next(), if !senders.is_empty() => {
-                failure = Some(early("a dispatcher", ended.map(|r| r.map(|r| r.map_err(RunError::from)))));
-            }
+            error = senders.failed() => failure = Some(error),
+            _ = reload_task.join_next(), if !reload_task.is_empty() => failure = Some(RunError::Ended("the reloading task")),
             ended = web_task.join_next(), if !web_task.is_empty() => {
                 failure = Some(early("the HTTP server", ended.map(|r| r.map(|r| r.map_err(RunError::Web)))));
             }
             Some(ask) = asked.recv() => {
-                // A full queue is answered with 503: the sender of the answer is dropped.
-                commands.try_send(EngineCommand::Asked(ask)).ok();
+                pass_on(ask, &commands, &reloads);
+                continue;
+            }
+            Some(update) = updated.recv(), if applier.is_idle() => {
+                applier.begin(update, &mut senders).await;
+                continue;
+            }
+            () = applier.applied() => {
+                applier.finish(&mut senders);
                 continue;
             }
         }
@@ -213,15 +240,34 @@ async fn run_with(
             failure.get_or_insert(error.into());
         }
     }
+    while reload_task.join_next().await.is_some() {}
     sending.cancel();
-    while let Some(ended) = senders.join_next().await {
-        if let Ok(Err(error)) = ended {
-            failure.get_or_insert(error.into());
-        }
+    if let Err(error) = senders.end().await {
+        failure.get_or_insert(error.into());
     }
     serving.cancel();
     while web_task.join_next().await.is_some() {}
     failure.map_or(Ok(()), Err)
+}
+
+/// A full queue is answered with 503: the sender of the answer is dropped.
+fn pass_on(
+    ask: Ask,
+    commands: &mpsc::Sender<EngineCommand>,
+    reloads: &mpsc::Sender<tokio::sync::oneshot::Sender<web::Answer>>,
+) {
+    match ask.command {
+        Command::Reload if reloads.is_closed() => {
+            let text = "there is nothing to reload: it was started without a configuration file";
+            ask.answer.send(Err(Refusal::Invalid(text.into()))).ok();
+        }
+        Command::Reload => {
+            reloads.try_send(ask.answer).ok();
+        }
+        _ => {
+            commands.try_send(EngineCommand::Asked(ask)).ok();
+        }
+    }
 }
 
 /// Reads `http.token` where it is.

@@ -8,8 +8,8 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Failure, output};
+use crate::app::reload::{Overrides, Source};
 use crate::app::run::{self, Options};
-use crate::config::Config;
 use crate::telemetry::{self, Format};
 use crate::watch::stream;
 
@@ -36,16 +36,23 @@ pub struct RunArgs {
 
 /// Runs until it is told to stop.
 pub async fn run(args: &RunArgs) -> Result<(), Failure> {
-    let loaded = super::load(&args.from)?;
+    // As early as possible: without it SIGHUP ends the process.
+    let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+    let overrides = Overrides { store: args.store.clone(), listen: args.listen };
+    let source = Source::new(args.from.config.clone(), args.from.rules.clone(), overrides);
+    let hangup = Arc::clone(&source.signal);
+    let (begun, loaded) = match source.begin() {
+        Ok(begun) => begun,
+        Err(diagnostics) => {
+            output::diagnostics(&diagnostics);
+            return Err(Failure::Told);
+        }
+    };
+    output::diagnostics(&loaded.warnings);
     // People at a terminal want the messages, not the log of a server.
     let default = if args.from.config.is_some() { telemetry::DEFAULT_FILTER } else { "warn" };
     telemetry::init(args.log_format, default)?;
-    let mut config = Config::clone(&loaded.config);
-    if let Some(path) = &args.store {
-        config.store.path = Some(path.clone());
-    }
-    config.http = args.listen.or(config.http);
-
+    let config = loaded.config;
     let kube_config = cluster(args.context.as_deref()).await?;
     let url = kube_config.cluster_url.to_string();
     let client = stream::client(kube_config).context("cannot connect to the cluster")?;
@@ -76,8 +83,17 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     }
     let stop = CancellationToken::new();
     tokio::spawn(signals(stop.clone()));
-    run::run(Arc::new(config), Options::new(client), stop).await?;
+    tokio::spawn(pass_on(hangups, hangup));
+    let options = Options { reload: Some(begun), ..Options::new(client) };
+    run::run(config, options, stop).await?;
     Ok(())
+}
+
+/// SIGHUP asks to load the configuration again.
+async fn pass_on(mut hangups: tokio::signal::unix::Signal, to: Arc<tokio::sync::Notify>) {
+    while hangups.recv().await.is_some() {
+        to.notify_one();
+    }
 }
 
 /// In-cluster, or the kubeconfig.

@@ -67,6 +67,11 @@ pub fn check(paths: &[PathBuf]) -> Diagnostics {
             done.extend(files(path, &["yaml", "yml"]).unwrap_or_default().iter().map(|file| real(file)));
             own.rules(path);
         }
+        let named = own.draft.as_ref().and_then(|draft| draft.templates.clone());
+        let given = |dir: PathBuf| templates.iter().any(|(file, _)| real(file).starts_with(real(&dir)));
+        if named.is_some_and(|dir| !given(dir)) {
+            own.templates();
+        }
         loaders.push(own);
     }
     let rest = rules.into_iter().filter(|(file, ..)| !done.contains(&real(file)));

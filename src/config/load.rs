@@ -14,7 +14,7 @@ use super::compile::{self, ConfigDraft};
 use super::error::{At, Diagnostic, Diagnostics, Level};
 use super::raw::{MAX_FILE, Node, Source};
 use super::read::{Reader, did_you_mean};
-use super::{Config, shipped, suggest};
+use super::{Config, shipped, suggest, templates};
 use crate::rule::{Routes, Rule, RuleSet};
 
 /// At most this many files in one directory.
@@ -41,6 +41,22 @@ pub struct Loaded {
 /// Rules given here come before the configuration's, and both before the shipped ones, which are
 /// replaced by name.
 pub fn load(config: Option<&Path>, rules: &[PathBuf]) -> Result<Loaded, Diagnostics> {
+    attempt(config, rules).outcome
+}
+
+/// What became of loading, and what to look at to see that it would go otherwise now.
+#[derive(Debug)]
+pub struct Attempt {
+    /// What was loaded, or everything that is wrong.
+    pub outcome: Result<Loaded, Diagnostics>,
+    /// Every file and directory that matters, also where it could not be read: configuration, rules,
+    /// templates, certificates. Secrets are not among them: they are read anew at every use.
+    pub roots: Vec<PathBuf>,
+}
+
+/// The same as [`load`].
+#[must_use]
+pub fn attempt(config: Option<&Path>, rules: &[PathBuf]) -> Attempt {
     let mut loader = Loader::default();
     if let Some(path) = config {
         loader.config(path);
@@ -49,7 +65,14 @@ pub fn load(config: Option<&Path>, rules: &[PathBuf]) -> Result<Loaded, Diagnost
     for path in rules.iter().chain(&configured) {
         loader.rules(path);
     }
-    loader.loaded()
+    let mut roots: Vec<PathBuf> = config.into_iter().map(Path::to_path_buf).collect();
+    roots.extend(rules.iter().chain(&configured).cloned());
+    roots.append(&mut loader.named);
+    if let Some(draft) = &loader.draft {
+        roots.extend(draft.templates.clone());
+        roots.extend(draft.receivers.iter().flat_map(|receiver| receiver.kind.certificates().cloned()));
+    }
+    Attempt { outcome: loader.loaded(), roots }
 }
 
 /// The shipped rules, with their own tests.
@@ -70,6 +93,8 @@ pub(super) struct Loader {
     pub(super) found: Diagnostics,
     pub(super) files: Vec<PathBuf>,
     pub(super) draft: Option<ConfigDraft>,
+    /// Files that the configuration names, read or not.
+    named: Vec<PathBuf>,
     drafts: Vec<RuleDraft>,
     tests: Vec<RuleTest>,
     hasher: Sha256,
@@ -93,12 +118,16 @@ impl Loader {
                 return None;
             }
         };
+        self.was_read(path, &text);
+        self.parse(path, &text)
+    }
+
+    fn was_read(&mut self, path: &Path, text: &str) {
         for part in [path.to_string_lossy().as_bytes(), text.as_bytes()] {
             self.hasher.update((part.len() as u64).to_be_bytes());
             self.hasher.update(part);
         }
         self.files.push(path.to_owned());
-        self.parse(path, &text)
     }
 
     fn parse(&mut self, path: &Path, text: &str) -> Option<(Arc<Source>, Node)> {
@@ -127,6 +156,12 @@ impl Loader {
     pub(super) fn config_tree(&mut self, path: &Path, source: Arc<Source>, root: &Node) {
         let mut reader = self.reader(source);
         self.draft = Some(compile::read(&mut reader, root, directory(path)));
+        for (path, text) in reader.take_named() {
+            if let Some(text) = text {
+                self.was_read(&path, &text);
+            }
+            self.named.push(path);
+        }
         self.found = reader.into_found();
     }
 
@@ -171,7 +206,23 @@ impl Loader {
         drafts
     }
 
-    fn loaded(self) -> Result<Loaded, Diagnostics> {
+    /// Checks the templates of a directory that the configuration names.
+    pub(super) fn templates(&mut self) {
+        let Some(directory) = self.draft.as_ref().and_then(|draft| draft.templates.clone()) else { return };
+        let texts = match templates::read(&directory) {
+            Ok(texts) => texts,
+            Err(diagnostic) => return self.found.push(*diagnostic),
+        };
+        for (path, text) in &texts {
+            self.was_read(path, text);
+        }
+        for diagnostic in templates::check(&texts) {
+            self.found.push(diagnostic);
+        }
+    }
+
+    fn loaded(mut self) -> Result<Loaded, Diagnostics> {
+        self.templates();
         let (config, loader) = self.finish();
         let found = loader.found.sorted(&loader.files);
         if found.has_errors() {

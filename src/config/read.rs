@@ -2,11 +2,13 @@
 //!
 //! Every method answers `None` where the node is not what was asked for, and has then said why.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::duration::{self, DurationError};
 use super::error::{At, Diagnostic, Diagnostics, Level};
+use super::load::read_text;
 use super::raw::{Node, Source, Span, Value};
 use super::suggest;
 
@@ -15,19 +17,33 @@ use super::suggest;
 pub struct Reader {
     source: Arc<Source>,
     found: Diagnostics,
+    /// Other files that this one names: path, and text where it could be read.
+    named: Vec<(PathBuf, Option<String>)>,
 }
 
 impl Reader {
     /// Walks a file; what is wrong is added to what was found before.
     #[must_use]
     pub const fn new(source: Arc<Source>, found: Diagnostics) -> Self {
-        Self { source, found }
+        Self { source, found, named: Vec::new() }
     }
 
     /// What was found before and in this file.
     #[must_use]
     pub fn into_found(self) -> Diagnostics {
         self.found
+    }
+
+    /// Reads a file that this one names.
+    pub fn file(&mut self, path: &Path) -> Result<String, String> {
+        let text = read_text(path);
+        self.named.push((path.to_owned(), text.as_ref().ok().cloned()));
+        text
+    }
+
+    /// The files read by [`Self::file`].
+    pub fn take_named(&mut self) -> Vec<(PathBuf, Option<String>)> {
+        std::mem::take(&mut self.named)
     }
 
     /// Adds what was found in another file that this one names.

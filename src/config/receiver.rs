@@ -14,7 +14,7 @@ use crate::notify::webhook::Preset;
 use crate::template::json::Document;
 
 /// One receiver.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiver {
     /// Unique.
     pub name: Arc<str>,
@@ -65,6 +65,24 @@ pub enum ReceiverKind {
     Webhook(WebhookRaw),
     /// `email:`
     Email(EmailRaw),
+}
+
+impl ReceiverKind {
+    /// The files with certificates and their keys; read when the receiver is made.
+    pub fn certificates(&self) -> impl Iterator<Item = &PathBuf> {
+        let files = match self {
+            Self::Slack(_) => [None, None, None],
+            Self::Webhook(raw) => [raw.ca.as_ref(), raw.client_cert.as_ref(), raw.client_key.as_ref()],
+            Self::Email(raw) => [raw.smtp.ca.as_ref(), None, None],
+        };
+        files.into_iter().flatten()
+    }
+
+    /// Does it look as the templates say? Webhooks send documents.
+    #[must_use]
+    pub const fn uses_templates(&self) -> bool {
+        matches!(self, Self::Slack(_) | Self::Email(_))
+    }
 }
 
 /// `slack:`

@@ -19,14 +19,19 @@ pub fn check(templates: &[(PathBuf, String)]) -> Vec<Diagnostic> {
 /// Compiles the templates of a directory (ConfigMap mounts included), or the shipped ones.
 pub fn load(directory: Option<&Path>) -> Result<Templates, Vec<Diagnostic>> {
     let Some(directory) = directory else { return compile(&[]) };
-    let failed = |path: &Path, message: String| vec![Diagnostic::file(Level::Error, path, message)];
+    compile(&read(directory).map_err(|diagnostic| vec![*diagnostic])?)
+}
+
+/// The templates of a directory as they are written.
+pub fn read(directory: &Path) -> Result<Vec<(PathBuf, String)>, Box<Diagnostic>> {
+    let failed = |path: &Path, message: String| Box::new(Diagnostic::file(Level::Error, path, message));
     let listed = files(directory, &["hbs"]).map_err(|message| failed(directory, message))?;
     let mut read = Vec::with_capacity(listed.len());
     for file in listed {
         let text = read_text(&file).map_err(|message| failed(&file, message))?;
         read.push((file, text));
     }
-    compile(&read)
+    Ok(read)
 }
 
 fn compile(templates: &[(PathBuf, String)]) -> Result<Templates, Vec<Diagnostic>> {

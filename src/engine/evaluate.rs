@@ -24,17 +24,13 @@ const BLINK_SHARE: u32 = 4;
 impl Engine {
     pub(super) fn evaluate(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
         let Some(incident) = self.incidents.get(id) else { return };
-        let Some(rule) = self.rules.get(&incident.rule).cloned() else {
-            // Its rule was taken out by a reload: nobody is left to say more about it.
-            if let Some(incident) = self.incidents.get(id).filter(|i| i.end.is_none()).cloned() {
-                self.note(&incident, now, Reason::NoRule, None, out);
-            }
-            self.remove(id, out);
-            return;
-        };
         if self.looking {
             return;
         }
+        let Some(rule) = self.rules.get(&incident.rule).cloned().filter(|_| !incident.orphaned) else {
+            self.without_rule(id, true, now, world, out);
+            return;
+        };
         if let Some(end) = incident.end.as_ref().filter(|_| !incident.reopening) {
             let forget = clock::after(end.at, rule.window);
             if now >= forget {

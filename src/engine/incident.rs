@@ -182,6 +182,13 @@ pub struct Incident {
     /// What the list of what waits says of it.
     #[serde(skip)]
     pub listed_as: Option<Waits>,
+    /// The rules were changed while it was open: its members stay with it, whatever group they
+    /// would be in now, because each of them was told.
+    #[serde(default)]
+    pub carried: bool,
+    /// No rule asks for it any more.
+    #[serde(skip)]
+    pub orphaned: bool,
     /// When its members were last compared with the live state without being asked to.
     #[serde(skip)]
     pub checked_at: Option<Timestamp>,

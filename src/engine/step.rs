@@ -51,7 +51,7 @@ impl Engine {
     }
 
     /// The incidents that have the signal's object as a member.
-    fn about(&self, signal: &Signal, same_cause: bool) -> Vec<Arc<str>> {
+    pub(super) fn about(&self, signal: &Signal, same_cause: bool) -> Vec<Arc<str>> {
         let Some(ids) = self.by_object.get(&object_key(&signal.object)) else { return Vec::new() };
         ids.iter()
             .filter(|id| !same_cause || self.incidents.get(*id).is_some_and(|i| i.cause == signal.cause))
@@ -59,14 +59,15 @@ impl Engine {
             .collect()
     }
 
-    fn raise(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
+    pub(super) fn raise(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
         let Some(rule) = self.rules.first_match(signal).cloned() else {
             self.unheard(now, signal, Reason::NoRule, out);
             return;
         };
         let group = group::key(&rule, signal);
-        let id = match self.by_group.get(&group) {
-            Some(id) => Arc::clone(id),
+        let known = self.carrier(signal).or_else(|| self.by_group.get(&group).cloned());
+        let id = match known {
+            Some(id) => id,
             None => {
                 if self.incidents.len() >= self.settings.max_incidents && !self.make_room(out) {
                     self.refused += 1;
@@ -159,6 +160,8 @@ impl Engine {
             listed: false,
             joined: false,
             listed_as: None,
+            carried: false,
+            orphaned: false,
             checked_at: None,
             timer: None,
         }
@@ -170,6 +173,7 @@ impl Engine {
         let hint = self.hints.remove(&(Arc::clone(&object), signal.cause));
         let Some(incident) = self.incidents.get_mut(id) else { return };
         if incident.end.is_some() && !incident.reopening {
+            incident.carried = false;
             reopen(incident, signal, now);
         }
         incident.last_seen = incident.last_seen.max(signal.at);

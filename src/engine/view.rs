@@ -14,7 +14,7 @@ impl Engine {
     #[must_use]
     pub fn view(&self, id: &str, now: Timestamp, world: &dyn World) -> Option<IncidentView> {
         let incident = self.incidents.get(id)?;
-        let rule = self.rules.get(&incident.rule)?;
+        let rule = self.rules.get(&incident.rule);
         let names: BTreeSet<&Arc<str>> = incident.members.values().map(|m| &m.object.name).collect();
         let nodes: BTreeSet<&Arc<str>> = incident.members.values().filter_map(|m| m.node.as_ref()).collect();
         let node = match (nodes.len(), nodes.first()) {
@@ -69,7 +69,7 @@ impl Engine {
             pods_on_node: (incident.cause == Cause::NodeNotReady)
                 .then(|| node.as_deref().map(|node| world.pods_on_node(node)))
                 .flatten(),
-            runbook: rule.runbook.clone(),
+            runbook: rule.and_then(|rule| rule.runbook.clone()),
             command: command(incident),
             log_tail: None,
             title: String::new(),

@@ -177,6 +177,9 @@ fn note(decision: Decision, reason: Reason, i: &IncidentView) -> String {
             "its objects are gone, and nothing of the workload has it any more".into()
         }
         (Decision::Resolved, Reason::Quiet) => "nothing was heard of it for a while".into(),
+        (Decision::Expired, Reason::RuleRemoved) => {
+            "no rule asks for it any more: the rules were changed, the problem may still be there".into()
+        }
         (Decision::Expired, _) => "its state can no longer be read: look at it yourself".into(),
         (_, Reason::Standing) => "it stood before kubeherald first looked".into(),
         _ => String::new(),
@@ -218,7 +221,7 @@ pub fn title_for(decision: Decision, reason: Reason, i: &IncidentView) -> String
         if is_default { join(&[&headline(i), &why], " – ") } else { own.clone() }
     };
     let line = match decision {
-        Decision::First | Decision::Standing | Decision::Storm | Decision::Digest => own,
+        Decision::First | Decision::Standing | Decision::Storm | Decision::Digest | Decision::Notice => own,
         Decision::Grew if reason == Reason::Escalated => format!("Now {}: {own}", i.severity),
         Decision::Grew => match extent(i) {
             extent if extent.is_empty() => format!("Grew: {}", short()),
@@ -236,6 +239,7 @@ pub fn title_for(decision: Decision, reason: Reason, i: &IncidentView) -> String
             let end = i.ended_at.unwrap_or(i.last_seen);
             format!("Resolved after {}: {own}", words::duration(words::seconds_between(i.since, end)))
         }
+        Decision::Expired if reason == Reason::RuleRemoved => format!("No longer followed: {own}"),
         Decision::Expired => format!("State unknown: {own}"),
     };
     one_line(&line, MAX_TITLE)

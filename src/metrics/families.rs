@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::process::Process;
-use super::{EngineStats, Format};
+use super::{ConfigStats, EngineStats, Format};
 use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::signal::Cause;
@@ -37,6 +37,7 @@ pub(super) struct Families {
     pub now: Timestamp,
     pub started: Timestamp,
     pub engine: Arc<EngineStats>,
+    pub config: Arc<ConfigStats>,
     pub watches: Vec<KindStatus>,
     /// `None`: the store does not answer.
     pub sizes: Option<Sizes>,
@@ -52,10 +53,11 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
         Decision::Reminder => &[Reason::Reminder],
         Decision::Reopened => &[Reason::Flapping],
         Decision::Resolved => &[Reason::Recovered, Reason::ObjectsGone, Reason::Quiet],
-        Decision::Expired => &[Reason::StateUnknown],
+        Decision::Expired => &[Reason::StateUnknown, Reason::RuleRemoved],
         Decision::Standing => &[Reason::Standing],
         Decision::Storm => &[Reason::Storm],
         Decision::Digest => &[Reason::Schedule],
+        Decision::Notice => &[Reason::ConfigBroken, Reason::ConfigMended, Reason::Blind, Reason::SeesAgain],
     }
 }
 
@@ -126,6 +128,32 @@ impl Families {
             "kubeherald_synced",
             "1 when every kind was listed once, or found unreadable.",
             [(none(), u32::from(engine.synced))],
+        )
+    }
+
+    fn of_config(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let config = &self.config;
+        out.counter(
+            "kubeherald_config_reloads",
+            "How often the configuration was loaded again.",
+            [(vec![("result", "success")], config.succeeded), (vec![("result", "failure")], config.failed)],
+        )?;
+        let none = Labels::new;
+        out.gauge(
+            "kubeherald_config_last_reload_successful",
+            "1 if what is on disk is in force; 0: it has errors, and the last good one goes on.",
+            [(none(), u32::from(config.error.is_none()))],
+        )?;
+        out.gauge(
+            "kubeherald_config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was loaded.",
+            [(none(), config.last_success.as_duration().as_secs_f64())],
+        )?;
+        let hash = config.hash.get(..12).unwrap_or_default();
+        out.gauge(
+            "kubeherald_config_info",
+            "Always 1; which configuration is in force.",
+            [(vec![("hash", hash)], 1_u32)],
         )
     }
 
@@ -250,6 +278,7 @@ impl Collector for Families {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Writer { encoder: &mut encoder, format: self.format };
         self.of_engine(&mut out)?;
+        self.of_config(&mut out)?;
         self.of_watches(&mut out)?;
         self.of_outbox(&mut out)?;
         self.of_process(&mut out)

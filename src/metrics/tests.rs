@@ -12,6 +12,7 @@ fn metrics(stats: EngineStats) -> Metrics {
     let store = Store::memory().unwrap();
     Metrics::new(Sources {
         engine: Arc::new(ArcSwap::from_pointee(stats)),
+        config: Arc::new(ArcSwap::from_pointee(ConfigStats::begun("0123456789abcdef".into(), clock::now()))),
         watch: WatchStatus::new(&Kind::ALL),
         outbox: Outbox::new(store.clone(), Arc::new(clock::now), Policy::default()),
         store,
@@ -61,6 +62,13 @@ async fn every_label_value_is_there_from_the_start() {
         let age = all[&format!("kubeherald_watch_last_activity_age_seconds{{kind=\"{kind}\"}}")];
         assert!((0.0..60.0).contains(&age));
     }
+    zero("kubeherald_config_reloads_total{result=\"success\"}".into());
+    zero("kubeherald_config_reloads_total{result=\"failure\"}".into());
+    for name in ["kubeherald_config_last_reload_successful", "kubeherald_config_info{hash=\"0123456789ab\"}"]
+    {
+        assert_eq!(all.get(name), Some(&1.0), "{name}");
+    }
+    assert!(all["kubeherald_config_last_reload_success_timestamp_seconds"] > 1.0e9);
     zero("kubeherald_refused_total".into());
     zero("kubeherald_synced".into());
     assert!(all["kubeherald_store_bytes"] > 0.0);

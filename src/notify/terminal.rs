@@ -89,6 +89,11 @@ pub fn render(n: &Notification, color: bool) -> String {
     out.out.push('\n');
     match n.incident() {
         Some(i) => incident(&mut out, n, i),
+        None if n.decision == Decision::Notice => {
+            for line in n.text.lines() {
+                out.line("", line, Style::new());
+            }
+        }
         None => {
             let lines = match n.digest.as_deref() {
                 Some(digest) => {
@@ -130,7 +135,7 @@ fn incident(out: &mut Block, n: &Notification, i: &IncidentView) {
 
 fn paint(decision: Decision, severity: Severity) -> Style {
     let color = match (decision, severity) {
-        (Decision::Resolved, _) => AnsiColor::Green,
+        (Decision::Resolved, _) | (Decision::Notice, Severity::Info) => AnsiColor::Green,
         (Decision::Expired, _) => AnsiColor::White,
         (_, Severity::Critical) => AnsiColor::Red,
         (_, Severity::Warning) => AnsiColor::Yellow,

@@ -55,9 +55,14 @@ fn an_excerpt_shows_no_secret() {
 
 #[test]
 fn the_terminal_looks_like_this() {
-    for decision in
-        [Decision::First, Decision::Grew, Decision::Reminder, Decision::Resolved, Decision::Standing]
-    {
+    for decision in [
+        Decision::First,
+        Decision::Grew,
+        Decision::Reminder,
+        Decision::Resolved,
+        Decision::Standing,
+        Decision::Notice,
+    ] {
         let n = sample::notification(decision, sample::incident());
         insta::assert_snapshot!(format!("terminal_{decision}"), super::terminal::render(&n, false));
     }

@@ -4,19 +4,19 @@ mod folding;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::limit::Limiter;
+use super::limit::{Limit, Limiter};
 use super::protocol::{self, Rules, Step};
-use super::{Clock, Counters, Outbox, Policy, ReceiverSpec};
+use super::{Clock, Counters, Desk, Leash, Outbox, Policy, ReceiverSpec};
 use crate::notify::{Attempt, Deliver, Outcome};
 use crate::store::{Ahead, Call, Claim, HeadRow, Interrupted, Point, Settle, Settled, Store, StoreError};
 
@@ -33,12 +33,14 @@ pub struct Dispatcher<D> {
     clock: Clock,
     policy: Policy,
     rules: Rules,
+    limit: Limit,
     limiter: Limiter,
     fold: bool,
     rng: fastrand::Rng,
     counters: Arc<Counters>,
     wake: Arc<Notify>,
-    turn: Arc<Semaphore>,
+    desk: Desk,
+    leash: Leash,
     /// The rate limit held something back since the last message: what has piled up goes together.
     waited: bool,
 }
@@ -51,16 +53,11 @@ enum Flow {
 }
 
 impl<D: Deliver> Dispatcher<D> {
-    pub(super) fn new(
-        outbox: &Outbox,
-        spec: ReceiverSpec,
-        deliver: D,
-        counters: Arc<Counters>,
-        turn: Arc<Semaphore>,
-    ) -> Self {
+    pub(super) fn new(outbox: &Outbox, spec: ReceiverSpec, deliver: D, desk: Desk) -> Self {
         Self {
             wake: outbox.store.wakeups(&spec.name),
             rules: Rules::of(&spec, outbox.policy.backoff),
+            limit: spec.limit,
             limiter: Limiter::new(spec.limit),
             fold: spec.fold,
             rng: outbox.policy.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
@@ -69,26 +66,56 @@ impl<D: Deliver> Dispatcher<D> {
             policy: outbox.policy,
             name: spec.name,
             deliver,
-            counters,
-            turn,
+            counters: Arc::clone(&desk.counters),
+            desk,
+            leash: Leash::default(),
             waited: false,
         }
     }
 
     /// Runs until `stop`; an attempt under way may then go on for [`Policy::drain`]. Ends early only
     /// when the store is gone: without it nothing may be sent, because nothing could be recorded.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
-        let turn = Arc::clone(&self.turn);
+    pub async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
+        self.run_on(Leash::default(), stop).await
+    }
+
+    /// The same, and ends earlier where `leash` says so.
+    pub async fn run_on(mut self, leash: Leash, stop: CancellationToken) -> Result<(), StoreError> {
+        self.leash = leash;
+        let turn = Arc::clone(&self.desk.turn);
         let _turn = tokio::select! {
             turn = turn.acquire_owned() => turn.map_err(|_| StoreError::Stopped)?,
+            () = self.leash.hand_over.cancelled() => return Ok(()),
             () = stop.cancelled() => return Ok(()),
         };
-        if self.recover(&stop).await? == Flow::Stop {
+        self.take_limiter();
+        let done = self.serve(&stop).await;
+        self.leave_limiter();
+        debug!(receiver = %self.name, "dispatcher stopped");
+        done
+    }
+
+    async fn serve(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        if self.recover(stop).await? == Flow::Stop {
             return Ok(());
         }
-        while self.step(&stop).await? == Flow::On {}
-        debug!(receiver = %self.name, "dispatcher stopped");
+        while !self.leash.hand_over.is_cancelled() && self.step(stop).await? == Flow::On {}
         Ok(())
+    }
+
+    /// A change of the receiver is no reason for a burst: the limit goes on where it was.
+    fn take_limiter(&mut self) {
+        let mut kept = self.desk.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((limit, limiter)) = kept.take()
+            && limit == self.limit
+        {
+            self.limiter = limiter;
+        }
+    }
+
+    fn leave_limiter(&mut self) {
+        let limiter = std::mem::replace(&mut self.limiter, Limiter::new(self.limit));
+        *self.desk.limiter.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.limit, limiter));
     }
 
     /// Queues again what an earlier process left under way.
@@ -146,6 +173,8 @@ impl<D: Deliver> Dispatcher<D> {
             }
             Step::Bury { row, reason } => self.settle(&row, Settle::Dead { reason }, stop).await,
             Step::Wait(wait) => Ok(self.nap(wait.min(MAX_NAP), stop).await),
+            // No row waits and none is under way.
+            Step::Idle if self.leash.drain.is_cancelled() => Ok(Flow::Stop),
             Step::Idle => Ok(self.nap(MAX_NAP, stop).await),
         }
     }
@@ -177,7 +206,8 @@ impl<D: Deliver> Dispatcher<D> {
             self.store.faults().at(Point::Attempted, "dispatch");
             let now = self.now();
             let settle = protocol::after(outcome, row.queued_at, number, now, &self.rules, &mut self.rng);
-            let ahead = !stop.is_cancelled() && self.limiter.check().is_ok();
+            let ahead =
+                !stop.is_cancelled() && !self.leash.hand_over.is_cancelled() && self.limiter.check().is_ok();
             if !ahead {
                 return self.settle(&row, settle, stop).await;
             }
@@ -305,8 +335,12 @@ impl<D: Deliver> Dispatcher<D> {
     }
 
     async fn nap(&self, at_most: Duration, stop: &CancellationToken) -> Flow {
+        let draining = self.leash.drain.is_cancelled();
         tokio::select! {
             () = stop.cancelled() => Flow::Stop,
+            () = self.leash.hand_over.cancelled() => Flow::Stop,
+            // To be asked once more whether anything is owed.
+            () = self.leash.drain.cancelled(), if !draining => Flow::On,
             () = self.wake.notified() => Flow::On,
             () = sleep(at_most) => Flow::On,
         }

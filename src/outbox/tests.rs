@@ -1,4 +1,5 @@
 mod folding;
+mod leash;
 
 use std::collections::HashMap;
 use std::future::pending;

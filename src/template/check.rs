@@ -145,10 +145,16 @@ fn dry_render(
                 o.file == parsed.source.file && o.line == line && o.column == e.column_no
             };
             if errors.iter().find(same).is_none() {
-                let help = n.decision.is_summary().then(|| {
-                    "a summary has no `incident`: ask `{{#if is_summary}}` and use `{{#each incidents}}`"
-                        .to_owned()
-                });
+                let help = if n.decision.is_summary() {
+                    Some(
+                        "a summary has no `incident`: ask `{{#if is_summary}}` and use `{{#each incidents}}`",
+                    )
+                } else if n.incident().is_none() {
+                    Some("a notice has no `incident`: ask `{{#if incident}}`")
+                } else {
+                    None
+                };
+                let help = help.map(ToOwned::to_owned);
                 errors.push(parsed.source.error(line, e.column_no, message, help));
             }
         }

@@ -162,8 +162,10 @@ pub fn values(n: &Notification) -> Value {
         text.lines().filter(|line| !line.trim().is_empty()).take(model::MAX_INCIDENTS).collect();
     let lines = json!(lines);
     map.insert("lines".into(), lines);
+    let stands = if n.is_end() { n.at } else { stands };
+    map.insert("until".into(), json!(n.incident().map_or(stands, |i| i.ended_at.unwrap_or(stands))));
     // A summary is a story of its own.
-    map.insert("thread".into(), json!(n.incident().map_or(n.key.as_str(), |i| &i.id)));
+    map.insert("thread".into(), json!(if n.decision.is_summary() { n.key.as_str() } else { n.thread() }));
     out
 }
 

@@ -86,8 +86,9 @@ fn envelope(n: &Notification) -> Map<String, Value> {
     let most = if n.digest.is_some() { MAX_DIGEST } else { MAX_TEXT };
     put("text", json!(words::cut_chars(&n.text, most)));
     put("seq", json!(n.seq));
-    put("is_end", json!(n.decision.is_end()));
+    put("is_end", json!(n.is_end()));
     put("is_summary", json!(n.decision.is_summary()));
+    put("is_notice", json!(n.decision == Decision::Notice));
     put("incidents_total", json!(n.incidents_total));
     put("mark", json!(mark(n.decision, n.severity)));
     put("state", json!(state(n.decision, n.severity)));
@@ -169,7 +170,8 @@ pub fn is_web_link(url: &str) -> bool {
 #[must_use]
 pub const fn mark(decision: Decision, severity: Severity) -> &'static str {
     match (decision, severity) {
-        (Decision::Resolved, _) => "✅",
+        // A notice is info when it takes an earlier one back.
+        (Decision::Resolved, _) | (Decision::Notice, Severity::Info) => "✅",
         (Decision::Expired, _) => "❔",
         (Decision::Digest, _) => "📋",
         (_, Severity::Critical) => "🔴",
@@ -182,7 +184,7 @@ pub const fn mark(decision: Decision, severity: Severity) -> &'static str {
 #[must_use]
 pub const fn state(decision: Decision, severity: Severity) -> &'static str {
     match (decision, severity) {
-        (Decision::Resolved, _) => "resolved",
+        (Decision::Resolved, _) | (Decision::Notice, Severity::Info) => "resolved",
         (Decision::Expired, _) => "state unknown",
         (Decision::Digest, _) => "digest",
         (_, severity) => severity.as_str(),
@@ -193,7 +195,7 @@ pub const fn state(decision: Decision, severity: Severity) -> &'static str {
 #[must_use]
 pub const fn color(decision: Decision, severity: Severity) -> &'static str {
     match (decision, severity) {
-        (Decision::Resolved, _) => "#1a7f37",
+        (Decision::Resolved, _) | (Decision::Notice, Severity::Info) => "#1a7f37",
         (Decision::Expired, _) => "#57606a",
         (Decision::Digest, _) | (_, Severity::Info) => "#0a58b0",
         (_, Severity::Critical) => "#b3261e",
@@ -205,7 +207,7 @@ pub const fn color(decision: Decision, severity: Severity) -> &'static str {
 #[must_use]
 pub const fn tint(decision: Decision, severity: Severity) -> &'static str {
     match (decision, severity) {
-        (Decision::Resolved, _) => "#eaf6ed",
+        (Decision::Resolved, _) | (Decision::Notice, Severity::Info) => "#eaf6ed",
         (Decision::Expired, _) => "#f0f2f4",
         (Decision::Digest, _) | (_, Severity::Info) => "#e9f1fa",
         (_, Severity::Critical) => "#fdeeed",

@@ -200,6 +200,7 @@ pub fn notification(decision: Decision, mut incident: IncidentView) -> Notificat
         Decision::Standing => (Reason::Standing, 1),
         Decision::Storm => (Reason::Storm, 1),
         Decision::Digest => (Reason::Schedule, 1),
+        Decision::Notice => (Reason::ConfigBroken, 1),
     };
     let at = later(308);
     match decision {
@@ -210,6 +211,9 @@ pub fn notification(decision: Decision, mut incident: IncidentView) -> Notificat
     }
     let cluster = "prod-eu-1";
     let key = format!("{}-{seq}-sample", incident.id);
+    if decision == Decision::Notice {
+        return notice(reason, &incident);
+    }
     let (title, text, incidents, total) = if decision.is_summary() {
         let incidents = vec![incident, node()];
         let total = 2 + u32::try_from(incidents.len()).unwrap_or(u32::MAX);
@@ -236,6 +240,37 @@ pub fn notification(decision: Decision, mut incident: IncidentView) -> Notificat
     }
 }
 
+/// kubeherald about itself; it quotes what the incident has for an explanation.
+#[must_use]
+pub fn notice(reason: Reason, incident: &IncidentView) -> Notification {
+    let mended = reason.is_mend();
+    let (title, seq) = if mended {
+        ("The configuration is in order again", 2)
+    } else {
+        ("The configuration has 1 error: the last good one goes on", 1)
+    };
+    let text = if mended {
+        "What was written is in force.".to_owned()
+    } else {
+        format!("rules/own.yaml:12: there is no receiver named `oncal`\n{}", incident.why)
+    };
+    Notification {
+        key: format!("config-1770106292000-{seq}-sample"),
+        receiver: "sample".into(),
+        decision: Decision::Notice,
+        reason,
+        at: later(308),
+        cluster: "prod-eu-1".into(),
+        severity: if mended { Severity::Info } else { Severity::Warning },
+        title: title.to_owned(),
+        text,
+        seq,
+        incidents: Vec::new(),
+        incidents_total: 0,
+        digest: None,
+    }
+}
+
 /// What every template is tried on: each decision, with everything known and with little known.
 #[must_use]
 pub fn all() -> Vec<Notification> {
@@ -246,6 +281,7 @@ pub fn all() -> Vec<Notification> {
         }
     }
     out.extend(digest::all());
+    out.push(notice(Reason::ConfigMended, &incident()));
     // No cluster name, and nothing known of what makes a digest.
     let mut empty = notification(Decision::Digest, bare());
     empty.incidents.clear();

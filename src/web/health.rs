@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::WebState;
 use crate::clock;
+use crate::metrics::ConfigStats;
 use crate::store::StoreError;
 use crate::watch::stream::{KindStatus, WatchState};
 
@@ -70,6 +71,7 @@ pub(super) async fn readyz(State(state): State<WebState>) -> Response {
     let watches = sources.watch.snapshot();
     let mut checks = vec![first_lists(sources.engine.load().synced, &watches)];
     checks.extend(watch_checks(&watches, state.0.metrics.started(), clock::now()));
+    checks.push(config(&sources.config.load()));
     checks.push(store(&state).await);
     let status = if checks.iter().any(|check| check.status == Health::Failed) {
         StatusCode::SERVICE_UNAVAILABLE
@@ -126,6 +128,15 @@ fn watch_check(watch: &KindStatus, started: Timestamp, now: Timestamp) -> Check 
         WatchState::Listing | WatchState::Watching => (Health::Failed, heard),
     };
     Check { name: format!("watch/{}", watch.kind), status, detail }
+}
+
+/// A configuration with errors is no reason to send nobody here: the last good one goes on.
+fn config(stats: &ConfigStats) -> Check {
+    let (status, detail) = match &stats.error {
+        None => (Health::Ok, format!("in force since {}", stats.last_success)),
+        Some(error) => (Health::Degraded, format!("not in force, the last good one goes on: {error}")),
+    };
+    Check { name: "config".into(), status, detail }
 }
 
 async fn store(state: &WebState) -> Check {

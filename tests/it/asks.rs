@@ -13,7 +13,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 use kubeherald::clock;
-use kubeherald::metrics::{EngineStats, Metrics, Sources};
+use kubeherald::metrics::{ConfigStats, EngineStats, Metrics, Sources};
 use kubeherald::outbox::{Outbox, Policy};
 use kubeherald::store::Store;
 use kubeherald::watch::stream::WatchStatus;
@@ -42,7 +42,8 @@ impl Bot {
         let store = Store::memory().unwrap();
         let engine = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
         let outbox = Outbox::new(store.clone(), Arc::new(clock::now), Policy::default());
-        let sources = Sources { engine, watch: WatchStatus::new(&[]), store, outbox };
+        let config = Arc::new(ArcSwap::from_pointee(ConfigStats::begun(String::new(), clock::now())));
+        let sources = Sources { engine, config, watch: WatchStatus::new(&[]), store, outbox };
         let (asks, mut asked) = mpsc::channel::<web::Ask>(web::api::WAITING);
         let token: Option<web::Token> =
             token.map(|token| -> web::Token { Arc::new(|| Ok(token.to_owned())) });

@@ -134,6 +134,22 @@ fn the_pod_has_no_privileges_and_is_alone_with_its_store() {
 }
 
 #[test]
+fn a_change_of_a_config_map_reaches_the_running_pod() {
+    assert_eq!(kustomization()["generatorOptions"]["disableNameSuffixHash"], true);
+    let pod = &one("Deployment")["spec"]["template"]["spec"];
+    for map in kustomization()["configMapGenerator"].as_array().unwrap() {
+        let volume =
+            pod["volumes"].as_array().unwrap().iter().find(|v| v["configMap"]["name"] == map["name"]);
+        let name = &volume.expect("mounted")["name"];
+        let container = container();
+        let mount =
+            container["volumeMounts"].as_array().unwrap().iter().find(|m| m["name"] == *name).unwrap();
+        // The kubelet never refreshes a file that is mounted by itself.
+        assert!(mount["subPath"].is_null(), "{mount}");
+    }
+}
+
+#[test]
 fn the_image_is_this_version() {
     let image = &kustomization()["images"][0];
     assert_eq!(image["name"], container()["image"]);

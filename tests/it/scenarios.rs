@@ -19,6 +19,8 @@ mod memory;
 mod nodes;
 #[path = "scenarios/probes.rs"]
 mod probes;
+#[path = "scenarios/reload.rs"]
+mod reload;
 #[path = "scenarios/restart.rs"]
 mod restart;
 #[path = "scenarios/scheduling.rs"]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use kubeherald::clock;
 use kubeherald::config::WatchConfig;
-use kubeherald::metrics::{EngineStats, Metrics, Sources};
+use kubeherald::metrics::{ConfigStats, EngineStats, Metrics, Sources};
 use kubeherald::outbox::{Outbox, Policy};
 use kubeherald::store::{Faults, Options, Point, Store};
 use kubeherald::testkit::ApiServer;
@@ -66,7 +66,9 @@ impl Site {
         let watch = WatchStatus::new(kinds);
         let heartbeat = Arc::new(AtomicI64::new(0));
         let outbox = Outbox::new(store.clone(), Arc::new(clock::now), Policy::default());
-        let sources = Sources { engine: Arc::clone(&engine), watch: Arc::clone(&watch), store, outbox };
+        let config = Arc::new(ArcSwap::from_pointee(ConfigStats::begun(String::new(), clock::now())));
+        let sources =
+            Sources { engine: Arc::clone(&engine), config, watch: Arc::clone(&watch), store, outbox };
         let (asks, asked) = mpsc::channel(web::api::WAITING);
         let token: web::Token = Arc::new(|| Ok(TOKEN.to_owned()));
         let control = Control::new(Some(token), asks);
@@ -153,7 +155,7 @@ async fn ready_when_the_first_lists_are_done_and_a_forbidden_kind_only_degrades(
     assert_eq!(status, "degraded");
     assert!(why.contains("403") && why.contains("forbidden"), "{why}");
     let names: Vec<_> = answer.checks().into_iter().map(|(name, ..)| name).collect();
-    assert_eq!(names, ["first_lists", "watch/Node", "watch/Pod", "watch/Event", "store"]);
+    assert_eq!(names, ["first_lists", "watch/Node", "watch/Pod", "watch/Event", "config", "store"]);
 
     let metrics = site.get("/metrics").await.body;
     for line in [

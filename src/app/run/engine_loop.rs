@@ -1,21 +1,20 @@
 //! The engine's loop: takes changes and commands in, decides, and stores what was decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::commit::{commit, restore, restore_digests};
+use crate::app::notice::{Announcer, Broken};
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::app::silences;
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::engine::Note;
-use crate::message::Reason;
 use crate::metrics::EngineStats;
 use crate::store::{Commit, Retention, Store, StoreError};
 use crate::watch::{Change, Kind};
@@ -45,15 +44,32 @@ pub(super) const COMMANDS: usize = 16;
 pub(super) enum EngineCommand {
     /// From the API: about silences.
     Asked(Ask),
+    /// Go on under another configuration.
+    Reload {
+        /// Which.
+        config: Arc<Config>,
+        /// Told once what follows from it is stored.
+        done: oneshot::Sender<()>,
+    },
+    /// The configuration on disk cannot be used.
+    Broken {
+        /// What is wrong with it.
+        broken: Broken,
+        /// Told once the notice is stored.
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Takes changes in, decides, and stores what was decided.
 pub(super) struct EngineLoop {
     pipeline: Pipeline,
+    announcer: Announcer,
     store: Store,
     stats: Arc<ArcSwap<EngineStats>>,
     heartbeat: Arc<AtomicI64>,
     clock: Clock,
+    /// Who had a dispatcher since the start.
+    reachable: BTreeSet<Arc<str>>,
     out: Output,
     last_flush: Timestamp,
     last_mark: Timestamp,
@@ -88,23 +104,23 @@ impl EngineLoop {
         let silences = silences::restore(store.load_silences().await?);
         let digests = restore_digests(store.load_digests().await?);
         let start = Start { first: !started, news_since, incidents, silences, digests };
+        let mut announcer = Announcer::new(config, &marks);
+        // It is loaded, or this would not be.
+        announcer.in_order(now);
         let (pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
-        let mut out = Output::default();
         for incident in orphaned {
             tracing::warn!(incident = %incident.id, rule = %incident.rule, workload = %incident.workload,
-                "its rule is gone from the configuration: the incident is forgotten without an end");
-            if incident.end.is_none() {
-                out.notes.push(Note::of(&incident, now, Reason::NoRule));
-            }
-            out.removed.push(incident.id);
+                "no rule asks for it any more: the incident is forgotten, and who was told is told so");
         }
         Ok(Self {
+            reachable: pipeline.receivers().into_iter().collect(),
             pipeline,
+            announcer,
             store,
             stats,
             heartbeat,
             clock,
-            out,
+            out: Output::default(),
             last_flush: now,
             last_mark: now,
             last_prune: now,
@@ -140,13 +156,15 @@ impl EngineLoop {
                 return self.flush(now, true).await;
             }
             for change in batch.drain(..) {
+                self.announcer.change(self.clock.now(), &change);
                 self.pipeline.feed(self.clock.now(), change, &mut self.out);
             }
             let now = self.clock.now();
             self.pipeline.tick_until(now, &mut self.out);
+            self.announcer.tick(now);
             // Of the system's clock, whatever time is played: it is compared with that.
             self.heartbeat.store(clock::now().as_millisecond(), Ordering::Relaxed);
-            let urgent = !self.out.messages.is_empty();
+            let urgent = !self.out.messages.is_empty() || self.announcer.is_waiting();
             if urgent || clock::between(self.last_flush, now) >= FLUSH {
                 self.flush(now, false).await?;
             }
@@ -163,7 +181,31 @@ impl EngineLoop {
     }
 
     async fn command(&mut self, command: EngineCommand) -> Result<(), StoreError> {
-        let EngineCommand::Asked(Ask { command, answer }) = command;
+        let Ask { command, answer } = match command {
+            EngineCommand::Asked(ask) => ask,
+            EngineCommand::Reload { config, done } => {
+                let now = self.clock.now();
+                // What was decided before is stored as it was decided.
+                self.pipeline.tick_until(now, &mut self.out);
+                self.flush(now, false).await?;
+                self.pipeline.reload(now, &config, &mut self.out);
+                self.reachable.extend(self.pipeline.receivers());
+                // What silences held is looked at again, and who gets no digests any more gets the last.
+                self.pipeline.tick_until(now, &mut self.out);
+                self.announcer.configure(&config);
+                self.announcer.in_order(now);
+                self.flush(now, false).await?;
+                done.send(()).ok();
+                return Ok(());
+            }
+            EngineCommand::Broken { broken, done } => {
+                let now = self.clock.now();
+                self.announcer.broken(now, &broken);
+                self.flush(now, false).await?;
+                done.send(()).ok();
+                return Ok(());
+            }
+        };
         let now = self.clock.now();
         let answered = match command {
             Command::Reload => Err(Refusal::Failed("not supported by this version".into())),
@@ -184,6 +226,7 @@ impl EngineLoop {
         let out = std::mem::take(&mut self.out);
         out.bad_annotations.iter().for_each(silences::complain);
         let mut commit = commit(&self.pipeline, &out, now);
+        self.announcer.put_into(&mut commit);
         if self.pipeline.synced() {
             // The summary of a first start is owed until it is decided: only then it has begun.
             let begun = self.started || !self.pipeline.engine().is_gathering_standing();
@@ -206,9 +249,11 @@ impl EngineLoop {
                 title = %message.title, receivers = ?message.decided.receivers, "decided");
         }
         self.store.commit(commit).await?;
-        // The last digest of a receiver that is gone: like all that it was owed, kept as a dead letter.
+        // The last digest of a receiver that was gone before this start: like all that it was owed, kept
+        // as a dead letter. One that went with a reload is still served.
         if out.messages.iter().any(|m| m.decided.digest.as_ref().is_some_and(|digest| digest.last)) {
-            self.store.bury_unknown(&self.pipeline.receivers(), now).await?;
+            let reachable: Vec<Arc<str>> = self.reachable.iter().cloned().collect();
+            self.store.bury_unknown(&reachable, now).await?;
         }
         Ok(())
     }
@@ -219,9 +264,11 @@ impl EngineLoop {
         for incident in engine.incidents() {
             *incidents.entry(incident.state()).or_default() += 1;
         }
+        let mut decisions = engine.decision_counts().clone();
+        decisions.extend(self.announcer.counts());
         EngineStats {
             signals: engine.signal_counts().clone(),
-            decisions: engine.decision_counts().clone(),
+            decisions,
             held: engine.held_counts().clone(),
             incidents,
             memory: self.pipeline.memory().sizes().to_vec(),

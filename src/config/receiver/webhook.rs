@@ -7,7 +7,6 @@ use serde_json::Value as Json;
 
 use super::{HeaderRef, UrlRef, WebhookRaw, http_url};
 use crate::config::error::{At, Diagnostic, Diagnostics, Level};
-use crate::config::load::read_text;
 use crate::config::raw::{Node, Source, Span, Value};
 use crate::config::read::{Map, Reader};
 use crate::config::secret;
@@ -155,7 +154,7 @@ fn template(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Docume
         return compile(node, &source, reader);
     }
     let path = secret::path(reader, node, directory)?;
-    let text = match read_text(&path) {
+    let text = match reader.file(&path) {
         Ok(text) => text,
         Err(wrong) => {
             let message = format!("the template cannot be used: {wrong}");

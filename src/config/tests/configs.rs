@@ -218,7 +218,7 @@ http: {listen: '127.0.0.1:8080'}
 templates: {dir: tpl}
 receivers: {a: {webhook: {url: https://example.com}, max_age: 1h, send_resolved: false}}
 ";
-    let files = Files::new(&[("c.yaml", text)]);
+    let files = Files::new(&[("c.yaml", text), ("tpl/email.subject.hbs", "{{title}}")]);
     let config = files.load("c.yaml").expect("no error").config;
     assert_eq!(config.engine.group_wait, Duration::from_secs(10));
     assert_eq!(config.engine.growth_steps, [1, 10]);

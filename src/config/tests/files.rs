@@ -52,6 +52,44 @@ fn the_hash_changes_with_every_file_and_only_then() {
 }
 
 #[test]
+fn templates_and_documents_belong_to_it() {
+    let config = "templates: {dir: tpl}\nrules: {dir: r}\nreceivers:\n  a: {webhook: {url: https://example.com, template: hook.yaml, ca: ca.pem}}\n";
+    let files = Files::new(&[
+        ("c.yaml", config),
+        ("r/a.yaml", &rule("a")),
+        ("tpl/slack.title.hbs", "{{title}}"),
+        ("hook.yaml", "{what: \"{{title}}\"}"),
+    ]);
+    let attempt = || super::super::attempt(Some(&files.path("c.yaml")), &[]);
+    let roots = ["c.yaml", "r", "hook.yaml", "tpl", "ca.pem"].map(|name| files.path(name));
+    assert_eq!(attempt().roots, roots);
+    let hash = || attempt().outcome.expect("no error").hash;
+    let mut last = hash();
+    for (name, text) in [("tpl/slack.title.hbs", "{{mark}}"), ("hook.yaml", "{who: x}"), ("tpl/_a.hbs", "a")]
+    {
+        files.write(name, text);
+        let now = hash();
+        assert_ne!(now, last, "{name}");
+        last = now;
+    }
+    // What is wrong is said with everything else, and what to look at is known all the same.
+    files.write("tpl/_a.hbs", "{{> _a}}");
+    files.write("hook.yaml", "{who: \"{{titel}}\"}");
+    let attempt = attempt();
+    let found = attempt.outcome.expect_err("errors").to_string();
+    assert!(
+        found.contains("`_a` includes itself") && found.contains("there is no variable `titel`"),
+        "{found}"
+    );
+    assert_eq!(attempt.roots, roots);
+    // `check` finds them as well, and says each once.
+    for paths in [vec![files.path("c.yaml")], vec![files.path("c.yaml"), files.path("tpl")]] {
+        let found = check(&paths).to_string();
+        assert_eq!(found.matches("includes itself").count(), 1, "{found}");
+    }
+}
+
+#[test]
 fn nothing_at_all_is_a_configuration() {
     let loaded = load(None, &[]).expect("no error");
     assert!(loaded.config.receivers.is_empty() && loaded.files.is_empty() && loaded.tests.is_empty());

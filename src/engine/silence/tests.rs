@@ -94,7 +94,7 @@ fn a_reload_takes_the_silences_of_the_configuration_and_leaves_those_of_the_api(
     assert_eq!((decisions(&out), out.notes.len()), (Vec::new(), 1), "recorded once");
     engine.add_silence(everything("api", at(500), Origin::Api), at(3), &mut out).unwrap();
 
-    engine.reload(settings(&[]), rules(), Routes::default());
+    engine.reload(at(9), (settings(&[]), rules(), Routes::default()), &[], &Bad, &mut out);
     assert!(engine.wants_review());
     engine.review(at(10), &Bad, &mut out);
     assert!(!engine.wants_review());

@@ -59,6 +59,7 @@ pub fn render(n: &Notification, templates: &Templates) -> Result<Rendered, Faile
     let mut inner = Vec::new();
     match n.incident() {
         Some(i) => incident(n, i, templates, &mut inner)?,
+        None if n.decision == Decision::Notice => notice(n, &mut inner),
         None => match n.digest.as_deref() {
             Some(digest) => digest::blocks(n, digest, templates, &mut inner)?,
             None => summary(n, templates, &mut inner)?,
@@ -118,6 +119,16 @@ fn incident(
     }
     out.push(context(&format!("kubeherald · rule {} · incident {}", words::one_line(&i.rule, 200), i.id)));
     Ok(())
+}
+
+/// kubeherald about itself. Not a template: it may be the templates that it is about.
+fn notice(n: &Notification, out: &mut Vec<Value>) {
+    if !n.text.trim().is_empty() {
+        out.push(rich(&[("", &n.text)]));
+    }
+    let cluster = words::one_line(&n.cluster, 120);
+    let cluster = if cluster.is_empty() { cluster } else { format!("cluster {cluster}") };
+    out.push(context(&words::join(&["kubeherald about itself", &cluster], " · ")));
 }
 
 fn summary(n: &Notification, templates: &Templates, out: &mut Vec<Value>) -> Result<(), Failed> {

@@ -54,7 +54,7 @@ impl Slack {
         let first = attempt
             .handle
             .and_then(|h| serde_json::from_str::<Handle>(h).ok())
-            .filter(|h| h.to == channel && n.incident().is_some());
+            .filter(|h| h.to == channel && !n.decision.is_summary());
         let Some(first) = first else { return self.post(&token, channel, &whole, n).await };
 
         let reply = match request::render_reply(n, &self.templates) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::message::{Decision, Notification};
+use crate::message::{Decision, Notification, Reason};
 use crate::template::{Templates, sample};
 
 fn shown(rendered: &Rendered) -> String {
@@ -24,6 +24,11 @@ fn messages_look_like_this() {
     insta::assert_snapshot!("reply_reopened", reply(&one(Decision::Reopened)));
     insta::assert_snapshot!("reply_resolved", reply(&one(Decision::Resolved)));
     insta::assert_snapshot!("standing", whole(&one(Decision::Standing)));
+    insta::assert_snapshot!("notice", whole(&one(Decision::Notice)));
+    insta::assert_snapshot!(
+        "reply_notice",
+        reply(&sample::notice(Reason::ConfigMended, &sample::incident()))
+    );
     insta::assert_snapshot!("node", whole(&sample::notification(Decision::First, sample::node())));
 }
 

@@ -107,7 +107,7 @@ pub fn build(
     if n.digest.is_none() {
         builder = builder.references(references);
     }
-    if n.incident().is_some() {
+    if !n.decision.is_summary() {
         builder = builder.in_reply_to(first.unwrap_or(&mail.thread_id).to_owned());
     }
     if let Some(reply_to) = reply_to {
@@ -122,7 +122,7 @@ pub fn build(
     header("X-Auto-Response-Suppress", "All".into());
     header("X-Kubeherald-Decision", n.decision.to_string());
     header("X-Kubeherald-Thread", n.thread().to_owned());
-    if n.severity == Severity::Critical && !n.decision.is_end() && !n.decision.is_summary() {
+    if n.severity == Severity::Critical && !n.is_end() && !n.decision.is_summary() {
         header("Importance", "high".into());
     }
     let body = MultiPart::builder()

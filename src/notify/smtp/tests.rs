@@ -21,9 +21,14 @@ fn raw(n: &Notification, first: Option<&str>) -> String {
 
 #[test]
 fn mails_look_like_this() {
-    for decision in
-        [Decision::First, Decision::Grew, Decision::Reminder, Decision::Resolved, Decision::Standing]
-    {
+    for decision in [
+        Decision::First,
+        Decision::Grew,
+        Decision::Reminder,
+        Decision::Resolved,
+        Decision::Standing,
+        Decision::Notice,
+    ] {
         let n = sample::notification(decision, sample::incident());
         let mail = mail(&n);
         insta::assert_snapshot!(

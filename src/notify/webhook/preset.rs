@@ -169,7 +169,7 @@ impl Preset {
             Self::Alertmanager if !trimmed.ends_with("/api/v2/alerts") => format!("{trimmed}/api/v2/alerts"),
             Self::Opsgenie => {
                 let root = trimmed.trim_end_matches("/v2/alerts");
-                if n.decision.is_end() {
+                if n.is_end() {
                     format!("{root}/v2/alerts/{}/close?identifierType=alias", encode(n.thread().as_bytes()))
                 } else {
                     format!("{root}/v2/alerts")

@@ -5,9 +5,14 @@ use crate::template::{Templates, sample};
 
 #[test]
 fn documents_look_like_this() {
-    for decision in
-        [Decision::First, Decision::Grew, Decision::Reminder, Decision::Resolved, Decision::Standing]
-    {
+    for decision in [
+        Decision::First,
+        Decision::Grew,
+        Decision::Reminder,
+        Decision::Resolved,
+        Decision::Standing,
+        Decision::Notice,
+    ] {
         let n = sample::notification(decision, sample::incident());
         insta::assert_snapshot!(decision.as_str(), serde_json::to_string_pretty(&payload(&n)).unwrap());
     }

@@ -57,8 +57,9 @@ fn dry_render(document: &Document) -> Vec<DocumentError> {
     for n in sample::all() {
         let Err(mut error) = document.render(&n, "key") else { continue };
         error.message = format!("{}, in a message that says `{}`", error.message, n.decision);
-        if n.decision.is_summary() {
-            error.help = Some("a summary has no `incident`: put it under `$if: incident`".into());
+        if n.incident().is_none() {
+            error.help =
+                Some("summaries and notices have no `incident`: put it under `$if: incident`".into());
         }
         if !errors.iter().any(|known| known.path == error.path) {
             errors.push(error);

@@ -17,6 +17,31 @@ impl Memory {
     /// Everything was listed once: what stands now, in an order that does not depend on the lists'.
     pub(super) fn first_look(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
         let mut signals = Vec::new();
+        self.states(now, self.news_since, &mut signals);
+        out.append(&mut signals);
+        let mut early = std::mem::take(&mut self.early);
+        early.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
+        for event in early {
+            self.event_now(now, event, true, out);
+        }
+    }
+
+    /// Everything that stands, once more (after a reload of the rules). What has happened is not
+    /// told again, and what only Events tell of cannot be: they are not kept.
+    pub fn look_again(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
+        if !self.ready() {
+            return;
+        }
+        let mut signals = Vec::new();
+        self.states(now, now, &mut signals);
+        let past = |s: &Signal| s.cause.is_point() || s.cause == Cause::OOMKilled;
+        let seen = |s: &Signal| !self.blind.iter().any(|kind| kind.as_str() == &*s.object.kind);
+        out.extend(signals.into_iter().filter(|s| s.phase == Phase::Raised && !past(s) && seen(s)));
+    }
+
+    /// What the objects show, in an order that does not depend on the lists'.
+    fn states(&mut self, now: Timestamp, news_since: Timestamp, out: &mut Vec<Signal>) {
+        let mut signals = Vec::new();
         for entry in self.nodes.values() {
             for finding in node::findings(None, &entry.facts) {
                 signals.push(self.node_signal(now, &entry.facts.id, finding, Source::Status));
@@ -29,7 +54,7 @@ impl Memory {
         }
         let mut evicted = Vec::new();
         for entry in self.pods.values() {
-            for finding in pod::findings(None, &entry.facts, self.news_since) {
+            for finding in pod::findings(None, &entry.facts, news_since) {
                 if finding.cause == Cause::Evicted {
                     evicted.push(Arc::clone(&entry.facts.id.object.uid));
                 }
@@ -44,11 +69,6 @@ impl Memory {
         self.standing_job_failures(now, &mut signals);
         signals.sort_by(|a, b| (&a.object, a.cause, &a.container).cmp(&(&b.object, b.cause, &b.container)));
         out.append(&mut signals);
-        let mut early = std::mem::take(&mut self.early);
-        early.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
-        for event in early {
-            self.event_now(now, event, true, out);
-        }
     }
 
     /// Failed Jobs that nothing has made good yet: of each CronJob the newest, of others the recent.

@@ -2,7 +2,8 @@
 //! virtual clock, and what was said about it as lines of text.
 //!
 //! Every story is told more than once: as it is; with every kind listed anew after each change, as
-//! after a 410; with each change sent twice; and from another day on. What is said must not differ.
+//! after a 410; with each change sent twice; with the configuration reloaded after each change; and from
+//! another day on. What is said must not differ.
 //! And once more with a restart of kubeherald after each step, which may cost counts and patience but
 //! must not tell anything twice, nor break a silence.
 
@@ -44,6 +45,8 @@ pub enum Step {
     Silence(&'static str),
     /// Every silence that a request brought is ended now.
     Unsilence,
+    /// The configuration is reloaded; or, while it is down, changed.
+    Reload(Arc<Config>),
 }
 
 pub fn applied(object: impl Into<Value>) -> Step {
@@ -60,6 +63,7 @@ enum Way {
     Plain,
     Relisted,
     Twice,
+    Reloaded,
     OtherDay,
     Restarted,
 }
@@ -79,6 +83,8 @@ pub struct Script {
     begins: Option<&'static str>,
     /// The configuration after the next start.
     next_text: Option<String>,
+    /// Under this configuration instead.
+    base: Option<Arc<Config>>,
 }
 
 fn shipped() -> &'static Config {
@@ -121,6 +127,17 @@ impl Script {
         self.at(offset, deleted(object))
     }
 
+    /// Under this configuration, and in one way only.
+    pub fn configured(mut self, config: &Arc<Config>) -> Self {
+        self.base = Some(Arc::clone(config));
+        self.once()
+    }
+
+    /// From then on under another one.
+    pub fn reload(self, offset: &str, config: &Arc<Config>) -> Self {
+        self.at(offset, Step::Reload(Arc::clone(config)))
+    }
+
     /// Told in one way only.
     pub const fn once(mut self) -> Self {
         self.plain = true;
@@ -154,7 +171,7 @@ impl Script {
     fn config(&self, start: Timestamp) -> Config {
         let mut config = match &self.text {
             Some(text) => configured(text, start),
-            None => shipped().clone(),
+            None => self.base.as_deref().unwrap_or(shipped()).clone(),
         };
         if let Some((incidents, members)) = self.caps {
             (config.engine.max_incidents, config.engine.max_members) = (incidents, members);
@@ -171,7 +188,7 @@ impl Script {
     pub fn run_with_notes(&self, then: &str) -> (Vec<String>, Vec<String>) {
         let plain = self.tell(then, Way::Plain);
         if !self.plain {
-            for way in [Way::OtherDay, Way::Twice, Way::Relisted] {
+            for way in [Way::OtherDay, Way::Twice, Way::Reloaded, Way::Relisted] {
                 assert_eq!(self.tell(then, way), plain, "{way:?} (left) differs from plain (right)");
             }
             self.survives_restarts(then, &plain.0);
@@ -376,6 +393,13 @@ impl Run {
             }
             Step::Down => self.down(),
             Step::Up => self.up(),
+            Step::Reload(config) => {
+                self.config = Config::clone(&config);
+                self.reload();
+            }
+        }
+        if self.way == Way::Reloaded {
+            self.reload();
         }
         if self.way == Way::Restarted && self.pipeline.is_some() && !self.gap {
             self.down();
@@ -383,6 +407,12 @@ impl Run {
         }
         if self.way == Way::Relisted && self.pipeline.is_some() && !self.gap {
             self.relist(&Kind::ALL);
+        }
+    }
+
+    fn reload(&mut self) {
+        if let Some(pipeline) = &mut self.pipeline {
+            pipeline.reload(self.now, &self.config, &mut self.out);
         }
     }
 

@@ -1,6 +1,6 @@
 use super::super::answer::verdict;
 use super::*;
-use crate::message::Decision;
+use crate::message::{Decision, Reason};
 use crate::notify::Outcome;
 use crate::notify::http::Answer;
 use crate::template::sample;
@@ -120,7 +120,7 @@ fn strict(preset: Preset, got: &Value, n: &Notification) {
         Preset::PagerDuty => {
             assert!(size <= PAGERDUTY_EVENT);
             assert_eq!(got["routing_key"], "k3y");
-            assert_eq!(got["event_action"], if n.decision.is_end() { "resolve" } else { "trigger" });
+            assert_eq!(got["event_action"], if n.is_end() { "resolve" } else { "trigger" });
             has(&got["dedup_key"], PAGERDUTY_DEDUP_KEY);
             has(&got["payload"]["summary"], PAGERDUTY_SUMMARY);
             has(&got["payload"]["source"], 1000);
@@ -132,7 +132,7 @@ fn strict(preset: Preset, got: &Value, n: &Notification) {
                 has(&link["href"], 2000);
             }
         }
-        Preset::Opsgenie if n.decision.is_end() => {
+        Preset::Opsgenie if n.is_end() => {
             has(&got["note"], OPSGENIE_NOTE);
             has(&got["source"], OPSGENIE_NAME);
             has(&got["user"], OPSGENIE_NAME);
@@ -161,10 +161,11 @@ fn strict(preset: Preset, got: &Value, n: &Notification) {
                 has(&alert["labels"]["alertname"], 100);
                 let at = |key: &str| alert[key].as_str().unwrap().parse::<Timestamp>().unwrap();
                 assert!(at("startsAt") <= at("endsAt"));
-                let over = n.incidents.iter().any(|i| i.ended_at.is_some());
+                let over = n.is_end() || n.incidents.iter().any(|i| i.ended_at.is_some());
                 assert!(at("endsAt") > n.at || over);
             }
-            assert_eq!(got.as_array().unwrap().len(), n.incidents.len().min(100));
+            let notices = usize::from(n.decision == Decision::Notice);
+            assert_eq!(got.as_array().unwrap().len(), n.incidents.len().min(100) + notices);
         }
         Preset::DingTalk => {
             assert_eq!((&got["msgtype"], &got["at"]["isAtAll"]), (&json!("text"), &json!(false)));
@@ -247,6 +248,26 @@ fn the_pace_keeps_to_what_vendors_take() {
         assert_eq!(per.as_secs(), 60);
         assert!(messages + burst <= most, "{}", preset.name());
     }
+}
+
+#[test]
+fn a_notice_is_an_alert_that_the_next_one_closes() {
+    let broken = sample::notification(Decision::Notice, sample::incident());
+    let mended = sample::notice(Reason::ConfigMended, &sample::incident());
+    assert_eq!((broken.thread(), mended.thread()), ("config-1770106292000", "config-1770106292000"));
+    let shown = |preset: Preset, n: &Notification| preset.document().unwrap().render(n, "k3y").unwrap();
+    let [begin, end] = [&broken, &mended].map(|n| shown(Preset::PagerDuty, n));
+    assert_eq!((&begin["event_action"], &end["event_action"]), (&json!("trigger"), &json!("resolve")));
+    assert_eq!(begin["dedup_key"], end["dedup_key"]);
+    let begin = shown(Preset::Opsgenie, &broken);
+    let close = Preset::Opsgenie.url("https://x", &mended, "", Timestamp::UNIX_EPOCH);
+    assert_eq!(
+        close,
+        format!("https://x/v2/alerts/{}/close?identifierType=alias", begin["alias"].as_str().unwrap())
+    );
+    let [begin, end] = [&broken, &mended].map(|n| shown(Preset::Alertmanager, n));
+    assert_eq!(begin[0]["labels"], end[0]["labels"], "the same alert");
+    assert_eq!(end[0]["endsAt"], json!(mended.at));
 }
 
 #[test]

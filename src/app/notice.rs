@@ -1,0 +1,256 @@
+//! What kubeherald says of itself: that its configuration is broken or mended, that it is blind or
+//! sees again.
+//!
+//! A notice is decided once: what was said is a mark in the store, written in the transaction that
+//! queues it, so a restart repeats nothing. All notices about one trouble are one thread, which the
+//! last of them closes. They go to the *default receivers*; who was told of a trouble is told of its
+//! end as well.
+
+pub mod blindness;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use self::blindness::{Blindness, Sight};
+use super::pipeline::TERMINAL;
+use crate::config::Config;
+use crate::message::text::{self as message_text, words};
+use crate::message::{Decision, Notification, Reason};
+use crate::signal::Severity;
+use crate::store::{Commit, HistoryRow};
+use crate::watch::Change;
+
+/// Marks of these names hold what was said.
+const MARK_CONFIG: &str = "notice.config";
+const MARK_BLIND: &str = "notice.blind";
+/// How many errors a notice lists.
+const MAX_LINES: usize = 10;
+/// The longest line of a notice, in characters.
+const MAX_LINE: usize = 500;
+
+/// Who is told what is about kubeherald itself: the receivers of the last route without conditions,
+/// or else the first receiver; the terminal where none is configured.
+#[must_use]
+pub fn default_receivers(config: &Config) -> Vec<Arc<str>> {
+    let open = config.routes.routes.iter().rev().find(|route| route.takes_everything());
+    match (open.map(|route| route.receivers.clone()), config.receivers.first()) {
+        (_, None) => vec![Arc::from(TERMINAL)],
+        (Some(receivers), _) if !receivers.is_empty() => receivers,
+        (_, Some(first)) => vec![Arc::clone(&first.name)],
+    }
+}
+
+/// A configuration that cannot be used, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// What was read, hashed: the same errors in the same files are told once.
+    pub content: String,
+    /// One line for each error, without the source.
+    pub lines: Vec<String>,
+}
+
+/// What was said about one trouble so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Trouble {
+    thread: String,
+    seq: u64,
+    /// What the last notice was about.
+    content: String,
+    /// Who was told.
+    to: Vec<Arc<str>>,
+}
+
+/// Decides notices and keeps them until they are stored.
+#[derive(Debug)]
+pub struct Announcer {
+    cluster: Arc<str>,
+    to: Vec<Arc<str>>,
+    known: Vec<Arc<str>>,
+    no_ends: Vec<Arc<str>>,
+    troubles: BTreeMap<&'static str, Trouble>,
+    blindness: Blindness,
+    pending: Commit,
+    counts: BTreeMap<(Decision, Reason), u64>,
+}
+
+impl Announcer {
+    /// Goes on from the marks of the store.
+    #[must_use]
+    pub fn new(config: &Config, marks: &BTreeMap<String, String>) -> Self {
+        let troubles: BTreeMap<&'static str, Trouble> = [MARK_CONFIG, MARK_BLIND]
+            .into_iter()
+            .filter_map(|name| Some((name, serde_json::from_str(marks.get(name)?).ok()?)))
+            .collect();
+        let told = troubles.get(MARK_BLIND).map_or("", |trouble| trouble.content.as_str());
+        let mut announcer = Self {
+            cluster: Arc::from(""),
+            to: Vec::new(),
+            known: Vec::new(),
+            no_ends: Vec::new(),
+            blindness: Blindness::told_of(told),
+            troubles,
+            pending: Commit::default(),
+            counts: BTreeMap::new(),
+        };
+        announcer.configure(config);
+        announcer
+    }
+
+    /// Goes on under another configuration.
+    pub fn configure(&mut self, config: &Config) {
+        self.cluster = Arc::clone(&config.cluster);
+        self.to = default_receivers(config);
+        self.known = config.receivers.iter().map(|r| Arc::clone(&r.name)).collect();
+        if self.known.is_empty() {
+            self.known.push(Arc::from(TERMINAL));
+        }
+        self.no_ends =
+            config.receivers.iter().filter(|r| !r.send_resolved).map(|r| Arc::clone(&r.name)).collect();
+    }
+
+    /// The configuration on disk cannot be used. Told once for each content.
+    pub fn broken(&mut self, now: Timestamp, broken: &Broken) {
+        if self.troubles.get(MARK_CONFIG).is_some_and(|trouble| trouble.content == broken.content) {
+            return;
+        }
+        let count = broken.lines.len();
+        let errors = words::plural(u64::try_from(count).unwrap_or(u64::MAX), "error");
+        let title = format!("The configuration has {errors}: the last good one goes on");
+        let mut lines: Vec<String> =
+            broken.lines.iter().take(MAX_LINES).map(|line| words::one_line(line, MAX_LINE)).collect();
+        if count > MAX_LINES {
+            lines.push(format!("… and {} more", count - MAX_LINES));
+        }
+        lines.push("`kubeherald check` shows each in its place.".into());
+        self.say(now, MARK_CONFIG, Reason::ConfigBroken, &broken.content, (&title, &lines.join("\n")));
+    }
+
+    /// The configuration on disk is in force.
+    pub fn in_order(&mut self, now: Timestamp) {
+        if self.troubles.contains_key(MARK_CONFIG) {
+            let title = "The configuration is in order again";
+            self.say(now, MARK_CONFIG, Reason::ConfigMended, "", (title, "What is written is in force."));
+        }
+    }
+
+    /// Looks at what the watches say of themselves.
+    pub fn change(&mut self, now: Timestamp, change: &Change) {
+        self.blindness.change(now, change);
+    }
+
+    /// Says what is due.
+    pub fn tick(&mut self, now: Timestamp) {
+        let Some(Sight { blind, again }) = self.blindness.tick(now) else { return };
+        let names = |kinds: &[String]| words::list(kinds.iter().map(String::as_str), 5, kinds.len());
+        let blind_names: Vec<String> = blind.iter().map(|(kind, _)| kind.to_string()).collect();
+        let again: Vec<String> = again.iter().map(ToString::to_string).collect();
+        let back =
+            if again.is_empty() { String::new() } else { format!("{} can be read again", names(&again)) };
+        if blind.is_empty() {
+            let text = "What it did not see meanwhile is told now, as far as it still stands.";
+            self.say(now, MARK_BLIND, Reason::SeesAgain, "", (&format!("No longer blind: {back}"), text));
+            return;
+        }
+        let kinds = words::plural(u64::try_from(blind.len()).unwrap_or(u64::MAX), "kind");
+        let title = format!("Blind: {kinds} of objects cannot be read: {}", names(&blind_names));
+        let mut lines: Vec<String> = Vec::new();
+        for (kind, why) in blind.iter().take(MAX_LINES) {
+            lines.push(words::one_line(&format!("{kind}: {why}"), MAX_LINE));
+        }
+        if blind.len() > MAX_LINES {
+            lines.push(format!("… and {} more", blind.len() - MAX_LINES));
+        }
+        lines.push(
+            "Problems that only these show are not seen; what is open and shows in them stays open.".into(),
+        );
+        if !back.is_empty() {
+            lines.push(back);
+        }
+        let content = blind_names.join(" ");
+        self.say(now, MARK_BLIND, Reason::Blind, &content, (&title, &lines.join("\n")));
+    }
+
+    /// Is something waiting to be stored?
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Puts what waits into a transaction.
+    pub fn put_into(&mut self, commit: &mut Commit) {
+        let mut pending = std::mem::take(&mut self.pending);
+        commit.notifications.append(&mut pending.notifications);
+        commit.marks.append(&mut pending.marks);
+        commit.history.append(&mut pending.history);
+    }
+
+    /// How many notices were decided.
+    #[must_use]
+    pub const fn counts(&self) -> &BTreeMap<(Decision, Reason), u64> {
+        &self.counts
+    }
+
+    fn say(
+        &mut self,
+        now: Timestamp,
+        mark: &'static str,
+        reason: Reason,
+        content: &str,
+        (title, text): (&str, &str),
+    ) {
+        let mut trouble = self.troubles.remove(mark).unwrap_or_else(|| Trouble {
+            thread: format!("{}-{}", mark.trim_start_matches("notice."), now.as_millisecond()),
+            seq: 0,
+            content: String::new(),
+            to: Vec::new(),
+        });
+        trouble.seq += 1;
+        content.clone_into(&mut trouble.content);
+        trouble.to.retain(|receiver| self.known.contains(receiver));
+        for receiver in &self.to {
+            if !trouble.to.contains(receiver) {
+                trouble.to.push(Arc::clone(receiver));
+            }
+        }
+        let over = reason.is_mend();
+        let title = words::one_line(title, message_text::MAX_TITLE);
+        tracing::info!(decision = %Decision::Notice, %reason, title, receivers = ?trouble.to, "decided");
+        for receiver in trouble.to.iter().filter(|name| !over || !self.no_ends.contains(*name)) {
+            self.pending.notifications.push(Notification {
+                key: format!("{}-{}-{receiver}", trouble.thread, trouble.seq),
+                receiver: Arc::clone(receiver),
+                decision: Decision::Notice,
+                reason,
+                at: now,
+                cluster: Arc::clone(&self.cluster),
+                severity: if over { Severity::Info } else { Severity::Warning },
+                title: title.clone(),
+                text: text.to_owned(),
+                seq: trouble.seq,
+                incidents: Vec::new(),
+                incidents_total: 0,
+                digest: None,
+            });
+        }
+        self.pending.history.push(HistoryRow {
+            at: now,
+            incident: None,
+            decision: Some(Decision::Notice),
+            reason,
+            rule: Arc::from(""),
+            namespace: None,
+            workload: Arc::from(""),
+            title,
+            detail: serde_json::json!({ "receivers": trouble.to, "text": text }).to_string(),
+        });
+        *self.counts.entry((Decision::Notice, reason)).or_default() += 1;
+        let kept = if over { String::new() } else { serde_json::to_string(&trouble).unwrap_or_default() };
+        self.pending.marks.push((mark.to_owned(), kept));
+        if !over {
+            self.troubles.insert(mark, trouble);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! New rules, routes and settings while incidents stand.
+//!
+//! What was told stays told: an incident goes on under the rule that now matches what it is about,
+//! with its window, its counts and its receivers. Where no rule does any more, its end is told to
+//! whoever was told of its beginning. What no rule matched before and one does now is found by the
+//! caller, who shows the engine everything that stands ([`Engine::stands`]).
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::incident::{End, object_key};
+use super::{Decided, Effects, Engine, Incident, Settings, group};
+use crate::clock;
+use crate::message::{Decision, Reason};
+use crate::rule::{Routes, Rule, RuleSet};
+use crate::signal::redact::Redactor;
+use crate::signal::{Signal, World};
+
+impl Engine {
+    /// Replaces rules, routes and settings; incidents and their windows stay. `receivers`: who can
+    /// be told from now on.
+    pub fn reload(
+        &mut self,
+        now: Timestamp,
+        (settings, rules, routes): (Settings, RuleSet, Routes),
+        receivers: &[Arc<str>],
+        world: &dyn World,
+        out: &mut Effects,
+    ) {
+        let old_steps = std::mem::replace(&mut self.settings, settings).growth_steps;
+        let old_rules = std::mem::replace(&mut self.rules, rules);
+        self.routes = Arc::new(routes);
+        self.only_receivers(receivers);
+        self.silences_changed();
+        self.change_books();
+        // Decisions do not depend on the order of a hash map; what was told keeps its place.
+        let mut ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
+        ids.sort_by_key(|id| {
+            self.incidents.get(id).map(|i| (i.told_at.is_none(), i.told_at, i.since, Arc::clone(id)))
+        });
+        for id in &ids {
+            let Some(name) = self.incidents.get(id).map(|i| Arc::clone(&i.rule)) else { continue };
+            self.settle_under_rules(id, out);
+            let old = old_rules.get(&name).cloned();
+            self.adjust(id, old.as_deref(), &old_steps);
+        }
+        ids.retain(|id| self.incidents.contains_key(id));
+        ids.sort_by_key(|id| self.incidents.get(id).map(|i| (i.due_at.is_none(), i.due_at, Arc::clone(id))));
+        for id in ids {
+            let unheard = |i: &Incident| old_rules.get(&i.rule).is_some_and(|rule| !rule.send_resolved);
+            match self.incidents.get(&id).filter(|i| i.orphaned).map(unheard) {
+                Some(unheard) => self.without_rule(&id, !unheard, now, world, out),
+                None => self.evaluate(&id, now, world, out),
+            }
+        }
+    }
+
+    /// Takes receivers out that can no longer be told: nobody would ever send it.
+    pub fn only_receivers(&mut self, known: &[Arc<str>]) {
+        for incident in self.incidents.values_mut() {
+            incident.receivers.retain(|receiver| known.contains(receiver));
+        }
+    }
+
+    /// Masks kept text with new patterns.
+    pub fn redact(&mut self, redactor: &Redactor, out: &mut Effects) {
+        for incident in self.incidents.values_mut() {
+            redactor.signal(&mut incident.signal);
+            redactor.kept(&mut incident.why);
+            if let Some(message) = incident.exit.as_mut().and_then(|exit| exit.message.as_mut()) {
+                redactor.kept(message);
+            }
+            if incident.kept {
+                out.dirty.insert(Arc::clone(&incident.id));
+            }
+        }
+        for hint in self.hints.values_mut() {
+            redactor.kept(&mut hint.message);
+        }
+    }
+
+    /// A state that stands, shown again after a reload: told only where no incident has it yet.
+    pub fn stands(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
+        let key = (object_key(&signal.object), signal.container.clone());
+        let known = self
+            .about(signal, true)
+            .iter()
+            .any(|id| self.incidents.get(id).is_some_and(|incident| incident.members.contains_key(&key)));
+        if !known {
+            self.raise(now, signal, world, out);
+        }
+    }
+
+    /// The incident that has this problem since before the rules were changed, whatever group it
+    /// would be in now.
+    pub(super) fn carrier(&self, signal: &Signal) -> Option<Arc<str>> {
+        if !self.carries {
+            return None;
+        }
+        let key = (object_key(&signal.object), signal.container.clone());
+        self.about(signal, true).into_iter().find(|id| {
+            self.incidents.get(id).is_some_and(|i| i.carried && i.is_open() && i.members.contains_key(&key))
+        })
+    }
+
+    /// Puts an incident under the rule that speaks for it now, and into the group it is in now.
+    pub(super) fn settle_under_rules(&mut self, id: &Arc<str>, out: &mut Effects) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        let rule = self.rules.first_match(&incident.signal).cloned();
+        incident.orphaned = rule.is_none();
+        let Some(rule) = rule else { return };
+        let group = group::key(&rule, &incident.signal);
+        // From here on its members stay with it: each of them was told.
+        incident.carried = incident.is_open();
+        self.carries |= incident.carried;
+        let kept = incident.kept;
+        if incident.group == group && incident.rule == rule.name {
+            return;
+        }
+        let old = std::mem::replace(&mut incident.group, group);
+        incident.rule = Arc::clone(&rule.name);
+        incident.container = incident.container.take().filter(|_| grouped_by_container(&rule));
+        if self.by_group.get(&old) == Some(id) {
+            self.by_group.remove(&old);
+        }
+        if kept {
+            out.dirty.insert(Arc::clone(id));
+        }
+        match self.by_group.get(&group).cloned() {
+            // Told ones come first: what is not told yet joins them.
+            Some(other) => {
+                let untold = |i: &Incident| i.told_at.is_none() && i.end.is_none();
+                if !self.looking && self.incidents.get(id).is_some_and(untold) {
+                    self.merge(id, &other, out);
+                }
+            }
+            None => {
+                self.by_group.insert(group, Arc::clone(id));
+            }
+        }
+    }
+
+    /// Puts the members of an incident that nobody was told of into another one.
+    fn merge(&mut self, from: &Arc<str>, into: &Arc<str>, out: &mut Effects) {
+        let Some(mut left) = self.incidents.get(from).cloned() else { return };
+        self.remove(from, out);
+        let Some(incident) = self.incidents.get_mut(into) else { return };
+        incident.several_parts |= incident.signal.container != left.signal.container;
+        for (key, member) in std::mem::take(&mut left.members) {
+            self.by_object.entry(Arc::clone(&key.0)).or_default().insert(Arc::clone(into));
+            if let Some(node) = member.node.as_ref().filter(|_| incident.cause.is_node()) {
+                self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(into));
+            }
+            incident.members.entry(key).or_insert(member);
+        }
+        incident.unnamed = incident.unnamed.saturating_add(left.unnamed);
+        incident.occurrences = incident.occurrences.saturating_add(left.occurrences);
+        incident.last_seen = incident.last_seen.max(left.last_seen);
+        if incident.told_at.is_none() {
+            incident.since = incident.since.min(left.since);
+        }
+        incident.empty_since = None;
+        incident.peak = incident.peak.max(incident.affected());
+        if incident.kept {
+            out.dirty.insert(Arc::clone(into));
+        }
+    }
+
+    /// What was computed from the old rule and settings is computed anew.
+    fn adjust(&mut self, id: &Arc<str>, old: Option<&Rule>, old_steps: &[u32]) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        let Some(rule) = self.rules.get(&incident.rule) else { return };
+        if incident.told_at.is_none() {
+            incident.severity = rule.severity;
+            incident.told_severity = rule.severity;
+            return;
+        }
+        let changed = old.is_none_or(|old| (old.window, old.max_window) != (rule.window, rule.max_window));
+        if let (true, Some(told)) = (changed, incident.told_at) {
+            let doubled = rule.window.saturating_mul(2_u32.saturating_pow(incident.reminders.min(16)));
+            incident.window_ends = Some(clock::after(told, doubled.min(rule.max_window.max(rule.window))));
+        }
+        if old.is_none_or(|old| old.severity != rule.severity) {
+            // Less severe is no news; more severe is, and is told.
+            incident.severity = rule.severity;
+        }
+        let steps = &self.settings.growth_steps;
+        if steps != old_steps {
+            let passed = |steps: &[u32], size: u32| steps.iter().filter(|step| **step <= size).count();
+            let now = incident.affected();
+            let told = if passed(old_steps, now) > incident.told_step {
+                // It has grown since it was told, and that is still to be told.
+                incident.told_step.checked_sub(1).and_then(|n| old_steps.get(n)).copied().unwrap_or(0)
+            } else {
+                now
+            };
+            incident.told_step = passed(steps, told);
+            incident.grew_at = None;
+        }
+    }
+
+    /// Nobody is left to say more about it. Whoever was told of its beginning is told so.
+    pub(super) fn without_rule(
+        &mut self,
+        id: &Arc<str>,
+        tell: bool,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) {
+        let reason = Reason::RuleRemoved;
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        if incident.end.is_some() {
+            self.remove(id, out);
+            return;
+        }
+        if self.gathers(id) {
+            self.leave_summary(id, reason, now, world, out);
+            return;
+        }
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        let open = incident.is_open();
+        if open && tell && !incident.receivers.is_empty() {
+            incident.end = Some(End { at: now, reason });
+            incident.over_at = Some(now);
+            incident.seq += 1;
+            let (seq, receivers) = (incident.seq, incident.receivers.clone());
+            if let Some(view) = self.view(id, now, world) {
+                *self.decisions.entry((Decision::Expired, reason)).or_default() += 1;
+                let decision = Decision::Expired;
+                self.book(&receivers, &view, (decision, reason), out);
+                let (incidents, digest) = (vec![view], None);
+                out.decided.push(Decided {
+                    at: now,
+                    decision,
+                    reason,
+                    seq,
+                    receivers,
+                    incidents,
+                    total: 1,
+                    digest,
+                });
+            }
+        } else {
+            let incident = incident.clone();
+            self.note(&incident, now, reason, None, out);
+        }
+        self.remove(id, out);
+        self.wake_held(id, open, now, world, out);
+    }
+}
+
+fn grouped_by_container(rule: &Rule) -> bool {
+    rule.group_by.contains(&crate::rule::GroupBy::Container)
+}
