@@ -1,6 +1,7 @@
 //! Compiles the configuration file; [`rules`] compiles rule files.
 
 pub mod cases;
+pub mod log_tail;
 pub mod matching;
 pub mod rules;
 
@@ -13,7 +14,7 @@ use super::raw::{Node, Value};
 use super::read::Reader;
 use super::receiver::{self, Receiver};
 use super::secret::SecretRef;
-use super::{EngineConfig, StoreConfig, StormConfig, WatchConfig, secret};
+use super::{EngineConfig, LogTailConfig, StoreConfig, StormConfig, WatchConfig, secret};
 use crate::rule::Route;
 use crate::signal::redact::{self, Redactor};
 use matching::Scope;
@@ -47,6 +48,8 @@ pub struct ConfigDraft {
     pub templates: Option<PathBuf>,
     /// `redact:`
     pub redact: Redactor,
+    /// `log_tail:`
+    pub log_tail: LogTailConfig,
 }
 
 /// A route whose names are to be looked up.
@@ -108,6 +111,7 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
         dir
     });
     draft.redact = map.get(reader, "redact", patterns).unwrap_or_default();
+    draft.log_tail = map.get(reader, "log_tail", log_tail::settings).unwrap_or_default();
     for key in LATER {
         if let Some(span) = map.key_span(key) {
             let _ = map.take(key);

@@ -225,6 +225,7 @@ impl Loader {
             api_token: draft.api_token,
             templates: draft.templates,
             redact: draft.redact,
+            log_tail: draft.log_tail,
         };
         (config, self)
     }

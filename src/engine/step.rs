@@ -150,6 +150,7 @@ impl Engine {
             left_revisions: Vec::new(),
             receivers: Vec::new(),
             times: VecDeque::new(),
+            log: None,
             kept: false,
             checked_at: None,
             timer: None,
@@ -369,6 +370,7 @@ fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.unnamed_seen.clear();
     incident.several_parts = false;
     incident.times.clear();
+    incident.log = None;
     incident.why = Arc::clone(&signal.message);
     incident.weight = signal.weight;
     *incident.signal = signal.clone();

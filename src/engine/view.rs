@@ -67,7 +67,8 @@ impl Engine {
                 .flatten(),
             runbook: rule.runbook.clone(),
             command: command(incident),
-            log_tail: None,
+            log_tail: incident.log.as_ref().map(|log| Arc::clone(&log.text)),
+            log_from: incident.log.as_ref().and_then(|log| log.from.clone()),
             title: String::new(),
             node,
         })
