@@ -1,5 +1,6 @@
 //! Builds every part from a compiled configuration and runs them.
 
+pub mod logs;
 pub mod pipeline;
 pub mod receivers;
 pub mod rule_test;

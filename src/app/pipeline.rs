@@ -3,6 +3,7 @@
 //! Synchronous and deterministic; what has to be stored and told comes out as [`Output`].
 
 mod given;
+mod log;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
 use crate::template::{Summary, compile_summary};
 use crate::watch::{Change, Kind, Memory, Object, objects::Kinded};
+
+pub use log::LogWanted;
 
 /// After a restart, what happened so long before the last thing seen is looked at once more: what
 /// was still gathering then was never stored. What was told is known, and is not told again.
@@ -61,6 +64,9 @@ pub struct Message {
     pub cluster: Arc<str>,
     /// Receivers that do not want to hear of ends (`send_resolved: false`).
     pub no_ends: Arc<[Arc<str>]>,
+    /// The log that it should be told with, where its rule asks for one. Who has no cluster tells it
+    /// without.
+    pub log: Option<Box<LogWanted>>,
 }
 
 impl Message {
@@ -103,6 +109,7 @@ pub struct Pipeline {
     signals: Vec<Signal>,
     effects: Effects,
     no_ends: Arc<[Arc<str>]>,
+    log_timeout: Duration,
     /// The rules' own titles.
     titles: HashMap<Arc<str>, Summary>,
 }
@@ -135,6 +142,7 @@ impl Pipeline {
             signals: Vec::new(),
             effects: Effects::default(),
             titles: titles(config),
+            log_timeout: config.log_tail.timeout,
             no_ends: config
                 .receivers
                 .iter()
@@ -255,6 +263,7 @@ impl Pipeline {
             ),
         };
         Message {
+            log: self.log_wanted(&decided),
             decided,
             title,
             text,

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::engine_loop::{COMMANDS, EngineCommand, EngineLoop};
+use super::logs;
 use super::receivers::{self, BuildError};
 use crate::clock::{self, Clock};
 use crate::config::{Config, WatchConfig};
@@ -30,6 +31,7 @@ use crate::metrics::{EngineStats, Metrics, Sources};
 use crate::outbox::{Outbox, Policy};
 use crate::store::{Store, StoreError};
 use crate::watch::Kind;
+use crate::watch::logs::LogStats;
 use crate::watch::stream::{self, Tuning, WatchStatus};
 use crate::web::{self, Control, Token, WebState};
 
@@ -124,6 +126,8 @@ async fn run_with(
         );
     }
 
+    // What an earlier process held for a log goes without.
+    store.release_all().await?;
     let status = WatchStatus::new(&options.kinds);
     let stats = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
     let heartbeat = Arc::new(AtomicI64::new(clock::now().as_millisecond()));
@@ -137,6 +141,12 @@ async fn run_with(
         let dispatcher = outbox.dispatcher(spec, notifier);
         senders.spawn(dispatcher.run(sending.clone()));
     }
+    let log_stats = Arc::new(LogStats::default());
+    let (log_news, log_read) = mpsc::channel(COMMANDS);
+    let (log_queue, log_readers) =
+        logs::logs(options.client.clone(), store.clone(), clock, Arc::clone(&log_stats), log_news);
+    let mut log_task = JoinSet::new();
+    log_task.spawn(log_readers.run());
     let mut web_task = JoinSet::new();
     let (asks, mut asked) = mpsc::channel(web::api::WAITING);
     let (commands, commanded) = mpsc::channel(COMMANDS);
@@ -154,6 +164,7 @@ async fn run_with(
             watch: Arc::clone(&status),
             store: store.clone(),
             outbox: outbox.clone(),
+            logs: log_stats,
         });
         let control = Control::new(token(config), asks);
         let state = WebState::new(metrics, Arc::clone(&heartbeat), control);
@@ -172,14 +183,16 @@ async fn run_with(
     );
     // The watches hold the channel open, nobody else.
     drop(tx);
-    let engine = EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock).await?;
+    let engine =
+        EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock, log_queue).await?;
     let mut engine_task = JoinSet::new();
-    engine_task.spawn(engine.run(rx, commanded));
+    engine_task.spawn(engine.run(rx, commanded, log_read));
 
     let mut failure = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => tracing::info!("stopping"),
+            _ = log_task.join_next() => failure = Some(RunError::Ended("reading logs")),
             _ = watches.join_next() => failure = Some(RunError::Ended("a watch")),
             ended = engine_task.join_next() => failure = Some(early("the engine loop", ended.map(|r| r.map(|r| r.map_err(RunError::from))))),
             ended = senders.join_next(), if !senders.is_empty() => {
@@ -205,6 +218,8 @@ async fn run_with(
             failure.get_or_insert(error.into());
         }
     }
+    // It held the way in to these, too. What they still read is there at the next start.
+    while log_task.join_next().await.is_some() {}
     sending.cancel();
     while let Some(ended) = senders.join_next().await {
         if let Ok(Err(error)) = ended {

@@ -7,6 +7,7 @@ use super::*;
 use crate::notify::{Attempt, Deliver, Outcome};
 use crate::outbox::Policy;
 use crate::watch::Kind;
+use crate::watch::logs::LogOutcome;
 
 fn metrics(stats: EngineStats) -> Metrics {
     let store = Store::memory().unwrap();
@@ -14,6 +15,7 @@ fn metrics(stats: EngineStats) -> Metrics {
         engine: Arc::new(ArcSwap::from_pointee(stats)),
         watch: WatchStatus::new(&Kind::ALL),
         outbox: Outbox::new(store.clone(), Arc::new(clock::now), Policy::default()),
+        logs: Arc::default(),
         store,
     })
 }
@@ -51,6 +53,9 @@ async fn every_label_value_is_there_from_the_start() {
     }
     for reason in Reason::ALL.iter().filter(|reason| holds(**reason)) {
         zero(format!("kubeherald_held_total{{reason=\"{reason}\"}}"));
+    }
+    for outcome in LogOutcome::ALL {
+        zero(format!("kubeherald_log_tails_total{{outcome=\"{}\"}}", outcome.as_str()));
     }
     for state in STATES {
         zero(format!("kubeherald_incidents{{state=\"{state}\"}}"));

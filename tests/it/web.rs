@@ -66,7 +66,8 @@ impl Site {
         let watch = WatchStatus::new(kinds);
         let heartbeat = Arc::new(AtomicI64::new(0));
         let outbox = Outbox::new(store.clone(), Arc::new(clock::now), Policy::default());
-        let sources = Sources { engine: Arc::clone(&engine), watch: Arc::clone(&watch), store, outbox };
+        let logs = Arc::default();
+        let sources = Sources { engine: Arc::clone(&engine), watch: Arc::clone(&watch), store, outbox, logs };
         let (asks, asked) = mpsc::channel(web::api::WAITING);
         let token: web::Token = Arc::new(|| Ok(TOKEN.to_owned()));
         let control = Control::new(Some(token), asks);

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::commit::{commit, restore};
+use crate::app::logs::{LogRead, Logs};
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::clock::{self, Clock};
 use crate::config::Config;
@@ -51,6 +52,7 @@ pub(super) struct EngineLoop {
     stats: Arc<ArcSwap<EngineStats>>,
     heartbeat: Arc<AtomicI64>,
     clock: Clock,
+    logs: Logs,
     out: Output,
     last_flush: Timestamp,
     last_mark: Timestamp,
@@ -67,6 +69,7 @@ impl EngineLoop {
         stats: Arc<ArcSwap<EngineStats>>,
         heartbeat: Arc<AtomicI64>,
         clock: Clock,
+        logs: Logs,
     ) -> Result<Self, StoreError> {
         let now = clock.now();
         let marks: BTreeMap<String, String> = store.load_marks().await?.into_iter().collect();
@@ -95,6 +98,7 @@ impl EngineLoop {
             stats,
             heartbeat,
             clock,
+            logs,
             out,
             last_flush: now,
             last_mark: now,
@@ -109,6 +113,7 @@ impl EngineLoop {
         mut self,
         mut changes: mpsc::Receiver<Change>,
         mut commands: mpsc::Receiver<EngineCommand>,
+        mut log_read: mpsc::Receiver<LogRead>,
     ) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(BATCH);
         let mut commanded = true;
@@ -122,6 +127,10 @@ impl EngineLoop {
                         Some(command) => self.command(command).await?,
                         None => commanded = false,
                     }
+                    None
+                }
+                Some(LogRead { incident, log }) = log_read.recv() => {
+                    self.pipeline.put_log(&incident, log, &mut self.out);
                     None
                 }
                 () = tokio::time::sleep(self.clock.sleep(due)) => None,
@@ -190,7 +199,11 @@ impl EngineLoop {
             tracing::info!(decision = %message.decided.decision, reason = %message.decided.reason,
                 title = %message.title, receivers = ?message.decided.receivers, "decided");
         }
-        self.store.commit(commit).await
+        let waiting = self.logs.wanted(&out.messages, now);
+        commit.holds = waiting.holds();
+        self.store.commit(commit).await?;
+        waiting.begin();
+        Ok(())
     }
 
     fn statistics(&self) -> EngineStats {
