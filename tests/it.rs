@@ -27,6 +27,8 @@ mod flood;
 mod flow;
 #[path = "it/layering.rs"]
 mod layering;
+#[path = "it/logs.rs"]
+mod logs;
 #[path = "it/notify.rs"]
 mod notify;
 #[path = "it/outbox.rs"]

@@ -93,7 +93,8 @@ pub fn logs(
     news: mpsc::Sender<LogRead>,
 ) -> (Logs, LogReaders) {
     let (tx, queue) = mpsc::channel(WAITING);
-    let each = Each { client, store, clock, stats: Arc::clone(&stats), news, forbidden: AtomicBool::new(false) };
+    let each =
+        Each { client, store, clock, stats: Arc::clone(&stats), news, forbidden: AtomicBool::new(false) };
     (Logs { queue: tx, stats }, LogReaders { queue, each: Arc::new(each) })
 }
 

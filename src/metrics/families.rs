@@ -163,7 +163,11 @@ impl Families {
         });
         out.counter("kubeherald_deliveries", "Attempts at delivery, by how they ended.", outcomes)?;
         let logs = self.logs.iter().map(|(outcome, n)| (vec![("outcome", outcome.as_str())], *n));
-        out.counter("kubeherald_log_tails", "Messages that were to have a log tail, by why they have none.", logs)?;
+        out.counter(
+            "kubeherald_log_tails",
+            "Messages that were to have a log tail, by why they have none.",
+            logs,
+        )?;
         out.gauge(
             "kubeherald_store_up",
             "1 if the store answered this scrape; 0: its metrics are missing.",

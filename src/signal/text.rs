@@ -86,7 +86,10 @@ mod tests {
     #[test]
     fn clean_takes_control_and_bidi_characters_out() {
         assert_eq!(&*clean("  a\u{7}b\u{202e}c\n\td "), "a\u{fffd}b\u{fffd}c\n\td");
-        assert_eq!(&*clean("\u{1b}[31mpanic\u{1b}[0m: pass\u{1b}[1mword=hunter2"), "panic: password=[masked]");
+        assert_eq!(
+            &*clean("\u{1b}[31mpanic\u{1b}[0m: pass\u{1b}[1mword=hunter2"),
+            "panic: password=[masked]"
+        );
     }
 
     #[test]

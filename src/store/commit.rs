@@ -62,11 +62,8 @@ impl Store {
     /// Keeps all of it in one transaction. Receivers with new rows are woken once it is on disk.
     pub fn commit(&self, commit: Commit) -> Call<()> {
         // Written out here and not in the store's one thread, which all wait for.
-        let rows: Result<Vec<NewRow>, StoreError> = commit
-            .notifications
-            .iter()
-            .map(|n| NewRow::of(n, commit.holds.get(&n.key).copied()))
-            .collect();
+        let rows: Result<Vec<NewRow>, StoreError> =
+            commit.notifications.iter().map(|n| NewRow::of(n, commit.holds.get(&n.key).copied())).collect();
         let rows = match rows {
             Ok(rows) => rows,
             Err(error) => return Call::failed(self, error),

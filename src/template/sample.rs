@@ -98,7 +98,7 @@ pub fn node() -> IncidentView {
         runbook: None,
         command: "kubectl describe node worker-2".into(),
         log_tail: None,
-            log_from: None,
+        log_from: None,
         ..incident()
     };
     i.title = text::default_title(&i);
@@ -132,7 +132,7 @@ pub fn bare() -> IncidentView {
         runbook: None,
         command: "".into(),
         log_tail: None,
-            log_from: None,
+        log_from: None,
         ..incident()
     };
     i.title = text::default_title(&i);

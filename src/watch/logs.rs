@@ -190,7 +190,8 @@ pub async fn read(client: &kube::Client, ask: &LogRequest) -> Result<Arc<str>, N
 
 /// Names are put into addresses.
 fn is_dns(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+    !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 

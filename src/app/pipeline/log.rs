@@ -33,9 +33,11 @@ impl Pipeline {
                 let (pod, container, alone) = self.memory.failed_pod(&member.object)?;
                 (pod, container, !alone)
             }
-            _ if &*member.object.kind == "Pod" => {
-                (member.object.clone(), member.part.clone()?, incident.container.is_none() && incident.several_parts)
-            }
+            _ if &*member.object.kind == "Pod" => (
+                member.object.clone(),
+                member.part.clone()?,
+                incident.container.is_none() && incident.several_parts,
+            ),
             _ => return None,
         };
         let named = view.members.iter().any(|name| *name == pod.name) && view.members_total <= 1;
@@ -83,7 +85,9 @@ impl Message {
     /// Puts a log into it.
     pub fn put_log(&mut self, log: &Log) {
         let decided = &mut self.decided;
-        let Some(view) = decided.incidents.first_mut().filter(|_| !decided.decision.is_summary()) else { return };
+        let Some(view) = decided.incidents.first_mut().filter(|_| !decided.decision.is_summary()) else {
+            return;
+        };
         view.log_tail = Some(Arc::clone(&log.text));
         view.log_from.clone_from(&log.from);
         self.text = text::text(&self.cluster, decided.decision, decided.reason, view, decided.at);

@@ -32,7 +32,10 @@ pub fn rules() -> Value {
                 ("lines", default(int("Lines.", 1, LogTail::MAX_LINES.into()), LogTail::default().lines)),
                 (
                     "bytes",
-                    default(int("Bytes.", LogTail::MIN_BYTES.into(), LogTail::MAX_BYTES.into()), LogTail::default().bytes),
+                    default(
+                        int("Bytes.", LogTail::MIN_BYTES.into(), LogTail::MAX_BYTES.into()),
+                        LogTail::default().bytes,
+                    ),
                 ),
             ],
         ),

@@ -164,7 +164,8 @@ fn a_key_is_masked_whole_or_in_part() {
 #[test]
 fn a_key_that_began_before_the_lines_shown_is_masked() {
     let rest = vec!["waiting"; 18].join("\n");
-    let text = format!("-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n{rest}", KEY.join("\n"));
+    let text =
+        format!("-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n{rest}", KEY.join("\n"));
     let shown = tail(&text);
     assert_eq!(shown.lines().count(), 19, "masked as one: {shown}");
     assert!(!shown.contains("MIIE"), "{shown}");
@@ -184,7 +185,8 @@ fn a_line_whose_beginning_was_dropped_is_not_shown() {
 #[test]
 fn ones_own_patterns_are_applied() {
     let own = Redactor::new(vec![redact::compile("cust-[0-9]+").unwrap()]);
-    let shown = read(stamped("order of cust-4711 failed").as_bytes(), false, span(), LogTail::default(), &own);
+    let shown =
+        read(stamped("order of cust-4711 failed").as_bytes(), false, span(), LogTail::default(), &own);
     assert_eq!(&*shown.unwrap(), "order of [masked] failed");
 }
 

@@ -46,7 +46,8 @@ fn bare(word: &str) -> &str {
 
 fn in_alphabet(word: &str) -> bool {
     let word = bare(word);
-    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_'))
+    !word.is_empty()
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_'))
 }
 
 fn base64(word: &str) -> bool {

@@ -63,6 +63,8 @@ pub enum What {
     ExpirePage,
     /// This object is written by someone else, just before the request is answered.
     Meanwhile(Value),
+    /// The answer comes after this time. Only on logs.
+    Slow(std::time::Duration),
     /// A space now and then, for ever. Only on logs.
     Drip,
     /// The watch ends as soon as it began.

@@ -118,6 +118,7 @@ async fn log(
         }
         Some(What::Garbage) => return Ok(text(200, "<html>502 Bad Gateway</html>\n")),
         Some(What::Silent) => return Ok(respond(200, "text/plain", silence())),
+        Some(What::Slow(late)) => tokio::time::sleep(*late).await,
         Some(What::Drip) => return Ok(respond(200, "text/plain", drip())),
         Some(What::Meanwhile(object)) => meanwhile(shared, object),
         _ => {}

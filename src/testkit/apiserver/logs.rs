@@ -155,7 +155,9 @@ fn run_of(ask: &LogAsk, pod: &Value, container: &str, runs: &[Run]) -> Result<St
     let last = id("/lastState/terminated/containerID");
     let ended = id("/state/terminated/containerID").or(last);
     let none = || {
-        Failure::bad_request(&format!("previous terminated container \"{container}\" in pod \"{name}\" not found"))
+        Failure::bad_request(&format!(
+            "previous terminated container \"{container}\" in pod \"{name}\" not found"
+        ))
     };
     match (ask.previous, running) {
         (true, true) => last.map(str::to_owned).ok_or_else(none),
@@ -168,7 +170,8 @@ fn run_of(ask: &LogAsk, pod: &Value, container: &str, runs: &[Run]) -> Result<St
         (false, true) => Ok(id("/containerID").unwrap_or_default().to_owned()),
         (false, false) => ended.map(str::to_owned).ok_or_else(|| {
             let reason = status.pointer("/state/waiting/reason").and_then(Value::as_str).unwrap_or_default();
-            let message = format!("container \"{container}\" in pod \"{name}\" is waiting to start: {reason}");
+            let message =
+                format!("container \"{container}\" in pod \"{name}\" is waiting to start: {reason}");
             Failure::bad_request(&message)
         }),
     }

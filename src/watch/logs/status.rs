@@ -138,7 +138,8 @@ mod tests {
         let mut lost = y.clone();
         lost["terminated"]["reason"] = json!(UNKNOWN);
         assert_eq!(ended(&lost, &x), None);
-        lost["terminated"] = json!({"exitCode": 137, "reason": "Error", "startedAt": null, "finishedAt": null});
+        lost["terminated"] =
+            json!({"exitCode": 137, "reason": "Error", "startedAt": null, "finishedAt": null});
         assert_eq!(ended(&lost, &x), None);
     }
 
@@ -146,7 +147,8 @@ mod tests {
     fn init_containers_and_sidecars_are_found() {
         let mut status = json!({"name": "migrate", "restartCount": 2, "lastState": {}});
         status["state"] = run("m", 1, "22");
-        let pod = json!({"metadata": {}, "status": {"containerStatuses": null, "initContainerStatuses": [status]}});
+        let pod =
+            json!({"metadata": {}, "status": {"containerStatuses": null, "initContainerStatuses": [status]}});
         let pod: Status = serde_json::from_value(pod).unwrap();
         assert_eq!(pod.ended("migrate").unwrap().id, "m");
         assert_eq!(pod.ended("app"), None);

@@ -35,7 +35,8 @@ impl Memory {
         let namespace = object.namespace.as_deref();
         let own = format!("{}/{}", object.kind, object.name);
         let key: Key = (Arc::from(namespace.unwrap_or_default()), Arc::clone(&object.name));
-        let cron = self.jobs.get(&key).filter(|_| &*object.kind == "Job").and_then(|e| e.facts.id.owner.as_ref());
+        let cron =
+            self.jobs.get(&key).filter(|_| &*object.kind == "Job").and_then(|e| e.facts.id.owner.as_ref());
         let workload = cron.map_or(own, |cron| format!("{}/{}", cron.kind, cron.name));
         let of_job = |entry: &&super::PodEntry| {
             let owner = entry.facts.id.owner.as_ref();
@@ -43,7 +44,9 @@ impl Memory {
         };
         let failed = self.pods_of(namespace, &workload).filter(of_job).flat_map(|entry| {
             entry.facts.containers.iter().filter_map(move |container| match &container.state {
-                State::Terminated(run) if run.exit.code != 0 => Some((run.exit.finished_at, entry, container)),
+                State::Terminated(run) if run.exit.code != 0 => {
+                    Some((run.exit.finished_at, entry, container))
+                }
                 _ => None,
             })
         });
