@@ -100,6 +100,7 @@ pub fn logs(
 
 impl Logs {
     /// Which of these messages wait for a log.
+    #[must_use]
     pub fn wanted(&self, messages: &[Message], now: Timestamp) -> Waiting {
         let mut waiting = Vec::new();
         for message in messages {
@@ -182,13 +183,11 @@ impl Each {
         };
         self.stats.count(outcome);
         match outcome {
-            LogOutcome::Forbidden => {
-                if !self.forbidden.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        "a rule has log_tail, but pods/log may not be read: messages go without; \
-                         grant `get` on `pods/log` (deploy/logs.yaml), or take log_tail out of the rule"
-                    );
-                }
+            LogOutcome::Forbidden if !self.forbidden.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(
+                    "a rule has log_tail, but pods/log may not be read: messages go without; \
+                     grant `get` on `pods/log` (deploy/logs.yaml), or take log_tail out of the rule"
+                );
             }
             LogOutcome::Added => self.forbidden.store(false, Ordering::Relaxed),
             _ => {}

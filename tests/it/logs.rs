@@ -119,12 +119,11 @@ impl Site {
     /// How often logs were not told, or told, for this reason.
     async fn outcome(&self, outcome: &str) -> u64 {
         let address = self.address.expect("it listens");
-        let text = reqwest::get(format!("http://{address}/metrics"))
-            .await
-            .expect("answers")
-            .text()
-            .await
-            .expect("text");
+        let mut answer = reqwest::get(format!("http://{address}/metrics")).await.expect("answers");
+        let mut text = String::new();
+        while let Some(chunk) = answer.chunk().await.expect("reads") {
+            text.push_str(std::str::from_utf8(&chunk).expect("text"));
+        }
         let name = format!("kubeherald_log_tails_total{{outcome=\"{outcome}\"}} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{text}"));
         line.parse().expect("a number")

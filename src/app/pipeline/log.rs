@@ -40,7 +40,7 @@ impl Pipeline {
             ),
             _ => return None,
         };
-        let named = view.members.iter().any(|name| *name == pod.name) && view.members_total <= 1;
+        let named = view.members.contains(&pod.name) && view.members_total <= 1;
         let from = match (named, several) {
             (true, false) => None,
             (_, false) => Some(Arc::clone(&pod.name)),

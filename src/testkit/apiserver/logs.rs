@@ -52,6 +52,9 @@ impl LogAsk {
     }
 }
 
+/// So many runs of one container are kept; a kubelet keeps two.
+const RUNS: usize = 8;
+
 /// One run of a container, and what it wrote.
 #[derive(Debug)]
 struct Run {
@@ -70,7 +73,11 @@ pub(super) struct Logs {
 
 impl Logs {
     pub fn put(&mut self, place: Place, id: &str, lines: Vec<(Timestamp, String)>) {
-        self.runs.entry(place).or_default().push(Run { id: id.to_owned(), lines });
+        let runs = self.runs.entry(place).or_default();
+        runs.push(Run { id: id.to_owned(), lines });
+        if runs.len() > RUNS {
+            runs.remove(0);
+        }
     }
 
     pub fn remove(&mut self, id: &str) {
