@@ -74,6 +74,8 @@ pub struct Config {
     pub silences: Vec<Silence>,
     /// What is not told at some hours of the week.
     pub mute_times: Vec<MuteTime>,
+    /// How long a message waits for the log that its rule asks for.
+    pub log_tail: LogTailConfig,
 }
 
 /// `watch:`
@@ -130,6 +132,24 @@ pub struct StormConfig {
 impl Default for StormConfig {
     fn default() -> Self {
         Self { incidents: 20, window: Duration::from_secs(60) }
+    }
+}
+
+/// `log_tail:`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogTailConfig {
+    /// At most so long; then it goes without.
+    pub timeout: Duration,
+}
+
+impl LogTailConfig {
+    /// The longest `timeout`: a message must not wait longer for its log than people for the message.
+    pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
+}
+
+impl Default for LogTailConfig {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(3) }
     }
 }
 

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use incident::{Incident, Member};
+pub use incident::{Incident, Log, Member};
 pub use silence::{BadAnnotation, Quiet};
 pub use trail::{Trail, Waits};
 
@@ -380,6 +380,13 @@ impl Engine {
     /// All incidents, also pending, held and ended ones, in no order.
     pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
         self.incidents.values()
+    }
+
+    /// The log that an incident was told with: its later messages carry it too, because some
+    /// receivers show them in the place of the first. `false`: no such incident.
+    pub fn put_log(&mut self, id: &str, log: Log) -> bool {
+        let found = self.incidents.get_mut(id).map(|incident| incident.log = Some(log));
+        found.is_some()
     }
 
     /// The rule of an incident.

@@ -318,6 +318,9 @@ pub struct IncidentView {
     /// The last log lines of the run that ended, redacted, where a rule allows it.
     #[serde(default)]
     pub log_tail: Option<Arc<str>>,
+    /// Whose log that is, `POD` or `POD, container NAME`, where the incident leaves that open.
+    #[serde(default)]
+    pub log_from: Option<Arc<str>>,
     /// The rule's rendered summary line, or the default one.
     pub title: String,
 }

@@ -22,6 +22,7 @@ use crate::message::{Decision, Reason};
 use crate::outbox::Outbox;
 use crate::signal::Cause;
 use crate::store::{Sizes, Store};
+use crate::watch::logs::LogStats;
 use crate::watch::stream::WatchStatus;
 
 /// Several scrapers share one look at the store.
@@ -88,6 +89,8 @@ pub struct Sources {
     pub store: Store,
     /// Deliveries.
     pub outbox: Outbox,
+    /// Log tails.
+    pub logs: Arc<LogStats>,
 }
 
 /// In which text format.
@@ -168,6 +171,7 @@ impl Metrics {
             watches: self.sources.watch.snapshot(),
             sizes,
             deliveries: deliveries.collect(),
+            logs: self.sources.logs.counts(),
             process: Process::read(),
         };
         families.render()

@@ -19,6 +19,7 @@ pub use set::RuleSet;
 pub use silence::{Filter, MuteTime, Silence};
 
 use crate::signal::Severity;
+use crate::signal::log::LogTail;
 
 /// What the members of one incident share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,6 +98,8 @@ pub struct Rule {
     pub summary: Option<Arc<str>>,
     /// Where to read on.
     pub runbook: Option<Arc<str>>,
+    /// How much of the log of the run that ended is told; `None`: nothing, and no log is read.
+    pub log_tail: Option<LogTail>,
 }
 
 impl Rule {
@@ -128,6 +131,7 @@ impl Rule {
             receivers: None,
             summary: None,
             runbook: None,
+            log_tail: None,
         }
     }
 }

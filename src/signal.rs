@@ -9,6 +9,7 @@ pub mod event;
 pub mod facts;
 pub mod finding;
 pub mod job;
+pub mod log;
 pub mod node;
 pub mod pod;
 pub mod redact;

@@ -7,6 +7,7 @@
 pub mod convert;
 pub mod decode;
 pub mod intern;
+pub mod logs;
 pub mod memory;
 pub mod objects;
 pub mod stream;

@@ -33,6 +33,8 @@ mod flood;
 mod flow;
 #[path = "it/layering.rs"]
 mod layering;
+#[path = "it/logs.rs"]
+mod logs;
 #[path = "it/matrix.rs"]
 mod matrix;
 #[path = "it/notify.rs"]

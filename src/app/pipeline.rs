@@ -3,6 +3,7 @@
 //! Synchronous and deterministic; what has to be stored and told comes out as [`Output`].
 
 mod given;
+mod log;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
 use crate::template::{Summary, compile_summary};
 use crate::watch::{Change, Kind, Memory, Object, objects::Kinded};
+
+pub use log::LogWanted;
 
 /// After a restart, what happened so long before the last thing seen is looked at once more: what
 /// was still gathering then was never stored. What was told is known, and is not told again.
@@ -84,6 +87,9 @@ pub struct Message {
     pub apart: Arc<[Arc<str>]>,
     /// Receivers that are told in digests, and of nothing else.
     pub in_digests: Arc<[Arc<str>]>,
+    /// The log that it should be told with, where its rule asks for one. Who has no cluster tells it
+    /// without.
+    pub log: Option<Box<LogWanted>>,
 }
 
 impl Message {
@@ -165,6 +171,7 @@ pub struct Pipeline {
     in_digests: Arc<[Arc<str>]>,
     /// Who can be told.
     receivers: Vec<Arc<str>>,
+    log_timeout: Duration,
     /// The rules' own titles.
     titles: HashMap<Arc<str>, Summary>,
 }
@@ -208,6 +215,7 @@ impl Pipeline {
             apart: named(config, |r| !r.fold),
             in_digests: digests(config).into_iter().map(|d| d.name).collect(),
             receivers: receivers(config),
+            log_timeout: config.log_tail.timeout,
         };
         (pipeline, orphaned)
     }
@@ -222,6 +230,7 @@ impl Pipeline {
         self.apart = named(config, |r| !r.fold);
         self.in_digests = digests(config).into_iter().map(|d| d.name).collect();
         self.receivers = receivers(config);
+        self.log_timeout = config.log_tail.timeout;
         // The ends of incidents whose rule is gone still have its title.
         let old = std::mem::replace(&mut self.titles, titles(config));
         for (rule, title) in old {
@@ -398,6 +407,7 @@ impl Pipeline {
             ),
         };
         Message {
+            log: self.log_wanted(&decided),
             decided,
             title,
             text,

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use self::apply::Applier;
 use self::engine_loop::{COMMANDS, EngineCommand, EngineLoop};
 use self::senders::Senders;
+use super::logs;
 use super::receivers::{self, BuildError};
 use super::reload::{self, Begun, Reloader};
 use crate::clock::{self, Clock};
@@ -40,6 +41,7 @@ use crate::metrics::{ConfigStats, EngineStats, Metrics, Sources};
 use crate::outbox::{Outbox, Policy};
 use crate::store::{Store, StoreError};
 use crate::watch::Kind;
+use crate::watch::logs::LogStats;
 use crate::watch::stream::{self, Tuning, WatchStatus};
 use crate::web::{self, Ask, Command, Control, Refusal, Token, WebState};
 
@@ -140,6 +142,8 @@ async fn run_with(
         );
     }
 
+    // What an earlier process held for a log goes without.
+    store.release_all().await?;
     let status = WatchStatus::new(&options.kinds);
     let stats = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
     let heartbeat = Arc::new(AtomicI64::new(clock::now().as_millisecond()));
@@ -154,6 +158,12 @@ async fn run_with(
     }
     let hash = options.reload.as_ref().map(|begun| begun.hash().to_owned()).unwrap_or_default();
     let config_stats = Arc::new(ArcSwap::from_pointee(ConfigStats::begun(hash, now)));
+    let log_stats = Arc::new(LogStats::default());
+    let (log_news, log_read) = mpsc::channel(COMMANDS);
+    let (log_queue, log_readers) =
+        logs::logs(options.client.clone(), store.clone(), clock, Arc::clone(&log_stats), log_news);
+    let mut log_task = JoinSet::new();
+    log_task.spawn(log_readers.run());
     let mut web_task = JoinSet::new();
     let (asks, mut asked) = mpsc::channel(web::api::WAITING);
     let (commands, commanded) = mpsc::channel(COMMANDS);
@@ -172,6 +182,7 @@ async fn run_with(
             watch: Arc::clone(&status),
             store: store.clone(),
             outbox: outbox.clone(),
+            logs: log_stats,
         });
         let control = Control::new(token(config), asks);
         let state = WebState::new(metrics, Arc::clone(&heartbeat), control);
@@ -190,9 +201,10 @@ async fn run_with(
     );
     // The watches hold the channel open, nobody else.
     drop(tx);
-    let engine = EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock).await?;
+    let engine =
+        EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock, log_queue).await?;
     let mut engine_task = JoinSet::new();
-    engine_task.spawn(engine.run(rx, commanded));
+    engine_task.spawn(engine.run(rx, commanded, log_read));
 
     // Without anything to reload the other ends are gone, and nothing is ever received.
     let (updates, mut updated) = mpsc::channel(1);
@@ -209,6 +221,7 @@ async fn run_with(
     loop {
         tokio::select! {
             () = stop.cancelled() => tracing::info!("stopping"),
+            _ = log_task.join_next() => failure = Some(RunError::Ended("reading logs")),
             _ = watches.join_next() => failure = Some(RunError::Ended("a watch")),
             ended = engine_task.join_next() => failure = Some(early("the engine loop", ended.map(|r| r.map(|r| r.map_err(RunError::from))))),
             error = senders.failed() => failure = Some(error),
@@ -241,6 +254,8 @@ async fn run_with(
         }
     }
     while reload_task.join_next().await.is_some() {}
+    // It held the way in to these, too. What they still read is there at the next start.
+    while log_task.join_next().await.is_some() {}
     sending.cancel();
     if let Err(error) = senders.end().await {
         failure.get_or_insert(error.into());

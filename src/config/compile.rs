@@ -1,6 +1,7 @@
 //! Compiles the configuration file; [`rules`] compiles rule files.
 
 pub mod cases;
+pub mod log_tail;
 pub mod matching;
 pub mod rules;
 
@@ -14,7 +15,7 @@ use super::read::Reader;
 use super::receiver::{self, Receiver};
 use super::secret::SecretRef;
 use super::silences::{self, Drafts};
-use super::{EngineConfig, StoreConfig, StormConfig, WatchConfig, secret};
+use super::{EngineConfig, LogTailConfig, StoreConfig, StormConfig, WatchConfig, secret};
 use crate::rule::{MuteTime, Route, Silence};
 use crate::signal::redact::{self, Redactor};
 use matching::Scope;
@@ -52,6 +53,8 @@ pub struct ConfigDraft {
     pub silences: Drafts<Silence>,
     /// `mute_times:`
     pub mute_times: Drafts<MuteTime>,
+    /// `log_tail:`
+    pub log_tail: LogTailConfig,
 }
 
 /// A route whose names are to be looked up.
@@ -115,6 +118,7 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
     draft.redact = map.get(reader, "redact", patterns).unwrap_or_default();
     draft.silences = map.get(reader, "silences", silences::silences).unwrap_or_default();
     draft.mute_times = map.get(reader, "mute_times", silences::mute_times).unwrap_or_default();
+    draft.log_tail = map.get(reader, "log_tail", log_tail::settings).unwrap_or_default();
     for key in LATER {
         if let Some(span) = map.key_span(key) {
             let _ = map.take(key);

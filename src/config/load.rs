@@ -278,6 +278,7 @@ impl Loader {
             redact: draft.redact,
             silences: draft.silences.items,
             mute_times: draft.mute_times.items,
+            log_tail: draft.log_tail,
         };
         (config, self)
     }

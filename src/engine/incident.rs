@@ -59,6 +59,15 @@ pub fn object_key(object: &ObjectRef) -> Arc<str> {
     if object.uid.is_empty() { Arc::from(object.to_string()) } else { Arc::clone(&object.uid) }
 }
 
+/// The end of a log, ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// Its last lines: masked, plain, bounded.
+    pub text: Arc<str>,
+    /// Whose it is, where the incident leaves that open.
+    pub from: Option<Arc<str>>,
+}
+
 /// The end of an incident.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct End {
@@ -164,6 +173,9 @@ pub struct Incident {
     /// When it happened, for rules that count.
     #[serde(default)]
     pub times: VecDeque<(Timestamp, u32)>,
+    /// The end of the log that was told.
+    #[serde(default)]
+    pub log: Option<Log>,
     /// It is in the store.
     #[serde(default)]
     pub kept: bool,

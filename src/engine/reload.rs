@@ -71,6 +71,9 @@ impl Engine {
             if let Some(message) = incident.exit.as_mut().and_then(|exit| exit.message.as_mut()) {
                 redactor.kept(message);
             }
+            if let Some(log) = &mut incident.log {
+                redactor.kept(&mut log.text);
+            }
             if incident.kept {
                 out.dirty.insert(Arc::clone(&incident.id));
             }

@@ -154,6 +154,7 @@ impl Engine {
             left_revisions: Vec::new(),
             receivers: Vec::new(),
             times: VecDeque::new(),
+            log: None,
             kept: false,
             waits: None,
             repeats_noted: false,
@@ -388,6 +389,7 @@ fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.unnamed_seen.clear();
     incident.several_parts = false;
     incident.times.clear();
+    incident.log = None;
     incident.why = Arc::clone(&signal.message);
     incident.weight = signal.weight;
     *incident.signal = signal.clone();

@@ -71,7 +71,8 @@ impl Engine {
                 .flatten(),
             runbook: rule.and_then(|rule| rule.runbook.clone()),
             command: command(incident),
-            log_tail: None,
+            log_tail: incident.log.as_ref().map(|log| Arc::clone(&log.text)),
+            log_from: incident.log.as_ref().and_then(|log| log.from.clone()),
             title: String::new(),
             node,
         })

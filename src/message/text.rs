@@ -269,8 +269,8 @@ pub fn text(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView,
     line("Where: ", &f.place);
     line("Objects: ", &f.objects);
     line("Holds back: ", &f.held);
-    if let Some(log) = i.log_tail.as_deref() {
-        line("Last log lines:\n  ", log);
+    if let Some(log) = i.log_tail.as_deref().filter(|_| tells_log(decision)) {
+        line(&format!("{}:\n  ", log_label(i)), log);
     }
     if !decision.is_end() {
         line("Look: ", &i.command);
@@ -278,6 +278,21 @@ pub fn text(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView,
     line("Runbook: ", i.runbook.as_deref().unwrap_or_default());
     out.truncate(out.trim_end().len());
     out
+}
+
+/// Is the log told in this message? It was in the first one; a medium that edits that one shows it on.
+#[must_use]
+pub const fn tells_log(decision: Decision) -> bool {
+    matches!(decision, Decision::First | Decision::Reopened)
+}
+
+/// What stands above the log: whose it is, where there could be doubt.
+#[must_use]
+pub fn log_label(i: &IncidentView) -> String {
+    match i.log_from.as_deref() {
+        Some(from) => format!("Last log lines of {}", name(from)),
+        None => "Last log lines".into(),
+    }
 }
 
 /// Sorts root causes before what follows from them: nodes, then by severity, size and age.

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::signal::Cause;
 use crate::store::{ReceiverSize, Sizes};
+use crate::watch::logs::LogOutcome;
 use crate::watch::stream::{KindStatus, WatchState};
 
 /// The states of [`crate::engine::Incident::state`].
@@ -42,6 +43,7 @@ pub(super) struct Families {
     /// `None`: the store does not answer.
     pub sizes: Option<Sizes>,
     pub deliveries: Vec<Deliveries>,
+    pub logs: Vec<(LogOutcome, u64)>,
     pub process: Process,
 }
 
@@ -196,6 +198,12 @@ impl Families {
         out.counter("kubeherald_deliveries", "Attempts at delivery, by how they ended.", outcomes)?;
         let folded = self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], of.folded));
         out.counter("kubeherald_outbox_folded", "Notifications delivered inside a summary.", folded)?;
+        let logs = self.logs.iter().map(|(outcome, n)| (vec![("outcome", outcome.as_str())], *n));
+        out.counter(
+            "kubeherald_log_tails",
+            "Messages that were to have a log tail, by why they have none.",
+            logs,
+        )?;
         out.gauge(
             "kubeherald_store_up",
             "1 if the store answered this scrape; 0: its metrics are missing.",

@@ -7,6 +7,7 @@ use super::*;
 use crate::notify::{Attempt, Deliver, Outcome};
 use crate::outbox::Policy;
 use crate::watch::Kind;
+use crate::watch::logs::LogOutcome;
 
 fn metrics(stats: EngineStats) -> Metrics {
     let store = Store::memory().unwrap();
@@ -15,6 +16,7 @@ fn metrics(stats: EngineStats) -> Metrics {
         config: Arc::new(ArcSwap::from_pointee(ConfigStats::begun("0123456789abcdef".into(), clock::now()))),
         watch: WatchStatus::new(&Kind::ALL),
         outbox: Outbox::new(store.clone(), Arc::new(clock::now), Policy::default()),
+        logs: Arc::default(),
         store,
     })
 }
@@ -52,6 +54,9 @@ async fn every_label_value_is_there_from_the_start() {
     }
     for reason in Reason::ALL.iter().filter(|reason| holds(**reason)) {
         zero(format!("kubeherald_held_total{{reason=\"{reason}\"}}"));
+    }
+    for outcome in LogOutcome::ALL {
+        zero(format!("kubeherald_log_tails_total{{outcome=\"{}\"}}", outcome.as_str()));
     }
     for state in STATES {
         zero(format!("kubeherald_incidents{{state=\"{state}\"}}"));

@@ -124,8 +124,9 @@ fn incident(out: &mut Block, n: &Notification, i: &IncidentView) {
     out.line("where", &f.place, Style::new());
     out.line("objects", &f.objects, Style::new());
     out.line("holds", &f.held, Style::new());
-    if let Some(log) = i.log_tail.as_deref() {
-        out.line("log", log, Style::new().dimmed());
+    if let Some(log) = i.log_tail.as_deref().filter(|_| text::tells_log(n.decision)) {
+        let of = i.log_from.as_deref().map(|from| format!("of {}\n", words::one_line(from, 300)));
+        out.line("log", &format!("{}{log}", of.unwrap_or_default()), Style::new().dimmed());
     }
     if !n.decision.is_end() {
         out.line("look", &i.command, Style::new().fg_color(Some(Color::Ansi(AnsiColor::Cyan))));

@@ -33,7 +33,12 @@ pub fn key(receiver: &str, rows: &[FoldRow]) -> String {
 #[must_use]
 pub fn summary(key: &str, receiver: &Arc<str>, rows: &[FoldRow]) -> Option<Notification> {
     let newest = &rows.last()?.notification;
-    let incidents = latest(rows);
+    let mut incidents = latest(rows);
+    for incident in &mut incidents {
+        // A line each is no place for a log. It may also come to a row while the summary is under way,
+        // which must not change its bytes.
+        (incident.log_tail, incident.log_from) = (None, None);
+    }
     let total = u32::try_from(incidents.len()).unwrap_or(u32::MAX);
     let at = rows.iter().map(|r| r.notification.at).max()?;
     Some(Notification {

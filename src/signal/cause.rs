@@ -98,6 +98,12 @@ impl Cause {
         )
     }
 
+    /// A run of a container has ended where it shows, or has in most cases: there is a log to read.
+    #[must_use]
+    pub const fn has_log(self) -> bool {
+        matches!(self, Self::CrashLoopBackOff | Self::OOMKilled | Self::JobFailed | Self::Unhealthy)
+    }
+
     /// A problem that shows by turns: that it is out of sight for a moment means nothing.
     #[must_use]
     pub const fn loops(self) -> bool {

@@ -11,11 +11,15 @@
 //! only those that match are searched for. All expressions are
 //! linear in the length of the text, and no more than [`MAX_INPUT`] of it is looked at.
 
+mod fragments;
+
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use regex::{Captures, Regex, RegexBuilder, RegexSet};
+
+pub use fragments::fragments;
 
 use super::{Signal, text};
 
@@ -422,6 +426,8 @@ const SOURCES: &[(&str, Accept)] = &[
         r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(.+?)(?:-----END [A-Z0-9 ]*PRIVATE KEY|\z)",
         always,
     ),
+    // What is left of one whose beginning was cut off.
+    (r"(?s)\A(.+?)-----END [A-Z0-9 ]*PRIVATE KEY", |found| !found.value.contains("-----BEGIN ")),
 ];
 
 #[cfg(test)]

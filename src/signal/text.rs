@@ -31,7 +31,9 @@ pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
 /// [secrets](super::redact), and cuts. All text from the cluster comes in here.
 #[must_use]
 pub fn clean(text: &str) -> Arc<str> {
-    // Masked before it is cut: a secret that was cut no longer looks like one.
+    // A termination message may be the end of a log, colours and all. A secret that is coloured
+    // inside, or cut, does not look like one: first this, then masked, then cut.
+    let text = if text.contains('\u{1b}') { super::log::plain(text) } else { Cow::Borrowed(text) };
     let text = super::redact::redact(text.trim());
     let text = &*text;
     let bad = |c: char| {
@@ -83,7 +85,11 @@ mod tests {
 
     #[test]
     fn clean_takes_control_and_bidi_characters_out() {
-        assert_eq!(&*clean("  a\u{1b}[31mb\u{202e}c\n\td "), "a\u{fffd}[31mb\u{fffd}c\n\td");
+        assert_eq!(&*clean("  a\u{7}b\u{202e}c\n\td "), "a\u{fffd}b\u{fffd}c\n\td");
+        assert_eq!(
+            &*clean("\u{1b}[31mpanic\u{1b}[0m: pass\u{1b}[1mword=hunter2"),
+            "panic: password=[masked]"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
+use super::amend::Holds;
 use super::explain::{self, ObjectRow};
 use super::history::{self, HistoryRow};
 use super::outbox_rows::{self, NewRow};
@@ -26,6 +27,8 @@ pub struct Commit {
     /// What receivers are owed. One whose key is known already is not inserted again, so replaying
     /// input after a crash repeats nothing.
     pub notifications: Vec<Notification>,
+    /// Of these, the ones that wait for something to be added ([`Store::amend`]), and until when.
+    pub holds: Holds,
     /// What was decided, said or not.
     pub history: Vec<HistoryRow>,
     /// New or changed silences.
@@ -93,7 +96,8 @@ impl Store {
     /// Keeps all of it in one transaction. Receivers with new rows are woken once it is on disk.
     pub fn commit(&self, commit: Commit) -> Call<()> {
         // Written out here and not in the store's one thread, which all wait for.
-        let rows: Result<Vec<NewRow>, StoreError> = commit.notifications.iter().map(NewRow::of).collect();
+        let rows: Result<Vec<NewRow>, StoreError> =
+            commit.notifications.iter().map(|n| NewRow::of(n, commit.holds.get(&n.key).copied())).collect();
         let rows = match rows {
             Ok(rows) => rows,
             Err(error) => return Call::failed(self, error),
@@ -103,6 +107,7 @@ impl Store {
             removed,
             marks,
             notifications: _,
+            holds: _,
             history,
             silences,
             silences_removed,
@@ -249,13 +254,14 @@ fn put_marks(s: &Session, marks: &[(String, String)]) -> Result<(), StoreError> 
 }
 
 impl NewRow {
-    fn of(notification: &Notification) -> Result<Self, StoreError> {
+    fn of(notification: &Notification, not_before: Option<Timestamp>) -> Result<Self, StoreError> {
         Ok(Self {
             key: notification.key.clone(),
             receiver: Arc::clone(&notification.receiver),
             thread: notification.thread().to_owned(),
             summary: notification.decision.is_summary(),
             at: notification.at,
+            not_before,
             body: json("notification", notification)?,
         })
     }

@@ -134,6 +134,7 @@ fn resend(s: &mut Session, key: &str, now: Timestamp) -> Result<bool, StoreError
                     thread: r.get(1)?,
                     summary: r.get(2)?,
                     at: now,
+                    not_before: None,
                     body: r.get(4)?,
                 };
                 Ok((row, created, r.get::<_, bool>(5)?))

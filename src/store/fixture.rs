@@ -58,6 +58,7 @@ pub(crate) fn note(key: &str, receiver: &str, thread: &str, when: Timestamp) -> 
             runbook: None,
             command: s("kubectl -n shop logs checkout-1 --previous"),
             log_tail: None,
+            log_from: None,
             title: "checkout keeps crashing".to_owned(),
         }],
         incidents_total: 1,

@@ -17,6 +17,8 @@ pub(super) struct NewRow {
     pub thread: String,
     pub summary: bool,
     pub at: Timestamp,
+    /// It waits for something to be added to it.
+    pub not_before: Option<Timestamp>,
     pub body: String,
 }
 
@@ -231,7 +233,8 @@ impl Store {
 }
 
 /// `not_before` starts at 0 and not at the time of the decision: a clock that was set back must not
-/// hold back what was never tried.
+/// hold back what was never tried. A row that waits for something to be added to it is released by
+/// whoever adds it, in any case; the time is for when that one is gone.
 pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<bool, StoreError> {
     let inserted = s
         .conn
@@ -241,11 +244,13 @@ pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<bool, StoreError> 
              VALUES (?1, ?2, ?3, ?4, 'queued',
                  NOT EXISTS (SELECT 1 FROM outbox
                      WHERE receiver = ?2 AND thread = ?3 AND state IN ('queued', 'sending')),
-                 0, ?5, ?5, ?6)
+                 ?7, ?5, ?5, ?6)
              ON CONFLICT (key) DO NOTHING",
         )
         .and_then(|mut q| {
-            q.execute((&row.key, &*row.receiver, &row.thread, row.summary, micros(row.at), &row.body))
+            let not_before = row.not_before.map_or(0, micros);
+            let at = micros(row.at);
+            q.execute((&row.key, &*row.receiver, &row.thread, row.summary, at, &row.body, not_before))
         })
         .map_err(s.error("keep a notification"))?;
     if inserted > 0 {

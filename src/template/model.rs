@@ -138,7 +138,9 @@ fn incident_values(n: &Notification, i: &IncidentView) -> Map<String, Value> {
     put("runbook", json!(i.runbook));
     put("runbook_url", json!(i.runbook.as_deref().filter(|url| is_web_link(url))));
     put("command", json!(if decision.is_end() { "" } else { &*i.command }));
-    put("log_tail", json!(i.log_tail.as_deref().map(|t| words::cut_chars(t, MAX_LOG))));
+    let log = i.log_tail.as_deref().filter(|_| text::tells_log(decision));
+    put("log_tail", json!(log.map(|t| words::keep_end(t, MAX_LOG))));
+    put("log_label", json!(log.map(|_| text::log_label(i))));
     put("held", json!(i.held));
     put("title", json!(text::incident_title(i)));
     put("line", json!(text::summary_line(i, n.at)));

@@ -64,6 +64,7 @@ pub fn incident() -> IncidentView {
         log_tail: Some(
             "08:10:01 loading configuration\n08:10:01 panic: open /etc/checkout/config.yaml".into(),
         ),
+        log_from: Some("checkout-6d4c9b7f5-2xkqz".into()),
         title: String::new(),
     };
     i.title = text::default_title(&i);
@@ -103,6 +104,7 @@ pub fn node() -> IncidentView {
         runbook: None,
         command: "kubectl describe node worker-2".into(),
         log_tail: None,
+        log_from: None,
         ..incident()
     };
     i.title = text::default_title(&i);
@@ -139,6 +141,7 @@ pub fn bare() -> IncidentView {
         runbook: None,
         command: "".into(),
         log_tail: None,
+        log_from: None,
         ..incident()
     };
     i.title = text::default_title(&i);
@@ -179,6 +182,7 @@ pub fn hostile() -> IncidentView {
         runbook: Some(format!("javascript:{nasty}").into()),
         command: nasty.into(),
         log_tail: Some(nasty.repeat(2000).into()),
+        log_from: Some(nasty.into()),
         title: nasty.into(),
         ..incident()
     }

@@ -3,7 +3,7 @@
 //! It is as strict and as nasty as a real one: paged lists pinned to a version, a history that
 //! ends, watches that are cut, both wordings of 410. What a real server answers was recorded from
 //! Kubernetes 1.36 (`tests/data/protocol`) and is what the tests compare with. It serves the
-//! resources kubeherald watches, for reading only; writes are calls on [`ApiServer`].
+//! resources kubeherald watches, and logs, for reading only; writes are calls on [`ApiServer`].
 //!
 //! Left out: writing over HTTP, discovery, label selectors, field selectors other than
 //! `metadata.name` and `metadata.namespace`, and the three seconds that a list with a version from
@@ -11,6 +11,7 @@
 
 mod faults;
 mod http;
+mod logs;
 mod request;
 mod resource;
 mod socket;
@@ -28,6 +29,7 @@ use ::http::{HeaderValue, Uri};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -39,7 +41,7 @@ pub use store::{Backup, InvalidObject};
 
 use super::recording::{Line, LineKind};
 use faults::Faults;
-use request::Ask;
+use logs::Logs;
 use socket::Socket;
 use status::Failure;
 use store::Store;
@@ -74,6 +76,7 @@ struct Log {
 /// What the listener, the connections and the handle share.
 struct Shared {
     store: Mutex<Store>,
+    logs: Mutex<Logs>,
     faults: Mutex<Faults>,
     log: Mutex<Log>,
     settings: Mutex<Settings>,
@@ -94,6 +97,10 @@ impl Shared {
         lock(&self.store)
     }
 
+    fn logs(&self) -> MutexGuard<'_, Logs> {
+        lock(&self.logs)
+    }
+
     fn faults(&self) -> MutexGuard<'_, Faults> {
         lock(&self.faults)
     }
@@ -109,14 +116,13 @@ impl Shared {
         (given != Some(wanted.as_str())).then(Failure::unauthorized)
     }
 
-    fn record(&self, ask: &Ask, uri: &Uri) {
-        let plural = ask.resource.plural;
+    fn record(&self, verb: Verb, plural: &'static str, partial: bool, uri: &Uri) {
         let mut log = lock(&self.log);
-        *log.counts.entry((ask.verb, plural)).or_default() += 1;
+        *log.counts.entry((verb, plural)).or_default() += 1;
         if log.recent.len() == REQUESTS {
             log.recent.pop_front();
         }
-        log.recent.push_back(Received { verb: ask.verb, plural, partial: ask.partial, uri: uri.to_string() });
+        log.recent.push_back(Received { verb, plural, partial, uri: uri.to_string() });
     }
 }
 
@@ -144,6 +150,7 @@ impl ApiServer {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             store: Mutex::new(Store::new()),
+            logs: Mutex::default(),
             faults: Mutex::default(),
             log: Mutex::default(),
             settings: Mutex::new(Settings { bookmark_interval: BOOKMARK_INTERVAL, token: None }),
@@ -246,6 +253,24 @@ impl ApiServer {
     /// Goes back to a copy, with its version, as after an etcd restore; every watch ends.
     pub fn restore(&self, backup: &Backup) {
         self.shared.store().restore(backup);
+    }
+
+    /// What the run `id` of a container wrote, and when. Runs are given oldest first, ids as the
+    /// pod's status has them. For faults and counts logs are `pods/log`.
+    pub fn log<'t>(
+        &self,
+        (namespace, pod, container): (&str, &str, &str),
+        id: &str,
+        lines: impl IntoIterator<Item = (Timestamp, &'t str)>,
+    ) {
+        let place = (namespace.to_owned(), pod.to_owned(), container.to_owned());
+        let lines = lines.into_iter().map(|(at, line)| (at, line.to_owned())).collect();
+        self.shared.logs().put(place, id, lines);
+    }
+
+    /// The node removes the log of a run.
+    pub fn remove_log(&self, id: &str) {
+        self.shared.logs().remove(id);
     }
 
     // === What the server does wrong ===

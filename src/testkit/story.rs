@@ -73,6 +73,19 @@ pub enum Write<'a> {
         /// Which.
         name: &'a str,
     },
+    /// A run of a container leaves its log.
+    Log {
+        /// Where.
+        namespace: &'a str,
+        /// Whose.
+        pod: &'a str,
+        /// The container.
+        container: &'a str,
+        /// The run, as the pod's status names it.
+        id: &'a str,
+        /// What it wrote.
+        lines: &'a [&'a str],
+    },
 }
 
 type Act = Box<dyn FnOnce(&mut Story) + Send>;
@@ -105,10 +118,13 @@ pub struct Story {
 impl Story {
     /// Puts the cluster as it is at the beginning into `server`.
     pub fn new(server: Arc<ApiServer>, clock: Clock) -> Result<Self, InvalidObject> {
-        let sink = move |_, write: Write<'_>| {
+        let sink = move |at, write: Write<'_>| {
             match write {
                 Write::Apply(object) => drop(server.apply(object)?),
                 Write::Delete { kind, namespace, name } => drop(server.delete(kind, namespace, name)),
+                Write::Log { namespace, pod, container, id, lines } => {
+                    server.log((namespace, pod, container), id, lines.iter().map(|line| (at, *line)));
+                }
             }
             Ok(())
         };
@@ -257,7 +273,7 @@ impl Story {
     }
 
     fn write(&mut self, write: Write<'_>) {
-        self.writes += 1;
+        self.writes += u64::from(!matches!(write, Write::Log { .. }));
         let at = self.timestamp();
         if let Err(refused) = (self.sink)(at, write) {
             self.refused.get_or_insert(refused);

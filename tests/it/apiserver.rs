@@ -346,3 +346,104 @@ async fn scripted_faults_happen_as_often_as_told() {
     assert_eq!(get(&server, "/api/v1/pods").await.0, 200);
     assert_eq!(server.lists("pods"), 6);
 }
+
+/// A recorded exchange whose body may be no JSON.
+fn recorded_texts(name: &str) -> Vec<(String, u16, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/protocol").join(format!("{name}.http"));
+    let text = std::fs::read_to_string(path).unwrap().replace('\r', "");
+    let exchanges = text.split(">>> GET ").skip(1).map(|exchange| {
+        let (head, body) = exchange.split_once("\n\n").unwrap();
+        let status = head.lines().find(|l| l.starts_with("HTTP/1.1 ")).unwrap();
+        let request = head.lines().next().unwrap().split("   (").next().unwrap().to_owned();
+        (request, status.split(' ').nth(1).unwrap().parse().unwrap(), body.trim_end().to_owned())
+    });
+    exchanges.collect()
+}
+
+async fn get_text(server: &ApiServer, path: &str) -> (u16, String) {
+    let request = http::Request::get(path).body(Body::empty()).unwrap();
+    let response = server.client().unwrap().send(request).await.unwrap();
+    let code = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (code, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// A pod with one container in this state.
+fn logging(namespace: &str, name: &str, container: &str, state: &Value, last: &Value) -> Value {
+    let status = json!({"name": container, "containerID": state.pointer("/running/id"), "state": state, "lastState": last});
+    json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "namespace": namespace},
+        "spec": {"containers": [{"name": container}]}, "status": {"containerStatuses": [status]}})
+}
+
+#[tokio::test]
+async fn logs_are_those_of_a_real_server() {
+    let server = ApiServer::start().await.unwrap();
+    let run = |id: &str| json!({"terminated": {"containerID": format!("containerd://{id}"), "exitCode": 1}});
+    let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    let at: jiff::Timestamp = "2026-11-21T08:30:37.273464295Z".parse().unwrap();
+    for (namespace, name, container, gone) in [
+        (
+            "s-node",
+            "broken-6646c875fb-fvfks",
+            "app",
+            "aa4a493af8a2e82748b19f0a47cc829919468955df9ee680bbb27e036aa39297",
+        ),
+        (
+            "h-exit0",
+            "oneshot-646fd57944-lhmgm",
+            "app",
+            "80194e9dfc6eb1b52c62c8ab0e0b7165ae3c20270b9c88e00579afbbad9e5d65",
+        ),
+    ] {
+        server.apply(logging(namespace, name, container, &waiting, &run(name))).unwrap();
+        let gone = format!("containerd://{gone}");
+        server.log((namespace, name, container), &gone, [(at, "before")]);
+        server.remove_log(&gone);
+        server.log((namespace, name, container), &format!("containerd://{name}"), [(at, "done")]);
+    }
+    let front = json!({"running": {"id": "containerd://front"}});
+    server.apply(logging("s-node", "front-679cb44879-2znw5", "front", &front, &json!({}))).unwrap();
+    for (request, code, body) in recorded_texts("pod-log") {
+        let (got, text) = get_text(&server, &request).await;
+        assert_eq!(got, code, "{request}: {text}");
+        match serde_json::from_str::<Value>(&body) {
+            Ok(recorded) => assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), recorded, "{request}"),
+            Err(_) => assert_eq!(text.trim_end(), body, "{request}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn logs_are_cut_and_asked_for_by_container() {
+    let server = ApiServer::start().await.unwrap();
+    let mut pod = logging("n", "p", "a", &json!({"running": {"id": "containerd://a1"}}), &json!({}));
+    pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "b"}));
+    pod["spec"]["initContainers"] = json!([{"name": "i"}]);
+    server.apply(pod).unwrap();
+    let at: jiff::Timestamp = "2026-11-21T08:30:37Z".parse().unwrap();
+    server.log(("n", "p", "a"), "containerd://a1", ["one", "two", "three"].map(|line| (at, line)));
+    let log = "/api/v1/namespaces/n/pods/p/log";
+    for (query, code, expected) in [
+        ("container=a", 200, "one\ntwo\nthree\n"),
+        ("container=a&tailLines=2", 200, "two\nthree\n"),
+        // From where the tail begins: the end is cut off.
+        ("container=a&tailLines=2&limitBytes=5", 200, "two\nt"),
+        ("container=a&tailLines=1&timestamps=true", 200, "2026-11-21T08:30:37Z three\n"),
+        ("container=c", 400, "container c is not valid for pod p"),
+        (
+            "",
+            400,
+            "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]",
+        ),
+        ("container=b", 400, "container \\\"b\\\" in pod \\\"p\\\" is not available"),
+        ("container=a&tailLines=x", 400, "invalid syntax"),
+    ] {
+        let (got, text) = get_text(&server, &format!("{log}?{query}")).await;
+        assert_eq!(got, code, "{query}: {text}");
+        assert!(if code == 200 { text == expected } else { text.contains(expected) }, "{query}: {text}");
+    }
+    server.forbid("pods/log");
+    let (code, text) = get_text(&server, log).await;
+    assert_eq!(code, 403);
+    assert!(text.contains("cannot get resource \\\"pods/log\\\" in API group"), "{text}");
+}

@@ -43,7 +43,8 @@ impl Bot {
         let engine = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
         let outbox = Outbox::new(store.clone(), Arc::new(clock::now), Policy::default());
         let config = Arc::new(ArcSwap::from_pointee(ConfigStats::begun(String::new(), clock::now())));
-        let sources = Sources { engine, config, watch: WatchStatus::new(&[]), store, outbox };
+        let sources =
+            Sources { engine, config, watch: WatchStatus::new(&[]), store, outbox, logs: Arc::default() };
         let (asks, mut asked) = mpsc::channel::<web::Ask>(web::api::WAITING);
         let token: Option<web::Token> =
             token.map(|token| -> web::Token { Arc::new(|| Ok(token.to_owned())) });

@@ -72,6 +72,12 @@ fn step(seed: u64, n: u64) -> Vec<Notification> {
     out
 }
 
+fn with_log(n: &Notification) -> Notification {
+    let mut n = n.clone();
+    n.incidents[0].log_tail = Some("panic".into());
+    n
+}
+
 /// A receiver that writes down what reaches it before it answers: `life receiver answer key`.
 #[derive(Clone)]
 struct Scripted {
@@ -129,6 +135,7 @@ fn life() {
         }
     };
     let store = store(&dir, faults);
+    store.release_all().wait().unwrap();
     println!("\nalive");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(live(&dir, seed, life, store));
@@ -175,13 +182,24 @@ async fn live(dir: &Path, seed: u64, life: u64, store: Store) {
             let id = n.incidents[0].id.to_string();
             IncidentRow { id, rule: "r".into(), state: "firing".into(), body: "{}".into(), updated_at: n.at }
         });
+        // Some wait for a log, which comes, comes too late, or never does.
+        let waits = |n: &&Notification| text_dice(seed, &n.incidents[0].id).is_multiple_of(3);
+        let logs: Vec<Notification> = notifications.iter().filter(waits).map(with_log).collect();
+        let until = kubeherald::clock::after(kubeherald::clock::now(), Duration::from_millis(4));
         let commit = Commit {
             incidents: incidents.collect(),
             marks: vec![("step".to_owned(), (n + 1).to_string())],
+            holds: logs.iter().map(|n| (n.key.clone(), until)).collect(),
             notifications,
             ..Commit::default()
         };
         store.commit(commit).await.unwrap();
+        let wait = Duration::from_micros(dice(&[seed, n, life]) % 6_000);
+        let (logs, amended) = (logs.into_iter().collect::<Vec<_>>(), store.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            amended.amend(&logs).await.unwrap();
+        });
         tokio::time::sleep(Duration::from_micros(300)).await;
     }
     while store.sizes().await.unwrap().receivers.iter().any(|r| r.queued + r.sending > 0) {

@@ -45,6 +45,7 @@ fn recorded() -> Recorded {
                 let known = known.insert(key, object.clone()).is_some();
                 (if known { LineKind::Modified } else { LineKind::Added }, object)
             }
+            Write::Log { .. } => return Ok(()),
             Write::Delete { kind, namespace, name } => {
                 let found = known.remove(&(kind.into(), namespace.into(), name.into()));
                 (
@@ -260,6 +261,15 @@ async fn every_receiver_gets_the_same_story() {
         let mine: Vec<_> = replies.iter().filter(|r| r.thread_ts.as_ref() == Some(&top.ts)).collect();
         assert!(mine.len() == 1 && text(&mine[0].payload, "/text").contains("Resolved after"), "{mine:?}");
     }
+
+    // The message about the crash loop has the log of the crash, also when it is over, and no password.
+    let crash = messages
+        .iter()
+        .map(|m| m.payload.to_string())
+        .find(|m| m.contains("shop/checkout") || m.contains("Deployment/checkout"));
+    let crash = crash.expect("a message about checkout");
+    assert!(crash.contains("Last log lines") && crash.contains("app:[masked]@db.shop"), "{crash}");
+    assert!(messages.iter().all(|m| !m.payload.to_string().contains("correct-horse")));
 
     // The mailbox: the same threads.
     let mut mailed: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -80,6 +80,20 @@ fn the_role_allows_exactly_what_is_watched() {
 }
 
 #[test]
+fn logs_are_read_only_where_somebody_adds_the_permission() {
+    assert!(!strings(&kustomization()["resources"]).contains(&"logs.yaml".to_owned()));
+    for resource in resources() {
+        assert!(!resource.to_string().contains("pods/log"), "{resource}");
+    }
+    let optional = documents(&deploy().join("logs.yaml"));
+    let [role, binding] = optional.as_slice() else { panic!("a role and its binding") };
+    assert_eq!(role["rules"], json!([{"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]}]));
+    assert_eq!((&role["kind"], &binding["kind"]), (&json!("ClusterRole"), &json!("ClusterRoleBinding")));
+    assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    assert_eq!(binding["subjects"], one("ClusterRoleBinding")["subjects"]);
+}
+
+#[test]
 fn the_role_is_bound_to_the_account_that_the_pod_runs_as() {
     let namespace = kustomization()["namespace"].clone();
     assert_eq!(one("Namespace")["metadata"]["name"], namespace);

@@ -16,6 +16,25 @@ use kubeherald::watch::{Change, Kind};
 /// What the recordings are followed by: long enough for every resolve that is to come.
 const THEN: Duration = Duration::from_secs(600);
 
+/// All of them.
+pub const RECORDINGS: [&str; 15] = [
+    "config",
+    "crashloop",
+    "evict",
+    "flap",
+    "hostport",
+    "imagepull",
+    "init",
+    "jobs",
+    "mount",
+    "node-down",
+    "oom",
+    "probes",
+    "quiet",
+    "scheduling",
+    "storm",
+];
+
 pub fn recording(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/recordings/{name}.jsonl.gz"))
 }
@@ -339,22 +358,7 @@ pub fn replayed(name: &str) -> Vec<String> {
 #[test]
 fn a_restart_anywhere_repeats_nothing_and_misses_nothing() {
     let mut wrong = Vec::new();
-    for name in [
-        "config",
-        "crashloop",
-        "flap",
-        "hostport",
-        "imagepull",
-        "init",
-        "jobs",
-        "mount",
-        "node-down",
-        "oom",
-        "probes",
-        "quiet",
-        "scheduling",
-        "storm",
-    ] {
+    for name in RECORDINGS {
         // Stopped before it had told what it found at first, it finds it at first again.
         let plain = |lines: Vec<String>| -> Vec<String> {
             lines.into_iter().map(|line| line.replace("standing ", "first ")).collect()

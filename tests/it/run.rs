@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::flow::{recording, replayed};
+use crate::flow::{RECORDINGS, recording, replayed};
 
 const SPEED: u32 = 20;
 /// The bot is up for this long before the recording goes on: it watches, it does not arrive at a fire.
@@ -160,23 +160,7 @@ async fn same_as_replay(name: &str, restart: bool) -> Result<(), String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn over_http_and_across_a_restart_the_messages_are_those_of_the_replay() {
     let mut running = tokio::task::JoinSet::new();
-    for name in [
-        "config",
-        "crashloop",
-        "evict",
-        "flap",
-        "hostport",
-        "imagepull",
-        "init",
-        "jobs",
-        "mount",
-        "node-down",
-        "oom",
-        "probes",
-        "quiet",
-        "scheduling",
-        "storm",
-    ] {
+    for name in RECORDINGS {
         for restart in [false, true] {
             running.spawn(same_as_replay(name, restart));
         }

@@ -67,8 +67,9 @@ impl Site {
         let heartbeat = Arc::new(AtomicI64::new(0));
         let outbox = Outbox::new(store.clone(), Arc::new(clock::now), Policy::default());
         let config = Arc::new(ArcSwap::from_pointee(ConfigStats::begun(String::new(), clock::now())));
+        let logs = Arc::default();
         let sources =
-            Sources { engine: Arc::clone(&engine), config, watch: Arc::clone(&watch), store, outbox };
+            Sources { engine: Arc::clone(&engine), config, watch: Arc::clone(&watch), store, outbox, logs };
         let (asks, asked) = mpsc::channel(web::api::WAITING);
         let token: web::Token = Arc::new(|| Ok(TOKEN.to_owned()));
         let control = Control::new(Some(token), asks);

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::{commit, restore, restore_digests};
+use crate::app::logs::{LogRead, Logs};
 use crate::app::notice::{Announcer, Broken};
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::app::silences;
@@ -70,6 +71,7 @@ pub(super) struct EngineLoop {
     clock: Clock,
     /// Who had a dispatcher since the start.
     reachable: BTreeSet<Arc<str>>,
+    logs: Logs,
     out: Output,
     last_flush: Timestamp,
     last_mark: Timestamp,
@@ -86,6 +88,7 @@ impl EngineLoop {
         stats: Arc<ArcSwap<EngineStats>>,
         heartbeat: Arc<AtomicI64>,
         clock: Clock,
+        logs: Logs,
     ) -> Result<Self, StoreError> {
         let now = clock.now();
         let marks: BTreeMap<String, String> = store.load_marks().await?.into_iter().collect();
@@ -120,6 +123,7 @@ impl EngineLoop {
             stats,
             heartbeat,
             clock,
+            logs,
             out: Output::default(),
             last_flush: now,
             last_mark: now,
@@ -134,6 +138,7 @@ impl EngineLoop {
         mut self,
         mut changes: mpsc::Receiver<Change>,
         mut commands: mpsc::Receiver<EngineCommand>,
+        mut log_read: mpsc::Receiver<LogRead>,
     ) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(BATCH);
         let mut commanded = true;
@@ -147,6 +152,10 @@ impl EngineLoop {
                         Some(command) => self.command(command).await?,
                         None => commanded = false,
                     }
+                    None
+                }
+                Some(LogRead { incident, log }) = log_read.recv() => {
+                    self.pipeline.put_log(&incident, log, &mut self.out);
                     None
                 }
                 () = tokio::time::sleep(self.clock.sleep(due)) => None,
@@ -248,7 +257,10 @@ impl EngineLoop {
             tracing::info!(decision = %message.decided.decision, reason = %message.decided.reason,
                 title = %message.title, receivers = ?message.decided.receivers, "decided");
         }
+        let waiting = self.logs.wanted(&out.messages, now);
+        commit.holds = waiting.holds();
         self.store.commit(commit).await?;
+        waiting.begin();
         // The last digest of a receiver that was gone before this start: like all that it was owed, kept
         // as a dead letter. One that went with a reload is still served.
         if out.messages.iter().any(|m| m.decided.digest.as_ref().is_some_and(|digest| digest.last)) {

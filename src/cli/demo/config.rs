@@ -1,4 +1,4 @@
-//! The configuration of the demonstration, as a user would write it. The rules are the shipped ones.
+//! The configuration of the demonstration, as a user would write it. The rules are the shipped ones, one of them with logs.
 
 use std::path::PathBuf;
 
@@ -37,6 +37,7 @@ impl Files {
         std::fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let files = Self { directory };
         files.put("kubeherald.yaml", &yaml(addresses))?;
+        files.put("rules.yaml", RULES)?;
         files.put("slack-token", "xoxb-test\n")?;
         files.put("hook-secret", "a secret that both sides know\n")?;
         Ok(files)
@@ -54,6 +55,17 @@ impl Files {
     }
 }
 
+/// The shipped rule, with logs.
+const RULES: &str = r#"rules:
+  - name: crash-loop
+    match: {cause: CrashLoopBackOff}
+    for: 0s
+    severity: critical
+    stable_for: 5m
+    summary: "{{workload}} keeps crashing: container {{container}}{{#if exit}}, {{exit}}{{/if}}"
+    log_tail: true
+"#;
+
 /// The configuration as a file.
 fn yaml(addresses: &Addresses) -> String {
     let Addresses { slack, webhook, smtp } = addresses;
@@ -69,6 +81,8 @@ receivers:
       from: Kubeherald <kubeherald@example.com>
       to: [oncall@example.com]
       smtp: {{host: 127.0.0.1, port: {smtp}, tls: none}}
+rules: {{paths: [rules.yaml]}}
+log_tail: {{timeout: 10s}}
 "##
     )
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cases::{self, RuleTest};
+use super::log_tail;
 use super::matching::{self, Scope};
 use crate::config::error::At;
-use crate::config::raw::{Node, Value};
+use crate::config::raw::Node;
 use crate::config::read::Reader;
 use crate::config::{NAME_HELP, is_name};
 use crate::rule::{GroupBy, Rule};
@@ -114,14 +115,20 @@ fn rule(reader: &mut Reader, node: &Node) -> Option<RuleDraft> {
         Some(Arc::from(text))
     });
     rule.runbook = map.get(reader, "runbook", |r, n| r.text(n).map(Arc::from));
-    if let Some(span) = map.key_span("log_tail") {
-        map.get(reader, "log_tail", log_tail);
-        reader.warn(span, "log tails are not read yet: messages go out without them", "", None);
-    }
+    rule.log_tail = map.get(reader, "log_tail", log_tail::of_rule).flatten();
+    let log_span = map.key_span("log_tail").filter(|_| rule.log_tail.is_some());
     map.finish(reader, "a rule");
     let usable = found.map(|found| {
         rule.count = count.or(found.count);
         rule.matcher = found.matcher;
+        let causes = &rule.matcher.causes;
+        if let Some(span) = log_span
+            && !causes.is_empty()
+            && !causes.iter().any(|cause| cause.has_log())
+        {
+            let help = "CrashLoopBackOff, OOMKilled, Unhealthy and JobFailed have one";
+            reader.warn(span, "there is no log to tell", "no run ends where these causes show", Some(help));
+        }
         rule
     });
     Some(RuleDraft {
@@ -155,15 +162,4 @@ pub fn receivers(reader: &mut Reader, node: &Node) -> Option<Vec<(Arc<str>, At)>
         }
     }
     Some(names)
-}
-
-fn log_tail(reader: &mut Reader, node: &Node) -> Option<()> {
-    if !matches!(node.value, Value::Map(_)) {
-        return reader.boolean(node).map(|_| ());
-    }
-    let mut map = reader.map(node, "`{lines, bytes}`")?;
-    let _ = map.get(reader, "lines", |r, n| r.count(n, 1000));
-    let _ = map.get(reader, "bytes", |r, n| r.count(n, 65_536));
-    map.finish(reader, "`log_tail`");
-    Some(())
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use super::{matching, silences};
 use crate::config::compile::matching::Scope;
-use crate::config::{EngineConfig, RateLimit, Receiver, StormConfig};
+use crate::config::{EngineConfig, LogTailConfig, RateLimit, Receiver, StormConfig};
 use crate::notify::webhook::Preset;
 
 /// The schema of the configuration file.
@@ -46,6 +46,7 @@ pub fn config() -> Value {
                 "mute_times",
                 list("What is not told at some hours of the week.", &of("mute_time", "A mute time.")),
             ),
+            ("log_tail", of("log_tail", "Log tails, where rules ask for them.")),
         ],
     );
     let mut add = |name: &str, schema: Value| defs.insert(name.into(), schema);
@@ -96,6 +97,9 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
     add("templates", object("A directory of templates.", vec![("dir!", path())]));
     let patterns = list("Regular expressions of what is to be masked.", &text("A regular expression."));
     add("redact", object("Further secrets to mask.", vec![("patterns!", patterns)]));
+    let timeout = duration("A message waits so long for its log, at most `10s`; then it goes without.");
+    let timeout = default(timeout, written(LogTailConfig::default().timeout));
+    add("log_tail", object("Log tails, where rules ask for them.", vec![("timeout", timeout)]));
     let listen = json!({"description": "Address and port.", "type": "string", "examples": ["0.0.0.0:8080"]});
     add(
         "http",

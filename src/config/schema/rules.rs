@@ -12,6 +12,7 @@ use crate::config::compile::matching::Scope;
 use crate::config::{EngineConfig, Expect, RuleTest};
 use crate::rule::{GroupBy, Matcher, Rule};
 use crate::signal::Severity;
+use crate::signal::log::LogTail;
 
 /// The schema of rule files.
 #[must_use]
@@ -27,7 +28,16 @@ pub fn rules() -> Value {
         "log_tail".into(),
         object(
             "How much of the log.",
-            vec![("lines", int("Lines.", 1, 1000)), ("bytes", int("Bytes.", 1, 65_536))],
+            vec![
+                ("lines", default(int("Lines.", 1, LogTail::MAX_LINES.into()), LogTail::default().lines)),
+                (
+                    "bytes",
+                    default(
+                        int("Bytes.", LogTail::MIN_BYTES.into(), LogTail::MAX_BYTES.into()),
+                        LogTail::default().bytes,
+                    ),
+                ),
+            ],
         ),
     );
     matching::add(&mut defs, Scope::Rule);
@@ -94,8 +104,8 @@ fn rule() -> Value {
             (
                 "log_tail",
                 json!({
-                    "description": "Not read yet.",
-                    "deprecated": true,
+                    "description": "Tell the last log lines of the run that ended. kubeherald must be allowed to `get` `pods/log`.",
+                    "default": false,
                     "anyOf": [{"type": "boolean"}, of("log_tail", "How much.")],
                 }),
             ),

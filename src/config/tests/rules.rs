@@ -98,7 +98,7 @@ rules:
     window: 2h
     max_window: 1h
     count: {at_least: 0, within: 5m}
-  - {name: c, match: {message: {regex: "(", not_regex: "(a{1000}){1000}"}, cause: {regex: "^X"}}, log_tail: true}
+  - {name: c, match: {message: {regex: "(", not_regex: "(a{1000}){1000}"}, cause: {regex: "^X"}}, log_tail: {lines: 101, bytes: 99}}
   - {name: crash-lop, enabled: false}
 tests:
   - {name: t, expect: [{decision: frist}]}
@@ -127,7 +127,8 @@ tests:
             "error: `(` is no regular expression",
             "error: `(a{1000}){1000}` is no regular expression",
             "error: no cause meets this condition",
-            "warning: log tails are not read yet: messages go out without them",
+            "error: expected a whole number from 1 to 100, found `101`",
+            "error: expected a whole number from 100 to 4000, found `99`",
             "error: there is no shipped rule named `crash-lop` to switch off",
             "error: a test has either `recording` or `given`",
             "error: `frist` is not a decision",

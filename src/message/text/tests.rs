@@ -38,6 +38,7 @@ fn crash() -> IncidentView {
         runbook: Some("https://runbooks.example.com/crash-loop".into()),
         command: "kubectl -n shop logs deployment/checkout -c app --previous".into(),
         log_tail: None,
+        log_from: None,
         title: String::new(),
     }
 }

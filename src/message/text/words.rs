@@ -46,6 +46,23 @@ pub fn cut_chars(text: &str, max: usize) -> String {
     out
 }
 
+/// Keeps the last `max` characters, from the beginning of a line where that is possible, and marks
+/// the cut.
+#[must_use]
+pub fn keep_end(text: &str, max: usize) -> String {
+    let count = text.chars().count();
+    if count <= max {
+        return text.to_owned();
+    }
+    let from = text.char_indices().nth(count - max.saturating_sub(2)).map_or(text.len(), |(at, _)| at);
+    let end = text.get(from..).unwrap_or_default();
+    let end = match end.split_once('\n') {
+        Some((_, lines)) if !lines.is_empty() => lines,
+        _ => end,
+    };
+    format!("…\n{end}")
+}
+
 /// `45s`, `5m 8s`, `2h 5m`, `3d 4h`: the two largest units.
 #[must_use]
 pub fn duration(seconds: i64) -> String {

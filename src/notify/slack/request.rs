@@ -83,11 +83,17 @@ pub fn render_reply(n: &Notification, templates: &Templates) -> Result<Rendered,
     if speaks_again(n) && !facts.why.is_empty() {
         inner.push(rich(&[("", &facts.why)]));
     }
+    inner.extend(log(i).filter(|_| text::tells_log(n.decision)));
     Ok(Rendered {
         text: fallback(n),
         blocks: Vec::new(),
         attachments: vec![json!({ "color": model::color(n.decision, n.severity), "blocks": inner })],
     })
+}
+
+fn log(i: &IncidentView) -> Option<Value> {
+    let log = i.log_tail.as_deref().filter(|log| !log.trim().is_empty())?;
+    Some(rich(&[(&text::log_label(i), &words::keep_end(log, MAX_PREFORMATTED))]))
 }
 
 /// Is this reply news for the whole channel, not only for who follows the thread?
@@ -108,9 +114,7 @@ fn incident(
         out.push(rich(&[("", &i.why)]));
     }
     out.extend(section(&templates.render(Name::SlackMore, &values)?));
-    if let Some(log) = i.log_tail.as_deref().filter(|l| !l.trim().is_empty()) {
-        out.push(rich(&[("Last log lines", log)]));
-    }
+    out.extend(log(i));
     if !n.decision.is_end() && !i.command.is_empty() {
         out.push(rich(&[("Look further", &i.command)]));
     }

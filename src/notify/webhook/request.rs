@@ -83,7 +83,8 @@ fn incident(i: &IncidentView) -> Value {
         "pods_on_node": i.pods_on_node,
         "runbook": i.runbook,
         "command": i.command,
-        "log_tail": i.log_tail.as_deref().map(|t| clean(t, model::MAX_LOG)),
+        "log_tail": i.log_tail.as_deref().map(|t| words::keep_end(&helpers::text(t), model::MAX_LOG)),
+        "log_from": i.log_from,
     })
 }
 

@@ -61,6 +61,12 @@ pub enum What {
     Garbage,
     /// The `continue` token has expired. Only on further pages of lists; first pages are let through.
     ExpirePage,
+    /// This object is written by someone else, just before the request is answered.
+    Meanwhile(Value),
+    /// The answer comes after this time. Only on logs.
+    Slow(std::time::Duration),
+    /// A space now and then, for ever. Only on logs.
+    Drip,
     /// The watch ends as soon as it began.
     CloseWatches,
 }

@@ -15,7 +15,9 @@ use serde_json::Value;
 
 use super::Shared;
 use super::faults::{Verb, What, spoil};
+use super::logs::LogAsk;
 use super::request::{Ask, Route, route};
+use super::resource::Resource;
 use super::status::{Continue, Failure, put};
 use super::store::{From, Snapshot, Stored};
 use super::stream::{Broken, Watch};
@@ -49,12 +51,13 @@ pub(super) async fn answer<B>(
         Route::Version => return Ok(json(200, VERSION.to_owned())),
         Route::Healthy => return Ok(text(200, "ok")),
         Route::Nothing => return Ok(text(404, "404 page not found\n")),
+        Route::Log(ask) => return log(&shared, &ask, valid, request.uri(), &reset).await,
         Route::Objects(_) if request.method() != Method::GET => {
             return Ok(fail(&Failure::method_not_allowed()));
         }
         Route::Objects(ask) => ask,
     };
-    shared.record(&ask, request.uri());
+    shared.record(ask.verb, ask.resource.plural, ask.partial, request.uri());
     if shared.faults().forbidden(ask.resource.plural) {
         return Ok(fail(&forbidden(&ask, USER)));
     }
@@ -73,6 +76,7 @@ pub(super) async fn answer<B>(
         }
         Some(What::Garbage) => return Ok(json(200, String::from("<html>502 Bad Gateway</html>\n"))),
         Some(What::Silent) if ask.verb != Verb::Watch => return Ok(chunked(silence())),
+        Some(What::Meanwhile(ref object)) => meanwhile(&shared, object),
         _ => {}
     }
     let answered = match ask.verb {
@@ -84,6 +88,66 @@ pub(super) async fn answer<B>(
         Verb::Watch => watch(&shared, &ask, fault),
     };
     Ok(answered.unwrap_or_else(|failure| fail(&failure)))
+}
+
+/// What faults and tests call logs.
+const LOG: &str = "pods/log";
+
+async fn log(
+    shared: &Shared,
+    ask: &LogAsk,
+    valid: Result<(), Failure>,
+    uri: &http::Uri,
+    reset: &AtomicBool,
+) -> io::Result<Response<Body>> {
+    shared.record(Verb::Get, LOG, false, uri);
+    if shared.faults().forbidden(LOG) {
+        return Ok(fail(&Failure::forbidden_log(USER, &ask.namespace, &ask.pod)));
+    }
+    if let Err(failure) = valid {
+        return Ok(fail(&failure));
+    }
+    let fault = shared.faults().take(Verb::Get, LOG, false);
+    match &fault {
+        Some(What::Status(code)) => return Ok(fail(&Failure::other(*code))),
+        Some(What::TooManyRequests { retry_after, json }) => return Ok(too_many(*retry_after, *json)),
+        Some(What::HangBeforeHeaders) => return std::future::pending().await,
+        Some(What::Reset) => {
+            reset.store(true, Ordering::Relaxed);
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Some(What::Garbage) => return Ok(text(200, "<html>502 Bad Gateway</html>\n")),
+        Some(What::Silent) => return Ok(respond(200, "text/plain", silence())),
+        Some(What::Slow(late)) => tokio::time::sleep(*late).await,
+        Some(What::Drip) => return Ok(respond(200, "text/plain", drip())),
+        Some(What::Meanwhile(object)) => meanwhile(shared, object),
+        _ => {}
+    }
+    let pods = Resource::by_plural("", "pods");
+    let pod = pods.and_then(|pods| shared.store().get(pods, &ask.namespace, &ask.pod).ok_or(pods).ok());
+    let answered = match (pod, pods) {
+        (Some(pod), _) => shared.logs().answer(ask, &pod.value()),
+        (None, Some(pods)) => Err(Failure::not_found(pods, &ask.pod)),
+        (None, None) => Err(Failure::other(500)),
+    };
+    Ok(match (answered, fault) {
+        (Err(failure), _) => fail(&failure),
+        (Ok(body), Some(What::CutMidLine)) => respond(200, "text/plain", cut(&body)),
+        (Ok(body), _) => respond(200, "text/plain", one(body)),
+    })
+}
+
+fn meanwhile(shared: &Shared, object: &Value) {
+    // The test that gives it sees that it is missing, if it is refused.
+    shared.store().apply(object.clone(), crate::clock::now()).ok();
+}
+
+fn drip() -> Body {
+    let drops = futures::stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Some((Ok(Frame::data(Bytes::from_static(b" "))), ()))
+    });
+    StreamBody::new(drops).boxed_unsync()
 }
 
 fn forbidden(ask: &Ask, user: &str) -> Failure {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::ACCEPT;
 
 use super::faults::Verb;
+use super::logs::LogAsk;
 use super::resource::Resource;
 use super::status::{Continue, Failure};
 use super::store::Filter;
@@ -31,6 +32,7 @@ pub(super) struct Ask {
 #[derive(Debug)]
 pub(super) enum Route {
     Objects(Box<Ask>),
+    Log(LogAsk),
     Version,
     Healthy,
     Nothing,
@@ -48,6 +50,10 @@ pub(super) fn route<B>(request: &http::Request<B>) -> (Route, Result<(), Failure
         ["apis", group, "v1", rest @ ..] => (*group, rest),
         _ => return (Route::Nothing, Ok(())),
     };
+    if let (["namespaces", namespace, "pods", pod, "log"], "") = (rest, group) {
+        let (ask, read) = LogAsk::read(namespace, pod, request.uri().query().unwrap_or_default());
+        return (Route::Log(ask), read);
+    }
     let (namespace, plural, name) = match rest {
         ["namespaces", namespace, plural] => (Some(*namespace), *plural, None),
         ["namespaces", namespace, plural, name] => (Some(*namespace), *plural, Some(*name)),

@@ -79,6 +79,15 @@ impl Failure {
         Self::new(403, "Forbidden", &message).details(details)
     }
 
+    /// Of the log of a pod.
+    pub fn forbidden_log(user: &str, namespace: &str, pod: &str) -> Self {
+        let message = format!(
+            "pods \"{pod}\" is forbidden: User \"{user}\" cannot get resource \"pods/log\" in API group \"\" in the \
+             namespace \"{namespace}\""
+        );
+        Self::new(403, "Forbidden", &message).details(json!({ "name": pod, "kind": "pods" }))
+    }
+
     pub fn not_found(resource: &Resource, name: &str) -> Self {
         let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
         let mut details = json!({ "name": name, "kind": resource.plural });

@@ -67,11 +67,16 @@ impl Container {
     }
 
     fn status(&self) -> Value {
-        let id = format!("containerd://{}-{}", self.name, self.restarts);
+        // Runs are counted from 0, and their ids are `NAME-RUN`. Until the next one begins, the current
+        // one is the one that ended.
+        let id = |run: i64| format!("containerd://{}-{run}", self.name);
+        let (mut state, mut last) = (self.state.clone(), self.last.clone());
+        put_id(&mut state, &id(self.restarts));
+        put_id(&mut last, &id(if self.is("waiting") { self.restarts } else { self.restarts - 1 }));
         json!({
-            "name": self.name, "image": self.image, "imageID": "", "containerID": id,
+            "name": self.name, "image": self.image, "imageID": "", "containerID": id(self.restarts),
             "ready": self.ready(), "started": self.is("running"), "restartCount": self.restarts,
-            "state": self.state, "lastState": self.last,
+            "state": state, "lastState": last,
         })
     }
 }
@@ -392,6 +397,12 @@ impl Pod {
                 "ephemeralContainerStatuses": statuses(&[List::Ephemeral]),
             },
         })
+    }
+}
+
+fn put_id(state: &mut Value, id: &str) {
+    if let Some(Value::Object(run)) = state.get_mut("terminated") {
+        run.insert("containerID".into(), json!(id));
     }
 }
 

@@ -2,13 +2,17 @@
 
 use super::controllers::Workload;
 use super::objects::{Happening, Meta, Owner, Pod, about, running, terminated, waiting};
-use super::{Story, Tone};
+use super::{Story, Tone, Write};
 
 /// Namespace and name.
 pub type Key = (String, String);
 
 /// UID (or name), reason, text, container: the same again is counted, not written anew.
 pub type EventKey = (String, &'static str, String, String);
+
+/// What a program that crashes at its start has written before; nobody should read the password.
+const BOOT: &str = "level=info msg=\"starting\"";
+const CONNECT: &str = "level=info msg=\"connected\" db=postgres://app:correct-horse@db.shop:5432/shop";
 
 /// So many Events are kept; a real cluster forgets them after an hour.
 const EVENTS: usize = 3000;
@@ -220,6 +224,18 @@ impl Story {
             found.last = state.clone();
         }
         found.state = Some(terminated(code, reason, message, &from, &time, &id));
+        if !message.is_empty() {
+            let (container, id) = (found.template.container.clone(), format!("containerd://{id}"));
+            let lines = [BOOT, CONNECT, message];
+            let (namespace, name) = (pod.0.clone(), pod.1.clone());
+            self.write(Write::Log {
+                namespace: &namespace,
+                pod: &name,
+                container: &container,
+                id: &id,
+                lines: &lines,
+            });
+        }
     }
 
     // === Nodes ===

@@ -18,12 +18,23 @@ impl Memory {
         finding: Finding,
         source: Source,
     ) -> Signal {
-        let (labels, annotations) = self.workload_layers(&facts.id, workload);
         Signal {
             revision: owner::revision(&facts.id),
             node: facts.node.clone(),
-            ..self.signal(now, &facts.id, workload, (labels, annotations), finding, source)
+            ..self.owned_signal(now, &facts.id, workload, finding, source)
         }
+    }
+
+    /// A signal about an object of a workload.
+    pub(super) fn owned_signal(
+        &self,
+        now: Timestamp,
+        id: &Identity,
+        workload: &Arc<str>,
+        finding: Finding,
+        source: Source,
+    ) -> Signal {
+        self.signal(now, id, workload, self.workload_layers(id, workload), finding, source)
     }
 
     pub(super) fn node_signal(

@@ -142,8 +142,24 @@ impl Memory {
             let (facts, workload) = (tomb.facts.clone(), Arc::clone(&tomb.workload));
             return Some(Some(self.pod_signal(now, &facts, &workload, finding, Source::Event)));
         }
-        // Only what could say something is worth waiting with; of a past pod nothing comes any more.
-        if early || event::pod(facts, None).is_none() && !waits(facts.reason) { Some(None) } else { None }
+        if early {
+            return Some(self.past_eviction(now, facts, event));
+        }
+        // Only what could say something is worth waiting with.
+        if event::pod(facts, None).is_none() && !waits(facts.reason) { Some(None) } else { None }
+    }
+
+    /// An eviction of a pod that was gone before anybody looked. Of a past pod nothing else comes any
+    /// more, and nothing else is still worth telling.
+    fn past_eviction(&mut self, now: Timestamp, facts: &EventFacts<'_>, event: &Event) -> Option<Signal> {
+        let finding = event::pod(facts, None).filter(|finding| finding.cause == Cause::Evicted)?;
+        let Involved { namespace, name, uid, .. } = &event.involved_object;
+        let mut id = self.identity_of("Pod", namespace.as_deref()?, &Arc::from(name.as_str()));
+        id.object.uid = Arc::from(uid.as_deref()?);
+        let workload = self.former_workload(&id);
+        let mut signal = self.owned_signal(now, &id, &workload, finding, Source::Event);
+        signal.node = event.source.host.as_deref().map(|host| self.interner.text(host));
+        Some(signal)
     }
 
     pub(super) fn adopt_orphans(&mut self, now: Timestamp, uid: &str, out: &mut Vec<Signal>) {

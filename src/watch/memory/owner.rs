@@ -4,6 +4,12 @@ use std::sync::Arc;
 
 use super::{Key, Memory};
 use crate::signal::facts::{Identity, Owner};
+use crate::watch::Kind;
+
+/// What is appended to the name of a ReplicaSet, a DaemonSet or a Job to name a pod: so many of these
+/// (<https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/util/rand/rand.go>).
+const RANDOM: usize = 5;
+const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// The label a Deployment's ReplicaSets and pods carry.
 const TEMPLATE_HASH: &str = "pod-template-hash";
@@ -59,6 +65,40 @@ impl Memory {
             }
         }
         format!("ReplicaSet/{}", owner.name)
+    }
+}
+
+impl Memory {
+    /// `Kind/name` of the top owner of a pod that is gone, of which only the name is known: of the one
+    /// workload that is still there and names its pods like that, or else the pod itself. Long names
+    /// are cut when pods are named after them; then nothing fits, and nothing is guessed.
+    pub(super) fn former_workload(&mut self, id: &Identity) -> Arc<str> {
+        let found = self.named_after(id).unwrap_or_else(|| format!("Pod/{}", id.object.name));
+        self.interner.text(&found)
+    }
+
+    fn named_after(&self, id: &Identity) -> Option<String> {
+        let (base, suffix) = id.object.name.rsplit_once('-')?;
+        let key: Key = (id.object.namespace.clone()?, Arc::from(base));
+        let workload = |kind| self.workloads.contains_key(&(kind, key.clone()));
+        if !suffix.is_empty() && suffix.bytes().all(|b| b.is_ascii_digit()) && workload(Kind::StatefulSet) {
+            return Some(format!("StatefulSet/{base}"));
+        }
+        if suffix.len() != RANDOM || !suffix.bytes().all(|b| ALPHABET.contains(&b)) {
+            return None;
+        }
+        let set = self.replica_sets.get(&key).map(|set| match &set.facts.owner {
+            Some(top) => format!("{}/{}", top.kind, top.name),
+            None => format!("ReplicaSet/{base}"),
+        });
+        let daemons = workload(Kind::DaemonSet).then(|| format!("DaemonSet/{base}"));
+        let job = self.jobs.get(&key).map(|job| match &job.facts.id.owner {
+            Some(cron) => format!("{}/{}", cron.kind, cron.name),
+            None => format!("Job/{base}"),
+        });
+        let mut all = [set, daemons, job].into_iter().flatten();
+        // Two of one name: it could be either's.
+        all.next().filter(|_| all.next().is_none())
     }
 }
 

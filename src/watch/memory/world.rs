@@ -1,9 +1,10 @@
 //! The engine's questions about the live state.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::{Key, Memory};
-use crate::signal::facts::PodPhase;
+use crate::signal::facts::{PodPhase, State};
 use crate::signal::silence::Layers;
 use crate::signal::{Cause, Health, ObjectRef, Standing, World, job, node, pod, workload};
 use crate::watch::Kind;
@@ -24,6 +25,37 @@ impl Memory {
             .into_iter()
             .flatten()
             .filter_map(|uid| self.pods.get(uid).map(AsRef::as_ref))
+    }
+}
+
+impl Memory {
+    /// The pod of a Job (or of a CronJob's last one) that failed last, as far as it is kept, with the container
+    /// that did, and whether that is its only one.
+    #[must_use]
+    pub fn failed_pod(&self, object: &ObjectRef) -> Option<(ObjectRef, Arc<str>, bool)> {
+        let namespace = object.namespace.as_deref();
+        let own = format!("{}/{}", object.kind, object.name);
+        let key: Key = (Arc::from(namespace.unwrap_or_default()), Arc::clone(&object.name));
+        let cron =
+            self.jobs.get(&key).filter(|_| &*object.kind == "Job").and_then(|e| e.facts.id.owner.as_ref());
+        let workload = cron.map_or(own, |cron| format!("{}/{}", cron.kind, cron.name));
+        let of_job = |entry: &&super::PodEntry| {
+            let owner = entry.facts.id.owner.as_ref();
+            &*object.kind != "Job" || owner.is_some_and(|owner| owner.name == object.name)
+        };
+        let failed = self.pods_of(namespace, &workload).filter(of_job).flat_map(|entry| {
+            entry.facts.containers.iter().filter_map(move |container| match &container.state {
+                State::Terminated(run) if run.exit.code != 0 => {
+                    Some((run.exit.finished_at, entry, container))
+                }
+                _ => None,
+            })
+        });
+        let (_, entry, container) = failed.max_by_key(|(at, entry, container)| {
+            (*at, Reverse(&entry.facts.id.object.name), Reverse(&container.name))
+        })?;
+        let alone = entry.facts.containers.len() == 1;
+        Some((entry.facts.id.object.clone(), Arc::clone(&container.name), alone))
     }
 }
 

@@ -230,3 +230,40 @@ fn a_rejected_bare_pod_is_told_and_a_controllers_first_ones_are_not() {
         ],
     );
 }
+
+/// Down while it happens, and the pod is gone when it looks again: the Event is all that is left.
+fn meanwhile(pod: &str, begin: Script) -> Script {
+    begin
+        .at("1m", Step::Down)
+        .see("2m", event(&format!("Pod/{pod}"), "Evicted", EMPTY_DIR))
+        .at("3m", Step::Up)
+}
+
+#[test]
+fn an_eviction_while_kubeherald_was_down_counts_although_the_pod_is_gone() {
+    let begin = || cluster().with(checkout("bbbbb").running("T-1h"));
+    // Its ReplicaSet is there, and names its pods like that.
+    says(
+        &meanwhile("checkout-688988776f-xk2v9", begin()),
+        "1h",
+        &[
+            "+3m5s first evicted Deployment/checkout x1 [checkout-688988776f-xk2v9]: Usage of EmptyDir volume \"tmp\" exceeds the limit \"1Mi\".",
+            "+17m resolved evicted Deployment/checkout quiet after 0s",
+        ],
+    );
+    // Nothing that is there does: not the pods' own names, no suffix with vowels, no other namespace.
+    for name in [
+        "checkout-xk2v9",
+        "checkout-688988776f-aeiou",
+        "checkout-688988776f-xk2v",
+        "basket-5d8f-xk2v9",
+        "alone",
+    ] {
+        let said = meanwhile(name, begin()).run("10m");
+        assert_eq!(said.len(), 1, "{said:#?}");
+        assert!(said[0].contains(&format!("first evicted Pod/{name} x1 [{name}]")), "{said:#?}");
+    }
+    // What a first start finds is as old as can be.
+    let first = Script::first_start().with(event("Pod/alone", "Evicted", EMPTY_DIR).last_seen("-10m"));
+    silent(&first, "10m");
+}

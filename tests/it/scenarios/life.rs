@@ -1,6 +1,6 @@
 //! Days in the life of a Deployment: what people do about a problem, and what follows from what.
 
-use kubeherald::testkit::builders::{Event, Pod, deployment, event, namespace, node, pod, replica_set};
+use kubeherald::testkit::builders::{Event, Pod, deployment, event, job, namespace, node, pod, replica_set};
 
 use super::script::{POD, RS, Script, checkout, cluster, fresh, looping, says, silent};
 
@@ -186,4 +186,45 @@ fn a_pod_that_loops_and_is_evicted_then_looks_well_elsewhere() {
             "+20m resolved evicted Deployment/checkout quiet after 0s",
         ],
     );
+}
+
+/// Nothing is said of a pod on its way out, not even that its problem is over: only the live state,
+/// asked once more before the first message, shows that it is.
+#[test]
+fn a_pod_that_ended_on_its_way_out_is_not_told() {
+    let pulling =
+        || fresh().waiting("ImagePullBackOff", "Back-off pulling image \"x\": ErrImagePull: not found");
+    let begin = cluster().see("10s", pulling());
+    says(
+        &begin,
+        "2m",
+        &["+45s first image-pull Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: not found"],
+    );
+    // A finalizer keeps it for longer than the rule waits.
+    let ended = || {
+        pulling()
+            .deleting("T+20s")
+            .terminated(137, "ContainerStatusUnknown", "T+20s", "T+22s")
+            .phase("Failed")
+    };
+    silent(
+        &begin.clone().see("20s", pulling().deleting("T+20s")).see("22s", ended()).gone("5m", ended()),
+        "10m",
+    );
+}
+
+/// That a Job's pods could not be created is known from Events; that the Job has completed since, from
+/// its status, of which no signal speaks.
+#[test]
+fn a_job_that_got_its_pods_after_all_is_not_told() {
+    let begin = cluster().see("5s", job("report")).see(
+        "10s",
+        event(
+            "Job/report",
+            "FailedCreate",
+            "Error creating: pods \"report-\" is forbidden: exceeded quota: small",
+        ),
+    );
+    assert_eq!(begin.run("10m").len(), 1, "{:#?}", begin.run("10m"));
+    silent(&begin.see("12s", job("report").complete("T+12s")), "10m");
 }

@@ -1,0 +1,103 @@
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::message::Notification;
+use crate::store::fixture::{at, note};
+use crate::store::{Claim, Commit, Settle, Store};
+
+fn with_log(mut n: Notification) -> Notification {
+    n.text.push_str("\nLast log lines:\n  panic");
+    n.incidents[0].log_tail = Some(Arc::from("panic"));
+    n
+}
+
+/// Rows of thread `a` at receiver `x`, of which the first is held until `at(10)`.
+fn held(rows: &[&str]) -> (Store, Vec<Notification>) {
+    let store = Store::memory().unwrap();
+    let notifications: Vec<Notification> = rows.iter().map(|key| note(key, "x", "a", at(0))).collect();
+    let holds = [(rows[0].to_owned(), at(10))].into();
+    store.commit(Commit { notifications: notifications.clone(), holds, ..Commit::default() }).wait().unwrap();
+    (store, notifications)
+}
+
+fn due(store: &Store, now: Timestamp) -> Option<String> {
+    let x = Arc::from("x");
+    store.heads(&x, &x, now).wait().unwrap().due.map(|row| row.key)
+}
+
+fn claim(store: &Store, now: Timestamp) -> (i64, Notification) {
+    let x = Arc::from("x");
+    let row = store.heads(&x, &x, now).wait().unwrap().due.unwrap();
+    match store.claim(row.seq, now).wait().unwrap() {
+        Claim::Claimed { notification, .. } => (row.seq, *notification),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_held_row_goes_with_what_was_added_as_soon_as_it_is() {
+    let (store, rows) = held(&["a1", "a2"]);
+    let x = Arc::from("x");
+    let heads = store.heads(&x, &x, at(1)).wait().unwrap();
+    assert_eq!((heads.due, heads.next_at), (None, Some(at(10))), "also what is behind it waits");
+    let amended = with_log(rows[0].clone());
+    assert_eq!(store.amend(std::slice::from_ref(&amended)).wait().unwrap(), 1);
+    let (seq, told) = claim(&store, at(1));
+    assert_eq!(told, amended);
+    store.settle(seq, Settle::Delivered { handle: None }, at(1)).wait().unwrap();
+    assert_eq!(claim(&store, at(1)).1, rows[1]);
+}
+
+#[test]
+fn whoever_serves_the_receiver_is_woken() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (store, rows) = held(&["a1"]);
+        let woken = store.wakeups(&Arc::from("x"));
+        store.amend(&[with_log(rows[0].clone())]).await.unwrap();
+        woken.notified().await;
+    });
+}
+
+#[test]
+fn a_held_row_goes_as_it_is_when_its_time_has_passed() {
+    let (store, rows) = held(&["a1"]);
+    assert_eq!(due(&store, at(9)), None);
+    assert_eq!(claim(&store, at(10)).1, rows[0]);
+}
+
+#[test]
+fn a_row_that_was_attempted_is_never_changed() {
+    let (store, rows) = held(&["a1"]);
+    let amended = [with_log(rows[0].clone())];
+    let (seq, _) = claim(&store, at(10));
+    assert_eq!(store.amend(&amended).wait().unwrap(), 0, "it is under way");
+    assert_eq!(store.release(vec!["a1".into()]).wait().unwrap(), 0);
+    let again = Settle::Retry { not_before: at(60), reason: "503".into(), gate: None };
+    store.settle(seq, again, at(11)).wait().unwrap();
+    assert_eq!(store.amend(&amended).wait().unwrap(), 0, "it is queued again");
+    assert_eq!(store.release_all().wait().unwrap(), 0, "and waits for its next attempt");
+    assert_eq!(due(&store, at(59)), None);
+    assert_eq!(claim(&store, at(60)).1, rows[0]);
+    assert_eq!(store.amend(&[note("unknown", "x", "a", at(0))]).wait().unwrap(), 0);
+}
+
+#[test]
+fn what_is_not_wanted_any_more_is_released() {
+    let (store, rows) = held(&["a1"]);
+    assert_eq!(store.release(vec!["a1".into(), "b".into()]).wait().unwrap(), 1);
+    assert_eq!(claim(&store, at(0)).1, rows[0]);
+    let (store, rows) = held(&["a1", "a2"]);
+    assert_eq!(store.release_all().wait().unwrap(), 1, "the one that was held");
+    assert_eq!(claim(&store, at(0)).1, rows[0]);
+}
+
+#[test]
+fn a_decision_that_is_replayed_neither_holds_nor_changes_its_row() {
+    let (store, rows) = held(&["a1"]);
+    store.amend(&[with_log(rows[0].clone())]).wait().unwrap();
+    let holds = [("a1".to_owned(), at(99))].into();
+    store.commit(Commit { notifications: rows, holds, ..Commit::default() }).wait().unwrap();
+    assert!(claim(&store, at(1)).1.text.contains("Last log lines"));
+}
