@@ -252,6 +252,8 @@ pub struct Engine {
     refusals: trail::Refusals,
     /// Some incident is [`Incident::carried`].
     carries: bool,
+    /// Who can be told.
+    reachable: Vec<Arc<str>>,
 }
 
 impl Engine {
@@ -288,6 +290,7 @@ impl Engine {
             silences: silence::Silences::default(),
             refusals: trail::Refusals::default(),
             carries: false,
+            reachable: Vec::new(),
         }
     }
 
@@ -497,7 +500,10 @@ impl Engine {
         }
         let waited = incident.waits.clone().filter(|_| reason == Reason::NeverTold);
         out.notes.push(Note { detail, until, waited, ..Note::of(incident, at, reason) });
-        self.book_held(incident, reason, out);
+        // Repeats are counted by the book itself.
+        if reason != Reason::WithinWindow {
+            self.book_held(incident, reason, out);
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub type BookRow = (Arc<str>, Option<Arc<str>>);
 /// All books, by receiver.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    all: BTreeMap<Arc<str>, Book>,
+    pub(super) all: BTreeMap<Arc<str>, Book>,
     /// The first picture is complete.
     open: bool,
     /// The last moment that anything was heard of.

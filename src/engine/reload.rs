@@ -58,8 +58,10 @@ impl Engine {
 
     /// Takes receivers out that can no longer be told: nobody would ever send it.
     pub fn only_receivers(&mut self, known: &[Arc<str>]) {
+        self.reachable = known.to_vec();
         for incident in self.incidents.values_mut() {
-            incident.receivers.retain(|receiver| known.contains(receiver));
+            // A last digest, where one is owed, has to know what it is about.
+            incident.receivers.retain(|name| known.contains(name) || self.books.all.contains_key(name));
         }
     }
 

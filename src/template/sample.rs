@@ -60,7 +60,7 @@ pub fn incident() -> IncidentView {
         }],
         pods_on_node: None,
         runbook: Some("https://runbooks.example.com/crash-loop".into()),
-        command: "kubectl -n shop logs deployment/checkout -c app --previous".into(),
+        command: "kubectl -n shop logs deployment/checkout -c app --tail=50".into(),
         log_tail: Some(
             "08:10:01 loading configuration\n08:10:01 panic: open /etc/checkout/config.yaml".into(),
         ),
@@ -273,6 +273,15 @@ pub fn notice(reason: Reason, incident: &IncidentView) -> Notification {
         incidents_total: 0,
         digest: None,
     }
+}
+
+/// A summary with as many incidents as templates are ever given.
+#[must_use]
+pub fn crowded() -> Notification {
+    let mut n = notification(Decision::Storm, incident());
+    n.incidents = vec![incident(); model::MAX_INCIDENTS];
+    n.incidents_total = 2 * u32::try_from(model::MAX_INCIDENTS).unwrap_or(u32::MAX);
+    n
 }
 
 /// What every template is tried on: each decision, with everything known and with little known.

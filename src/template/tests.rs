@@ -82,9 +82,15 @@ fn what_cannot_be_checked_is_refused() {
 fn output_is_bounded() {
     let text = "{{#each incidents}}{{#each ../incidents}}{{#each ../../incidents}}{{#each ../../../incidents}}\
                 0123456789012345678901234567890123456789{{/each}}{{/each}}{{/each}}{{/each}}";
-    let templates = Templates::compile(&[source("email.text.hbs", text)]).expect("samples are small");
+    let refused = errors(&[source("email.text.hbs", text)]);
+    assert!(refused[0].contains("larger than 256 KiB"), "{refused:#?}");
+    // What no sample has so much of.
+    let text =
+        "{{#each incidents}}{{#each members}}{{#each ../members}}0123456789{{/each}}{{/each}}{{/each}}";
+    let templates = Templates::compile(&[source("email.text.hbs", text)]).expect("samples have few members");
     let mut n = sample::notification(Decision::Storm, sample::incident());
-    n.incidents = vec![sample::incident(); 90];
+    let members = (0..200).map(|n| format!("pod-{n}").into()).collect();
+    n.incidents = vec![crate::message::IncidentView { members, ..sample::incident() }; 90];
     let failed = templates.render(Name::EmailText, &model::notification(&n)).unwrap_err();
     assert!(failed.to_string().contains("larger than 256 KiB"), "{failed}");
 }

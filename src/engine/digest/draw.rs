@@ -65,6 +65,11 @@ impl Engine {
             out.digests.insert((Arc::clone(&name), None));
             if book.closing {
                 out.digests.extend(book.entries.keys().map(|id| (Arc::clone(&name), Some(Arc::clone(id)))));
+                if !self.reachable.contains(&name) {
+                    self.incidents
+                        .values_mut()
+                        .for_each(|i| i.receivers.retain(|receiver| *receiver != name));
+                }
             } else {
                 let schedule = self.settings.digests.iter().find(|d| d.name == name).map(|d| &d.schedule);
                 book.seen = now;

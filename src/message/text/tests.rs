@@ -36,7 +36,7 @@ fn crash() -> IncidentView {
         held: Vec::new(),
         pods_on_node: None,
         runbook: Some("https://runbooks.example.com/crash-loop".into()),
-        command: "kubectl -n shop logs deployment/checkout -c app --previous".into(),
+        command: "kubectl -n shop logs deployment/checkout -c app --tail=50".into(),
         log_tail: None,
         log_from: None,
         title: String::new(),
@@ -136,7 +136,7 @@ fn the_text_answers_in_order() {
          Why: exit code 3\n  config: /etc/checkout.yaml: no such file\n\
          Where: container app, image registry.example.com/checkout:1.2\n\
          Objects: checkout-a, checkout-b, checkout-c\n\
-         Look: kubectl -n shop logs deployment/checkout -c app --previous\n\
+         Look: kubectl -n shop logs deployment/checkout -c app --tail=50\n\
          Runbook: https://runbooks.example.com/crash-loop"
     );
     assert_eq!(

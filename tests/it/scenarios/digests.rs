@@ -52,7 +52,7 @@ fn new_then_ongoing_then_over() {
     let keys: Vec<&str> = told.iter().map(|n| n.key.as_str()).collect();
     assert_eq!(
         keys,
-        ["digest-mail-1795251600000-1", "digest-mail-1795255200000-2"],
+        ["digest-1795251600000-1-mail", "digest-1795255200000-2-mail"],
         "nothing goes out by itself"
     );
     assert!(told.iter().all(|n| n.decision == Decision::Digest && n.reason == Reason::Schedule));
