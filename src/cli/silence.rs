@@ -68,7 +68,7 @@ struct AddArgs {
     #[arg(long, value_name = "TEXT")]
     comment: String,
     /// Who says so.
-    #[arg(long, value_name = "NAME", env = "USER")]
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "", hide_default_value = true)]
     by: String,
     #[command(flatten)]
     bot: BotArgs,
@@ -157,7 +157,7 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
     let bot = Bot::find(&args.bot)?;
     let query = args.all.then_some("all=true");
     let answer = bot.ask(Method::GET, &["api", "v1", "silences"], query, None).await?;
-    let silences = answer.get("silences").and_then(Value::as_array);
+    let silences = answer.as_array();
     let silences = silences.ok_or_else(|| anyhow!("the bot's answer lists no silences: another version?"))?;
     let mut silences: Vec<&Value> = silences.iter().collect();
     // What never ends comes last.
@@ -239,6 +239,13 @@ fn moment(at: Timestamp, now: Timestamp) -> String {
     format!("{} ({away})", words::moment(at, now))
 }
 
+/// Its name, where it has one, and what it matches.
+fn what(silence: &Value) -> String {
+    let matches = matching::show(silence.get("match").unwrap_or(&Value::Null));
+    let name = Some(text(silence, "name")).filter(|name| !name.is_empty() && *name != text(silence, "id"));
+    words::join(&[&name.unwrap_or_default(), &matches], ": ")
+}
+
 /// Columns as wide as what is in them; the comment last, as it may be long.
 fn table(silences: &[&Value], now: Timestamp) -> Result<String, std::fmt::Error> {
     if silences.is_empty() {
@@ -249,10 +256,14 @@ fn table(silences: &[&Value], now: Timestamp) -> Result<String, std::fmt::Error>
         rows.push([
             text(silence, "id"),
             text(silence, "state"),
-            time(silence, "until").map_or_else(|| "ended by hand only".to_owned(), |at| moment(at, now)),
+            match (time(silence, "until"), text(silence, "weekly")) {
+                (Some(at), _) => moment(at, now),
+                (None, weekly) if weekly.is_empty() => "ended by hand only".to_owned(),
+                (None, weekly) => weekly,
+            },
             text(silence, "source").replace('_', " "),
             text(silence, "by"),
-            words::one_line(&matching::show(silence.get("match").unwrap_or(&Value::Null)), WIDE),
+            words::one_line(&what(silence), WIDE),
             words::one_line(&text(silence, "comment"), WIDE),
         ]);
     }

@@ -77,6 +77,7 @@ impl Engine {
             .raised()
             .map(|m| clock::after(m.since, rule.hold).max(m.not_before.unwrap_or(Timestamp::MIN)))
             .min();
+        let due = if incident.hastened { due.map(|due| due.min(now)) } else { due };
         // A crash loop that is due stays so while its container runs for a moment.
         let due = due.or_else(|| incident.due_at.filter(|_| incident.cause.is_run()));
         let Some(due) = due else {
@@ -91,7 +92,7 @@ impl Engine {
             incident.waits_for(Reason::NotYetFor, None, Some(due), now);
             return Some(due);
         }
-        if let Some(count) = rule.count {
+        if let Some(count) = rule.count.filter(|_| !incident.hastened) {
             let from = clock::before(now, count.within);
             while incident.times.front().is_some_and(|(at, _)| *at < from) {
                 incident.times.pop_front();
@@ -110,6 +111,8 @@ impl Engine {
                 incident.held_by = Some(Arc::clone(&holder));
                 let incident = incident.clone();
                 self.note(&incident, now, Reason::InhibitedBy, Some(Arc::clone(&holder)), out);
+                let cause = incident.cause;
+                self.hasten(&holder, cause);
                 // What it holds back may make it more severe.
                 self.evaluate(&holder, now, world, out);
             }

@@ -149,6 +149,9 @@ pub struct Incident {
     pub flaps: u32,
     /// Numbers its messages.
     pub seq: u64,
+    /// It holds back what is due: it does not wait for its own `for` and `count` any more.
+    #[serde(default)]
+    pub hastened: bool,
     /// The incident that holds it back.
     pub held_by: Option<Arc<str>>,
     /// What was last held back by a silence, until something is told again.

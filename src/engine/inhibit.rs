@@ -117,6 +117,17 @@ impl Engine {
         None
     }
 
+    /// What waits to be told holds back what is due already: its time has come, too. A rollout that
+    /// hangs proves that what its pods have is no slow start.
+    pub(super) fn hasten(&mut self, holder: &Arc<str>, held: Cause) {
+        if held == Cause::RolloutStuck
+            && let Some(holder) =
+                self.incidents.get_mut(holder).filter(|i| !i.is_open() && !i.cause.is_node())
+        {
+            holder.hastened = true;
+        }
+    }
+
     /// The incidents that this one holds back.
     pub(super) fn held_by<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Incident> {
         self.incidents.values().filter(move |other| other.held_by.as_deref() == Some(id))
@@ -132,7 +143,8 @@ fn explains(
 ) -> bool {
     if incident.cause == Cause::RolloutStuck {
         // Whatever is wrong with the pods is why the rollout does not get on, told already or not.
-        return other.cause != Cause::RolloutStuck && other.end.is_none();
+        let wrong = other.is_open() || other.held_by.is_some() || other.raised().next().is_some();
+        return other.cause != Cause::RolloutStuck && other.end.is_none() && wrong;
     }
     let waits_for = match incident.cause {
         Cause::ContainerStuck => other.cause.is_start() && other.cause != Cause::ContainerStuck,

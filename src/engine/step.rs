@@ -145,6 +145,7 @@ impl Engine {
             flaps: 0,
             seq: 0,
             held_by: None,
+            hastened: false,
             quiet: None,
             empty_since: None,
             well_since: None,

@@ -20,8 +20,12 @@ const WHY: usize = 300;
 /// Beside what was told.
 pub(super) fn told(message: &Message, told: &[&Arc<str>], incident: Option<&Incident>) -> String {
     let decided = &message.decided;
-    let skipped: Vec<&Arc<str>> = decided.receivers.iter().filter(|name| !told.contains(name)).collect();
-    let mut detail = json!({ "receivers": told, "skipped": skipped, "key": message.key() });
+    let (later, skipped): (Vec<&Arc<str>>, Vec<&Arc<str>>) = decided
+        .receivers
+        .iter()
+        .filter(|name| !told.contains(name))
+        .partition(|name| message.in_digests.contains(*name));
+    let mut detail = json!({ "receivers": told, "skipped": skipped, "digests": later, "key": message.key() });
     let one = decided.incidents.first().filter(|_| !decided.decision.is_summary());
     if let (Some(view), Some(map)) = (one, detail.as_object_mut()) {
         let until = incident.and_then(|i| i.window_ends).filter(|_| !decided.decision.is_end());

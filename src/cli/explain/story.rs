@@ -128,8 +128,8 @@ pub struct Event {
 pub struct Receipt {
     /// Who is told.
     pub receiver: String,
-    /// `delivered`, `queued`, `sending`, `dead`, `skipped` (the receiver wants no ends) or `unknown`
-    /// (not in the outbox any more).
+    /// `delivered`, `queued`, `sending`, `dead`, `skipped` (the receiver wants no ends), `digest`
+    /// (it is told in its digests) or `unknown` (not in the outbox any more).
     pub state: String,
     /// When it was delivered or given up.
     pub at: Option<Timestamp>,
@@ -352,11 +352,13 @@ fn receipts(id: &str, row: &HistoryEntry, detail: &Value, from: &Sources<'_>) ->
             }
         })
         .collect();
-    receipts.extend(names("skipped").into_iter().map(|receiver| Receipt {
-        receiver,
-        state: "skipped".to_owned(),
-        ..Receipt::default()
-    }));
+    for (list, state) in [("skipped", "skipped"), ("digests", "digest")] {
+        receipts.extend(names(list).into_iter().map(|receiver| Receipt {
+            receiver,
+            state: state.to_owned(),
+            ..Receipt::default()
+        }));
+    }
     receipts
 }
 

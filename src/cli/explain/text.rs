@@ -304,6 +304,7 @@ fn delivered(receipt: &Receipt, when: &When) -> String {
             words::join(&["waits", &inside, &words::join(&[&next, &failed, &reason], ", ")], " – ")
         }
         "skipped" => "not told: it wants no ends (`send_resolved: false`)".to_owned(),
+        "digest" => "told in its digest".to_owned(),
         _ => "not in the outbox any more: delivered more than a week ago, or dropped by hand".to_owned(),
     };
     format!("{name}: {said}")

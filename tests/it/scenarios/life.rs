@@ -59,7 +59,7 @@ fn a_rollout_whose_probe_never_passes_is_one_story() {
         &story,
         "10m",
         &[
-            "+5m25s first probe-failing Deployment/checkout/app x31 [checkout-688988776f-aaaaa] (holds 1): Readiness probe failed: connection refused",
+            "+2m47s first probe-failing Deployment/checkout/app x15 [checkout-688988776f-aaaaa] (holds 1): Readiness probe failed: connection refused",
         ],
     );
 }

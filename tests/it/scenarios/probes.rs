@@ -1,6 +1,6 @@
 //! Probes: what has an effect is told, what is a part of starting and stopping is not.
 
-use kubeherald::testkit::builders::{Event, Pod, event};
+use kubeherald::testkit::builders::{Event, Pod, deployment, event};
 
 use super::script::{POD, Script, checkout, cluster, fresh, looping, says, silent};
 
@@ -53,6 +53,30 @@ fn a_container_that_stays_unready_is_told_and_over_when_it_is_ready() {
         &[
             "+5m25s first probe-failing Deployment/checkout/app x31 [checkout-688988776f-aaaaa]: Readiness probe failed: HTTP probe failed with statuscode: 503",
             "+11m12s resolved probe-failing Deployment/checkout/app recovered after 5m52s",
+        ],
+    );
+}
+
+/// The Deployment gives up before the rule's `for` is over: that is no slow start any more.
+#[test]
+fn a_rollout_that_hangs_on_a_probe_is_told_when_it_hangs() {
+    let story = fails(cluster().see("10s", fresh()).see("12s", unready(fresh())), 20, 200)
+        .see("70s", deployment("checkout").generation(2).available(0).stuck("-0s"));
+    says(
+        &story,
+        "1m",
+        &[
+            "+1m45s first probe-failing Deployment/checkout/app x9 [checkout-688988776f-aaaaa] (holds 1): Readiness probe failed: HTTP probe failed with statuscode: 503",
+        ],
+    );
+    // Too few failures for the rule, which would have waited for more for ever.
+    let twice = fails(cluster().see("10s", fresh()).see("12s", unready(fresh())), 20, 40)
+        .see("70s", deployment("checkout").generation(2).available(0).stuck("-0s"));
+    says(
+        &twice,
+        "3m",
+        &[
+            "+1m45s first probe-failing Deployment/checkout/app x2 [checkout-688988776f-aaaaa] (holds 1): Readiness probe failed: HTTP probe failed with statuscode: 503",
         ],
     );
 }
