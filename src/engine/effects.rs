@@ -1,0 +1,137 @@
+//! What a step of the engine asks of the world.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{BadAnnotation, Incident, Trail, Waits, digest};
+use crate::message::{Decision, Digest, IncidentView, Reason};
+use crate::signal::{Cause, Severity};
+
+/// One decision: what is told about one incident, or about several at once.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// When.
+    pub at: Timestamp,
+    /// What is said.
+    pub decision: Decision,
+    /// Why.
+    pub reason: Reason,
+    /// Numbers the messages of one thread from 1.
+    pub seq: u64,
+    /// Who is told; empty: the terminal.
+    pub receivers: Vec<Arc<str>>,
+    /// The incidents, one unless a summary.
+    pub incidents: Vec<IncidentView>,
+    /// How many there are in all.
+    pub total: u32,
+    /// What only digests have.
+    pub digest: Option<Box<Digest>>,
+}
+
+impl Decided {
+    /// The highest severity told.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        self.incidents.iter().map(|i| i.severity).max().unwrap_or(Severity::Info)
+    }
+}
+
+/// A decision to say nothing, or anything else worth finding again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// When.
+    pub at: Timestamp,
+    /// The incident.
+    pub incident: Arc<str>,
+    /// Why nothing was said.
+    pub reason: Reason,
+    /// The rule.
+    pub rule: Arc<str>,
+    /// Where.
+    pub namespace: Option<Arc<str>>,
+    /// Whose.
+    pub workload: Arc<str>,
+    /// More: the incident that holds it back, the silence, …
+    pub detail: Option<Arc<str>>,
+    /// What whoever silenced it says.
+    pub comment: Option<Arc<str>>,
+    /// What would have been told.
+    pub held: Option<Decision>,
+    /// What is wrong.
+    pub cause: Cause,
+    /// How bad.
+    pub severity: Severity,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when, where it is over.
+    pub ended_at: Option<Timestamp>,
+    /// Until when at least, where that is known.
+    pub until: Option<Timestamp>,
+    /// What it waited for, where it ended before it was told.
+    pub waited: Option<Waits>,
+}
+
+impl Note {
+    /// About this incident, without more.
+    #[must_use]
+    pub fn of(incident: &Incident, at: Timestamp, reason: Reason) -> Self {
+        Self {
+            at,
+            incident: Arc::clone(&incident.id),
+            reason,
+            rule: Arc::clone(&incident.rule),
+            namespace: incident.namespace.clone(),
+            workload: Arc::clone(&incident.workload),
+            detail: None,
+            comment: None,
+            held: None,
+            cause: incident.cause,
+            severity: incident.severity,
+            since: incident.since,
+            ended_at: incident.left_at(),
+            until: None,
+            waited: None,
+        }
+    }
+}
+
+/// What a step of the engine asks of the world: one transaction of the store.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// What is to be told.
+    pub decided: Vec<Decided>,
+    /// Incidents whose stored form is out of date.
+    pub dirty: BTreeSet<Arc<str>>,
+    /// Incidents to forget.
+    pub removed: Vec<Arc<str>>,
+    /// What was held back, and why.
+    pub notes: Vec<Note>,
+    /// Silences of the API whose stored form is out of date.
+    pub silences: BTreeSet<Arc<str>>,
+    /// Silences of the API to forget.
+    pub silences_removed: Vec<Arc<str>>,
+    /// Annotations that were meant to silence something and say nothing.
+    pub bad_annotations: Vec<BadAnnotation>,
+    /// What else `explain` needs.
+    pub trail: Trail,
+    /// Parts of digests to come whose stored form is out of date, or which are to be forgotten.
+    pub digests: BTreeSet<digest::BookRow>,
+}
+
+impl Effects {
+    /// Is there nothing to do?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.decided.is_empty()
+            && self.dirty.is_empty()
+            && self.removed.is_empty()
+            && self.notes.is_empty()
+            && self.silences.is_empty()
+            && self.silences_removed.is_empty()
+            && self.bad_annotations.is_empty()
+            && self.trail.is_empty()
+            && self.digests.is_empty()
+    }
+}
