@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kubeherald::app::run::{Options, RunError, run};
@@ -155,21 +156,54 @@ async fn same_as_replay(name: &str, restart: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// At this speed, who stands still for so long misses ten seconds of the recording: whatever comes of
+/// it says nothing about the bot.
+const STALL: Duration = Duration::from_millis(500);
+
+/// The longest that a task had to wait for its turn, until it is aborted.
+async fn stalls(longest: Arc<AtomicU64>) {
+    loop {
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let late = began.elapsed().saturating_sub(Duration::from_millis(20));
+        longest.fetch_max(u64::try_from(late.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// Those of `which` that came out differently, and how long the machine stood still meanwhile.
+async fn play_all(which: &[(&'static str, bool)]) -> (Vec<(&'static str, bool)>, Vec<String>, Duration) {
+    let longest = Arc::new(AtomicU64::new(0));
+    let watch = tokio::spawn(stalls(Arc::clone(&longest)));
+    let mut running = tokio::task::JoinSet::new();
+    for (name, restart) in which.iter().copied() {
+        running.spawn(async move { ((name, restart), same_as_replay(name, restart).await) });
+    }
+    let (mut differ, mut wrong) = (Vec::new(), Vec::new());
+    while let Some(done) = running.join_next().await {
+        let (which, result) = done.expect("no panic");
+        if let Err(what) = result {
+            differ.push(which);
+            wrong.push(what);
+        }
+    }
+    watch.abort();
+    (differ, wrong, Duration::from_millis(longest.load(Ordering::Relaxed)))
+}
+
 /// Every recording at the same time, each with its own server, bot and receiver, without and with a
 /// restart in the middle. One test, because all of them mostly sleep.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn over_http_and_across_a_restart_the_messages_are_those_of_the_replay() {
-    let mut running = tokio::task::JoinSet::new();
-    for name in RECORDINGS {
-        for restart in [false, true] {
-            running.spawn(same_as_replay(name, restart));
+    let mut which: Vec<(&'static str, bool)> =
+        RECORDINGS.iter().flat_map(|name| [(*name, false), (*name, true)]).collect();
+    for again in (0..3).rev() {
+        let (differ, wrong, stood_still) = play_all(&which).await;
+        if differ.is_empty() {
+            return;
         }
+        let busy = stood_still >= STALL;
+        assert!(busy && again > 0, "{} (stood still for {stood_still:?})", wrong.join("\n"));
+        eprintln!("the machine stood still for {stood_still:?}: played again: {differ:?}");
+        which = differ;
     }
-    let mut wrong = Vec::new();
-    while let Some(done) = running.join_next().await {
-        if let Err(what) = done.expect("no panic") {
-            wrong.push(what);
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
