@@ -94,7 +94,11 @@ pub fn pod(event: &EventFacts<'_>, pod: Option<&PodFacts>) -> Option<Finding> {
         "FailedAttachVolume" if waiting_to_start => {
             Some(event.finding(Cause::FailedAttachVolume, Phase::Pulse, weight::ERROR))
         }
-        "FailedCreatePodSandBox" | "FailedPodSandBoxStatus" | "NetworkNotReady" if waiting_to_start => {
+        // No state has it, and it is written at each try.
+        "FailedCreatePodSandBox" if waiting_to_start => {
+            Some(event.finding(Cause::ContainerStuck, Phase::Pulse, weight::ERROR))
+        }
+        "FailedPodSandBoxStatus" | "NetworkNotReady" if waiting_to_start => {
             Some(event.finding(Cause::ContainerStuck, Phase::Detail, weight::ERROR))
         }
         "Pulling" if waiting_to_start => Some(

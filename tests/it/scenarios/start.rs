@@ -155,8 +155,8 @@ fn a_sandbox_that_fails_is_told_with_its_text() {
         &story,
         "10m",
         &[
-            "+5m15s first container-stuck Deployment/checkout x20 [checkout-688988776f-aaaaa]: Failed to create pod sandbox: plugin type=\"calico\" failed (add): try 1",
-            "+7m30s resolved container-stuck Deployment/checkout recovered after 6m50s",
+            "+2m20s first sandbox-failed Deployment/checkout x9 [checkout-688988776f-aaaaa]: Failed to create pod sandbox: plugin type=\"calico\" failed (add): try 0",
+            "+7m30s resolved sandbox-failed Deployment/checkout recovered after 6m45s",
         ],
     );
 }
