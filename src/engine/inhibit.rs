@@ -16,6 +16,9 @@ use crate::signal::{Cause, World};
 /// `node-monitor-grace-period` (50 s).
 const NODE_GRACE: Duration = Duration::from_secs(90);
 
+/// What goes on is told by an Event at least this often.
+const EVENTS_COME: Duration = Duration::from_secs(600);
+
 impl Engine {
     /// The incident that holds this one back, if any.
     pub(super) fn holder(&self, id: &Arc<str>, now: Timestamp, world: &dyn World) -> Option<Arc<str>> {
@@ -145,6 +148,12 @@ fn explains(
         // Whatever is wrong with the pods is why the rollout does not get on, told already or not.
         let wrong = other.is_open() || other.held_by.is_some() || other.raised().next().is_some();
         return other.cause != Cause::RolloutStuck && other.end.is_none() && wrong;
+    }
+    if incident.cause == Cause::Unhealthy && other.cause == Cause::RolloutStuck {
+        // At a first start the Events of the probe that a rollout hangs on come after the summary.
+        let soon = |told| incident.since <= clock::after(told, EVENTS_COME);
+        let summary = other.standing && other.is_open() && other.told_at.is_some_and(soon);
+        return summary && incident.told_at.is_none() && &*incident.signal.reason != "Killing";
     }
     let waits_for = match incident.cause {
         Cause::ContainerStuck => other.cause.is_start() && other.cause != Cause::ContainerStuck,

@@ -1,6 +1,6 @@
 //! Probes: what has an effect is told, what is a part of starting and stopping is not.
 
-use kubeherald::testkit::builders::{Event, Pod, deployment, event};
+use kubeherald::testkit::builders::{Event, Pod, deployment, event, node};
 
 use super::script::{POD, Script, checkout, cluster, fresh, looping, says, silent};
 
@@ -78,6 +78,20 @@ fn a_rollout_that_hangs_on_a_probe_is_told_when_it_hangs() {
         &[
             "+1m45s first probe-failing Deployment/checkout/app x2 [checkout-688988776f-aaaaa] (holds 1): Readiness probe failed: HTTP probe failed with statuscode: 503",
         ],
+    );
+}
+
+/// What the summary of a first start has named is not told again when the probe's Events come.
+#[test]
+fn a_rollout_that_hung_before_the_first_start_is_told_once() {
+    let begin = Script::first_start()
+        .with(node("worker-1"))
+        .with(deployment("checkout").generation(2).available(0).stuck("T-1h"))
+        .with(checkout("aaaaa").running("T-1h").unready());
+    let said = fails(begin, 60, 900).once().run("1m");
+    assert!(
+        said.len() == 1 && said[0].starts_with("+10s standing 1: rollout-stuck Deployment/checkout"),
+        "{said:#?}"
     );
 }
 

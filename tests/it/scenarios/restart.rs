@@ -1,6 +1,6 @@
 //! kubeherald stops and comes back in the middle of everything; kinds that cannot be read.
 
-use kubeherald::testkit::builders::{cron_job, deployment, event, job, node, pod};
+use kubeherald::testkit::builders::{Pod, cron_job, deployment, event, job, node, pod};
 use kubeherald::watch::Kind;
 
 use super::script::{POD, Script, Step, checkout, cluster, fresh, looping, says, silent};
@@ -205,6 +205,22 @@ fn the_first_start_says_what_stands_in_one_message() {
     let said = story.run("50m");
     assert_eq!(said.len(), 1, "{said:#?}");
     assert!(said[0].starts_with("+10s standing 30: crash-loop Deployment/app00, "), "{said:#?}");
+}
+
+/// That a container waits has no time of its own; that its pod was bound an hour ago has.
+#[test]
+fn what_waits_since_long_ago_stands_at_the_first_start() {
+    let waits = |pod: Pod| pod.waiting("CreateContainerConfigError", "secret \"x\" not found");
+    let old = checkout("aaaaa").created("T-1h").scheduled("T-1h");
+    let story = Script::first_start().with(node("worker-1")).with(deployment("checkout").available(0));
+    let says_one = |story: Script, line: &str| {
+        let said = story.once().run("50s");
+        assert!(said.len() == 1 && said[0].starts_with(line), "{said:#?}");
+    };
+    says_one(story.clone().with(waits(old)), "+10s standing 1: container-config Deployment/checkout");
+    // One that has only just come is given its time.
+    let young = checkout("aaaaa").created("T+0s").scheduled("T+0s");
+    says_one(story.with(waits(young)), "+35s first container-config Deployment/checkout");
 }
 
 /// A start with nothing wrong, and nothing told.
