@@ -7,22 +7,23 @@
 //! And once more with a restart of kubeherald after each step, which may cost counts and patience but
 //! must not tell anything twice, nor break a silence.
 
-use std::collections::BTreeMap;
+#[path = "script/run.rs"]
+mod run;
+#[path = "script/words.rs"]
+mod words;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kubeherald::app::pipeline::{Message, Output, Pipeline, Start};
+use kubeherald::app::pipeline::{Message, Output};
 use kubeherald::config::{self, Config};
-use kubeherald::engine::digest::Book;
-use kubeherald::engine::{Incident, Note};
-use kubeherald::message::Reason;
-use kubeherald::rule::Silence;
-use kubeherald::rule::silence::Origin;
 use kubeherald::testkit::builders::{self, Pod};
-use kubeherald::watch::decode::decode;
-use kubeherald::watch::{Change, Kind};
+use kubeherald::watch::Kind;
 use serde_json::Value;
+
+use self::run::Run;
+use self::words::{held_line, line};
 
 /// What happens at one moment.
 #[derive(Debug, Clone)]
@@ -285,275 +286,6 @@ fn configured(text: &str, start: Timestamp) -> Config {
     std::fs::write(&path, written).unwrap();
     let loaded = config::load(Some(&path), &[]).unwrap_or_else(|found| panic!("{found}"));
     Config::clone(&loaded.config)
-}
-
-/// What is not about a single incident, and the incidents.
-type StoredBook = (String, Vec<(Arc<str>, String)>);
-
-struct Run {
-    config: Config,
-    next_config: Option<Config>,
-    start: Timestamp,
-    now: Timestamp,
-    way: Way,
-    pipeline: Option<Pipeline>,
-    gap: bool,
-    stored: Vec<String>,
-    silences: Vec<Silence>,
-    /// Digests to come.
-    books: Vec<StoredBook>,
-    seen_until: Option<Timestamp>,
-    world: BTreeMap<(Kind, String, String), Value>,
-    out: Output,
-}
-
-impl Run {
-    fn new(config: Config, start: Timestamp, way: Way, first: bool) -> Self {
-        let begin = Start { first, news_since: (!first).then_some(start), ..Start::default() };
-        let pipeline = Pipeline::new(&config, &Kind::ALL, start, begin).0;
-        Self {
-            config,
-            next_config: None,
-            start,
-            now: start,
-            way,
-            pipeline: Some(pipeline),
-            gap: false,
-            stored: Vec::new(),
-            silences: Vec::new(),
-            books: Vec::new(),
-            seen_until: None,
-            world: BTreeMap::new(),
-            out: Output::default(),
-        }
-    }
-
-    fn put(&mut self, object: Value) {
-        self.world.insert(place(&object), object);
-    }
-
-    fn feed(&mut self, change: Change) {
-        if let Some(pipeline) = &mut self.pipeline {
-            pipeline.feed(self.now, change, &mut self.out);
-        }
-    }
-
-    fn relist(&mut self, kinds: &[Kind]) {
-        self.gap = false;
-        for kind in kinds {
-            self.feed(Change::Listing(*kind));
-            let of_kind: Vec<Value> =
-                self.world.iter().filter(|((k, ..), _)| k == kind).map(|(_, o)| o.clone()).collect();
-            for object in of_kind {
-                self.feed(Change::Initial(object_of(&object)));
-            }
-            self.feed(Change::Listed(*kind));
-        }
-    }
-
-    fn step(&mut self, step: Step) {
-        let seen = self.pipeline.is_some() && !self.gap;
-        match step {
-            Step::Applied(object) => {
-                let object = builders::at(object, self.start, self.now);
-                self.put(object.clone());
-                if seen {
-                    self.feed(Change::Applied(object_of(&object)));
-                    if self.way == Way::Twice {
-                        self.feed(Change::Applied(object_of(&object)));
-                    }
-                }
-            }
-            Step::Deleted(object) => {
-                let object = builders::at(object, self.start, self.now);
-                self.world.remove(&place(&object));
-                if seen {
-                    self.feed(Change::Deleted(object_of(&object)));
-                }
-            }
-            Step::Relist => self.relist(&Kind::ALL),
-            Step::List(kind) => self.relist(&[kind]),
-            Step::Blind(kind) => self.feed(Change::Blind(kind, String::from("forbidden"))),
-            Step::Gap => self.gap = true,
-            Step::Silence(body) => {
-                let pipeline = self.pipeline.as_mut().unwrap();
-                pipeline.tick_until(self.now, &mut self.out);
-                pipeline.add_silence(body, self.now, &mut self.out).unwrap();
-                pipeline.tick_until(self.now, &mut self.out);
-            }
-            Step::Unsilence => {
-                let pipeline = self.pipeline.as_mut().unwrap();
-                pipeline.tick_until(self.now, &mut self.out);
-                let ids = pipeline.engine().all_silences().filter(|s| s.origin == Origin::Api);
-                let ids: Vec<Arc<str>> = ids.filter(|s| self.now < s.until).map(|s| s.id.clone()).collect();
-                for id in ids {
-                    pipeline.expire_silence(&id, self.now, &mut self.out).unwrap();
-                }
-                pipeline.tick_until(self.now, &mut self.out);
-            }
-            Step::Down => self.down(),
-            Step::Up => self.up(),
-            Step::Reload(config) => {
-                self.config = Config::clone(&config);
-                self.reload();
-            }
-        }
-        if self.way == Way::Reloaded {
-            self.reload();
-        }
-        if self.way == Way::Restarted && self.pipeline.is_some() && !self.gap {
-            self.down();
-            self.up();
-        }
-        if self.way == Way::Relisted && self.pipeline.is_some() && !self.gap {
-            self.relist(&Kind::ALL);
-        }
-    }
-
-    fn reload(&mut self) {
-        if let Some(pipeline) = &mut self.pipeline {
-            pipeline.reload(self.now, &self.config, &mut self.out);
-        }
-    }
-
-    /// What `run` stores: the incidents that must survive, and the silences of the API.
-    fn down(&mut self) {
-        let Some(mut pipeline) = self.pipeline.take() else { return };
-        pipeline.tick_until(self.now, &mut self.out);
-        self.stored = pipeline
-            .engine()
-            .incidents()
-            .filter(|incident| incident.kept)
-            .map(|incident| serde_json::to_string(incident).unwrap())
-            .collect();
-        let silences = pipeline.engine().all_silences();
-        self.silences = silences.filter(|silence| silence.origin == Origin::Api).cloned().collect();
-        self.books = self
-            .config
-            .receivers
-            .iter()
-            .filter_map(|receiver| pipeline.engine().digest_book(&receiver.name))
-            .map(|book| {
-                let entries = book
-                    .entries
-                    .iter()
-                    .map(|(id, entry)| (Arc::clone(id), serde_json::to_string(entry).unwrap()))
-                    .collect();
-                (serde_json::to_string(book).unwrap(), entries)
-            })
-            .collect();
-        self.seen_until = Some(self.now);
-    }
-
-    fn up(&mut self) {
-        let incidents: Vec<Incident> =
-            self.stored.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
-        let digests = self.books.iter().map(|(head, entries)| {
-            let mut book: Book = serde_json::from_str(head).unwrap();
-            book.entries = entries
-                .iter()
-                .map(|(id, body)| (Arc::clone(id), serde_json::from_str(body).unwrap()))
-                .collect();
-            book
-        });
-        let begin = Start {
-            first: false,
-            news_since: self.seen_until,
-            incidents,
-            silences: self.silences.clone(),
-            digests: digests.collect(),
-        };
-        if let Some(config) = self.next_config.take() {
-            self.config = config;
-        }
-        self.pipeline = Some(Pipeline::new(&self.config, &Kind::ALL, self.now, begin).0);
-        self.relist(&Kind::ALL);
-    }
-}
-
-fn place(object: &Value) -> (Kind, String, String) {
-    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    (Kind::parse(&text("/kind")).unwrap(), text("/metadata/namespace"), text("/metadata/name"))
-}
-
-fn object_of(json: &Value) -> kubeherald::watch::Object {
-    decode(place(json).0, &json.to_string()).unwrap()
-}
-
-/// `+35s first crash-loop Deployment/checkout/app x4 [a b c]: why`
-fn line(message: &Message, start: Timestamp) -> String {
-    let decided = &message.decided;
-    let offset = short(decided.at.duration_since(start).try_into().unwrap());
-    let decision = decided.decision;
-    if let Some(digest) = &decided.digest {
-        let name = |id: &Arc<str>| {
-            let i = decided.incidents.iter().find(|i| i.id == *id).unwrap();
-            format!("{} {}", i.rule, i.workload)
-        };
-        let mut parts = Vec::new();
-        for (what, section) in
-            [("new", &digest.new), ("ongoing", &digest.ongoing), ("over", &digest.resolved)]
-        {
-            let names: Vec<String> = section.incidents.iter().map(name).collect();
-            if section.total > 0 {
-                parts.push(format!("{what} {}", names.join(", ")));
-            }
-        }
-        parts.extend(digest.held.iter().map(|held| format!("{} {}", held.reason, held.count)));
-        let receivers = decided.receivers.join(" ");
-        return format!("+{offset} digest to {receivers}: {}", parts.join("; "));
-    }
-    if decision.is_summary() {
-        let list: Vec<String> =
-            decided.incidents.iter().map(|i| format!("{} {}", i.rule, i.workload)).collect();
-        return format!("+{offset} {decision} {}: {}", decided.total, list.join(", "));
-    }
-    let i = &decided.incidents[0];
-    let container = i.container.as_deref().map(|c| format!("/{c}")).unwrap_or_default();
-    let who = format!("{} {}{container}", i.rule, i.workload);
-    if decision.is_end() {
-        let lasted = i.ended_at.unwrap().duration_since(i.since).try_into().unwrap_or(Duration::ZERO);
-        return format!("+{offset} {decision} {who} {} after {}", decided.reason, short(lasted));
-    }
-    let names: Vec<&str> = i.members.iter().map(|m| &**m).collect();
-    let members = if i.members_total <= 3 { names.join(" ") } else { format!("{} of them", i.members_total) };
-    let held: u32 = i.held.iter().map(|h| h.members).sum();
-    let held = if held > 0 { format!(" (holds {held})") } else { String::new() };
-    let mut why: String = i.why.replace('\n', " ").chars().take(70).collect();
-    if !i.deeper.is_empty() {
-        why = format!("{why} <- {}", i.deeper.chars().take(40).collect::<String>());
-    }
-    format!("+{offset} {decision} {who} x{} [{members}]{held}: {why}", i.occurrences)
-}
-
-/// `+15s silenced_by crash-loop Deployment/checkout first: load-test`
-fn held_line(note: &Note, start: Timestamp) -> Option<String> {
-    let (reason, by) = (note.reason, note.detail.as_deref()?);
-    let plain = by.chars().all(|c| c.is_ascii_alphanumeric());
-    // An incident's id has ten characters, that of a silence of the API eight, other every day.
-    let quiet = matches!(reason, Reason::SilencedBy | Reason::Muted)
-        || (reason == Reason::NeverTold && !(plain && by.len() == 10));
-    let by = if plain && by.len() == 8 { "api" } else { by };
-    let offset = short(note.at.duration_since(start).try_into().unwrap());
-    let held = note.held.map(|held| format!(" {held}")).unwrap_or_default();
-    quiet.then(|| format!("+{offset} {reason} {} {}{held}: {by}", note.rule, note.workload))
-}
-
-/// `1h2m3s`
-fn short(span: Duration) -> String {
-    let secs = span.as_secs();
-    let mut out = String::new();
-    for (unit, name) in [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")] {
-        let n = if unit == 86_400 {
-            secs / unit
-        } else {
-            secs % (unit * if unit == 3600 { 24 } else { 60 }) / unit
-        };
-        if n > 0 {
-            out.push_str(&format!("{n}{name}"));
-        }
-    }
-    if out.is_empty() { String::from("0s") } else { out }
 }
 
 pub const RS: &str = "checkout-688988776f";
