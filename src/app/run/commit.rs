@@ -45,6 +45,22 @@ pub(super) fn restore_digests(rows: Vec<DigestRow>) -> Vec<Book> {
     books
 }
 
+/// An incident as the store keeps it. One that cannot be written down is logged.
+pub(super) fn row(incident: &Incident, now: Timestamp) -> Option<IncidentRow> {
+    let body = serde_json::to_string(incident)
+        .inspect_err(|error| {
+            tracing::error!(incident = %incident.id, %error, "an incident cannot be written down");
+        })
+        .ok()?;
+    Some(IncidentRow {
+        id: incident.id.to_string(),
+        rule: Arc::clone(&incident.rule),
+        state: Arc::from(incident.state()),
+        body,
+        updated_at: now,
+    })
+}
+
 /// What a step decided, as the store keeps it.
 pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commit {
     let mut commit =
@@ -54,16 +70,7 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
     commit.silences_removed = out.silences_removed.iter().map(ToString::to_string).collect();
     for id in &out.dirty {
         let Some(incident) = pipeline.engine().incident(id) else { continue };
-        match serde_json::to_string(incident) {
-            Ok(body) => commit.incidents.push(IncidentRow {
-                id: id.to_string(),
-                rule: Arc::clone(&incident.rule),
-                state: Arc::from(incident.state()),
-                body,
-                updated_at: now,
-            }),
-            Err(error) => tracing::error!(incident = %id, %error, "an incident cannot be written down"),
-        }
+        commit.incidents.extend(row(incident, now));
     }
     for (receiver, incident) in &out.digests {
         let book = pipeline.engine().digest_book(receiver);

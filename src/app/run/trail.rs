@@ -7,10 +7,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::commit::row;
 use crate::app::pipeline::{Message, Output, Pipeline};
 use crate::engine::{Incident, Note};
 use crate::message::text::words;
-use crate::store::{Commit, HistoryRow, IncidentRow, KnownObject, ObjectRow};
+use crate::store::{Commit, HistoryRow, KnownObject, ObjectRow};
 
 /// So many names of objects stand beside a decision; all of them are known by incident.
 const NAMES: usize = 20;
@@ -68,16 +69,7 @@ pub(super) fn put(commit: &mut Commit, pipeline: &Pipeline, out: &Output, now: T
     let engine = pipeline.engine();
     for id in &out.trail.waiting {
         match engine.incident(id).filter(|incident| !incident.kept) {
-            Some(incident) => match serde_json::to_string(incident) {
-                Ok(body) => commit.pending.push(IncidentRow {
-                    id: id.to_string(),
-                    rule: Arc::clone(&incident.rule),
-                    state: Arc::from(incident.state()),
-                    body,
-                    updated_at: now,
-                }),
-                Err(error) => tracing::error!(incident = %id, %error, "an incident cannot be written down"),
-            },
+            Some(incident) => commit.pending.extend(row(incident, now)),
             None => commit.settled.push(id.to_string()),
         }
     }
