@@ -63,7 +63,7 @@ pub fn read(reader: &mut Reader, node: &Node) -> Option<DigestConfig> {
     });
     let empty = map.get(reader, "empty", Reader::boolean).unwrap_or(false);
     let (has_cron, has_every) = (map.has("cron"), map.has("every"));
-    if has_cron == has_every {
+    if has_cron == has_every && (has_cron || !map.has_strays()) {
         let label = if has_cron { "both are given" } else { "neither is given" };
         reader.error(map.head(), "a digest has either `cron` or `every`", label, None);
     }

@@ -302,6 +302,13 @@ impl<'n> Map<'n> {
         self.key_span(key).is_some()
     }
 
+    /// Is there a key that nobody has asked for? What seems to be missing may be misspelt then, and
+    /// [`Self::finish`] says so.
+    #[must_use]
+    pub fn has_strays(&self) -> bool {
+        self.entries().any(|(key, ..)| !self.known.contains(&key))
+    }
+
     /// All entries, for mappings with names of the user's own.
     pub fn entries(&self) -> impl Iterator<Item = (&'n str, &'n Node, &'n Node)> {
         self.entries.iter().map(|(key, value)| (key_text(key), key, value))

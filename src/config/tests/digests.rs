@@ -39,6 +39,7 @@ receivers:
   five: {webhook: {preset: pagerduty, key: {env: A}}, digest: {every: 1h}}
   six: {webhook: {preset: alertmanager, url: https://example.com}, digest: {every: 1h}}
   seven: {webhook: {preset: teams, url: https://example.com}, digest: {every: 1h}}
+  eight: {webhook: {url: https://example.com}, digest: {evry: 1h}}
 "#,
     );
     assert_eq!(
@@ -52,6 +53,7 @@ receivers:
             "error: unknown key `emty` in `digest`",
             "error: `pagerduty` opens and closes alerts: it cannot be told in digests",
             "error: `alertmanager` opens and closes alerts: it cannot be told in digests",
+            "error: unknown key `evry` in `digest`",
         ]
     );
     assert!(report.contains("there is no such day"), "{report}");
