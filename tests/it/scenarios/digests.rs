@@ -281,6 +281,36 @@ fn what_was_held_back_is_counted() {
     );
 }
 
+/// A silence holds back what a digest would have told as well, and the digest says how much.
+#[test]
+fn what_is_silenced_is_counted_as_held_back() {
+    let silenced = format!(
+        "{HOURLY}\nsilences: [{{name: known, match: {{workload: Deployment/cart}}, until: \"{{T+5h}}\"}}]"
+    );
+    let story = loops(loops_and_recovers(), "20m", "cart").under(&silenced).once();
+    let messages = story.messages("1h");
+    let digest = messages.iter().find_map(|m| m.decided.digest.as_ref()).unwrap();
+    let held: Vec<_> = digest.held.iter().filter(|h| h.reason == Reason::SilencedBy).collect();
+    assert!(held.len() == 1 && held[0].count == 1, "{:?}", digest.held);
+    assert_eq!(&*held[0].workloads[0].workload, "Deployment/cart");
+    assert!(digest.new.incidents.is_empty(), "only what is over is told");
+}
+
+/// Taken out by a reload it is told the last digest at once, by whoever still serves it.
+#[test]
+fn a_receiver_that_goes_with_a_reload_gets_what_was_in_it() {
+    let other = HOURLY.replace("mail", "post");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("c.yaml"), other).unwrap();
+    let config = kubeherald::config::load(Some(&dir.path().join("c.yaml")), &[]).unwrap().config;
+    let story = loops_and_recovers().under(HOURLY).reload("20m", &config).once();
+    let messages = story.messages("10m");
+    let last: Vec<_> = messages.iter().filter(|m| m.decided.digest.is_some()).collect();
+    assert_eq!(last.len(), 1);
+    let told: Vec<_> = last[0].notifications().map(|n| n.receiver.to_string()).collect();
+    assert!(last[0].title.starts_with("Last digest: 1 resolved") && told == ["mail"], "{told:?}");
+}
+
 /// Far more than a book or a message holds: what is not listed is counted.
 #[test]
 fn five_thousand_incidents_are_counted_and_the_worst_are_listed() {
