@@ -92,6 +92,30 @@ async fn a_renamed_receiver_is_drained_and_the_new_one_goes_on() {
     assert_eq!(told(&old).len(), first);
 }
 
+/// What it would have been told in its next digest it is told before it goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_of_digests_that_goes_gets_its_last_one() {
+    let site = Site::new().await;
+    let (stays, goes) = (WebhookServer::start().await.unwrap(), WebhookServer::start().await.unwrap());
+    site.configure(&[("stays", &stays.url()), ("goes", &goes.url())], "");
+    let text = std::fs::read_to_string(site.path("kubeherald.yaml")).unwrap();
+    let daily = text.replace("  goes:\n", "  goes:\n    digest: {every: 24h}\n");
+    site.write("kubeherald.yaml", &daily);
+    let bot = site.start().await;
+    site.server.apply(crashing("p0")).unwrap();
+    until("the first message", || !told(&stays).is_empty()).await;
+    assert!(goes.received().all().is_empty(), "nothing one by one");
+    site.configure(&[("stays", &stays.url())], "");
+    bot.reloaded().await;
+    until("the last digest", || !goes.received().all().is_empty()).await;
+    let digest = goes.received().all()[0].json();
+    assert_eq!(digest["decision"], "digest");
+    assert!(digest["title"].as_str().unwrap().starts_with("Last digest: 1 new"), "{}", digest["title"]);
+    let metrics = bot.metrics().await;
+    assert_eq!(metrics["kubeherald_dead_letters{receiver=\"goes\"}"], "0");
+    bot.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_address_is_used_from_the_next_attempt_on() {
     let site = Site::new().await;
