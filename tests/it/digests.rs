@@ -9,11 +9,12 @@ use kubeherald::app::run::{Options, RunError, run};
 use kubeherald::clock::Clock;
 use kubeherald::config::{Config, load};
 use kubeherald::outbox::{Backoff, Policy};
-use kubeherald::store::{OutboxQuery, OutboxStates, Store};
+use kubeherald::store::{HistoryQuery, OutboxQuery, OutboxStates, Store};
 use kubeherald::testkit::ApiServer;
 use kubeherald::testkit::builders::{self, deployment, node, pod, replica_set};
 use kubeherald::testkit::receivers::{ReceivedMail, SmtpServer};
 use kubeherald::watch::stream;
+use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -187,6 +188,12 @@ async fn the_digest_of_a_receiver_that_is_gone_is_a_dead_letter() {
     assert_eq!((of("-mail"), of("-post")), (vec!["dead"], vec!["delivered"]), "{rows:?}");
     // Nobody told the other one of it: for that one it goes on.
     assert!(all[0].header("Subject").unwrap().contains("1 ongoing"), "{:?}", all[0].header("Subject"));
+    // Whoever asks why nothing came by itself is told so.
+    let told = HistoryQuery { told: Some(true), ..HistoryQuery::default() };
+    let history = store.history(told).await.unwrap();
+    let first = history.iter().find(|row| row.decision.as_deref() == Some("first")).expect("decided");
+    let detail: serde_json::Value = serde_json::from_str(&first.detail).unwrap();
+    assert_eq!((&detail["digests"], &detail["receivers"]), (&json!(["mail"]), &json!([])), "{detail}");
     let kept: Vec<String> =
         store.load_digests().wait().unwrap().iter().map(|r| r.receiver.to_string()).collect();
     assert!(!kept.iter().any(|receiver| receiver == "mail"), "{kept:?}");

@@ -125,8 +125,7 @@ fn fill(store: &Store) {
         "key": "aaaaaaaaaa-1", "receivers": ["ok", "late", "dead", "folded", "digested", "old"], "skipped": [],
         "cause": "CrashLoopBackOff", "severity": "critical", "since": ago(700), "until": ago(0),
     });
-    let ended =
-        json!({ "key": "aaaaaaaaaa-2", "receivers": ["late"], "skipped": ["quiet"], "ended_at": ago(400) });
+    let ended = json!({ "key": "aaaaaaaaaa-2", "receivers": ["late"], "skipped": ["quiet"], "digests": ["daily"], "ended_at": ago(400) });
     let history = vec![
         row(600, "aaaaaaaaaa", Some(Decision::First), Reason::First, &told),
         row(300, "aaaaaaaaaa", Some(Decision::Resolved), Reason::Recovered, &ended),
@@ -221,6 +220,7 @@ fn every_receiver_has_a_line_that_says_how_it_went() {
         "      old: not in the outbox any more: delivered more than a week ago, or dropped by hand\n",
         "      late: waits – after an older message of this incident\n",
         "      quiet: not told: it wants no ends (`send_resolved: false`)\n",
+        "      daily: told in its digest\n",
         "state    over at ",
     ] {
         assert!(text.contains(part), "{part:?}: {text}");
