@@ -217,7 +217,8 @@ impl EngineLoop {
         };
         let now = self.clock.now();
         let answered = match command {
-            Command::Reload => Err(Refusal::Failed("not supported by this version".into())),
+            // It goes to whoever looks at the files; what comes of it is `EngineCommand::Reload`.
+            Command::Reload => Err(Refusal::Failed("the engine reads no files".into())),
             Command::Silences { all } => Ok(self.pipeline.silences(all, now)),
             Command::AddSilence { body } => self.pipeline.add_silence(&body, now, &mut self.out),
             Command::ExpireSilence { id } => self.pipeline.expire_silence(&id, now, &mut self.out),
