@@ -387,6 +387,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, cancel: Cancellation
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
             () = cancel.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
@@ -409,6 +410,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, cancel: Cancellation
     let serving = http1::Builder::new().timer(TokioTimer::new()).serve_connection(socket, service);
     tokio::pin!(serving);
     tokio::select! {
+        biased;
         // Errors are the client's going away or a scripted fault.
         _ = &mut serving => {}
         () = cancel.cancelled() => {
