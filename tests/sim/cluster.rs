@@ -137,3 +137,18 @@ pub fn initial() -> Vec<Value> {
     }
     all.into_iter().map(|value| object(value, 0)).collect()
 }
+
+/// What the bot watches, as paths spell it.
+pub const RESOURCES: [&str; 11] = [
+    "namespaces",
+    "nodes",
+    "deployments",
+    "replicasets",
+    "statefulsets",
+    "daemonsets",
+    "cronjobs",
+    "jobs",
+    "persistentvolumeclaims",
+    "pods",
+    "events",
+];

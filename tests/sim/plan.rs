@@ -58,7 +58,7 @@ pub enum What {
     /// The disk misbehaves.
     Disk { fault: DiskFault, lasts: Ms },
     /// The process is killed at its `nth` operation at this seam from now on, and starts again later.
-    Kill { seam: Seam, nth: u64, edge: Edge, down: Ms },
+    Kill { seam: Seam, nth: u64, edge: Edge, down: Ms, loss: Loss },
     /// The process is stopped in order, and starts again later.
     Stop { down: Ms },
     /// This variant of the configuration is in force from now on.
@@ -252,6 +252,21 @@ impl Seam {
 pub enum Edge {
     Before,
     After,
+}
+
+/// What of the writes that were not flushed survives a kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// All of them: the process ended, the machine did not.
+    #[default]
+    Process,
+    /// None of them.
+    Power,
+    /// The first ones, the last of these torn.
+    Torn,
+    /// Any part of any of them.
+    Scattered,
 }
 
 /// Who annotates what.

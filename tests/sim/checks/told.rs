@@ -1,0 +1,227 @@
+//! Every problem is told or there is a reason why not; nothing else is told; nothing is over too early.
+
+use std::collections::BTreeMap;
+
+use super::super::cluster::TARGETS;
+use super::super::plan::{Annotation, MINUTE, Ms, SECOND, Story, What};
+use super::super::run::Failure;
+use super::super::settings::{GROUP_WAIT, OVER_WITHIN, rule_of};
+use super::super::stories::Trouble;
+use super::spans::{Span, longest, without};
+use super::{Case, Line, clock};
+
+/// Beside `for` and gathering, for everything on the way to be done.
+const MARGIN: Ms = 40 * SECOND;
+
+/// Why a problem may go untold, and when.
+struct Excuse {
+    reasons: &'static [&'static str],
+    spans: Vec<Span>,
+}
+
+impl Case<'_> {
+    fn excuses(&self, trouble: &Trouble) -> Vec<Excuse> {
+        let mut out = Vec::new();
+        let silenced = self.record.silenced.iter();
+        let silenced = silenced.filter(|s| Some(s.namespace) == trouble.namespace && s.workload == trouble.workload);
+        out.push(Excuse { reasons: &["silenced_by"], spans: silenced.map(|s| (s.from, s.to)).collect() });
+        let (mut muted, mut until, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        for item in &self.plan.items {
+            let here = |target: &usize| {
+                let target = &TARGETS[target % TARGETS.len()];
+                Some(target.namespace) == trouble.namespace && target.workload() == trouble.workload
+            };
+            match &item.what {
+                What::Annotate { target, annotation, lasts } if here(target) => {
+                    // An annotation counts until the watch brings that it is gone.
+                    let span = (item.at, item.at + lasts + 30 * SECOND);
+                    match annotation {
+                        Annotation::Mute => muted.push(span),
+                        Annotation::SilenceUntil => until.push(span),
+                        Annotation::MuteNode => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        for other in &self.script.troubles {
+            if other.story == Story::NodeLost && trouble.nodes.iter().any(|n| other.workload == format!("Node/{n}")) {
+                lost.push((other.from, other.to.saturating_add(OVER_WITHIN)));
+            }
+        }
+        out.push(Excuse { reasons: &["muted"], spans: muted });
+        out.push(Excuse { reasons: &["silenced_by"], spans: until });
+        out.push(Excuse { reasons: &["inhibited_by"], spans: lost });
+        out
+    }
+
+    /// When a rule was not in force that this trouble needs.
+    fn rule_gone(&self, trouble: &Trouble) -> Vec<Span> {
+        let Some(rule) = rule_of(trouble.cause) else { return vec![(0, Ms::MAX)] };
+        let mut out: Vec<Span> = Vec::new();
+        let mut since = None;
+        for item in &self.plan.items {
+            let What::Reload { without } = &item.what else { continue };
+            match (since, without.iter().any(|name| name == rule.name)) {
+                (None, true) => since = Some(item.at),
+                (Some(from), false) => {
+                    out.push((from, item.at));
+                    since = None;
+                }
+                _ => {}
+            }
+        }
+        out.extend(since.map(|from| (from, Ms::MAX)));
+        out
+    }
+
+    /// When the bot could have seen that the trouble is, or was, there.
+    fn seen(&self, trouble: &Trouble) -> Vec<Span> {
+        let shown = [(trouble.from, trouble.shown_to.min(self.plan.ends))];
+        let mut seen = without(&shown, &without(&[(0, Ms::MAX)], &self.up()));
+        let resources: &[&str] = match trouble.story {
+            Story::NodeLost => &["nodes"],
+            Story::SystemOom => &["nodes", "events"],
+            Story::Quota | Story::QuotaAgain => &["statefulsets", "events", "pods", "namespaces"],
+            Story::FailedJob => &["jobs", "namespaces"],
+            Story::StuckRollout => &["deployments", "namespaces"],
+            Story::NoVolume => &["pods", "events", "replicasets", "deployments", "namespaces"],
+            _ => &["pods", "replicasets", "deployments", "namespaces"],
+        };
+        for resource in resources {
+            seen = without(&seen, &self.blind(resource));
+        }
+        seen
+    }
+}
+
+fn is_told(lines: &[Line<'_>], case: &Case<'_>, trouble: &Trouble) -> bool {
+    let mut open = false;
+    for line in lines.iter().filter(|line| line.is_about(trouble)) {
+        let at = case.decided(line.message);
+        // What was open already when it began goes on.
+        if at + SECOND >= trouble.from && (open || !line.is_end()) {
+            return true;
+        }
+        open = !line.is_end();
+    }
+    open
+}
+
+pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
+    let lines = case.lines();
+    for trouble in &case.script.troubles {
+        let Some(rule) = rule_of(trouble.cause) else { continue };
+        let needs = rule.hold + GROUP_WAIT + MARGIN;
+        let seen = without(&case.seen(trouble), &case.rule_gone(trouble));
+        if longest(&seen) < needs || is_told(&lines, case, trouble) {
+            continue;
+        }
+        let mut left = seen.clone();
+        let mut reasons = Vec::new();
+        for excuse in case.excuses(trouble) {
+            let cut = without(&left, &excuse.spans);
+            if cut != left {
+                reasons.extend(excuse.reasons);
+            }
+            left = cut;
+        }
+        let history = case.record.history.iter();
+        let mut rows = history.filter(|row| {
+            row.workload == trouble.workload && row.namespace.as_deref() == trouble.namespace && row.decision.is_none()
+        });
+        if longest(&left) < needs && rows.any(|row| reasons.contains(&row.reason.as_str())) {
+            continue;
+        }
+        let namespace = trouble.namespace.unwrap_or("the cluster");
+        out.push(Failure {
+            check: "told",
+            at: trouble.from,
+            text: format!(
+                "{} of {} in {namespace} from {} to {} was never told, and no reason is listed",
+                trouble.cause,
+                trouble.workload,
+                clock(trouble.from),
+                clock(trouble.to.min(case.plan.ends)),
+            ),
+        });
+    }
+}
+
+pub fn invented(case: &Case<'_>, out: &mut Vec<Failure>) {
+    for line in case.lines() {
+        let known = |trouble: &Trouble| line.is_about(trouble) && trouble.from <= line.message.at;
+        if !case.script.troubles.iter().any(known) {
+            out.push(Failure {
+                check: "invented",
+                at: line.message.at,
+                text: format!(
+                    "{} of {} in {:?} was told ({}), and the world never had it",
+                    line.cause, line.workload, line.namespace, line.decision
+                ),
+            });
+        }
+    }
+}
+
+pub fn resolved(case: &Case<'_>, out: &mut Vec<Failure>) {
+    for line in case.lines().iter().filter(|line| line.decision == "resolved") {
+        let (decided, arrived) = (case.decided(line.message), line.message.at);
+        // Where the clock was wrong only the arrival is known, and what it says may be minutes old.
+        let since = if case.clock_was_wrong() { arrived.saturating_sub(10 * MINUTE) } else { decided };
+        let stands = |t: &&Trouble| line.is_about(t) && t.from + SECOND < since && t.to > decided + SECOND;
+        if let Some(trouble) = case.script.troubles.iter().find(stands) {
+            out.push(Failure {
+                check: "false-resolve",
+                at: arrived,
+                text: format!(
+                    "{} of {} was told to be over at {} ({}), and it stands from {} to {}",
+                    line.cause,
+                    line.workload,
+                    clock(decided),
+                    line.message.text("/reason"),
+                    clock(trouble.from),
+                    clock(trouble.to.min(case.plan.ends)),
+                ),
+            });
+        }
+    }
+}
+
+/// What the webhook believes to be open in the end is what stands in the end.
+pub fn projection(case: &Case<'_>, out: &mut Vec<Failure>) {
+    if !alive_at_end(case) {
+        return;
+    }
+    let ends = case.plan.ends;
+    let lines = case.lines();
+    let mut last: BTreeMap<&str, &Line<'_>> = BTreeMap::new();
+    for line in &lines {
+        last.insert(line.message.text("/thread"), line);
+    }
+    for line in last.values().filter(|line| !line.is_end()) {
+        let stands = |t: &Trouble| line.is_about(t) && t.to.max(t.from).saturating_add(OVER_WITHIN) >= ends;
+        if !case.script.troubles.iter().any(stands) {
+            out.push(Failure {
+                check: "projection",
+                at: ends,
+                text: format!("{} of {} is still open in the end, and it is over", line.cause, line.workload),
+            });
+        }
+    }
+    for trouble in case.script.troubles.iter().filter(|t| t.to >= ends && t.from + 5 * MINUTE < case.plan.healed) {
+        let open = last.values().any(|line| line.is_about(trouble) && !line.is_end());
+        let excused = case.excuses(trouble).iter().any(|e| !e.spans.is_empty()) || !case.rule_gone(trouble).is_empty();
+        if !open && !excused && is_told(&lines, case, trouble) {
+            out.push(Failure {
+                check: "projection",
+                at: ends,
+                text: format!("{} of {} stands in the end, and it is not open", trouble.cause, trouble.workload),
+            });
+        }
+    }
+}
+
+pub fn alive_at_end(case: &Case<'_>) -> bool {
+    case.record.lives.last().is_some_and(|life| life.end == super::super::record::LifeEnd::Over)
+}
