@@ -39,6 +39,8 @@ mod logs;
 mod matrix;
 #[path = "it/notify.rs"]
 mod notify;
+#[path = "it/order.rs"]
+mod order;
 #[path = "it/outbox.rs"]
 mod outbox;
 #[path = "it/protocol.rs"]
@@ -57,3 +59,5 @@ mod silences;
 mod test_command;
 #[path = "it/web.rs"]
 mod web;
+#[path = "it/world.rs"]
+mod world;
