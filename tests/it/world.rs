@@ -1,6 +1,7 @@
 //! The whole bot in one thread with paused time: no socket, no file, and one seed gives one trace.
 
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -155,21 +156,43 @@ async fn ask(router: &Mutex<Option<axum::Router>>, path: &str) -> (u16, String) 
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
+/// Lets `span` of paused time pass in steps. The store is a thread, which the runtime does not wait for: at
+/// each step it is asked until everybody has had their answers.
+async fn pass(store: &Store, span: Duration) {
+    const STEP: Duration = Duration::from_millis(250);
+    for _ in 0..span.as_millis() / STEP.as_millis() {
+        for _ in 0..8 {
+            store.sizes().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        tokio::time::advance(STEP).await;
+    }
+}
+
 /// What arrived: when, where, what.
 type Trace = Vec<(Timestamp, String, String)>;
 
 /// A pod of a bot's cluster loops for ten minutes; the configuration is loaded again in the middle.
 async fn crash_loop(seed: u64) -> Trace {
+    // While a blocking task runs, time goes on only where it is told to.
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let clockwork = tokio::task::spawn_blocking(move || held.recv().is_err());
     let life = Life::new();
-    let source = Source::given(|| Ok(loaded(OTHER)));
+    let store = Store::memory().unwrap();
+    let (first, then) = (loaded(HOOK), loaded(OTHER));
+    let (config, loads) = (Arc::clone(&first.config), AtomicUsize::new(0));
+    let source = Source::given(move || match loads.fetch_add(1, Ordering::Relaxed) {
+        0 => Ok(first.clone()),
+        _ => Ok(then.clone()),
+    });
     let signal = Arc::clone(&source.signal);
     let (begun, _) = source.begin().unwrap();
     let options = Options { reload: Some(begun), ..life.options(seed) };
     let router = Arc::default();
     let stop = CancellationToken::new();
-    let world = life.world(Store::memory().unwrap(), Arc::clone(&router));
-    let bot = tokio::spawn(run_in(world, loaded(HOOK).config, options, stop.clone()));
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    let world = life.world(store.clone(), Arc::clone(&router));
+    let bot = tokio::spawn(run_in(world, config, options, stop.clone()));
+    pass(&store, Duration::from_secs(60)).await;
     assert_eq!(ask(&router, "/livez").await, (200, "ok\n".into()));
     let (status, body) = ask(&router, "/readyz").await;
     assert_eq!(status, 200, "{body}");
@@ -181,14 +204,16 @@ async fn crash_loop(seed: u64) -> Trace {
             .waiting("CrashLoopBackOff", "back-off restarting failed container")
             .restarts(restarts);
         life.apply(looping.into());
-        tokio::time::sleep(Duration::from_secs(120)).await;
+        pass(&store, Duration::from_secs(120)).await;
         if restarts == 3 {
             signal.notify_one();
         }
     }
     life.apply(checkout().running("-1s").restarts(5).into());
-    tokio::time::sleep(Duration::from_secs(1800)).await;
+    pass(&store, Duration::from_secs(1800)).await;
     stop.cancel();
+    drop(hold);
+    assert!(clockwork.await.unwrap());
     bot.await.unwrap().unwrap();
     std::mem::take(&mut *life.receivers.trace.lock().unwrap())
 }
