@@ -25,6 +25,8 @@ mod dependencies;
 mod deploy;
 #[path = "it/digests.rs"]
 mod digests;
+#[path = "it/disk.rs"]
+mod disk;
 #[path = "it/explain.rs"]
 mod explain;
 #[path = "it/flood.rs"]
@@ -55,6 +57,8 @@ mod run;
 mod scenarios;
 #[path = "it/silences.rs"]
 mod silences;
+#[path = "support/disk.rs"]
+mod sim_disk;
 #[path = "it/test_command.rs"]
 mod test_command;
 #[path = "it/web.rs"]
