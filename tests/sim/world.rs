@@ -206,7 +206,8 @@ impl World {
         state.clock = Some(Arc::clone(&clock));
         state.dead = false;
         state.last = (now, 0);
-        state.note(&format!("the bot starts, life {}", state.life));
+        let text = format!("the bot starts, life {}", state.life);
+        state.note(&text);
         clock
     }
 
