@@ -39,7 +39,7 @@ const fn rule(name: &'static str, cause: &'static str, hold: Ms, stable_for: Ms,
 }
 
 /// Every rule that a story is told by. Shipped rules of other names stay in force behind them.
-pub const RULES: [RuleSpec; 12] = [
+pub const RULES: [RuleSpec; 13] = [
     RuleSpec { severity: "critical", ..rule("crash-loop", "CrashLoopBackOff", 0, MINUTE, 4 * MINUTE) },
     RuleSpec {
         matching: ", workload: {not_regex: \"^(Job|CronJob)/\"}",
@@ -61,6 +61,7 @@ pub const RULES: [RuleSpec; 12] = [
     rule("job-failed", "JobFailed", 0, 30 * SECOND, 2880 * MINUTE),
     rule("rollout-stuck", "RolloutStuck", 30 * SECOND, 30 * SECOND, 4 * MINUTE),
     rule("failed-create", "FailedCreate", MINUTE, 30 * SECOND, 3 * MINUTE),
+    RuleSpec { matching: ", reason: {regex: \"^SimNote\"}", ..rule("note", "Event", 0, 30 * SECOND, 3 * MINUTE) },
     rule("container-stuck", "ContainerStuck", 5 * MINUTE, 30 * SECOND, 4 * MINUTE),
 ];
 

@@ -1,6 +1,6 @@
 //! A run, told to people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::checks::clock;
@@ -94,6 +94,19 @@ pub fn story(plan: &Plan, outcome: &Outcome) -> String {
         writeln!(out, "{:>9} {line}", clock(at)).unwrap();
     }
     out
+}
+
+/// What failed, and among which faults.
+pub fn line(name: &str, plan: &Plan, outcome: &Outcome) -> String {
+    let checks: BTreeSet<&str> = outcome.failures.iter().map(|failure| failure.check).collect();
+    let faults = plan.items.iter().filter(|item| !matches!(item.what, What::Story { .. }));
+    let faults: BTreeSet<String> = faults.map(|item| item.what.label()).collect();
+    let join = |set: Vec<&str>| set.join(" ");
+    format!(
+        "{name}: {} | {}",
+        join(checks.into_iter().collect()),
+        join(faults.iter().map(String::as_str).collect())
+    )
 }
 
 /// How often each kind was met.

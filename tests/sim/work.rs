@@ -111,8 +111,12 @@ fn seeds(shared: &Shared, thread: usize, end: u64, until: Option<Instant>, keep_
         if seed % TWICE == 0 {
             again(shared, &name, &plan, &outcome);
         }
-        if judge(shared, &name, &plan, &outcome) && !keep_going {
-            shared.stop.store(true, Ordering::Relaxed);
+        if judge(shared, &name, &plan, &outcome) {
+            if keep_going {
+                println!("{}", words::line(&name, &plan, &outcome));
+            } else {
+                shared.stop.store(true, Ordering::Relaxed);
+            }
         }
         shared.done.fetch_add(1, Ordering::Relaxed);
     }

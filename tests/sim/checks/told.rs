@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::cluster::TARGETS;
+use super::super::hostile::TENANT;
 use super::super::plan::{Annotation, MINUTE, Ms, SECOND, Story, What};
 use super::super::run::Failure;
 use super::super::settings::{GROUP_WAIT, OVER_WITHIN, rule_of};
@@ -150,6 +151,10 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
 
 pub fn invented(case: &Case<'_>, out: &mut Vec<Failure>) {
     for line in case.lines() {
+        // What a tenant says of their own namespace is theirs.
+        if line.namespace == Some(TENANT) {
+            continue;
+        }
         let known = |trouble: &Trouble| line.is_about(trouble) && trouble.from <= line.message.at;
         if !case.script.troubles.iter().any(known) {
             out.push(Failure {
@@ -199,7 +204,7 @@ pub fn projection(case: &Case<'_>, out: &mut Vec<Failure>) {
     for line in &lines {
         last.insert(line.message.text("/thread"), line);
     }
-    for line in last.values().filter(|line| !line.is_end()) {
+    for line in last.values().filter(|line| !line.is_end() && line.namespace != Some(TENANT)) {
         let stands = |t: &Trouble| line.is_about(t) && t.to.max(t.from).saturating_add(OVER_WITHIN) >= ends;
         if !case.script.troubles.iter().any(stands) {
             out.push(Failure {
