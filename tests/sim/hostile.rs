@@ -39,9 +39,12 @@ pub fn writes(world: &World, hostile: Hostile, target: usize, item: usize, nth: 
     let said = format!("create failed: exceeded quota, says {}", canary(TENANT));
     match hostile {
         Hostile::ForgedEvent => {
-            let about = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "namespace": target.namespace,
-                "name": target.stateful_set() });
-            vec![forged(at, item, nth, &about, "FailedCreate", &said)]
+            let about = |kind: &str, name: &str| {
+                json!({ "apiVersion": "v1", "kind": kind, "namespace": target.namespace, "name": name })
+            };
+            let cron = forged(at, item, nth, &about("CronJob", "nightly"), "FailedCreate", &said);
+            let note = forged(at, item + 1000, nth, &about("ConfigMap", "settings"), "SimNote", &said);
+            vec![cron, note]
         }
         Hostile::ForgedNodeEvent => {
             let about = json!({ "apiVersion": "v1", "kind": "Node", "name": NODES[0] });

@@ -197,6 +197,21 @@ async fn ask(world: Arc<World>, router: Router, wish: Wish) {
 
 /// What the store says at the end of the run.
 async fn gather(world: &Arc<World>, store: &Store) {
+    let mut after = 0;
+    let mut outbox = Vec::new();
+    loop {
+        let query = OutboxQuery { states: OutboxStates::All, after, limit: 500, ..OutboxQuery::default() };
+        let Ok(page) = store.outbox(query).await else { break };
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        outbox.extend(page.into_iter().map(|entry| OutboxLine {
+            key: entry.key,
+            receiver: entry.receiver,
+            state: entry.state,
+            reason: entry.reason,
+            inside: entry.inside,
+        }));
+    }
     let mut before = None;
     let mut history = Vec::new();
     loop {
@@ -216,21 +231,6 @@ async fn gather(world: &Arc<World>, store: &Store) {
         }));
     }
     history.reverse();
-    let mut after = 0;
-    let mut outbox = Vec::new();
-    loop {
-        let query = OutboxQuery { states: OutboxStates::All, after, limit: 500, ..OutboxQuery::default() };
-        let Ok(page) = store.outbox(query).await else { break };
-        let Some(last) = page.last() else { break };
-        after = last.seq;
-        outbox.extend(page.into_iter().map(|entry| OutboxLine {
-            key: entry.key,
-            receiver: entry.receiver,
-            state: entry.state,
-            reason: entry.reason,
-            inside: entry.inside,
-        }));
-    }
     let mut record = lock(&world.record);
     record.history = history;
     record.outbox = outbox;

@@ -310,7 +310,8 @@ impl Teller<'_> {
         let also: &'static [&'static str] =
             if cause == "FailedMount" { &["ContainerStuck"] } else { &["ContainerStuck", "RolloutStuck"] };
         let trouble = span.trouble(target, cause, also);
-        let nodes = if cause == "FailedScheduling" { vec![] } else { trouble.nodes.clone() };
+        // A lost node explains that there is no room.
+        let nodes = if cause == "FailedScheduling" { NODES.to_vec() } else { trouble.nodes.clone() };
         self.out.troubles.push(Trouble { from: from + 2 * SECOND, nodes, ..trouble });
         self.see(to, bare(&since(if cause == "FailedScheduling" { to } else { from })).running("-0s"));
         self.see(to + SECOND, old.clone().running("T-1h").deleting("-0s"));

@@ -137,6 +137,7 @@ pub fn counted(case: &Case<'_>, out: &mut Vec<Failure>) {
     let mut decided: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &case.record.history {
         if let (Some(incident), Some(decision)) = (&row.incident, &row.decision)
+            && !young(case, &format!("{incident}-1-{HOOK}"))
             && !matches!(decision.as_str(), "standing" | "storm" | "digest" | "notice")
         {
             *decided.entry(incident).or_default() += 1;

@@ -14,6 +14,9 @@ use super::{Case, Line, clock};
 /// Beside `for` and gathering, for everything on the way to be done.
 const MARGIN: Ms = 40 * SECOND;
 
+/// And for looking again at what was held back.
+const LATE: Ms = 30 * SECOND;
+
 /// Why a problem may go untold, and when.
 struct Excuse {
     reasons: &'static [&'static str],
@@ -96,17 +99,18 @@ impl Case<'_> {
     }
 }
 
-fn is_told(lines: &[Line<'_>], case: &Case<'_>, trouble: &Trouble) -> bool {
+/// When the webhook knew of it first, by the time of the decision; what was open already when it began
+/// goes on.
+fn told_at(lines: &[Line<'_>], case: &Case<'_>, trouble: &Trouble) -> Option<Ms> {
     let mut open = false;
     for line in lines.iter().filter(|line| line.is_about(trouble)) {
         let at = case.decided(line.message);
-        // What was open already when it began goes on.
         if at + SECOND >= trouble.from && (open || !line.is_end()) {
-            return true;
+            return Some(if open { trouble.from } else { at });
         }
         open = !line.is_end();
     }
-    open
+    open.then_some(trouble.from)
 }
 
 pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
@@ -115,7 +119,8 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
         let Some(rule) = rule_of(trouble.cause) else { continue };
         let needs = rule.hold + GROUP_WAIT + MARGIN;
         let seen = without(&case.seen(trouble), &case.rule_gone(trouble));
-        if longest(&seen) < needs || is_told(&lines, case, trouble) {
+        let told = told_at(&lines, case, trouble);
+        if longest(&seen) < needs {
             continue;
         }
         let mut left = seen.clone();
@@ -127,6 +132,24 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
             }
             left = cut;
         }
+        let namespace = trouble.namespace.unwrap_or("the cluster");
+        if let Some(told) = told {
+            let from = left.iter().find(|(a, b)| b - a >= needs).map(|(a, _)| *a);
+            if let Some(from) = from.filter(|from| told > from + needs + LATE && !case.clock_was_wrong()) {
+                out.push(Failure {
+                    check: "late",
+                    at: told,
+                    text: format!(
+                        "{} of {} in {namespace} could be seen from {} on, and was told at {}",
+                        trouble.cause,
+                        trouble.workload,
+                        clock(from),
+                        clock(told),
+                    ),
+                });
+            }
+            continue;
+        }
         let history = case.record.history.iter();
         let mut rows = history.filter(|row| {
             row.workload == trouble.workload && row.namespace.as_deref() == trouble.namespace && row.decision.is_none()
@@ -134,7 +157,6 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
         if longest(&left) < needs && rows.any(|row| reasons.contains(&row.reason.as_str())) {
             continue;
         }
-        let namespace = trouble.namespace.unwrap_or("the cluster");
         out.push(Failure {
             check: "told",
             at: trouble.from,
@@ -151,8 +173,10 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
 
 pub fn invented(case: &Case<'_>, out: &mut Vec<Failure>) {
     for line in case.lines() {
-        // What a tenant says of their own namespace is theirs.
-        if line.namespace == Some(TENANT) {
+        // What a tenant says of their own namespace is theirs. With a wrong clock at the start a moment looks
+        // like hours.
+        let life = case.record.lives.get(line.message.life);
+        if line.namespace == Some(TENANT) || life.is_some_and(|life| case.began_wrong(life.from)) {
             continue;
         }
         let known = |trouble: &Trouble| line.is_about(trouble) && trouble.from <= line.message.at;
@@ -217,7 +241,7 @@ pub fn projection(case: &Case<'_>, out: &mut Vec<Failure>) {
     for trouble in case.script.troubles.iter().filter(|t| t.to >= ends && t.from + 5 * MINUTE < case.plan.healed) {
         let open = last.values().any(|line| line.is_about(trouble) && !line.is_end());
         let excused = case.excuses(trouble).iter().any(|e| !e.spans.is_empty()) || !case.rule_gone(trouble).is_empty();
-        if !open && !excused && is_told(&lines, case, trouble) {
+        if !open && !excused && told_at(&lines, case, trouble).is_some() {
             out.push(Failure {
                 check: "projection",
                 at: ends,
