@@ -44,11 +44,6 @@ fn resource(path: &str) -> &'static str {
 }
 
 impl ApiFault {
-    /// Can nothing be seen through it?
-    pub const fn blinds(self) -> bool {
-        !matches!(self, Self::Gone)
-    }
-
     /// Is it only known after a while that nothing is seen?
     pub const fn is_silent(self) -> bool {
         matches!(self, Self::Silence | Self::Hang)

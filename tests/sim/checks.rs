@@ -7,10 +7,12 @@ mod sight;
 mod spans;
 mod told;
 
+use std::collections::BTreeSet;
+
 use super::cluster::began;
-use super::plan::{Ms, Plan, What};
+use super::plan::{Ms, Plan, ReceiverFault, What};
 use super::record::{Record, Taken};
-use super::run::Failure;
+use super::run::{Failure, Outcome};
 use super::settings::HOOK;
 use super::stories::{Script, Trouble};
 
@@ -45,6 +47,14 @@ pub fn all(plan: &Plan, script: &Script, record: &Record) -> Vec<Failure> {
     bounds::sizes(&case, &mut out);
     bounds::taint(&case, &mut out);
     out
+}
+
+/// What is open in the end, by what the webhook was told; `None` where nobody can say.
+pub fn projection(outcome: &Outcome, plan: &Plan) -> Option<BTreeSet<String>> {
+    let case = Case { plan, script: &outcome.script, record: &outcome.record };
+    let refused = |what: &What| matches!(what, What::Receiver { fault: ReceiverFault::Refused, .. });
+    let sure = told::alive_at_end(&case) && !case.clock_was_wrong() && !case.any(refused);
+    sure.then(|| told::open_at_end(&case))
 }
 
 /// One incident in a message at the webhook.

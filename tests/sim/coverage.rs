@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::plan::{
-    Annotation, ApiFault, DiskFault, Edge, Hostile, Loss, ReceiverFault, Seam, Story, What,
-};
+use super::plan::{Annotation, ApiFault, DiskFault, Edge, Hostile, Loss, ReceiverFault, Seam, Story, What};
 use super::record::Record;
 
 #[derive(Debug, Default)]
@@ -42,7 +40,8 @@ impl Coverage {
 
     /// Kinds of faults, stories and reasons that were never reached.
     pub fn missing(&self) -> Vec<String> {
-        let mut out: Vec<String> = every().into_iter().filter(|label| !self.met.contains_key(label)).collect();
+        let mut out: Vec<String> =
+            every().into_iter().filter(|label| !self.met.contains_key(label)).collect();
         let excused: BTreeSet<&str> = NOT_REACHED.iter().map(|(reason, _)| *reason).collect();
         for reason in kubeherald::message::Reason::ALL {
             let name = reason.as_str();

@@ -30,7 +30,7 @@ enum Act {
     KillAnyway(usize),
     Backup(usize),
     /// What was lost by going back is written again.
-    Rewrite(usize),
+    Rewrite,
     Hostile(usize, u64),
     Ready,
 }
@@ -41,7 +41,7 @@ pub enum Wish {
     Ready,
     Reload,
     Silence { namespace: &'static str, workload: String, lasts: Ms },
-    Stop { item: usize },
+    Stop,
 }
 
 pub struct Director {
@@ -76,7 +76,7 @@ impl Director {
                 What::Kill { .. } => acts.push((at + KILL_ANYWAY, Act::KillAnyway(number))),
                 What::EtcdRestore { back } => {
                     acts.push((at.saturating_sub(*back), Act::Backup(number)));
-                    acts.push((at + SECOND, Act::Rewrite(number)));
+                    acts.push((at + SECOND, Act::Rewrite));
                 }
                 What::Hostile { hostile, .. } => {
                     for (nth, after) in hostile::times(*hostile).iter().enumerate() {
@@ -136,7 +136,7 @@ impl Director {
             Act::Backup(item) => {
                 self.backups.insert(item, self.world.server.backup());
             }
-            Act::Rewrite(_) => {
+            Act::Rewrite => {
                 for object in std::mem::take(&mut self.lost) {
                     self.world.server.apply(object).expect("it was there before");
                 }
@@ -156,8 +156,10 @@ impl Director {
     pub fn write(&self, write: Write) {
         match write {
             Write::Apply(mut object) => {
-                let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-                let (kind, namespace, name) = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
+                let text =
+                    |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let (kind, namespace, name) =
+                    (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
                 self.world.note(&format!("the cluster writes {kind} {namespace}/{name}"));
                 let added = self.annotations.get(&(kind, namespace, name));
                 if let (Some(added), Some(metadata)) = (added, object.pointer_mut("/metadata")) {
@@ -218,7 +220,7 @@ impl Director {
             What::Stop { .. } => {
                 if !world.is_dead() {
                     world.met(what);
-                    return Some(Wish::Stop { item });
+                    return Some(Wish::Stop);
                 }
             }
             What::Reload { without } => {
@@ -266,7 +268,8 @@ impl Director {
         server.clear_faults();
         let faults = self.world.api_faults();
         let down = faults.iter().any(|(_, fault, _)| *fault == ApiFault::Down);
-        let done = if down { server.stop().now_or_never() } else { server.restart().now_or_never().map(drop) };
+        let done =
+            if down { server.stop().now_or_never() } else { server.restart().now_or_never().map(drop) };
         done.expect("a server in memory stops and starts at once");
         for (_, fault, resources) in &faults {
             let wrong = match fault {
@@ -286,7 +289,9 @@ impl Director {
                 ApiFault::Gone | ApiFault::EmptyWatch => &[Verb::Watch],
                 _ => &[Verb::List, Verb::Watch],
             };
-            let all = RESOURCES.iter().filter(|plural| resources.is_empty() || resources.iter().any(|of| of == *plural));
+            let all = RESOURCES
+                .iter()
+                .filter(|plural| resources.is_empty() || resources.iter().any(|of| of == *plural));
             for plural in all {
                 for verb in verbs {
                     server.fault(Fault::new(*verb, plural, wrong.clone()).times(ALWAYS));
@@ -346,7 +351,9 @@ impl Director {
         };
         let entry = match annotation {
             Annotation::SilenceUntil => ("kubeherald.io/silence-until", until.map(str::to_owned)),
-            Annotation::Mute | Annotation::MuteNode => ("kubeherald.io/mute", until.map(|_| String::from("true"))),
+            Annotation::Mute | Annotation::MuteNode => {
+                ("kubeherald.io/mute", until.map(|_| String::from("true")))
+            }
         };
         let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
         let added = self.annotations.entry(key).or_default();
@@ -356,7 +363,8 @@ impl Director {
         };
         let named = |object: &Value| {
             object.pointer("/metadata/name").and_then(Value::as_str) == Some(name)
-                && object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default() == namespace
+                && object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default()
+                    == namespace
         };
         if let Some(object) = self.world.server.objects(kind).into_iter().find(named) {
             self.write(Write::Apply(object));

@@ -4,8 +4,8 @@
 use super::chance::Stream;
 use super::cluster::{NODES, RESOURCES, TARGETS};
 use super::plan::{
-    Annotation, ApiFault, DiskFault, Edge, HOUR, Hostile, Item, Loss, MINUTE, Ms, Plan, ReceiverFault, SECOND, Seam,
-    Story, What,
+    Annotation, ApiFault, DiskFault, Edge, HOUR, Hostile, Item, Loss, MINUTE, Ms, Plan, ReceiverFault,
+    SECOND, Seam, Story, What,
 };
 use super::settings::{MAIL, RECEIVERS, RULES};
 use super::stories::LINGER;
@@ -127,7 +127,11 @@ fn api(stream: &mut Stream, plan: &mut Plan) {
             2 => What::Compact,
             _ => {
                 let fault = *stream.pick(&ApiFault::ALL);
-                let resources = if stream.once_in(2) || fault == ApiFault::Down { Vec::new() } else { some_resources(stream) };
+                let resources = if stream.once_in(2) || fault == ApiFault::Down {
+                    Vec::new()
+                } else {
+                    some_resources(stream)
+                };
                 What::Api { fault, resources, lasts: span(stream, 10 * SECOND, 4 * MINUTE).min(HEALED - at) }
             }
         };
@@ -152,7 +156,8 @@ fn kills(stream: &mut Stream, plan: &mut Plan) {
         } else {
             let seam = *stream.pick(&Seam::ALL);
             let edge = *stream.pick(&[Edge::Before, Edge::After]);
-            let loss = *stream.pick(&[Loss::Process, Loss::Process, Loss::Power, Loss::Torn, Loss::Scattered]);
+            let loss =
+                *stream.pick(&[Loss::Process, Loss::Process, Loss::Power, Loss::Torn, Loss::Scattered]);
             What::Kill { seam, nth: stream.range(1, 20), edge, down, loss }
         };
         plan.items.push(Item { at, what });
@@ -212,7 +217,8 @@ fn silence(stream: &mut Stream, plan: &mut Plan) {
         let what = if stream.once_in(2) {
             What::Silence { target, lasts }
         } else {
-            let annotation = *stream.pick(&[Annotation::Mute, Annotation::SilenceUntil, Annotation::MuteNode]);
+            let annotation =
+                *stream.pick(&[Annotation::Mute, Annotation::SilenceUntil, Annotation::MuteNode]);
             What::Annotate { target, annotation, lasts }
         };
         plan.items.push(Item { at, what });
@@ -223,7 +229,11 @@ fn hostile(stream: &mut Stream, plan: &mut Plan) {
     let at = moment(stream);
     let target = usize::try_from(stream.range(0, TARGETS.len() as u64)).unwrap_or(0);
     // Megabytes cost time: they come seldom.
-    let all = if stream.once_in(8) { &Hostile::ALL[..] } else { &[Hostile::ForgedEvent, Hostile::ForgedNodeEvent, Hostile::ReasonWithBreaks, Hostile::MailBoundary][..] };
+    let all = if stream.once_in(8) {
+        &Hostile::ALL[..]
+    } else {
+        &[Hostile::ForgedEvent, Hostile::ForgedNodeEvent, Hostile::ReasonWithBreaks, Hostile::MailBoundary][..]
+    };
     let hostile = *stream.pick(all);
     plan.items.push(Item { at, what: What::Hostile { hostile, target } });
 }

@@ -23,7 +23,9 @@ const HUGE_REASON: usize = 300 * 1024;
 /// When it is tried, counted from the item's time.
 pub const fn times(hostile: Hostile) -> &'static [Ms] {
     match hostile {
-        Hostile::ForgedEvent | Hostile::ForgedNodeEvent => &[0, 30 * SECOND, 60 * SECOND, 90 * SECOND, 120 * SECOND],
+        Hostile::ForgedEvent | Hostile::ForgedNodeEvent => {
+            &[0, 30 * SECOND, 60 * SECOND, 90 * SECOND, 120 * SECOND]
+        }
         Hostile::HugeEvent => &[0, SECOND, 2 * SECOND, 65 * SECOND, 66 * SECOND],
         Hostile::ReasonWithBreaks => &[0],
         Hostile::MailBoundary => &[0, 20 * SECOND, 60 * SECOND, 120 * SECOND],
@@ -39,9 +41,7 @@ pub fn writes(world: &World, hostile: Hostile, target: usize, item: usize, nth: 
     let said = format!("create failed: exceeded quota, says {}", canary(TENANT));
     match hostile {
         Hostile::ForgedEvent => {
-            let about = |kind: &str, name: &str| {
-                json!({ "apiVersion": "v1", "kind": kind, "namespace": target.namespace, "name": name })
-            };
+            let about = |kind: &str, name: &str| json!({ "apiVersion": "v1", "kind": kind, "namespace": target.namespace, "name": name });
             let cron = forged(at, item, nth, &about("CronJob", "nightly"), "FailedCreate", &said);
             let note = forged(at, item + 1000, nth, &about("ConfigMap", "settings"), "SimNote", &said);
             vec![cron, note]
@@ -59,7 +59,8 @@ pub fn writes(world: &World, hostile: Hostile, target: usize, item: usize, nth: 
             vec![name, forged(at, item + 1000, nth, &small, &reason, &said)]
         }
         Hostile::ReasonWithBreaks => {
-            let about = json!({ "apiVersion": "v1", "kind": "ConfigMap", "namespace": TENANT, "name": "settings" });
+            let about =
+                json!({ "apiVersion": "v1", "kind": "ConfigMap", "namespace": TENANT, "name": "settings" });
             let reason = format!("SimNote\r\nX-Injected: 1\r\npassword={SECRET}");
             vec![forged(at, item, nth, &about, &reason, &said)]
         }

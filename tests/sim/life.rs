@@ -114,7 +114,7 @@ async fn lead(world: &Arc<World>, director: &mut Director, clock: Clock) -> Life
         let Some(wish) = wish else { continue };
         let made = lock(&router).clone();
         match wish {
-            Wish::Stop { .. } => {
+            Wish::Stop => {
                 stopping = true;
                 stop.cancel();
             }
@@ -165,7 +165,7 @@ async fn ask(world: Arc<World>, router: Router, wish: Wish) {
                 "for": format!("{}s", lasts / 1000), "comment": "simulated", "by": "sim" });
             request("POST", "/api/v1/silences", body.to_string())
         }
-        Wish::Stop { .. } => return,
+        Wish::Stop => return,
     };
     let began = world.now();
     let Ok(response) = router.oneshot(asked).await;
@@ -180,7 +180,9 @@ async fn ask(world: Arc<World>, router: Router, wish: Wish) {
         Wish::Ready => {
             let said: Value = serde_json::from_slice(&body).unwrap_or_default();
             let checks = said.get("checks").and_then(Value::as_array).cloned().unwrap_or_default();
-            let text = |check: &Value, key: &str| check.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let text = |check: &Value, key: &str| {
+                check.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
             let wrong = checks.iter().filter(|check| text(check, "status") != "ok");
             let wrong = wrong.map(|check| (text(check, "check"), text(check, "detail"))).collect();
             record.ready.push(Ready { at: world.now(), status: status.as_u16(), wrong });
@@ -220,7 +222,6 @@ async fn gather(world: &Arc<World>, store: &Store) {
         let Some(last) = page.last() else { break };
         before = Some(last.id);
         history.extend(page.into_iter().map(|entry| HistoryLine {
-            id: entry.id,
             at: entry.at,
             incident: entry.incident,
             decision: entry.decision,

@@ -25,7 +25,11 @@ const SLOW: Duration = Duration::from_secs(26);
 struct Pipe(DuplexStream);
 
 impl AsyncRead for Pipe {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
@@ -168,7 +172,6 @@ impl Session {
             to: self.to.take().unwrap_or_default(),
             id: header("Message-ID"),
             thread: header("X-Kubeherald-Thread"),
-            decision: header("X-Kubeherald-Decision"),
             answered: false,
             raw,
         };

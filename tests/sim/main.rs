@@ -29,8 +29,8 @@ mod run;
 mod settings;
 mod shrink;
 mod stories;
-mod work;
 mod words;
+mod work;
 mod world;
 
 use std::process::ExitCode;

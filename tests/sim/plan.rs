@@ -239,6 +239,7 @@ pub enum Seam {
     Receiver,
     Mail,
     Disk,
+    /// A moment of time, whatever is being done.
     Clock,
 }
 

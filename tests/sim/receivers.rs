@@ -5,7 +5,6 @@ use std::fmt;
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -139,15 +138,12 @@ fn take(world: &Arc<World>, receiver: &'static str, key: String, body: Value) ->
 
 fn taken(receiver: &str, request: &HttpRequest, nth: u64) -> HttpAnswer {
     let body = match receiver {
-        CHAT if request.url.ends_with("/chat.update") => json!({ "ok": true, "channel": "C1", "ts": "1" }).to_string(),
+        CHAT if request.url.ends_with("/chat.update") => {
+            json!({ "ok": true, "channel": "C1", "ts": "1" }).to_string()
+        }
         CHAT => json!({ "ok": true, "channel": "C1", "ts": format!("{nth}.000100") }).to_string(),
         HOOK | ALERTS => String::new(),
         _ => String::from("ok"),
     };
     HttpAnswer { status: 200, headers: Vec::new(), body: body.into_bytes() }
-}
-
-/// For whoever waits for nothing in particular.
-pub async fn moment() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
 }

@@ -46,8 +46,6 @@ pub struct Mail {
     pub id: String,
     /// `X-Kubeherald-Thread`
     pub thread: String,
-    /// `X-Kubeherald-Decision`
-    pub decision: String,
     pub raw: String,
     /// The bot was told so.
     pub answered: bool,
@@ -91,7 +89,6 @@ pub struct Life {
 /// A row of the history, in the words of the store.
 #[derive(Debug, Clone)]
 pub struct HistoryLine {
-    pub id: i64,
     pub at: Timestamp,
     pub incident: Option<String>,
     pub decision: Option<String>,

@@ -80,11 +80,13 @@ fn play(world: &Arc<World>, disk: &SimDisk) {
         record.disk.1 = record.disk.1.max(disk.used());
         record.lives.push(Life { from, to, end: end.clone() });
         drop(record);
-        let killer = world.take_killer().map(|item| &plan.items[item].what);
+        let killer = world.take_killer();
+        let met = killer.is_some_and(|(_, met)| met);
+        let killer = killer.map(|(item, _)| &plan.items[item].what);
         let (pause, loss) = match &end {
             LifeEnd::Over => return,
             LifeEnd::Killed => {
-                if let Some(what) = killer {
+                if let Some(what) = killer.filter(|_| met) {
                     world.met(what);
                 }
                 let loss = match killer {
@@ -94,7 +96,8 @@ fn play(world: &Arc<World>, disk: &SimDisk) {
                 (killer.map_or(1000, down), loss)
             }
             LifeEnd::Stopped => {
-                let stopped = plan.items.iter().rev().find(|i| i.at <= to && matches!(i.what, What::Stop { .. }));
+                let stopped =
+                    plan.items.iter().rev().find(|i| i.at <= to && matches!(i.what, What::Stop { .. }));
                 (stopped.map_or(1000, |item| down(&item.what)), Loss::Process)
             }
             LifeEnd::Exited(why) => {

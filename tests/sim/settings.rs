@@ -25,17 +25,14 @@ pub struct RuleSpec {
     group_by: &'static str,
 }
 
-const fn rule(name: &'static str, cause: &'static str, hold: Ms, stable_for: Ms, resolve_after: Ms) -> RuleSpec {
-    RuleSpec {
-        name,
-        cause,
-        matching: "",
-        severity: "warning",
-        hold,
-        stable_for,
-        resolve_after,
-        group_by: "",
-    }
+const fn rule(
+    name: &'static str,
+    cause: &'static str,
+    hold: Ms,
+    stable_for: Ms,
+    resolve_after: Ms,
+) -> RuleSpec {
+    RuleSpec { name, cause, matching: "", severity: "warning", hold, stable_for, resolve_after, group_by: "" }
 }
 
 /// Every rule that a story is told by. Shipped rules of other names stay in force behind them.
@@ -61,7 +58,10 @@ pub const RULES: [RuleSpec; 13] = [
     rule("job-failed", "JobFailed", 0, 30 * SECOND, 2880 * MINUTE),
     rule("rollout-stuck", "RolloutStuck", 30 * SECOND, 30 * SECOND, 4 * MINUTE),
     rule("failed-create", "FailedCreate", MINUTE, 30 * SECOND, 3 * MINUTE),
-    RuleSpec { matching: ", reason: {regex: \"^SimNote\"}", ..rule("note", "Event", 0, 30 * SECOND, 3 * MINUTE) },
+    RuleSpec {
+        matching: ", reason: {regex: \"^SimNote\"}",
+        ..rule("note", "Event", 0, 30 * SECOND, 3 * MINUTE)
+    },
     rule("container-stuck", "ContainerStuck", 5 * MINUTE, 30 * SECOND, 4 * MINUTE),
 ];
 
@@ -80,7 +80,8 @@ pub const MAIL: &str = "mail";
 /// Receivers of every notification.
 pub const RECEIVERS: [&str; 4] = [HOOK, ALERTS, CHAT, MAIL];
 /// Recipients of the mails.
-pub const RECIPIENTS: [&str; 4] = ["ann@example.com", "bob@example.com", "cas@example.com", "dee@example.com"];
+pub const RECIPIENTS: [&str; 4] =
+    ["ann@example.com", "bob@example.com", "cas@example.com", "dee@example.com"];
 /// A receiver of HTTP is known by the name of its host.
 pub const DOMAIN: &str = ".sim.invalid";
 /// For requests that change something.

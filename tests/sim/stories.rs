@@ -11,8 +11,6 @@ use super::plan::{MINUTE, Ms, Plan, SECOND, Story, What};
 /// A problem that the world has. The oracle knows nothing else of what should be told.
 #[derive(Debug, Clone)]
 pub struct Trouble {
-    /// Which item of the plan.
-    pub item: usize,
     pub story: Story,
     /// `None`: of the cluster.
     pub namespace: Option<&'static str>,
@@ -66,8 +64,10 @@ const EVENT_NEWS: Ms = 2 * MINUTE;
 pub fn script(plan: &Plan) -> Script {
     let mut script = Script::default();
     let mut present: BTreeMap<usize, Present> = BTreeMap::new();
-    for (number, item) in plan.items.iter().enumerate() {
+    for item in &plan.items {
         let What::Story { story, target, lasts } = &item.what else { continue };
+        // Names stay the same whatever else is taken out of a plan.
+        let number = usize::try_from(item.at / SECOND).unwrap_or(0) * 10 + target % 10;
         let mut teller = Teller { out: &mut script, ends: plan.ends };
         let span = Span { item: number, story: *story, from: item.at, to: item.at.saturating_add(*lasts) };
         if story.is_node() {
@@ -87,6 +87,7 @@ pub fn script(plan: &Plan) -> Script {
 
 /// Of one item.
 struct Span {
+    /// Makes names of what the story brings.
     item: usize,
     story: Story,
     from: Ms,
@@ -96,7 +97,6 @@ struct Span {
 impl Span {
     fn trouble(&self, target: &Target, cause: &'static str, also: &'static [&'static str]) -> Trouble {
         Trouble {
-            item: self.item,
             story: self.story,
             namespace: Some(target.namespace),
             workload: target.workload(),
@@ -151,7 +151,10 @@ impl Teller<'_> {
         match span.story {
             Story::CrashLoop => {
                 self.see(from, pod.clone().terminated(3, "Error", "-2s", "-0s").said(&said));
-                self.see(from + SECOND, pod.clone().last(3, "Error", "-3s", "-1s").said(&said).running("-0s").restarts(1));
+                self.see(
+                    from + SECOND,
+                    pod.clone().last(3, "Error", "-3s", "-1s").said(&said).running("-0s").restarts(1),
+                );
                 let mut at = from + 3 * SECOND;
                 let mut restarts = 1;
                 let mut pause = 10 * SECOND;
@@ -159,7 +162,10 @@ impl Teller<'_> {
                     let dead = pod.clone().last(3, "Error", "-5s", "-3s").said(&said).restarts(restarts);
                     self.see(at, dead.terminated(3, "Error", "-2s", "-0s").said(&said));
                     let waits = pod.clone().last(3, "Error", "-3s", "-1s").said(&said).restarts(restarts);
-                    self.see(at + SECOND, waits.waiting("CrashLoopBackOff", "back-off restarting failed container"));
+                    self.see(
+                        at + SECOND,
+                        waits.waiting("CrashLoopBackOff", "back-off restarting failed container"),
+                    );
                     self.see(at + SECOND, target.deployment().available(1));
                     at += pause;
                     restarts += 1;
@@ -221,7 +227,12 @@ impl Teller<'_> {
                 self.see(from + 5 * SECOND, import().tries(7).backoff_limit("-0s"));
                 let trouble = span.trouble(target, "JobFailed", &[]);
                 let workload = format!("Job/{name}");
-                self.out.troubles.push(Trouble { from: from + 5 * SECOND, workload, nodes: vec![], ..trouble });
+                self.out.troubles.push(Trouble {
+                    from: from + 5 * SECOND,
+                    workload,
+                    nodes: vec![],
+                    ..trouble
+                });
                 self.gone(to, import());
             }
             Story::Blip => {
@@ -234,7 +245,10 @@ impl Teller<'_> {
             }
             Story::RestartOnce => {
                 self.see(from, pod.clone().terminated(1, "Error", "T-1h", "-0s"));
-                self.see(from + SECOND, pod.clone().last(1, "Error", "T-1h", "-1s").running("-0s").restarts(1));
+                self.see(
+                    from + SECOND,
+                    pod.clone().last(1, "Error", "T-1h", "-1s").running("-0s").restarts(1),
+                );
                 self.replace(from + LINGER, &pod, target, there, item);
             }
             Story::Drain => {
@@ -287,13 +301,15 @@ impl Teller<'_> {
             Story::NoNode => {
                 let text = format!("0/4 nodes are available: 4 Insufficient cpu. {canary}");
                 let stuck = kubeherald::testkit::builders::pod(&format!("{}-{letters}", target.set()));
-                let stuck = stuck.namespace(target.namespace).owned_by_rs(&target.set()).created(&since(from));
+                let stuck =
+                    stuck.namespace(target.namespace).owned_by_rs(&target.set()).created(&since(from));
                 self.see(from, stuck.unschedulable(&text, &since(from)));
                 "FailedScheduling"
             }
             _ => {
                 self.see(from, new.clone().waiting("ContainerCreating", ""));
-                let text = format!("MountVolume.SetUp failed for volume \"tls\" : secret \"{canary}\" not found");
+                let text =
+                    format!("MountVolume.SetUp failed for volume \"tls\" : secret \"{canary}\" not found");
                 let mut at = from + SECOND;
                 let (mut count, mut pause) = (1, SECOND);
                 while at < to.min(self.ends) {
@@ -333,7 +349,8 @@ impl Teller<'_> {
         let item = span.item;
         let name = target.stateful_set();
         let text = format!("create Pod {name}-0 failed: exceeded quota: {}", canary(target.namespace));
-        let told = event(&format!("StatefulSet/{name}"), "FailedCreate", &text).from("statefulset-controller");
+        let told =
+            event(&format!("StatefulSet/{name}"), "FailedCreate", &text).from("statefulset-controller");
         let told = told.uid(&format!("quota-{item}")).within(target.namespace);
         self.see(from, target.db().available(0));
         self.gone(from, target.db_pod(&there.db));
@@ -348,7 +365,8 @@ impl Teller<'_> {
         let workload = format!("StatefulSet/{name}");
         let shown_to = last + EVENT_NEWS;
         self.out.troubles.push(Trouble { from, to, shown_to, workload, nodes: vec![], ..trouble });
-        let made = event(&format!("StatefulSet/{name}"), "SuccessfulCreate", "create Pod successful").normal();
+        let made =
+            event(&format!("StatefulSet/{name}"), "SuccessfulCreate", "create Pod successful").normal();
         let made = made.uid(&format!("made-{item}-{from}")).within(target.namespace);
         self.event(to, made.from("statefulset-controller"), item);
         there.db = format!("db-{item}-{from}-of-{}", target.name);
@@ -362,7 +380,6 @@ impl Teller<'_> {
     fn node(&mut self, span: &Span, name: &'static str) {
         let Span { from, to, item, .. } = *span;
         let trouble = |cause| Trouble {
-            item,
             story: span.story,
             namespace: None,
             workload: format!("Node/{name}"),

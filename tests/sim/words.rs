@@ -32,14 +32,20 @@ fn sentence(what: &What) -> String {
         What::Story { story, target: number, lasts } if story.is_node() => {
             format!("{story:?} at node {} {}", NODES[number % NODES.len()], span(*lasts))
         }
-        What::Story { story, target: number, lasts } => format!("{story:?} in {} {}", target(*number), span(*lasts)),
+        What::Story { story, target: number, lasts } => {
+            format!("{story:?} in {} {}", target(*number), span(*lasts))
+        }
         What::Api { fault, resources, lasts } => {
             format!("the API server answers {fault:?} to requests for {} {}", all(resources), span(*lasts))
         }
-        What::EtcdRestore { back } => format!("the cluster goes back to what it was {} s before", back / SECOND),
+        What::EtcdRestore { back } => {
+            format!("the cluster goes back to what it was {} s before", back / SECOND)
+        }
         What::Rbac { resources, lasts } => format!("{} may not be read {}", all(resources), span(*lasts)),
         What::Compact => "the API server forgets its history".into(),
-        What::Receiver { receiver, fault, lasts } => format!("receiver {receiver}: {fault:?} {}", span(*lasts)),
+        What::Receiver { receiver, fault, lasts } => {
+            format!("receiver {receiver}: {fault:?} {}", span(*lasts))
+        }
         What::ClockStep { by } => format!("the bot's clock is set by {} s", by / 1000),
         What::ClockDrift { ppm, lasts } => format!("the bot's clock drifts by {ppm} ppm {}", span(*lasts)),
         What::Suspend { lasts } => format!("the bot's machine sleeps {}", span(*lasts)),
@@ -51,11 +57,15 @@ fn sentence(what: &What) -> String {
         What::Stop { down } => format!("the bot is stopped, and is away for {} s", down / SECOND),
         What::Reload { without } if without.is_empty() => "all rules are back".into(),
         What::Reload { without } => format!("the rules {} are removed", without.join(", ")),
-        What::Silence { target: number, lasts } => format!("{} is silenced {}", target(*number), span(*lasts)),
+        What::Silence { target: number, lasts } => {
+            format!("{} is silenced {}", target(*number), span(*lasts))
+        }
         What::Annotate { target: number, annotation, lasts } => {
             format!("{}: annotation {annotation:?} {}", target(*number), span(*lasts))
         }
-        What::Hostile { hostile, target: number } => format!("a tenant tries {hostile:?} against {}", target(*number)),
+        What::Hostile { hostile, target: number } => {
+            format!("a tenant tries {hostile:?} against {}", target(*number))
+        }
     }
 }
 

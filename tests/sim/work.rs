@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::arguments::{Plans, Wanted};
+use super::checks;
 use super::coverage::{self, Coverage};
 use super::generate;
 use super::plan::Plan;
@@ -18,6 +19,8 @@ use super::world::lock;
 
 /// One seed in so many runs twice, on two threads.
 const TWICE: u64 = 50;
+/// One seed in so many is compared with a run of its plan without faults.
+const COMPARED: u64 = 20;
 /// So many seeds reach everything that can be reached; fewer need not.
 const REACHES_ALL: u64 = 2000;
 /// A run that takes longer hangs: some loop goes round without a seam in it.
@@ -86,7 +89,10 @@ fn plans(wanted: &Plans) -> Result<Vec<(String, Plan)>, String> {
         Plans::Kept => {
             let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sim/plans");
             let found = std::fs::read_dir(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-            found.filter_map(|entry| Some(entry.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "json")).collect()
+            found
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|p| p.extension().is_some_and(|e| e == "json"))
+                .collect()
         }
     };
     files.sort();
@@ -110,6 +116,9 @@ fn seeds(shared: &Shared, thread: usize, end: u64, until: Option<Instant>, keep_
         let outcome = guarded(shared, thread, &name, &plan, false);
         if seed % TWICE == 0 {
             again(shared, &name, &plan, &outcome);
+        }
+        if seed % COMPARED == 0 {
+            compare(shared, &name, &plan, &outcome);
         }
         if judge(shared, &name, &plan, &outcome) {
             if keep_going {
@@ -148,6 +157,19 @@ fn again(shared: &Shared, name: &str, plan: &Plan, first: &Outcome) {
     keep(shared, name, plan, &Failure { check: "determinism", at: 0, text });
 }
 
+/// Faults that are over leave nothing behind: what is open is what would be open without them.
+fn compare(shared: &Shared, name: &str, plan: &Plan, outcome: &Outcome) {
+    let calm = plan.without_faults();
+    let calm_outcome = run(&calm, false);
+    let found = checks::projection(outcome, plan).zip(checks::projection(&calm_outcome, &calm));
+    if let Some((with, without)) = found
+        && with != without
+    {
+        let text = format!("open in the end {with:?}, and without faults {without:?}");
+        keep(shared, name, plan, &Failure { check: "convergence", at: plan.ends, text });
+    }
+}
+
 /// Counts what was reached, and keeps failures. `true`: there were some.
 fn judge(shared: &Shared, name: &str, plan: &Plan, outcome: &Outcome) -> bool {
     lock(&shared.coverage).add(&outcome.record);
@@ -171,7 +193,10 @@ fn watch_over(shared: &Arc<Shared>) {
         while let Some(shared) = shared.upgrade() {
             let hangs = lock(&shared.running).values().find(|(since, _)| since.elapsed() > HANGS).cloned();
             if let Some((since, name)) = hangs {
-                eprintln!("! progress: {name} runs for {} s: some loop goes round without rest", since.elapsed().as_secs());
+                eprintln!(
+                    "! progress: {name} runs for {} s: some loop goes round without rest",
+                    since.elapsed().as_secs()
+                );
                 std::process::exit(1);
             }
             drop(shared);
@@ -217,7 +242,7 @@ fn report(
 /// Shrinks a failing plan, writes it down and tells its story.
 fn tell(check: &str, plan: &Plan) {
     let (small, runs) = match check {
-        "determinism" => (plan.clone(), 0),
+        "determinism" | "convergence" => (plan.clone(), 0),
         _ => shrink(plan, check, SHRINKING),
     };
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));

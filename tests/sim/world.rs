@@ -58,7 +58,7 @@ struct State {
     lost: bool,
     armed: Option<Armed>,
     /// What the last kill was.
-    killed_by: Option<usize>,
+    killed_by: Option<(usize, bool)>,
     clock: Option<Arc<Simulated>>,
     /// How far the wall clock is off while nobody lives.
     skew: SignedDuration,
@@ -180,10 +180,10 @@ impl World {
     /// By how much the wall clock is wrong now, in milliseconds. A machine that slept is not wrong.
     pub fn skew(&self) -> i64 {
         let state = self.state();
-        let shown = state.clock.as_ref().map_or_else(
-            || super::cluster::wall(state.now()) + state.skew,
-            |clock| clock.now(),
-        );
+        let shown = state
+            .clock
+            .as_ref()
+            .map_or_else(|| super::cluster::wall(state.now()) + state.skew, |clock| clock.now());
         let wrong = shown.duration_since(super::cluster::wall(state.now()));
         i64::try_from(wrong.as_millis()).unwrap_or(0)
     }
@@ -244,7 +244,12 @@ impl World {
     }
 
     pub fn arm(&self, item: usize, seam: Seam, nth: u64, edge: Edge) {
-        self.state().armed = Some(Armed { item, seam, left: nth.max(1), edge });
+        if seam == Seam::Clock {
+            self.state().killed_by = Some((item, true));
+            self.die();
+        } else {
+            self.state().armed = Some(Armed { item, seam, left: nth.max(1), edge });
+        }
     }
 
     /// Kills by time where no operation came.
@@ -254,13 +259,13 @@ impl World {
             return;
         }
         state.armed = None;
-        state.killed_by = Some(item);
+        state.killed_by = Some((item, false));
         drop(state);
         self.die();
     }
 
-    /// The item of the plan that ended the last life, if one did.
-    pub fn take_killer(&self) -> Option<usize> {
+    /// The item of the plan that ended the last life, if one did, and whether it met its operation.
+    pub fn take_killer(&self) -> Option<(usize, bool)> {
         self.state().killed_by.take()
     }
 
@@ -294,7 +299,10 @@ impl World {
         state.last = if state.last.0 == now { (now, state.last.1 + 1) } else { (now, 0) };
         if state.last.1 > SAME_INSTANT {
             drop(state);
-            self.give_up("progress", format!("{SAME_INSTANT} operations without time passing, last at {seam:?}"));
+            self.give_up(
+                "progress",
+                format!("{SAME_INSTANT} operations without time passing, last at {seam:?}"),
+            );
             return None;
         }
         let mut dies = false;
@@ -303,7 +311,7 @@ impl World {
             if armed.left == 0 {
                 let Armed { item, edge, .. } = *armed;
                 state.armed = None;
-                state.killed_by = Some(item);
+                state.killed_by = Some((item, true));
                 if edge == Edge::Before {
                     drop(state);
                     self.die();
@@ -365,7 +373,8 @@ impl World {
     }
 
     pub fn receiver_fault(&self, receiver: &str) -> Option<ReceiverFault> {
-        let found = self.state().receivers.iter().find(|(_, of, _)| of == receiver).map(|(item, _, f)| (*item, *f));
+        let found =
+            self.state().receivers.iter().find(|(_, of, _)| of == receiver).map(|(item, _, f)| (*item, *f));
         let (item, fault) = found?;
         self.met(&self.plan.items[item].what);
         Some(fault)

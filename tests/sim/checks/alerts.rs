@@ -18,7 +18,9 @@ fn unreachable(case: &Case<'_>, from: Ms, to: Ms) -> Ms {
     let mut cuts = case.away();
     for item in &case.plan.items {
         match &item.what {
-            What::Receiver { receiver, lasts, .. } if receiver == ALERTS => cuts.push((item.at, item.at + lasts)),
+            What::Receiver { receiver, lasts, .. } if receiver == ALERTS => {
+                cuts.push((item.at, item.at + lasts))
+            }
             What::Disk { lasts, .. } => cuts.push((item.at, item.at + lasts)),
             _ => {}
         }
@@ -47,7 +49,10 @@ pub fn expired(case: &Case<'_>, out: &mut Vec<Failure>) {
             }
             let label = |name: &str| labels.get(name).map(String::as_str).unwrap_or_default();
             let about = |t: &&super::Trouble| {
-                t.cause == label("alertname") && t.workload == label("workload") && t.from <= ends && t.to > ends
+                t.cause == label("alertname")
+                    && t.workload == label("workload")
+                    && t.from <= ends
+                    && t.to > ends
             };
             if let Some(trouble) = case.script.troubles.iter().find(about) {
                 out.push(Failure {

@@ -21,7 +21,11 @@ const DISK: u64 = 64 * 1024 * 1024;
 pub fn exits(case: &Case<'_>, out: &mut Vec<Failure>) {
     for life in &case.record.lives {
         if let LifeEnd::Exited(why) = &life.end {
-            out.push(Failure { check: "exit", at: life.to, text: format!("the process ended by itself: {why}") });
+            out.push(Failure {
+                check: "exit",
+                at: life.to,
+                text: format!("the process ended by itself: {why}"),
+            });
             return;
         }
     }
@@ -50,7 +54,11 @@ pub fn sizes(case: &Case<'_>, out: &mut Vec<Failure>) {
     let ends: Ms = case.plan.ends;
     for (receiver, bytes) in &case.record.largest {
         if *bytes > BODY {
-            out.push(Failure { check: "size", at: ends, text: format!("{receiver} was sent {bytes} bytes at once") });
+            out.push(Failure {
+                check: "size",
+                at: ends,
+                text: format!("{receiver} was sent {bytes} bytes at once"),
+            });
         }
     }
     if let Some(row) = case.record.history.iter().find(|row| row.detail.len() > DETAIL) {
@@ -72,14 +80,21 @@ pub fn taint(case: &Case<'_>, out: &mut Vec<Failure>) {
         let about = message.text("/incidents/0/namespace");
         for other in namespaces.iter().filter(|namespace| **namespace != about) {
             if text.contains(&canary(other)) {
-                let text = format!("a message about {about:?} shows what was written in {other}: {}", message.text("/title"));
+                let text = format!(
+                    "a message about {about:?} shows what was written in {other}: {}",
+                    message.text("/title")
+                );
                 out.push(Failure { check: "taint", at: message.at, text });
                 return;
             }
         }
         let reason = message.text("/incidents/0/reason");
         if reason.contains(['\r', '\n']) {
-            out.push(Failure { check: "taint", at: message.at, text: format!("line breaks in a reason: {reason:?}") });
+            out.push(Failure {
+                check: "taint",
+                at: message.at,
+                text: format!("line breaks in a reason: {reason:?}"),
+            });
             return;
         }
     }

@@ -45,7 +45,12 @@ pub fn once(case: &Case<'_>, out: &mut Vec<Failure>) {
             out.push(Failure {
                 check: "twice",
                 at: taken.at,
-                text: format!("{} took {} at {}, was known to have, and took it again", key.0, key.1, clock(*at)),
+                text: format!(
+                    "{} took {} at {}, was known to have, and took it again",
+                    key.0,
+                    key.1,
+                    clock(*at)
+                ),
             });
         }
         if taken.answered {
@@ -95,7 +100,8 @@ pub fn settled(case: &Case<'_>, out: &mut Vec<Failure>) {
         return;
     }
     let ends = case.plan.ends;
-    let taken: BTreeSet<(&str, &str)> = case.record.taken.iter().map(|t| (t.receiver, t.key.as_str())).collect();
+    let taken: BTreeSet<(&str, &str)> =
+        case.record.taken.iter().map(|t| (t.receiver, t.key.as_str())).collect();
     for row in &case.record.outbox {
         let mut fail = |check, text: String| out.push(Failure { check, at: ends, text });
         match row.state.as_str() {
@@ -103,7 +109,10 @@ pub fn settled(case: &Case<'_>, out: &mut Vec<Failure>) {
                 let key = row.inside.as_deref().unwrap_or(&row.key);
                 let http = [HOOK, CHAT, ALERTS].contains(&row.receiver.as_str());
                 if http && !taken.contains(&(row.receiver.as_str(), key)) {
-                    fail("lost", format!("{} counts as delivered to {}, who never got it", row.key, row.receiver));
+                    fail(
+                        "lost",
+                        format!("{} counts as delivered to {}, who never got it", row.key, row.receiver),
+                    );
                 }
             }
             "dead" if case.refuses(&row.receiver) => {}
@@ -111,7 +120,10 @@ pub fn settled(case: &Case<'_>, out: &mut Vec<Failure>) {
             // The last moments are still on their way.
             state => {
                 if !young(case, &row.key) {
-                    fail("owed", format!("{} for {} is {state} in the end: {}", row.key, row.receiver, row.reason));
+                    fail(
+                        "owed",
+                        format!("{} for {} is {state} in the end: {}", row.key, row.receiver, row.reason),
+                    );
                 }
             }
         }

@@ -57,7 +57,11 @@ pub fn announced(case: &Case<'_>, out: &mut Vec<Failure>) {
                 out.push(Failure {
                     check: "blind",
                     at: from,
-                    text: format!("{resource} could not be read from {} to {}, and nobody was told", clock(from), clock(to)),
+                    text: format!(
+                        "{resource} could not be read from {} to {}, and nobody was told",
+                        clock(from),
+                        clock(to)
+                    ),
                 });
             }
         }
@@ -69,7 +73,11 @@ pub fn ready(case: &Case<'_>, out: &mut Vec<Failure>) {
     for resource in RESOURCES {
         for (from, to) in case.unseen(resource) {
             let (from, to) = (from + BLIND_AFTER + 30 * SECOND, to);
-            let wrong = case.record.ready.iter().find(|ready| ready.at >= from && ready.at < to && ready.status == 200);
+            let wrong = case
+                .record
+                .ready
+                .iter()
+                .find(|ready| ready.at >= from && ready.at < to && ready.status == 200);
             if let Some(ready) = wrong {
                 out.push(Failure {
                     check: "ready",

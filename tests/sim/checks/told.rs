@@ -1,6 +1,6 @@
 //! Every problem is told or there is a reason why not; nothing else is told; nothing is over too early.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cluster::TARGETS;
 use super::super::hostile::TENANT;
@@ -27,9 +27,10 @@ impl Case<'_> {
     fn excuses(&self, trouble: &Trouble) -> Vec<Excuse> {
         let mut out = Vec::new();
         let silenced = self.record.silenced.iter();
-        let silenced = silenced.filter(|s| Some(s.namespace) == trouble.namespace && s.workload == trouble.workload);
+        let silenced =
+            silenced.filter(|s| Some(s.namespace) == trouble.namespace && s.workload == trouble.workload);
         out.push(Excuse { reasons: &["silenced_by"], spans: silenced.map(|s| (s.from, s.to)).collect() });
-        let (mut muted, mut until, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut muted, mut until) = (Vec::new(), Vec::new());
         for item in &self.plan.items {
             let here = |target: &usize| {
                 let target = &TARGETS[target % TARGETS.len()];
@@ -48,15 +49,20 @@ impl Case<'_> {
                 _ => {}
             }
         }
-        for other in &self.script.troubles {
-            if other.story == Story::NodeLost && trouble.nodes.iter().any(|n| other.workload == format!("Node/{n}")) {
-                lost.push((other.from, other.to.saturating_add(OVER_WITHIN)));
-            }
-        }
         out.push(Excuse { reasons: &["muted"], spans: muted });
         out.push(Excuse { reasons: &["silenced_by"], spans: until });
-        out.push(Excuse { reasons: &["inhibited_by"], spans: lost });
+        out.push(Excuse { reasons: &["inhibited_by"], spans: self.lost_nodes(trouble) });
         out
+    }
+
+    /// When a node was lost whose loss explains a trouble, or was not yet trusted again.
+    fn lost_nodes(&self, trouble: &Trouble) -> Vec<Span> {
+        let here = |other: &&Trouble| {
+            other.story == Story::NodeLost
+                && trouble.nodes.iter().any(|n| other.workload == format!("Node/{n}"))
+        };
+        let lost = self.script.troubles.iter().filter(here);
+        lost.map(|other| (other.from, other.to.saturating_add(OVER_WITHIN))).collect()
     }
 
     /// When a rule was not in force that this trouble needs.
@@ -152,7 +158,9 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
         }
         let history = case.record.history.iter();
         let mut rows = history.filter(|row| {
-            row.workload == trouble.workload && row.namespace.as_deref() == trouble.namespace && row.decision.is_none()
+            row.workload == trouble.workload
+                && row.namespace.as_deref() == trouble.namespace
+                && row.decision.is_none()
         });
         if longest(&left) < needs && rows.any(|row| reasons.contains(&row.reason.as_str())) {
             continue;
@@ -229,7 +237,13 @@ pub fn projection(case: &Case<'_>, out: &mut Vec<Failure>) {
         last.insert(line.message.text("/thread"), line);
     }
     for line in last.values().filter(|line| !line.is_end() && line.namespace != Some(TENANT)) {
-        let stands = |t: &Trouble| line.is_about(t) && t.to.max(t.from).saturating_add(OVER_WITHIN) >= ends;
+        // What ran on a node that was lost before it had proved to be well: nobody knows.
+        let unknown = |t: &Trouble| {
+            case.lost_nodes(t).iter().any(|(from, to)| *from < t.to + OVER_WITHIN && *to >= ends)
+        };
+        let stands = |t: &Trouble| {
+            line.is_about(t) && (t.to.max(t.from).saturating_add(OVER_WITHIN) >= ends || unknown(t))
+        };
         if !case.script.troubles.iter().any(stands) {
             out.push(Failure {
                 check: "projection",
@@ -238,14 +252,20 @@ pub fn projection(case: &Case<'_>, out: &mut Vec<Failure>) {
             });
         }
     }
-    for trouble in case.script.troubles.iter().filter(|t| t.to >= ends && t.from + 5 * MINUTE < case.plan.healed) {
+    for trouble in
+        case.script.troubles.iter().filter(|t| t.to >= ends && t.from + 5 * MINUTE < case.plan.healed)
+    {
         let open = last.values().any(|line| line.is_about(trouble) && !line.is_end());
-        let excused = case.excuses(trouble).iter().any(|e| !e.spans.is_empty()) || !case.rule_gone(trouble).is_empty();
+        let excused =
+            case.excuses(trouble).iter().any(|e| !e.spans.is_empty()) || !case.rule_gone(trouble).is_empty();
         if !open && !excused && told_at(&lines, case, trouble).is_some() {
             out.push(Failure {
                 check: "projection",
                 at: ends,
-                text: format!("{} of {} stands in the end, and it is not open", trouble.cause, trouble.workload),
+                text: format!(
+                    "{} of {} stands in the end, and it is not open",
+                    trouble.cause, trouble.workload
+                ),
             });
         }
     }
@@ -253,4 +273,27 @@ pub fn projection(case: &Case<'_>, out: &mut Vec<Failure>) {
 
 pub fn alive_at_end(case: &Case<'_>) -> bool {
     case.record.lives.last().is_some_and(|life| life.end == super::super::record::LifeEnd::Over)
+}
+
+/// What the webhook believes to be open in the end: where, whose, what and how bad. Of problems at the edge
+/// of the run nothing is said.
+pub fn open_at_end(case: &Case<'_>) -> BTreeSet<String> {
+    let ends = case.plan.ends;
+    let lines = case.lines();
+    let mut last: BTreeMap<&str, &Line<'_>> = BTreeMap::new();
+    for line in &lines {
+        last.insert(line.message.text("/thread"), line);
+    }
+    let settled = |line: &Line<'_>| {
+        let about: Vec<&Trouble> = case.script.troubles.iter().filter(|t| line.is_about(t)).collect();
+        let stands = |t: &&Trouble| t.to >= ends && t.from + 5 * MINUTE < case.plan.healed;
+        let over = |t: &&Trouble| t.to.max(t.from).saturating_add(OVER_WITHIN) < ends;
+        about.iter().all(|t| stands(t) || over(t)) && about.iter().all(|t| case.lost_nodes(t).is_empty())
+    };
+    let open = last.values().filter(|line| !line.is_end() && line.namespace != Some(TENANT) && settled(line));
+    let words = open.map(|line| {
+        let severity = line.message.text("/severity");
+        format!("{severity} {} of {} in {:?}", line.cause, line.workload, line.namespace)
+    });
+    words.collect()
 }
