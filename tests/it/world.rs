@@ -229,8 +229,8 @@ async fn status(client: &kube::Client) -> Result<u16, ErrorKind> {
     let sent = tokio::time::timeout(Duration::from_secs(60), client.send(request)).await.unwrap();
     let bottom = |error: kube::Error| {
         let first = &error as &(dyn std::error::Error + 'static);
-        let chain = std::iter::successors(Some(first), |error| error.source());
-        let found = chain.filter_map(|error| error.downcast_ref::<std::io::Error>()).next();
+        let mut chain = std::iter::successors(Some(first), |error| error.source());
+        let found = chain.find_map(|error| error.downcast_ref::<std::io::Error>());
         found.unwrap_or_else(|| panic!("{error:?}")).kind()
     };
     sent.map(|response| response.status().as_u16()).map_err(bottom)
