@@ -86,7 +86,9 @@ impl Store {
             let row = s
                 .conn
                 .prepare_cached(&sql)
-                .and_then(|mut q| q.query_row([&key], |r| Ok((letter(r)?, r.get::<_, String>(9)?))).optional())
+                .and_then(|mut q| {
+                    q.query_row([&key], |r| Ok((letter(r)?, r.get::<_, String>(9)?))).optional()
+                })
                 .map_err(s.error("read a dead letter"))?;
             Ok(row.map(|(letter, body)| DeadLetterBody {
                 letter,

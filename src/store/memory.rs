@@ -92,8 +92,10 @@ fn shadow(conn: &Connection, max: u64) -> rusqlite::Result<()> {
                 format!("INSERT INTO temp.{table} ({list}) SELECT {list} FROM main.{table} WHERE {which}")
             }
             Way::Incidents => {
-                let values: Vec<&str> =
-                    columns.iter().map(|column| if column == "body" { "''" } else { column.as_str() }).collect();
+                let values: Vec<&str> = columns
+                    .iter()
+                    .map(|column| if column == "body" { "''" } else { column.as_str() })
+                    .collect();
                 let values = values.join(", ");
                 format!("INSERT INTO temp.{table} ({list}) SELECT {values} FROM main.{table}")
             }
@@ -155,7 +157,9 @@ fn merge(conn: &Connection) -> rusqlite::Result<()> {
         let list = columns.join(", ");
         let sql = match way(table) {
             Way::Whole => format!("INSERT INTO main.{table} ({list}) SELECT {list} FROM temp.{table}"),
-            Way::New => format!("INSERT OR IGNORE INTO main.{table} ({list}) SELECT {list} FROM temp.{table}"),
+            Way::New => {
+                format!("INSERT OR IGNORE INTO main.{table} ({list}) SELECT {list} FROM temp.{table}")
+            }
             Way::Part(_) => {
                 format!(
                     "INSERT INTO main.{table} ({list}) SELECT {list} FROM temp.{table} WHERE true {}",
@@ -184,13 +188,12 @@ fn overwrite(columns: &[String], key: &[String]) -> String {
 
 /// Makes room in memory: what was decided can be told without its history.
 pub(super) fn drop_history(s: &mut Session) -> Result<u64, StoreError> {
-    let rows = s
-        .transaction(|s| {
-            let failed = s.error("drop history");
-            let rows = s.conn.execute("DELETE FROM temp.history", []).map_err(&failed)?;
-            let objects = s.conn.execute("DELETE FROM temp.incident_objects", []).map_err(&failed)?;
-            Ok(u64::try_from(rows.saturating_add(objects)).unwrap_or(u64::MAX))
-        })?;
+    let rows = s.transaction(|s| {
+        let failed = s.error("drop history");
+        let rows = s.conn.execute("DELETE FROM temp.history", []).map_err(&failed)?;
+        let objects = s.conn.execute("DELETE FROM temp.incident_objects", []).map_err(&failed)?;
+        Ok(u64::try_from(rows.saturating_add(objects)).unwrap_or(u64::MAX))
+    })?;
     s.health.update(|health| health.dropped.history += rows);
     Ok(rows)
 }

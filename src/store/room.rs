@@ -10,10 +10,10 @@
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use super::StoreError;
 use super::upkeep::{self, Pruned, Retention};
 use super::value::limit;
 use super::worker::Session;
-use super::StoreError;
 
 /// How large the store may grow, on disk and in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,8 @@ impl Budget {
     }
 }
 
+/// SQLite's own choice of when the log is written back, as the largest.
+const CHECKPOINT_PAGES: u64 = 1_000;
 /// History rows that one step of [`drop_history`] deletes: a few hundred pages of the log.
 const STEP: usize = 500;
 /// Steps of one [`drop_history`].
@@ -88,6 +90,10 @@ pub(super) fn configure(s: &Session) -> Result<(), StoreError> {
     let failed = s.error("configure");
     let log = i64::try_from(keeper.budget.log()).unwrap_or(i64::MAX);
     s.conn.query_row(&format!("PRAGMA journal_size_limit = {log}"), [], |_| Ok(())).map_err(&failed)?;
+    // At half of it, so that the transaction that reaches it fits.
+    let size = pragma(&s.conn, "page_size").map_err(&failed)?;
+    let pages = (keeper.budget.log() / 2 / size.max(1)).clamp(16, CHECKPOINT_PAGES);
+    s.conn.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(())).map_err(&failed)?;
     limit_pages(s, keeper.budget.pages())
 }
 
@@ -209,11 +215,18 @@ pub(super) fn prune_by_bytes(s: &mut Session, pruned: &mut Pruned) -> Result<(),
     }
     let over = used > pages && history == 0;
     if over && !s.health.get().over_budget {
-        tracing::warn!(used, budget = pages,
-            "the store needs more room than `store.max_bytes` gives it, and nothing is left that may be dropped");
+        tracing::warn!(
+            used,
+            budget = pages,
+            "the store needs more room than `store.max_bytes` gives it, and nothing is left that may be dropped"
+        );
     }
     if letters > 0 {
-        tracing::warn!(dead_letters = letters, bytes = dead, "the oldest dead letters were dropped: they have no more room than this");
+        tracing::warn!(
+            dead_letters = letters,
+            bytes = dead,
+            "the oldest dead letters were dropped: they have no more room than this"
+        );
     }
     s.health.update(|health| {
         health.over_budget = over;

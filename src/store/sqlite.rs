@@ -26,6 +26,8 @@ const READERS: usize = 2;
 /// Files up to this size are read through once at start, to find damage before work depends on it;
 /// damage in larger ones is found where it is read.
 const CHECK_UP_TO_BYTES: u64 = 64 << 20;
+/// What `PRAGMA auto_vacuum` calls incremental.
+const INCREMENTAL: i64 = 2;
 /// More than there are different statements.
 const STATEMENTS: usize = 64;
 
@@ -104,7 +106,9 @@ pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, St
         (opened, _) => opened,
     };
     let conn = match (opened, &keeper) {
-        (Err(StoreError::Corrupt { why, .. }), Some(_)) => begin_anew(options, &path, exclusive, &why, &health)?,
+        (Err(StoreError::Corrupt { why, .. }), Some(_)) => {
+            begin_anew(options, &path, exclusive, &why, &health)?
+        }
         (opened, _) => opened?,
     };
     let mut writing = session(conn, &path, &health);
@@ -273,8 +277,12 @@ fn configure(conn: &Connection, path: &Path, options: &Options, exclusive: bool)
     }
     schema::recognise(conn, path)?;
     if options.path.is_some() {
-        // Before the first table is made, or it has no effect.
-        conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(failed)?;
+        // Before the first table is made, or it has no effect; and only then, since setting it writes to
+        // the file, for which there may be no room.
+        let mode: i64 = conn.query_row("PRAGMA auto_vacuum", [], |r| r.get(0)).map_err(failed)?;
+        if mode != INCREMENTAL {
+            conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(failed)?;
+        }
         let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0)).map_err(failed)?;
         if !mode.eq_ignore_ascii_case("wal") {
             return Err(StoreError::Open {
