@@ -41,6 +41,8 @@ mod logs;
 mod matrix;
 #[path = "it/notify.rs"]
 mod notify;
+#[path = "it/order.rs"]
+mod order;
 #[path = "it/outbox.rs"]
 mod outbox;
 #[path = "it/protocol.rs"]
@@ -63,3 +65,5 @@ mod sim_disk;
 mod test_command;
 #[path = "it/web.rs"]
 mod web;
+#[path = "it/world.rs"]
+mod world;
