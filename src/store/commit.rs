@@ -135,7 +135,16 @@ impl Store {
 
     /// Every incident as `(id, body)`, by id.
     pub fn load_incidents(&self) -> Call<Vec<(String, String)>> {
-        self.read("load incidents", |s| pairs(s, "SELECT id, body FROM incidents ORDER BY id"))
+        self.read("load incidents", |s| {
+            // In memory there are the bodies of those that changed since.
+            let sql = if s.health.is_in_memory() {
+                "SELECT id, iif(i.body = '', m.body, i.body) FROM incidents i
+                     LEFT JOIN main.incidents m USING (id) ORDER BY id"
+            } else {
+                "SELECT id, body FROM incidents ORDER BY id"
+            };
+            pairs(s, sql)
+        })
     }
 
     /// Every mark as `(name, value)`, by name.
@@ -166,7 +175,7 @@ impl Store {
             let failed = s.error("read a mark");
             s.conn
                 .prepare_cached("SELECT value FROM marks WHERE name = ?1")
-                .and_then(|mut q| q.query_row([name], |r| r.get(0)).optional())
+                .and_then(|mut q| q.query_row([&name], |r| r.get(0)).optional())
                 .map_err(failed)
         })
     }
@@ -174,18 +183,20 @@ impl Store {
     /// Can a commit be kept right now? Makes a real one, so a full disk or a file system that was
     /// remounted read-only is found; for readiness checks, every few seconds at most.
     pub fn writable(&self) -> Call<()> {
-        self.write("check that it can write", |s| {
-            // A value that differs each time, or SQLite would have nothing to write.
-            s.conn
-                .prepare_cached(
-                    "INSERT INTO marks (name, value) VALUES ('store.probe', '1')
-                     ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)",
-                )
-                .and_then(|mut q| q.execute([]))
-                .map_err(s.error("check that it can write"))?;
-            Ok(())
-        })
+        self.write("check that it can write", |s| probe(s))
     }
+}
+
+/// Writes something that differs each time, or SQLite would have nothing to write.
+pub(super) fn probe(s: &Session) -> Result<(), StoreError> {
+    s.conn
+        .prepare_cached(
+            "INSERT INTO marks (name, value) VALUES ('store.probe', '1')
+             ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)",
+        )
+        .and_then(|mut q| q.execute([]))
+        .map_err(s.error("check that it can write"))?;
+    Ok(())
 }
 
 pub(super) fn pairs(s: &Session, sql: &str) -> Result<Vec<(String, String)>, StoreError> {

@@ -73,7 +73,7 @@ impl Store {
             );
             s.conn
                 .prepare_cached(&sql)
-                .and_then(|mut q| q.query_map((after, receiver, limit(at_most)), letter)?.collect())
+                .and_then(|mut q| q.query_map((after, &receiver, limit(at_most)), letter)?.collect())
                 .map_err(s.error("list dead letters"))
         })
     }
@@ -86,7 +86,9 @@ impl Store {
             let row = s
                 .conn
                 .prepare_cached(&sql)
-                .and_then(|mut q| q.query_row([key], |r| Ok((letter(r)?, r.get::<_, String>(9)?))).optional())
+                .and_then(|mut q| {
+                    q.query_row([&key], |r| Ok((letter(r)?, r.get::<_, String>(9)?))).optional()
+                })
                 .map_err(s.error("read a dead letter"))?;
             Ok(row.map(|(letter, body)| DeadLetterBody {
                 letter,
@@ -109,7 +111,7 @@ impl Store {
         self.write("drop a dead letter", move |s| {
             s.conn
                 .prepare_cached("DELETE FROM outbox WHERE key = ?1 AND state = 'dead'")
-                .and_then(|mut q| q.execute([key]))
+                .and_then(|mut q| q.execute([&key]))
                 .map(|n| n > 0)
                 .map_err(s.error("drop a dead letter"))
         })

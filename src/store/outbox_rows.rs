@@ -175,9 +175,14 @@ impl Store {
     /// Records how a row fared and, in the same transaction, claims the row that `ahead` chooses of
     /// what is due then. One flush to the disk for both, and one way to the store's thread.
     pub fn settle_and_claim(&self, seq: i64, what: Settle, ahead: Ahead, now: Timestamp) -> Call<Settled> {
+        let mut ahead = Some(ahead);
         self.write("settle a row", move |s| {
             let changed = settle(s, seq, &what, now)?;
-            let next = if changed { ahead.claim(s, now)? } else { None };
+            // The choice is made once; where the transaction is run again, the row alone is settled.
+            let next = match ahead.take().filter(|_| changed) {
+                Some(ahead) => ahead.claim(s, now)?,
+                None => None,
+            };
             Ok(Settled { changed, next })
         })
     }
