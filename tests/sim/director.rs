@@ -190,7 +190,9 @@ impl Director {
             What::Rbac { resources, .. } => {
                 world.met(what);
                 self.forbidden.insert(item, resources.clone());
-                resources.iter().for_each(|plural| world.server.forbid(plural));
+                for plural in resources {
+                    world.server.forbid(plural);
+                }
             }
             What::Compact => {
                 world.met(what);
@@ -304,7 +306,9 @@ impl Director {
         if resources.is_empty() {
             self.world.server.close_watches();
         }
-        resources.iter().for_each(|plural| self.world.server.close_watches_of(plural));
+        for plural in resources {
+            self.world.server.close_watches_of(plural);
+        }
     }
 
     /// The state of an earlier moment is back; whoever writes objects writes them again a second later.

@@ -126,7 +126,7 @@ impl Teller<'_> {
     }
 
     /// Names of Events end in what makes them differ.
-    fn event(&mut self, at: Ms, what: Event, item: usize) {
+    fn event(&mut self, at: Ms, what: &Event, item: usize) {
         let mut what = what.json();
         if let Some(Value::String(name)) = what.pointer_mut("/metadata/name") {
             name.push_str(&format!(".{item:x}"));
@@ -193,7 +193,7 @@ impl Teller<'_> {
                 let why = format!("The node was low on resource: memory. {} ", canary(target.namespace));
                 let about = format!("Pod/{}-{}", target.set(), there.pod);
                 let told = event(&about, "Evicted", &why).uid(&format!("evicted-{item}"));
-                self.event(from, told.within(target.namespace), item);
+                self.event(from, &told.within(target.namespace), item);
                 let dead = pod.clone().terminated(137, "Error", "T-1h", "-0s").failed("Evicted", &why);
                 self.see(from + 2 * SECOND, dead.clone());
                 there.pod = format!("{item:05}");
@@ -240,7 +240,7 @@ impl Teller<'_> {
                 let about = format!("Pod/{}-{}", target.set(), there.pod);
                 let text = "Readiness probe failed: HTTP probe failed with statuscode: 503";
                 let told = event(&about, "Unhealthy", text).container("app").uid(&format!("blip-{item}"));
-                self.event(from, told.within(target.namespace), item);
+                self.event(from, &told.within(target.namespace), item);
                 self.see(from + 10 * SECOND, pod.running("T-1h"));
             }
             Story::RestartOnce => {
@@ -315,7 +315,7 @@ impl Teller<'_> {
                 while at < to.min(self.ends) {
                     let told = event(&about, "FailedMount", &text).count(count, &since(from + SECOND));
                     let told = told.uid(&format!("mount-{item}")).within(target.namespace);
-                    self.event(at, told, item);
+                    self.event(at, &told, item);
                     at += pause;
                     count += 1;
                     pause = (2 * pause).min(2 * MINUTE);
@@ -356,7 +356,7 @@ impl Teller<'_> {
         self.gone(from, target.db_pod(&there.db));
         let (mut at, mut last) = (from, from);
         while at < to.min(self.ends) {
-            self.event(at, told.clone().count(count, &since(first)), item);
+            self.event(at, &told.clone().count(count, &since(first)), item);
             last = at;
             count += 1;
             at += 20 * SECOND;
@@ -368,7 +368,7 @@ impl Teller<'_> {
         let made =
             event(&format!("StatefulSet/{name}"), "SuccessfulCreate", "create Pod successful").normal();
         let made = made.uid(&format!("made-{item}-{from}")).within(target.namespace);
-        self.event(to, made.from("statefulset-controller"), item);
+        self.event(to, &made.from("statefulset-controller"), item);
         there.db = format!("db-{item}-{from}-of-{}", target.name);
         let pod = target.db_pod(&there.db).created(&since(to)).scheduled(&since(to));
         self.see(to, pod.clone().waiting("ContainerCreating", ""));
@@ -395,19 +395,19 @@ impl Teller<'_> {
         match span.story {
             Story::NodeLost => {
                 self.see(from, node(name).lost("-0s"));
-                self.event(from, told.uid(&format!("lost-{item}")), item);
+                self.event(from, &told.uid(&format!("lost-{item}")), item);
                 self.out.troubles.push(trouble("NodeNotReady"));
                 self.see(to, node(name).ready("-0s"));
             }
             Story::KubeletRestart => {
                 self.see(from, node(name).not_ready("PLEG is not healthy", "-0s"));
-                self.event(from, told.uid(&format!("restart-{item}")), item);
+                self.event(from, &told.uid(&format!("restart-{item}")), item);
                 self.see(from + 8 * SECOND, node(name).ready("-0s"));
             }
             _ => {
                 let text = "System OOM encountered, victim process: python, pid: 4242";
                 let told = event(&format!("Node/{name}"), "SystemOOM", text);
-                self.event(from, told.uid(&format!("oom-{item}")), item);
+                self.event(from, &told.uid(&format!("oom-{item}")), item);
                 let shown_to = from + EVENT_LIFE;
                 self.out.troubles.push(Trouble { to: from, shown_to, ..trouble("OOMKilled") });
             }

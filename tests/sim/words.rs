@@ -103,6 +103,13 @@ pub fn story(plan: &Plan, outcome: &Outcome) -> String {
     for (at, _, line) in lines {
         writeln!(out, "{:>9} {line}", clock(at)).unwrap();
     }
+    writeln!(
+        out,
+        "          ({} virtual seconds in {:.2} s)",
+        plan.ends / SECOND,
+        outcome.took.as_secs_f64()
+    )
+    .unwrap();
     out
 }
 

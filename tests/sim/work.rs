@@ -114,10 +114,10 @@ fn seeds(shared: &Shared, thread: usize, end: u64, until: Option<Instant>, keep_
         let plan = generate::plan(seed);
         let name = format!("seed {seed}");
         let outcome = guarded(shared, thread, &name, &plan, false);
-        if seed % TWICE == 0 {
+        if seed.is_multiple_of(TWICE) {
             again(shared, &name, &plan, &outcome);
         }
-        if seed % COMPARED == 0 {
+        if seed.is_multiple_of(COMPARED) {
             compare(shared, &name, &plan, &outcome);
         }
         if judge(shared, &name, &plan, &outcome) {

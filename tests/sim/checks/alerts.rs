@@ -19,7 +19,7 @@ fn unreachable(case: &Case<'_>, from: Ms, to: Ms) -> Ms {
     for item in &case.plan.items {
         match &item.what {
             What::Receiver { receiver, lasts, .. } if receiver == ALERTS => {
-                cuts.push((item.at, item.at + lasts))
+                cuts.push((item.at, item.at + lasts));
             }
             What::Disk { lasts, .. } => cuts.push((item.at, item.at + lasts)),
             _ => {}

@@ -70,15 +70,15 @@ impl Case<'_> {
         for item in &self.plan.items {
             let at = item.at;
             match &item.what {
-                What::Api { fault, resources, lasts } => {
-                    if resources.is_empty() || resources.iter().any(|of| of == resource) {
-                        let more = match fault {
-                            _ if fault.is_silent() => NOTICED,
-                            ApiFault::Garbage => ALLOWED,
-                            _ => RETRIED,
-                        };
-                        out.push((at, at + lasts + more));
-                    }
+                What::Api { fault, resources, lasts }
+                    if resources.is_empty() || resources.iter().any(|of| of == resource) =>
+                {
+                    let more = match fault {
+                        _ if fault.is_silent() => NOTICED,
+                        ApiFault::Garbage => ALLOWED,
+                        _ => RETRIED,
+                    };
+                    out.push((at, at + lasts + more));
                 }
                 What::Rbac { resources, lasts } if resources.iter().any(|of| of == resource) => {
                     out.push((at, at + lasts + ALLOWED));
