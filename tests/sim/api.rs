@@ -38,6 +38,9 @@ pub fn client(world: &Arc<World>) -> kube::Client {
 
 /// `/apis/apps/v1/deployments` and `/api/v1/namespaces/shop/pods/x/log`
 fn resource(path: &str) -> &'static str {
+    if path.ends_with("/log") {
+        return "logs";
+    }
     let parts: Vec<&str> = path.split('/').collect();
     let found = parts.iter().rev().find_map(|part| RESOURCES.iter().find(|plural| *plural == part));
     found.copied().unwrap_or("other")

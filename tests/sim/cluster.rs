@@ -39,7 +39,18 @@ pub const TARGETS: [Target; 8] = [
 #[derive(Debug, Clone)]
 pub enum Write {
     Apply(Value),
-    Delete { kind: String, namespace: String, name: String },
+    /// A run of a container leaves its log.
+    Log {
+        namespace: &'static str,
+        pod: String,
+        run: i64,
+        line: String,
+    },
+    Delete {
+        kind: String,
+        namespace: String,
+        name: String,
+    },
 }
 
 impl Write {

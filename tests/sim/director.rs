@@ -167,6 +167,11 @@ impl Director {
                 }
                 self.world.server.apply(object).expect("stories write valid objects");
             }
+            Write::Log { namespace, pod, run, line } => {
+                let ended = wall(self.world.now().saturating_sub(SECOND));
+                let id = format!("containerd://app-{run}");
+                self.world.server.log((namespace, &pod, "app"), &id, [(ended, line.as_str())]);
+            }
             Write::Delete { kind, namespace, name } => {
                 self.world.note(&format!("the cluster deletes {kind} {namespace}/{name}"));
                 self.world.server.delete(&kind, &namespace, &name);

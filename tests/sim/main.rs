@@ -23,6 +23,7 @@ mod hostile;
 mod life;
 mod mail;
 mod plan;
+mod proof;
 mod receivers;
 mod record;
 mod run;

@@ -117,7 +117,7 @@ pub struct Silenced {
     pub to: Ms,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Record {
     pub taken: Vec<Taken>,
     pub mails: Vec<Mail>,

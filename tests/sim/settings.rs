@@ -22,7 +22,8 @@ pub struct RuleSpec {
     pub hold: Ms,
     stable_for: Ms,
     resolve_after: Ms,
-    group_by: &'static str,
+    /// Further lines, as YAML.
+    more: &'static str,
 }
 
 const fn rule(
@@ -32,25 +33,29 @@ const fn rule(
     stable_for: Ms,
     resolve_after: Ms,
 ) -> RuleSpec {
-    RuleSpec { name, cause, matching: "", severity: "warning", hold, stable_for, resolve_after, group_by: "" }
+    RuleSpec { name, cause, matching: "", severity: "warning", hold, stable_for, resolve_after, more: "" }
 }
 
 /// Every rule that a story is told by. Shipped rules of other names stay in force behind them.
 pub const RULES: [RuleSpec; 13] = [
-    RuleSpec { severity: "critical", ..rule("crash-loop", "CrashLoopBackOff", 0, MINUTE, 4 * MINUTE) },
+    RuleSpec {
+        severity: "critical",
+        more: "    log_tail: true\n",
+        ..rule("crash-loop", "CrashLoopBackOff", 0, MINUTE, 4 * MINUTE)
+    },
     RuleSpec {
         matching: ", workload: {not_regex: \"^(Job|CronJob)/\"}",
         ..rule("oom-killed", "OOMKilled", 0, 2 * MINUTE, 3 * MINUTE)
     },
     RuleSpec {
-        group_by: "    group_by: [cause, namespace, workload]\n",
+        more: "    group_by: [cause, namespace, workload]\n",
         ..rule("image-pull", "ImagePullBackOff", 30 * SECOND, 30 * SECOND, 4 * MINUTE)
     },
     rule("container-config", "CreateContainerConfigError", 30 * SECOND, 30 * SECOND, 4 * MINUTE),
     rule("evicted", "Evicted", 15 * SECOND, 30 * SECOND, 3 * MINUTE),
     RuleSpec {
         severity: "critical",
-        group_by: "    group_by: [cause, node]\n",
+        more: "    group_by: [cause, node]\n",
         ..rule("node-not-ready", "NodeNotReady", 15 * SECOND, MINUTE, 4 * MINUTE)
     },
     rule("unschedulable", "FailedScheduling", MINUTE, 30 * SECOND, 4 * MINUTE),
@@ -121,7 +126,7 @@ fn span(ms: Ms) -> String {
 fn rules_yaml(without: &[String]) -> String {
     let mut out = String::from("rules:\n");
     for spec in &RULES {
-        let RuleSpec { name, cause, matching, severity, group_by, .. } = spec;
+        let RuleSpec { name, cause, matching, severity, more, .. } = spec;
         if without.iter().any(|gone| gone == name) {
             // The one that is not shipped is simply not there.
             if *cause == "Event" {
@@ -133,7 +138,7 @@ fn rules_yaml(without: &[String]) -> String {
         writeln!(
             out,
             "  - name: {name}\n    match: {{cause: {cause}{matching}}}\n    severity: {severity}\n    for: {}\n    \
-             stable_for: {}\n    resolve_after: {}\n    window: {}\n    max_window: 30m\n{group_by}",
+             stable_for: {}\n    resolve_after: {}\n    window: {}\n    max_window: 30m\n{more}",
             span(spec.hold),
             span(spec.stable_for),
             span(spec.resolve_after),

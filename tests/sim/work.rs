@@ -12,6 +12,7 @@ use super::checks;
 use super::coverage::{self, Coverage};
 use super::generate;
 use super::plan::Plan;
+use super::proof;
 use super::run::{Failure, Outcome, run};
 use super::shrink::shrink;
 use super::words;
@@ -57,6 +58,13 @@ pub fn work(wanted: &Wanted) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if wanted.plans == Plans::Kept {
+        let unnoticed = proof::unnoticed();
+        if !unnoticed.is_empty() {
+            eprintln!("! the checks themselves: {}", unnoticed.join("\n! "));
+            return ExitCode::FAILURE;
+        }
+    }
     for (name, plan) in &kept {
         let outcome = guarded(&shared, usize::MAX, name, plan, wanted.trace);
         if wanted.trace {
