@@ -45,6 +45,8 @@ pub struct EngineStats {
     pub memory: Vec<(&'static str, usize)>,
     /// Incidents and members refused because a cap was hit.
     pub refused: u64,
+    /// Notifications that were not queued because another message had their key.
+    pub not_queued: u64,
     /// Annotations about silence that cannot be read.
     pub bad_annotations: u64,
     /// The first picture of the cluster is complete.

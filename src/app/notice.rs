@@ -20,12 +20,15 @@ use crate::config::Config;
 use crate::message::text::{self as message_text, words};
 use crate::message::{Decision, Notification, Reason};
 use crate::signal::Severity;
-use crate::store::{Commit, HistoryRow};
+use crate::store::{Commit, HistoryRow, NotQueued};
 use crate::watch::Change;
 
 /// Marks of these names hold what was said.
 const MARK_CONFIG: &str = "notice.config";
 const MARK_BLIND: &str = "notice.blind";
+const MARK_NOT_QUEUED: &str = "notice.not_queued";
+/// How many threads of notices there were. Times repeat after a step of the clock, this number does not.
+const MARK_THREADS: &str = "notice.threads";
 /// How many errors a notice lists.
 const MAX_LINES: usize = 10;
 /// The longest line of a notice, in characters.
@@ -71,6 +74,8 @@ pub struct Announcer {
     known: Vec<Arc<str>>,
     no_ends: Vec<Arc<str>>,
     troubles: BTreeMap<&'static str, Trouble>,
+    /// See [`MARK_THREADS`].
+    threads: u64,
     blindness: Blindness,
     pending: Commit,
     counts: BTreeMap<(Decision, Reason), u64>,
@@ -80,7 +85,7 @@ impl Announcer {
     /// Goes on from the marks of the store.
     #[must_use]
     pub fn new(config: &Config, marks: &BTreeMap<String, String>) -> Self {
-        let troubles: BTreeMap<&'static str, Trouble> = [MARK_CONFIG, MARK_BLIND]
+        let troubles: BTreeMap<&'static str, Trouble> = [MARK_CONFIG, MARK_BLIND, MARK_NOT_QUEUED]
             .into_iter()
             .filter_map(|name| Some((name, serde_json::from_str(marks.get(name)?).ok()?)))
             .collect();
@@ -90,6 +95,7 @@ impl Announcer {
             to: Vec::new(),
             known: Vec::new(),
             no_ends: Vec::new(),
+            threads: marks.get(MARK_THREADS).and_then(|count| count.parse().ok()).unwrap_or(0),
             blindness: Blindness::told_of(told),
             troubles,
             pending: Commit::default(),
@@ -134,6 +140,30 @@ impl Announcer {
             let title = "The configuration is in order again";
             self.say(now, MARK_CONFIG, Reason::ConfigMended, "", (title, "What is written is in force."));
         }
+    }
+
+    /// Notifications were not queued, because other messages have their keys: whoever should have them is
+    /// not told by them.
+    pub fn not_queued(&mut self, now: Timestamp, lost: &[NotQueued]) {
+        if lost.is_empty() {
+            return;
+        }
+        let count = u64::try_from(lost.len()).unwrap_or(u64::MAX);
+        let title =
+            format!("{} not queued: another message has the key", words::plural(count, "notification"));
+        let mut lines: Vec<String> =
+            vec!["This is a defect of kubeherald; please report it. Not sent:".into()];
+        for one in lost.iter().take(MAX_LINES) {
+            lines.push(words::one_line(
+                &format!("{} (key {}): {}", one.receiver, one.key, one.title),
+                MAX_LINE,
+            ));
+        }
+        if lost.len() > MAX_LINES {
+            lines.push(format!("… and {} more", lost.len() - MAX_LINES));
+        }
+        let content = lost.iter().take(MAX_LINES).map(|one| one.key.as_str()).collect::<Vec<_>>().join(" ");
+        self.say(now, MARK_NOT_QUEUED, Reason::NotQueued, &content, (&title, &lines.join("\n")));
     }
 
     /// Looks at what the watches say of themselves.
@@ -201,11 +231,16 @@ impl Announcer {
         content: &str,
         (title, text): (&str, &str),
     ) {
-        let mut trouble = self.troubles.remove(mark).unwrap_or_else(|| Trouble {
-            thread: format!("{}-{}", mark.trim_start_matches("notice."), now.as_millisecond()),
-            seq: 0,
-            content: String::new(),
-            to: Vec::new(),
+        let mut trouble = self.troubles.remove(mark).unwrap_or_else(|| {
+            self.threads += 1;
+            self.pending.marks.push((MARK_THREADS.to_owned(), self.threads.to_string()));
+            let subject = mark.trim_start_matches("notice.");
+            Trouble {
+                thread: format!("{subject}-{}-{}", now.as_millisecond(), self.threads),
+                seq: 0,
+                content: String::new(),
+                to: Vec::new(),
+            }
         });
         trouble.seq += 1;
         content.clone_into(&mut trouble.content);

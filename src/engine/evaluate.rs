@@ -262,7 +262,7 @@ impl Engine {
         self.wake_held(id, false, now, world, out);
     }
 
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         id: &Arc<str>,
         rule: &Rule,
@@ -392,6 +392,7 @@ impl Engine {
             decision,
             reason,
             seq,
+            number: 0,
             receivers,
             incidents: vec![view],
             total: 1,

@@ -82,6 +82,10 @@ pub struct End {
 pub struct Incident {
     /// Stable, also over reopening; shown to people.
     pub id: Arc<str>,
+    /// Which incident of its store it is, from 1; its id is made of it. 0: it is from a version that did not
+    /// count them.
+    #[serde(default)]
+    pub number: u64,
     /// The rule that speaks.
     pub rule: Arc<str>,
     /// What the members share, hashed.

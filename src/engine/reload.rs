@@ -241,6 +241,7 @@ impl Engine {
                     decision,
                     reason,
                     seq,
+                    number: 0,
                     receivers,
                     incidents,
                     total: 1,

@@ -98,7 +98,8 @@ impl Engine {
         true
     }
 
-    fn begin(&self, now: Timestamp, rule: &Rule, group: u128, signal: &Signal) -> Incident {
+    fn begin(&mut self, now: Timestamp, rule: &Rule, group: u128, signal: &Signal) -> Incident {
+        let (number, id) = self.next_incident();
         let since = signal.since.unwrap_or(signal.at).min(now);
         let grouped = |by: GroupBy| rule.group_by.contains(&by);
         let workload =
@@ -108,7 +109,8 @@ impl Engine {
                 Arc::from(signal.namespace().map_or_else(String::new, |ns| format!("Namespace/{ns}")))
             };
         Incident {
-            id: group::name(group, since),
+            id,
+            number,
             rule: Arc::clone(&rule.name),
             group,
             cause: signal.cause,

@@ -132,6 +132,15 @@ fn title_why(i: &IncidentView) -> String {
     }
 }
 
+/// The process that a kubelet's `SystemOOM` names: "System OOM encountered, victim process: java, pid: 4711".
+/// The kernel cuts process names to 15 bytes; they may hold any character, a comma as well.
+#[must_use]
+pub fn oom_victim(why: &str) -> Option<&str> {
+    let named = why.lines().next()?.split_once("victim process: ")?.1;
+    let name = named.rsplit_once(", pid: ").map_or(named, |(name, _)| name).trim();
+    (!name.is_empty()).then_some(name)
+}
+
 fn place(i: &IncidentView) -> String {
     let part = |label: &str, value: &Option<std::sync::Arc<str>>| {
         value.as_deref().filter(|v| !v.is_empty()).map(|v| format!("{label} {}", name(v))).unwrap_or_default()

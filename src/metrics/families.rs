@@ -59,7 +59,15 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
         Decision::Standing => &[Reason::Standing],
         Decision::Storm => &[Reason::Storm],
         Decision::Digest => &[Reason::Schedule],
-        Decision::Notice => &[Reason::ConfigBroken, Reason::ConfigMended, Reason::Blind, Reason::SeesAgain],
+        Decision::Notice => &[
+            Reason::ConfigBroken,
+            Reason::ConfigMended,
+            Reason::Blind,
+            Reason::SeesAgain,
+            Reason::NotQueued,
+            Reason::LimitReached,
+            Reason::LimitLifted,
+        ],
     }
 }
 
@@ -123,6 +131,11 @@ impl Families {
             "kubeherald_bad_annotations",
             "Annotations that were to silence something and cannot be read.",
             [(none(), engine.bad_annotations)],
+        )?;
+        out.counter(
+            "kubeherald_notifications_not_queued",
+            "Notifications that were not queued because another message had their key.",
+            [(none(), engine.not_queued)],
         )?;
         let memory = engine.memory.iter().map(|(sort, n)| (vec![("sort", *sort)], *n));
         out.gauge("kubeherald_memory_objects", "Objects remembered.", memory)?;

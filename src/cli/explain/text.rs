@@ -245,6 +245,14 @@ fn held(event: &Event, when: &When) -> String {
         "recovered" | "objects_gone" | "quiet" | "state_unknown" => {
             "over; not told, because its rule has `send_resolved: false`".to_owned()
         }
+        "not_queued" => format!(
+            "a notification was not queued, since another message has its key: {}",
+            words::one_line(&event.title, LINE)
+        ),
+        "over_limit" => words::join(
+            &["no longer followed: the limit on incidents was reached, and room went to", &by],
+            " ",
+        ),
         "no_rule" => "no longer followed: its rule was taken out of the configuration".to_owned(),
         other => {
             words::join(&["not told:", &words::one_line(&other.replace('_', " "), 60), by.as_str()], " ")
@@ -305,6 +313,7 @@ fn delivered(receipt: &Receipt, when: &When) -> String {
         }
         "skipped" => "not told: it wants no ends (`send_resolved: false`)".to_owned(),
         "digest" => "told in its digest".to_owned(),
+        "not_queued" => "not queued: another message has its key".to_owned(),
         _ => "not in the outbox any more: delivered more than a week ago, or dropped by hand".to_owned(),
     };
     format!("{name}: {said}")

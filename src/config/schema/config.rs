@@ -46,6 +46,10 @@ pub fn config() -> Value {
                 "mute_times",
                 list("What is not told at some hours of the week.", &of("mute_time", "A mute time.")),
             ),
+            (
+                "annotations",
+                of("annotations", "What annotations of objects, workloads and namespaces may silence."),
+            ),
             ("log_tail", of("log_tail", "Log tails, where rules ask for them.")),
         ],
     );

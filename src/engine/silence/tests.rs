@@ -5,7 +5,7 @@ use super::super::{Engine, Settings};
 use super::*;
 use crate::rule::silence::Origin;
 use crate::rule::testing::{rule, signal};
-use crate::rule::{Filter, Matcher, Routes, RuleSet, SeverityMatch, TextMatch};
+use crate::rule::{AnnotationRules, Filter, Matcher, Routes, RuleSet, SeverityMatch, TextMatch};
 use crate::signal::{Cause, Health, Signal, Standing};
 
 /// A world in which everything is as bad as it was, and nobody says anything about silence.
@@ -63,6 +63,7 @@ fn settings(silences: &[Silence]) -> Settings {
         storm_window: Duration::from_secs(60),
         silences: Arc::from(silences),
         mute_times: Arc::from([]),
+        annotations: AnnotationRules::default(),
         digests: Vec::new(),
     }
 }

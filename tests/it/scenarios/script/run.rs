@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kubeherald::app::pipeline::{Output, Pipeline, Start};
 use kubeherald::config::Config;
-use kubeherald::engine::Incident;
 use kubeherald::engine::digest::Book;
+use kubeherald::engine::{Identity, Incident, Numbers};
 use kubeherald::rule::Silence;
 use kubeherald::rule::silence::Origin;
 use kubeherald::testkit::builders;
@@ -33,6 +33,7 @@ pub(super) struct Run {
     /// Digests to come.
     books: Vec<StoredBook>,
     seen_until: Option<Timestamp>,
+    numbers: Numbers,
     world: BTreeMap<(Kind, String, String), Value>,
     pub(super) out: Output,
 }
@@ -53,6 +54,7 @@ impl Run {
             silences: Vec::new(),
             books: Vec::new(),
             seen_until: None,
+            numbers: Numbers::default(),
             world: BTreeMap::new(),
             out: Output::default(),
         }
@@ -173,6 +175,7 @@ impl Run {
             })
             .collect();
         self.seen_until = Some(self.now);
+        self.numbers = pipeline.engine().numbers();
     }
 
     fn up(&mut self) {
@@ -189,6 +192,7 @@ impl Run {
         let begin = Start {
             first: false,
             news_since: self.seen_until,
+            identity: Identity { numbers: self.numbers, ..Identity::default() },
             incidents,
             silences: self.silences.clone(),
             digests: digests.collect(),
