@@ -27,6 +27,7 @@ pub mod incident;
 mod inhibit;
 mod recover;
 mod reload;
+pub mod room;
 pub mod silence;
 mod step;
 mod summary;
@@ -129,6 +130,7 @@ pub struct Engine {
     decisions: BTreeMap<(Decision, Reason), u64>,
     signals: BTreeMap<Cause, u64>,
     refused: u64,
+    rooms: room::Rooms,
     silences: silence::Silences,
     annotations: annotations::SeenAnnotations,
     refusals: trail::Refusals,
@@ -169,6 +171,7 @@ impl Engine {
             decisions: BTreeMap::new(),
             signals: BTreeMap::new(),
             refused: 0,
+            rooms: room::Rooms::default(),
             silences: silence::Silences::default(),
             annotations: annotations::SeenAnnotations::default(),
             refusals: trail::Refusals::default(),
@@ -224,11 +227,16 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.standing_until, self.storm_until, self.books.next()].into_iter().flatten().min()
+        [timer, self.standing_until, self.storm_until, self.books.next(), self.rooms.next()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does everything that is due at `now`.
     pub fn tick(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        self.rooms.saw(now);
+        self.rooms.tick(now);
         while let Some((at, id)) = self.timers.first().cloned() {
             if at > now {
                 break;
@@ -358,6 +366,7 @@ impl Engine {
                 self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(&id));
             }
         }
+        self.rooms.enter(&incident);
         self.incidents.insert(Arc::clone(&id), incident);
         let soon = self.incidents.get(&id).map(|i| i.last_seen);
         self.schedule(&id, soon);
@@ -366,6 +375,7 @@ impl Engine {
     fn remove(&mut self, id: &Arc<str>, out: &mut Effects) {
         self.schedule(id, None);
         let Some(incident) = self.incidents.remove(id) else { return };
+        self.rooms.leave(&incident);
         if self.by_group.get(&incident.group) == Some(id) {
             self.by_group.remove(&incident.group);
         }

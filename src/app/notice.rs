@@ -10,13 +10,16 @@ pub mod blindness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::blindness::{Blindness, Sight};
 use super::pipeline::TERMINAL;
+use crate::clock;
 use crate::config::Config;
+use crate::engine::room::{LimitReached, Tenant};
 use crate::message::text::{self as message_text, words};
 use crate::message::{Decision, Notification, Reason};
 use crate::signal::Severity;
@@ -26,9 +29,13 @@ use crate::watch::Change;
 /// Marks of these names hold what was said.
 const MARK_CONFIG: &str = "notice.config";
 const MARK_BLIND: &str = "notice.blind";
+const MARK_LIMIT: &str = "notice.limit";
 const MARK_NOT_QUEUED: &str = "notice.not_queued";
 /// How many threads of notices there were. Times repeat after a step of the clock, this number does not.
 const MARK_THREADS: &str = "notice.threads";
+/// That the limit on incidents is reached is told after so long: what finds no room at the same time comes
+/// along.
+const GATHER_LIMIT: Duration = Duration::from_secs(10);
 /// How many errors a notice lists.
 const MAX_LINES: usize = 10;
 /// The longest line of a notice, in characters.
@@ -77,6 +84,8 @@ pub struct Announcer {
     /// See [`MARK_THREADS`].
     threads: u64,
     blindness: Blindness,
+    /// The limit on incidents was reached then, and how it was last seen; not told yet.
+    limit: Option<(Timestamp, LimitReached)>,
     pending: Commit,
     counts: BTreeMap<(Decision, Reason), u64>,
 }
@@ -85,10 +94,11 @@ impl Announcer {
     /// Goes on from the marks of the store.
     #[must_use]
     pub fn new(config: &Config, marks: &BTreeMap<String, String>) -> Self {
-        let troubles: BTreeMap<&'static str, Trouble> = [MARK_CONFIG, MARK_BLIND, MARK_NOT_QUEUED]
-            .into_iter()
-            .filter_map(|name| Some((name, serde_json::from_str(marks.get(name)?).ok()?)))
-            .collect();
+        let troubles: BTreeMap<&'static str, Trouble> =
+            [MARK_CONFIG, MARK_BLIND, MARK_LIMIT, MARK_NOT_QUEUED]
+                .into_iter()
+                .filter_map(|name| Some((name, serde_json::from_str(marks.get(name)?).ok()?)))
+                .collect();
         let told = troubles.get(MARK_BLIND).map_or("", |trouble| trouble.content.as_str());
         let mut announcer = Self {
             cluster: Arc::from(""),
@@ -97,6 +107,7 @@ impl Announcer {
             no_ends: Vec::new(),
             threads: marks.get(MARK_THREADS).and_then(|count| count.parse().ok()).unwrap_or(0),
             blindness: Blindness::told_of(told),
+            limit: None,
             troubles,
             pending: Commit::default(),
             counts: BTreeMap::new(),
@@ -139,6 +150,39 @@ impl Announcer {
         if self.troubles.contains_key(MARK_CONFIG) {
             let title = "The configuration is in order again";
             self.say(now, MARK_CONFIG, Reason::ConfigMended, "", (title, "What is written is in force."));
+        }
+    }
+
+    /// Looks at whether the limit on incidents is reached. Told once, also where it was only for a moment, and
+    /// told once more when it is over.
+    pub fn limit(&mut self, now: Timestamp, reached: Option<LimitReached>) {
+        let over = reached.is_none();
+        match (reached, &mut self.limit) {
+            (Some(_), None) if self.troubles.contains_key(MARK_LIMIT) => return,
+            (Some(reached), None) => {
+                tracing::warn!(
+                    limit = reached.limit,
+                    "the limit on incidents is reached: not all problems are followed"
+                );
+                self.limit = Some((now, reached));
+            }
+            (Some(reached), Some((_, last))) => *last = reached,
+            (None, _) => {}
+        }
+        let due = |since: Timestamp| over || clock::between(since, now) >= GATHER_LIMIT;
+        if let Some((_, reached)) = self.limit.take_if(|(since, _)| due(*since)) {
+            let (title, text) = limit_words(&reached);
+            self.say(now, MARK_LIMIT, Reason::LimitReached, "reached", (&title, &text));
+        }
+        if over && self.troubles.contains_key(MARK_LIMIT) {
+            let text = "What found no room before is followed now, as far as it still stands.";
+            self.say(
+                now,
+                MARK_LIMIT,
+                Reason::LimitLifted,
+                "",
+                ("Incidents are below their limit again", text),
+            );
         }
     }
 
@@ -288,4 +332,32 @@ impl Announcer {
             self.troubles.insert(mark, trouble);
         }
     }
+}
+
+/// `shop`, or `the cluster` for what belongs to no namespace.
+#[must_use]
+pub fn tenant(of: &Tenant) -> &str {
+    of.as_deref().unwrap_or("the cluster")
+}
+
+fn limit_words(reached: &LimitReached) -> (String, String) {
+    let (of, count) = (tenant(&reached.largest.0), reached.largest.1);
+    let title = format!("Incidents are at their limit of {}: most are of {of} ({count})", reached.limit);
+    let left = reached.left_out.iter().map(|(of, count)| format!("{} {count}", tenant(of)));
+    let left: Vec<String> = left.collect();
+    let not_followed = match left.len() {
+        0 => String::from("Some problems were not followed for a moment."),
+        all => format!(
+            "Problems that are not followed: {}.",
+            words::list(left.iter().map(String::as_str), MAX_LINES, all)
+        ),
+    };
+    let text = [
+        words::one_line(&not_followed, MAX_LINE),
+        "What is silenced, held back or less severe, and what the largest namespace has too much of, gives way first."
+            .into(),
+        "What found no room is looked for again and told as soon as there is some. The limit is `engine.max_incidents`."
+            .into(),
+    ];
+    (title, text.join("\n"))
 }

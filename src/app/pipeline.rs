@@ -130,11 +130,7 @@ impl Pipeline {
         let parts = (settings(config), config.rules.clone(), routes(config));
         self.engine.reload(now, parts, &receivers(config), &self.memory, &mut self.effects);
         // What stands already and was no rule's matter may be one's now.
-        self.memory.look_again(now, &mut self.signals);
-        for mut signal in self.signals.drain(..) {
-            self.redactor.signal(&mut signal);
-            self.engine.stands(now, &signal, &self.memory, &mut self.effects);
-        }
+        self.look_again(now);
         self.settle(out);
         self.titles.retain(|rule, _| config.rules.get(rule).is_some());
     }
@@ -167,11 +163,25 @@ impl Pipeline {
     pub fn tick_until(&mut self, now: Timestamp, out: &mut Output) {
         while let Some(at) = self.engine.next_deadline().filter(|at| *at <= now) {
             self.engine.tick(at, &self.memory, &mut self.effects);
+            if self.engine.take_look() {
+                self.look_again(at);
+            }
         }
         if self.engine.wants_review() {
             self.engine.review(now, &self.memory, &mut self.effects);
         }
         self.settle(out);
+    }
+
+    /// Shows the engine everything that stands.
+    fn look_again(&mut self, now: Timestamp) {
+        self.engine.begin_look(now, &self.memory, &mut self.effects);
+        self.memory.look_again(now, &mut self.signals);
+        for mut signal in self.signals.drain(..) {
+            self.redactor.signal(&mut signal);
+            self.engine.stands(now, &signal, &self.memory, &mut self.effects);
+        }
+        self.engine.end_look(now);
     }
 
     /// Forgets silences that have been over for long enough.

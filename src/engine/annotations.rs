@@ -98,6 +98,11 @@ impl Engine {
         &self.settings.annotations
     }
 
+    /// All annotations that are known, by place.
+    pub fn annotations(&self) -> impl Iterator<Item = (&AnnotationKey, &Seen)> {
+        self.annotations.all.iter()
+    }
+
     /// When an annotation was first seen with the value it has.
     #[must_use]
     pub fn annotation_seen(&self, key: &AnnotationKey) -> Option<&Seen> {

@@ -314,6 +314,8 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
+        // What has ended gives way to what begins.
+        self.rooms.free();
         if rule.send_resolved {
             self.decide(id, rule, (decision, reason), now, world, out);
         } else if let Some(incident) = self.incidents.get(id).cloned() {

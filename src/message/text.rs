@@ -189,6 +189,10 @@ fn note(decision: Decision, reason: Reason, i: &IncidentView) -> String {
         (Decision::Expired, Reason::RuleRemoved) => {
             "no rule asks for it any more: the rules were changed, the problem may still be there".into()
         }
+        (Decision::Expired, Reason::OverLimit) => {
+            "the limit on incidents is reached and it gave way to others; the problem may still be there"
+                .into()
+        }
         (Decision::Expired, _) => "its state can no longer be read: look at it yourself".into(),
         (_, Reason::Standing) => "it stood before kubeherald first looked".into(),
         _ => String::new(),
@@ -248,7 +252,9 @@ pub fn title_for(decision: Decision, reason: Reason, i: &IncidentView) -> String
             let end = i.ended_at.unwrap_or(i.last_seen);
             format!("Resolved after {}: {own}", words::duration(words::seconds_between(i.since, end)))
         }
-        Decision::Expired if reason == Reason::RuleRemoved => format!("No longer followed: {own}"),
+        Decision::Expired if matches!(reason, Reason::RuleRemoved | Reason::OverLimit) => {
+            format!("No longer followed: {own}")
+        }
         Decision::Expired => format!("State unknown: {own}"),
     };
     one_line(&line, MAX_TITLE)

@@ -102,6 +102,8 @@ async fn what_the_parts_know_is_told() {
         incidents: BTreeMap::from([("firing", 3)]),
         memory: vec![("pods", 150_000)],
         refused: 5,
+        displaced: 0,
+        limit: None,
         not_queued: 0,
         bad_annotations: 0,
         synced: true,

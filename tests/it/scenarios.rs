@@ -1,6 +1,8 @@
 //! Stories of failures and of normal life that were not recorded, and what is said about them under
 //! the shipped rules.
 
+#[path = "scenarios/annotations.rs"]
+mod annotations;
 #[path = "scenarios/crash.rs"]
 mod crash;
 #[path = "scenarios/digests.rs"]

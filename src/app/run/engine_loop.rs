@@ -12,13 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::commit::{commit, restore, restore_digests};
 use crate::app::logs::{LogRead, Logs};
-use crate::app::notice::{Announcer, Broken};
+use crate::app::notice::{Announcer, Broken, tenant};
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::app::silences;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::engine::{Identity, Numbers};
-use crate::metrics::EngineStats;
+use crate::metrics::{EngineStats, LimitStats};
 use crate::store::{Commit, Committed, Retention, Store, StoreError};
 use crate::watch::{Change, Kind};
 use crate::web::{Ask, Command, Refusal};
@@ -210,6 +210,9 @@ impl EngineLoop {
             let now = self.clock.now();
             self.pipeline.tick_until(now, &mut self.out);
             self.announcer.tick(now);
+            if self.pipeline.synced() {
+                self.announcer.limit(now, self.pipeline.engine().limit_reached());
+            }
             self.heartbeat.store(self.clock.machine().now().as_millisecond(), Ordering::Relaxed);
             let urgent = !self.out.messages.is_empty() || self.announcer.is_waiting();
             if urgent || clock::between(self.last_flush, now) >= FLUSH {
@@ -354,6 +357,13 @@ impl EngineLoop {
             incidents,
             memory: self.pipeline.memory().sizes().to_vec(),
             refused: engine.refused(),
+            displaced: engine.displaced(),
+            limit: engine.limit_reached().map(|reached| LimitStats {
+                limit: reached.limit,
+                largest: tenant(&reached.largest.0).to_owned(),
+                largest_count: reached.largest.1,
+                left_out: reached.left_out.iter().map(|(of, n)| (tenant(of).to_owned(), *n)).collect(),
+            }),
             not_queued: self.not_queued,
             bad_annotations: engine.bad_annotations(),
             synced: self.pipeline.synced(),

@@ -222,6 +222,8 @@ fn told(event: &Event, when: &When) -> String {
         ("resolved", "objects_gone") => "told that it is over (the objects are gone, the workload is well)",
         ("resolved", "quiet") => "told that it is over (nothing was heard of it)",
         ("resolved", _) => "told that it is over",
+        ("expired", "over_limit") => "told that it is no longer followed (the limit on incidents is reached)",
+        ("expired", "rule_removed") => "told that it is no longer followed (its rule is gone)",
         ("expired", _) => "told that it is not known how it ended",
         ("standing", _) => "told in the summary of a first start",
         ("storm", _) => "told in a summary of many",

@@ -207,7 +207,7 @@ impl Engine {
             Some(Item {
                 id: Arc::clone(&view.id),
                 state: State::Resolved,
-                unknown: entry.end? == Reason::StateUnknown,
+                unknown: matches!(entry.end?, Reason::StateUnknown | Reason::OverLimit),
                 severity: view.severity,
                 cause: view.cause,
                 place: (view.namespace.clone(), view.team.clone()),

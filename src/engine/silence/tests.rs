@@ -246,6 +246,10 @@ fn one_that_was_to_be_told_again_by_a_summary_goes_back_to_its_end() {
     out.decided.clear();
     engine.tick(at(499), &Bad, &mut out);
     assert_eq!(decisions(&out), []);
+    // One of the two is told at once, the other by the storm that it is left of.
     engine.tick(at(500), &Bad, &mut out);
-    assert_eq!(decisions(&out), [Decision::Reopened]);
+    engine.tick(at(510), &Bad, &mut out);
+    let mut told = decisions(&out);
+    told.sort();
+    assert_eq!(told, [Decision::First, Decision::Reopened]);
 }

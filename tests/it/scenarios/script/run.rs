@@ -34,6 +34,7 @@ pub(super) struct Run {
     books: Vec<StoredBook>,
     seen_until: Option<Timestamp>,
     numbers: Numbers,
+    annotations: Vec<(String, String, String, Timestamp)>,
     world: BTreeMap<(Kind, String, String), Value>,
     pub(super) out: Output,
 }
@@ -55,6 +56,7 @@ impl Run {
             books: Vec::new(),
             seen_until: None,
             numbers: Numbers::default(),
+            annotations: Vec::new(),
             world: BTreeMap::new(),
             out: Output::default(),
         }
@@ -176,6 +178,12 @@ impl Run {
             .collect();
         self.seen_until = Some(self.now);
         self.numbers = pipeline.engine().numbers();
+        let annotations = pipeline.engine().annotations();
+        self.annotations = annotations
+            .map(|((place, key), seen)| {
+                (place.to_string(), (*key).to_owned(), seen.value.to_string(), seen.since)
+            })
+            .collect();
     }
 
     fn up(&mut self) {
@@ -195,6 +203,7 @@ impl Run {
             identity: Identity { numbers: self.numbers, ..Identity::default() },
             incidents,
             silences: self.silences.clone(),
+            annotations: self.annotations.clone(),
             digests: digests.collect(),
         };
         if let Some(config) = self.next_config.take() {
