@@ -361,3 +361,6 @@ fn limit_words(reached: &LimitReached) -> (String, String) {
     ];
     (title, text.join("\n"))
 }
+
+#[cfg(test)]
+mod tests;

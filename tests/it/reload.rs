@@ -7,6 +7,8 @@ mod broken;
 mod burst;
 #[path = "reload/identity.rs"]
 mod identity;
+#[path = "reload/limit.rs"]
+mod limit;
 #[path = "reload/live.rs"]
 mod live;
 #[path = "reload/process.rs"]

@@ -25,6 +25,8 @@ mod probes;
 mod reload;
 #[path = "scenarios/restart.rs"]
 mod restart;
+#[path = "scenarios/room.rs"]
+mod room;
 #[path = "scenarios/scheduling.rs"]
 mod scheduling;
 #[path = "scenarios/script.rs"]

@@ -86,7 +86,15 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
             "growth_steps",
             default(list("How many members break through a window.", &count("Members.")), it.growth_steps),
         ),
-        ("max_incidents", default(count("At most this many incidents are known."), it.max_incidents)),
+        (
+            "max_incidents",
+            default(
+                count(
+                    "At most this many incidents are followed; a tenth is kept for nodes, namespaces share the rest.",
+                ),
+                it.max_incidents,
+            ),
+        ),
         ("max_members", default(count("At most this many members are known by name."), it.max_members)),
     ];
     add("engine", object("How incidents behave where a rule does not say.", keys));
