@@ -1,7 +1,8 @@
 //! Room for incidents, shared fairly.
 //!
-//! At most `max_incidents` are followed. A tenth of that is kept for nodes and what else belongs to no
-//! namespace: it explains what happens everywhere. Where there is no room left, the largest share gives way:
+//! At most `max_incidents` are followed. A tenth of that, and no more than a hundred, is kept for nodes and
+//! what else belongs to no namespace: it explains what happens everywhere. Past that it shares as namespaces
+//! do. Where there is no room left, the largest share gives way:
 //!
 //! 1. what has ended is forgotten first;
 //! 2. a newcomer takes the place of an incident of the namespace with the largest share, if that is larger than
@@ -28,6 +29,8 @@ use crate::signal::{Cause, Phase, Severity, Signal, World};
 
 /// One part in so many of the room is kept for what belongs to no namespace.
 const RESERVE_PART: usize = 10;
+/// No more than this is kept for it.
+const MAX_RESERVE: usize = 100;
 /// What found no room is looked for again at least this often…
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// …and so soon after room may have become free.
@@ -240,7 +243,7 @@ impl Engine {
     ) -> Place {
         let tenant = signal.object.namespace.clone();
         let limit = self.settings.max_incidents;
-        let reserve = limit / RESERVE_PART;
+        let reserve = (limit / RESERVE_PART).min(MAX_RESERVE);
         let of_cluster = self.rooms.count(&None);
         let pool_full =
             tenant.is_some() && self.incidents.len().saturating_sub(of_cluster) >= limit - reserve;

@@ -90,7 +90,7 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
             "max_incidents",
             default(
                 count(
-                    "At most this many incidents are followed; a tenth is kept for nodes, namespaces share the rest.",
+                    "At most this many incidents are followed; some room is kept for nodes, namespaces share the rest.",
                 ),
                 it.max_incidents,
             ),
