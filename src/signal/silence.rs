@@ -96,12 +96,9 @@ pub fn hush_within(
     if let Some((until, layer)) = latest {
         return Some(Hush::Until(until, layer));
     }
-    let mute = each(layers, MUTE).filter_map(|(layer, value)| Some((switch(value)?, layer)));
+    let mut mute = each(layers, MUTE).filter_map(|(layer, value)| Some((switch(value)?, layer)));
     let counts = |layer| bound(layer, MUTE).is_some_and(|until| now < until);
-    mute.filter(|(on, layer)| !on || counts(*layer))
-        .next()
-        .filter(|(on, _)| *on)
-        .map(|(_, layer)| Hush::Mute(layer))
+    mute.find(|(on, layer)| !on || counts(*layer)).filter(|(on, _)| *on).map(|(_, layer)| Hush::Mute(layer))
 }
 
 /// Values that cannot be read: layer, key and value.

@@ -172,13 +172,13 @@ fn what_annotations_may_silence_is_read_with_its_defaults() {
 #[test]
 fn every_mistake_about_annotations_has_a_frame() {
     insta::assert_snapshot!(config_report(
-        r#"
+        r"
 annotations:
   enabled: sometimes
   max: 0s
   node: true
   except: {rule: crash-lop, cause: NodeNotReddy}
-"#
+"
     ));
     assert!(config_report("annotations: {except: {}}").contains("this would except everything"));
 }
