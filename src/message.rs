@@ -132,6 +132,12 @@ pub enum Reason {
     Blind,
     /// They can be read again.
     SeesAgain,
+    /// Nothing can be written to the store's disk; decisions are kept in memory.
+    StoreInMemory,
+    /// The store is on its disk again.
+    StoreOnDisk,
+    /// The store's file was damaged; a new one goes on.
+    StoreSetAside,
     /// Held: the problem has not lasted for the rule's `for`.
     NotYetFor,
     /// Held: members are gathering (`group_wait`).
@@ -174,6 +180,9 @@ impl Reason {
         Self::ConfigMended,
         Self::Blind,
         Self::SeesAgain,
+        Self::StoreInMemory,
+        Self::StoreOnDisk,
+        Self::StoreSetAside,
         Self::NotYetFor,
         Self::GroupWait,
         Self::WithinWindow,
@@ -207,6 +216,9 @@ impl Reason {
             Self::ConfigMended => "config_mended",
             Self::Blind => "blind",
             Self::SeesAgain => "sees_again",
+            Self::StoreInMemory => "store_in_memory",
+            Self::StoreOnDisk => "store_on_disk",
+            Self::StoreSetAside => "store_set_aside",
             Self::NotYetFor => "not_yet_for",
             Self::GroupWait => "group_wait",
             Self::WithinWindow => "within_window",
@@ -225,7 +237,7 @@ impl Reason {
     /// Does a notice with this reason take back an earlier one?
     #[must_use]
     pub const fn is_mend(self) -> bool {
-        matches!(self, Self::ConfigMended | Self::SeesAgain)
+        matches!(self, Self::ConfigMended | Self::SeesAgain | Self::StoreOnDisk)
     }
 }
 

@@ -7,6 +7,7 @@
 //! end as well.
 
 pub mod blindness;
+mod disk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,6 +73,7 @@ pub struct Announcer {
     no_ends: Vec<Arc<str>>,
     troubles: BTreeMap<&'static str, Trouble>,
     blindness: Blindness,
+    disk: disk::Changed,
     pending: Commit,
     counts: BTreeMap<(Decision, Reason), u64>,
 }
@@ -80,7 +82,8 @@ impl Announcer {
     /// Goes on from the marks of the store.
     #[must_use]
     pub fn new(config: &Config, marks: &BTreeMap<String, String>) -> Self {
-        let troubles: BTreeMap<&'static str, Trouble> = [MARK_CONFIG, MARK_BLIND]
+        let marked = [MARK_CONFIG, MARK_BLIND, disk::MARK_DISK, disk::MARK_DAMAGE];
+        let troubles: BTreeMap<&'static str, Trouble> = marked
             .into_iter()
             .filter_map(|name| Some((name, serde_json::from_str(marks.get(name)?).ok()?)))
             .collect();
@@ -91,6 +94,7 @@ impl Announcer {
             known: Vec::new(),
             no_ends: Vec::new(),
             blindness: Blindness::told_of(told),
+            disk: disk::Changed::default(),
             troubles,
             pending: Commit::default(),
             counts: BTreeMap::new(),

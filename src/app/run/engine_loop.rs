@@ -9,8 +9,10 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::commit::{commit, restore, restore_digests};
+use super::upkeep::{self, Upkeep};
 use crate::app::logs::{LogRead, Logs};
 use crate::app::notice::{Announcer, Broken};
 use crate::app::pipeline::{Output, Pipeline, Start};
@@ -18,7 +20,7 @@ use crate::app::silences;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::metrics::EngineStats;
-use crate::store::{Commit, Retention, Store, StoreError};
+use crate::store::{Commit, Store, StoreError};
 use crate::watch::{Change, Kind};
 use crate::web::{Ask, Command, Refusal};
 
@@ -33,8 +35,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 const MARK_EVERY: Duration = Duration::from_secs(10);
 /// So many changes are taken in before decisions are stored, at most.
 const BATCH: usize = 512;
-/// Old history and delivered rows are removed this often.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// The store is looked after this often.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// Statistics for metrics are taken this often.
 const STATS_EVERY: Duration = Duration::from_secs(2);
 
@@ -76,7 +78,9 @@ pub(super) struct EngineLoop {
     out: Output,
     last_flush: Timestamp,
     last_mark: Timestamp,
-    last_prune: Timestamp,
+    last_upkeep: Timestamp,
+    upkeep: Upkeep,
+    stop: CancellationToken,
     last_stats: Timestamp,
     started: bool,
 }
@@ -117,6 +121,9 @@ impl EngineLoop {
                 "no rule asks for it any more: the incident is forgotten, and who was told is told so");
         }
         Ok(Self {
+            last_upkeep: now,
+            upkeep: Upkeep::new(store.clone(), now),
+            stop: CancellationToken::new(),
             reachable: pipeline.receivers().into_iter().collect(),
             pipeline,
             announcer,
@@ -128,19 +135,20 @@ impl EngineLoop {
             out: Output::default(),
             last_flush: now,
             last_mark: now,
-            last_prune: now,
             last_stats: Timestamp::MIN,
             started,
         })
     }
 
-    /// Until every sender of changes is gone.
+    /// Until every sender of changes is gone, which follows soon after `stop`.
     pub(super) async fn run(
         mut self,
         mut changes: mpsc::Receiver<Change>,
         mut commands: mpsc::Receiver<EngineCommand>,
         mut log_read: mpsc::Receiver<LogRead>,
+        stop: CancellationToken,
     ) -> Result<(), StoreError> {
+        self.stop = stop;
         let mut batch = Vec::with_capacity(BATCH);
         let mut commanded = true;
         loop {
@@ -195,10 +203,11 @@ impl EngineLoop {
                 self.last_stats = now;
                 self.stats.store(Arc::new(self.statistics()));
             }
-            if clock::between(self.last_prune, now) >= PRUNE_EVERY {
-                self.last_prune = now;
+            if clock::between(self.last_upkeep, now) >= UPKEEP_EVERY {
+                self.last_upkeep = now;
                 self.pipeline.prune_silences(now, &mut self.out);
-                self.store.prune(Retention::default(), now).await?;
+                self.upkeep.tick(now).await?;
+                self.announcer.store(now, &self.store.health());
             }
         }
     }
@@ -278,7 +287,10 @@ impl EngineLoop {
         }
         let waiting = self.logs.wanted(&out.messages, now);
         commit.holds = waiting.holds();
-        self.store.commit(commit).await?;
+        let round = || {
+            self.heartbeat.store(self.clock.machine().now().as_millisecond(), Ordering::Relaxed);
+        };
+        upkeep::keep(&self.store, commit, &self.clock, &self.stop, round).await?;
         waiting.begin();
         // The last digest of a receiver that was gone before this start: like all that it was owed, kept
         // as a dead letter. One that went with a reload is still served.
