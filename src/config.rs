@@ -2,6 +2,7 @@
 //! reports every error at once; [`Config`] is the result, frozen.
 
 pub mod annotations;
+pub mod bytes;
 pub mod check;
 pub mod compile;
 pub mod digest;
@@ -157,8 +158,22 @@ impl Default for LogTailConfig {
 }
 
 /// `store:`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// The SQLite file; `None`: in memory, gone at exit.
     pub path: Option<PathBuf>,
+    /// Bytes that the file, its log and its reserve may take together.
+    pub max_bytes: u64,
+}
+
+impl StoreConfig {
+    /// The least and the most that may be asked for.
+    pub const BOUNDS: (u64, u64) = (64 << 20, 1 << 40);
+}
+
+impl Default for StoreConfig {
+    /// Fits the shipped volume of 1 GiB, of which the file system keeps some for itself.
+    fn default() -> Self {
+        Self { path: None, max_bytes: 768 << 20 }
+    }
 }

@@ -138,6 +138,12 @@ pub enum Reason {
     LimitReached,
     /// They are below it again.
     LimitLifted,
+    /// Nothing can be written to the store's disk; decisions are kept in memory.
+    StoreInMemory,
+    /// The store is on its disk again.
+    StoreOnDisk,
+    /// The store's file was damaged; a new one goes on.
+    StoreSetAside,
     /// Held: the problem has not lasted for the rule's `for`.
     NotYetFor,
     /// Held: members are gathering (`group_wait`).
@@ -183,6 +189,9 @@ impl Reason {
         Self::NotQueued,
         Self::LimitReached,
         Self::LimitLifted,
+        Self::StoreInMemory,
+        Self::StoreOnDisk,
+        Self::StoreSetAside,
         Self::NotYetFor,
         Self::GroupWait,
         Self::WithinWindow,
@@ -219,6 +228,9 @@ impl Reason {
             Self::NotQueued => "not_queued",
             Self::LimitReached => "limit_reached",
             Self::LimitLifted => "limit_lifted",
+            Self::StoreInMemory => "store_in_memory",
+            Self::StoreOnDisk => "store_on_disk",
+            Self::StoreSetAside => "store_set_aside",
             Self::NotYetFor => "not_yet_for",
             Self::GroupWait => "group_wait",
             Self::WithinWindow => "within_window",
@@ -237,7 +249,7 @@ impl Reason {
     /// Does a notice with this reason take back an earlier one?
     #[must_use]
     pub const fn is_mend(self) -> bool {
-        matches!(self, Self::ConfigMended | Self::SeesAgain | Self::LimitLifted)
+        matches!(self, Self::ConfigMended | Self::SeesAgain | Self::LimitLifted | Self::StoreOnDisk)
     }
 }
 

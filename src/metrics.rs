@@ -202,6 +202,7 @@ impl Metrics {
             config: self.sources.config.load_full(),
             watches: self.sources.watch.snapshot(),
             sizes,
+            store: self.sources.store.health(),
             deliveries: deliveries.collect(),
             logs: self.sources.logs.counts(),
             process: Process::read(),

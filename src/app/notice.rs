@@ -7,6 +7,7 @@
 //! end as well.
 
 pub mod blindness;
+mod disk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,6 +87,7 @@ pub struct Announcer {
     blindness: Blindness,
     /// The limit on incidents was reached then, and how it was last seen; not told yet.
     limit: Option<(Timestamp, LimitReached)>,
+    disk: disk::Changed,
     pending: Commit,
     counts: BTreeMap<(Decision, Reason), u64>,
 }
@@ -94,11 +96,12 @@ impl Announcer {
     /// Goes on from the marks of the store.
     #[must_use]
     pub fn new(config: &Config, marks: &BTreeMap<String, String>) -> Self {
-        let troubles: BTreeMap<&'static str, Trouble> =
-            [MARK_CONFIG, MARK_BLIND, MARK_LIMIT, MARK_NOT_QUEUED]
-                .into_iter()
-                .filter_map(|name| Some((name, serde_json::from_str(marks.get(name)?).ok()?)))
-                .collect();
+        let marked =
+            [MARK_CONFIG, MARK_BLIND, MARK_LIMIT, MARK_NOT_QUEUED, disk::MARK_DISK, disk::MARK_DAMAGE];
+        let troubles: BTreeMap<&'static str, Trouble> = marked
+            .into_iter()
+            .filter_map(|name| Some((name, serde_json::from_str(marks.get(name)?).ok()?)))
+            .collect();
         let told = troubles.get(MARK_BLIND).map_or("", |trouble| trouble.content.as_str());
         let mut announcer = Self {
             cluster: Arc::from(""),
@@ -108,6 +111,7 @@ impl Announcer {
             threads: marks.get(MARK_THREADS).and_then(|count| count.parse().ok()).unwrap_or(0),
             blindness: Blindness::told_of(told),
             limit: None,
+            disk: disk::Changed::default(),
             troubles,
             pending: Commit::default(),
             counts: BTreeMap::new(),

@@ -75,6 +75,15 @@ pub struct RouteDraft {
 /// not be ignored either: somebody would rely on what does not exist.
 const LATER: &[&str] = &["inhibit"];
 
+fn store(reader: &mut Reader, node: &Node, directory: &Path, store: &mut StoreConfig) {
+    let Some(mut map) = reader.map(node, "`{path}`") else { return };
+    store.path = map.require(reader, "path", |r, n| secret::path(r, n, directory));
+    if let Some(size) = map.get(reader, "max_bytes", |r, n| r.bytes(n, StoreConfig::BOUNDS)) {
+        store.max_bytes = size;
+    }
+    map.finish(reader, "`store`");
+}
+
 /// Reads a configuration file.
 pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
     let mut draft = ConfigDraft::default();
@@ -96,14 +105,9 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
     draft.routes = map.get(reader, "routes", routes);
     draft.engine = map.get(reader, "engine", engine).unwrap_or_default();
     draft.storm = map.get(reader, "storm", storm).unwrap_or_default();
-    draft.store.path = map
-        .get(reader, "store", |reader, node| {
-            let mut map = reader.map(node, "`{path}`")?;
-            let path = map.require(reader, "path", |r, n| secret::path(r, n, directory));
-            map.finish(reader, "`store`");
-            path
-        })
-        .or(draft.store.path);
+    if let Some(node) = map.take("store") {
+        store(reader, node, directory, &mut draft.store);
+    }
     draft.http = map.get(reader, "http", |reader, node| {
         let mut map = reader.map(node, "`{listen}`")?;
         let listen = map.require(reader, "listen", listen);

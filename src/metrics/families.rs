@@ -16,7 +16,7 @@ use super::{ConfigStats, EngineStats, Format};
 use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::signal::Cause;
-use crate::store::{ReceiverSize, Sizes};
+use crate::store::{ReceiverSize, Sizes, StoreHealth};
 use crate::watch::logs::LogOutcome;
 use crate::watch::stream::{KindStatus, WatchState};
 
@@ -45,6 +45,7 @@ pub(super) struct Families {
     pub watches: Vec<KindStatus>,
     /// `None`: the store does not answer.
     pub sizes: Option<Sizes>,
+    pub store: StoreHealth,
     pub deliveries: Vec<Deliveries>,
     pub logs: Vec<(LogOutcome, u64)>,
     pub process: Process,
@@ -70,6 +71,9 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
             Reason::NotQueued,
             Reason::LimitReached,
             Reason::LimitLifted,
+            Reason::StoreInMemory,
+            Reason::StoreOnDisk,
+            Reason::StoreSetAside,
         ],
     }
 }
@@ -241,6 +245,7 @@ impl Families {
             "1 if the store answered this scrape; 0: its metrics are missing.",
             [(Labels::new(), u32::from(self.sizes.is_some()))],
         )?;
+        self.of_disk(out)?;
         let Some(sizes) = &self.sizes else { return Ok(()) };
         let sizes_of = self.receivers(sizes);
         let by_receiver = |number: fn(&ReceiverSize) -> u64| {
@@ -268,6 +273,44 @@ impl Families {
             "kubeherald_store_history_rows",
             "Rows of history in the store; an upper bound.",
             [(none(), sizes.history)],
+        )
+    }
+
+    fn of_disk(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let (store, none) = (&self.store, Labels::new);
+        out.gauge(
+            "kubeherald_store_in_memory",
+            "1 while nothing can be written to the disk and changes are kept in memory only.",
+            [(none(), u32::from(store.in_memory.is_some()))],
+        )?;
+        out.gauge(
+            "kubeherald_store_memory_bytes",
+            "Bytes that are kept in memory only.",
+            [(none(), store.memory_bytes)],
+        )?;
+        out.gauge(
+            "kubeherald_store_reserve",
+            "1 if the room that is held back for a full volume is there.",
+            [(none(), u32::from(store.reserve == Some(true)))],
+        )?;
+        out.gauge(
+            "kubeherald_store_over_budget",
+            "1 if what may not be dropped takes more than store.max_bytes allows.",
+            [(none(), u32::from(store.over_budget))],
+        )?;
+        out.gauge(
+            "kubeherald_store_set_aside",
+            "1 if a damaged file was replaced by a new one at the start.",
+            [(none(), u32::from(store.set_aside.is_some()))],
+        )?;
+        let failures = ["full", "disk", "read_only", "open", "corrupt"]
+            .map(|error| (vec![("error", error)], store.failures.get(error).copied().unwrap_or_default()));
+        out.counter("kubeherald_store_failures", "Transactions that the disk failed.", failures)?;
+        let dropped = [("history", store.dropped.history), ("dead_letters", store.dropped.dead_letters)];
+        out.counter(
+            "kubeherald_store_dropped",
+            "Rows dropped for want of room.",
+            dropped.map(|(what, rows)| (vec![("what", what)], rows)),
         )
     }
 

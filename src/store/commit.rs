@@ -118,7 +118,8 @@ pub struct IncidentRow {
 
 impl Store {
     /// Keeps all of it in one transaction. Receivers with new rows are woken once it is on disk.
-    pub fn commit(&self, commit: Commit) -> Call<Committed> {
+    pub fn commit(&self, commit: impl Into<Arc<Commit>>) -> Call<Committed> {
+        let commit: Arc<Commit> = commit.into();
         // Written out here and not in the store's one thread, which all wait for.
         let rows: Result<Vec<NewRow>, StoreError> =
             commit.notifications.iter().map(|n| NewRow::of(n, commit.holds.get(&n.key).copied())).collect();
@@ -126,41 +127,25 @@ impl Store {
             Ok(rows) => rows,
             Err(error) => return Call::failed(self, error),
         };
-        let Commit {
-            incidents,
-            removed,
-            marks,
-            notifications,
-            holds: _,
-            history,
-            silences,
-            silences_removed,
-            annotations,
-            summaries,
-            pending,
-            settled,
-            objects,
-            digests,
-        } = commit;
         self.write("commit", move |s| {
-            put_incidents(s, &incidents, &removed)?;
-            put_marks(s, &marks)?;
-            silences::put(s, &silences, &silences_removed)?;
-            annotations::put(s, &annotations)?;
-            put_digests(s, &digests)?;
+            put_incidents(s, &commit.incidents, &commit.removed)?;
+            put_marks(s, &commit.marks)?;
+            silences::put(s, &commit.silences, &commit.silences_removed)?;
+            annotations::put(s, &commit.annotations)?;
+            put_digests(s, &commit.digests)?;
             let mut not_queued = Vec::new();
-            for (row, notification) in rows.iter().zip(&notifications) {
+            for (row, notification) in rows.iter().zip(&commit.notifications) {
                 if outbox_rows::insert(s, row)? == Inserted::KeyTaken {
                     not_queued.push(notification);
                 }
             }
-            history::insert(s, &history)?;
+            history::insert(s, &commit.history)?;
             let lost: Vec<HistoryRow> = not_queued.iter().map(|n| HistoryRow::not_queued(n)).collect();
             history::insert(s, &lost)?;
-            history::insert_summaries(s, &summaries)?;
-            explain::put_pending(s, &pending)?;
-            explain::put_objects(s, &objects)?;
-            explain::settle_pending(s, &settled)?;
+            history::insert_summaries(s, &commit.summaries)?;
+            explain::put_pending(s, &commit.pending)?;
+            explain::put_objects(s, &commit.objects)?;
+            explain::settle_pending(s, &commit.settled)?;
             let of = |n: &&Notification| NotQueued {
                 key: n.key.clone(),
                 receiver: Arc::clone(&n.receiver),

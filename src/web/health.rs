@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::WebState;
 use crate::clock;
 use crate::metrics::{ConfigStats, LimitStats};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreHealth};
 use crate::watch::stream::{KindStatus, WatchState};
 
 /// The engine's loop goes round every few seconds.
@@ -169,10 +169,27 @@ async fn store(state: &WebState) -> Check {
         }
     };
     let (status, detail) = match state.0.writable.get(ask).await {
-        Ok(()) => (Health::Ok, String::from("writable")),
+        Ok(()) => kept(&state.store().health()),
         Err(error) => (Health::Failed, error),
     };
     Check { name: "store".into(), status, detail }
+}
+
+/// Where a commit succeeds, it may still be in memory only.
+fn kept(health: &StoreHealth) -> (Health, String) {
+    if let Some(why) = &health.in_memory {
+        let (bytes, max) = (health.memory_bytes, health.memory_max);
+        return (Health::Degraded, format!("kept in memory only ({bytes} of {max} bytes): {why}"));
+    }
+    if health.over_budget {
+        let detail = "`store.max_bytes` is too little for what is owed and what stands";
+        return (Health::Degraded, detail.to_owned());
+    }
+    if health.reserve == Some(false) {
+        let detail = "writable, but the reserve is used up: the volume is nearly full";
+        return (Health::Degraded, detail.to_owned());
+    }
+    (Health::Ok, "writable".to_owned())
 }
 
 /// JSON with one check a line, for programs and for people who look with `curl`.

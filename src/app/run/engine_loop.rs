@@ -9,8 +9,10 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::commit::{commit, restore, restore_digests};
+use super::upkeep::{self, Upkeep};
 use crate::app::logs::{LogRead, Logs};
 use crate::app::notice::{Announcer, Broken, tenant};
 use crate::app::pipeline::{Output, Pipeline, Start};
@@ -19,7 +21,7 @@ use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::engine::{Identity, Numbers};
 use crate::metrics::{EngineStats, LimitStats};
-use crate::store::{Commit, Committed, Retention, Store, StoreError};
+use crate::store::{Commit, Committed, Store, StoreError};
 use crate::watch::{Change, Kind};
 use crate::web::{Ask, Command, Refusal};
 
@@ -39,8 +41,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 const MARK_EVERY: Duration = Duration::from_secs(10);
 /// So many changes are taken in before decisions are stored, at most.
 const BATCH: usize = 512;
-/// Old history and delivered rows are removed this often.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// The store is looked after this often.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// Statistics for metrics are taken this often.
 const STATS_EVERY: Duration = Duration::from_secs(2);
 
@@ -85,7 +87,9 @@ pub(super) struct EngineLoop {
     not_queued: u64,
     last_flush: Timestamp,
     last_mark: Timestamp,
-    last_prune: Timestamp,
+    last_upkeep: Timestamp,
+    upkeep: Upkeep,
+    stop: CancellationToken,
     last_stats: Timestamp,
     started: bool,
 }
@@ -139,6 +143,9 @@ impl EngineLoop {
                 "no rule asks for it any more: the incident is forgotten, and who was told is told so");
         }
         Ok(Self {
+            last_upkeep: now,
+            upkeep: Upkeep::new(store.clone(), now),
+            stop: CancellationToken::new(),
             reachable: pipeline.receivers().into_iter().collect(),
             pipeline,
             announcer,
@@ -152,19 +159,20 @@ impl EngineLoop {
             not_queued: 0,
             last_flush: now,
             last_mark: now,
-            last_prune: now,
             last_stats: Timestamp::MIN,
             started,
         })
     }
 
-    /// Until every sender of changes is gone.
+    /// Until every sender of changes is gone, which follows soon after `stop`.
     pub(super) async fn run(
         mut self,
         mut changes: mpsc::Receiver<Change>,
         mut commands: mpsc::Receiver<EngineCommand>,
         mut log_read: mpsc::Receiver<LogRead>,
+        stop: CancellationToken,
     ) -> Result<(), StoreError> {
+        self.stop = stop;
         let mut batch = Vec::with_capacity(BATCH);
         let mut commanded = true;
         loop {
@@ -222,10 +230,11 @@ impl EngineLoop {
                 self.last_stats = now;
                 self.stats.store(Arc::new(self.statistics()));
             }
-            if clock::between(self.last_prune, now) >= PRUNE_EVERY {
-                self.last_prune = now;
+            if clock::between(self.last_upkeep, now) >= UPKEEP_EVERY {
+                self.last_upkeep = now;
                 self.pipeline.prune_silences(now, &mut self.out);
-                self.store.prune(Retention::default(), now).await?;
+                self.upkeep.tick(now).await?;
+                self.announcer.store(now, &self.store.health());
             }
         }
     }
@@ -309,7 +318,7 @@ impl EngineLoop {
         }
         let waiting = self.logs.wanted(&out.messages, now);
         commit.holds = waiting.holds();
-        let committed = self.store.commit(commit).await?;
+        let committed = self.keep(commit).await?;
         self.numbers = numbers;
         waiting.begin();
         self.not_queued(now, &committed).await?;
@@ -320,6 +329,14 @@ impl EngineLoop {
             self.store.bury_unknown(&reachable, now).await?;
         }
         Ok(())
+    }
+
+    /// Stores a commit, however long that takes; the loop counts as alive meanwhile.
+    async fn keep(&self, commit: Commit) -> Result<Committed, StoreError> {
+        let round = || {
+            self.heartbeat.store(self.clock.machine().now().as_millisecond(), Ordering::Relaxed);
+        };
+        upkeep::keep(&self.store, commit, &self.clock, &self.stop, round).await
     }
 
     /// What was decided and could not be queued is never left at that: it is logged, counted and told.
@@ -335,7 +352,7 @@ impl EngineLoop {
         }
         let mut notice = Commit::default();
         self.announcer.put_into(&mut notice);
-        let told = self.store.commit(notice).await?;
+        let told = self.keep(notice).await?;
         for lost in &told.not_queued {
             tracing::error!(key = %lost.key, receiver = %lost.receiver, "a notice was not queued either");
         }
