@@ -168,6 +168,12 @@ impl StoreError {
         }
     }
 
+    /// Is it the disk that has no room, fails, or may not be written? Then it may succeed later.
+    #[must_use]
+    pub const fn is_disk(&self) -> bool {
+        matches!(self.trouble(), Some(Trouble::Space | Trouble::Device))
+    }
+
     /// What is wrong with the disk, if that is what it says.
     pub(super) const fn trouble(&self) -> Option<Trouble> {
         match self {

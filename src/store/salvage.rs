@@ -21,7 +21,7 @@ const LEFT: &[&str] =
 /// What a database consists of beside its main file.
 const PARTS: &[&str] = &["", "-wal", "-shm"];
 
-/// Renames the file to `PATH.damaged-TIME`, and deletes one that was set aside before: two may not fit.
+/// Renames the file to `PATH.damaged-TIME`.
 pub(super) fn set_aside(disk: &dyn Disk, path: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
     let failed = |error: std::io::Error| StoreError::Open {
         path: path.to_path_buf(),
