@@ -14,6 +14,7 @@ mod apply;
 mod commit;
 mod engine_loop;
 mod senders;
+mod slices;
 mod trail;
 mod upkeep;
 

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{commit, restore, restore_digests};
+use super::slices::Slices;
 use super::upkeep::{self, Upkeep};
 use crate::app::logs::{LogRead, Logs};
 use crate::app::notice::{Announcer, Broken, tenant};
@@ -284,14 +285,30 @@ impl EngineLoop {
         Ok(())
     }
 
-    /// One transaction: incidents, notifications, history, marks.
+    /// Stores what was decided, in parts of bounded size. `last`: nothing comes after it.
     async fn flush(&mut self, now: Timestamp, last: bool) -> Result<(), StoreError> {
         self.last_flush = now;
-        let out = std::mem::take(&mut self.out);
+        let mut slices = Slices::of(std::mem::take(&mut self.out));
+        while let Some(out) = slices.next() {
+            self.store_part(out, now, slices.is_empty(), last).await?;
+        }
+        Ok(())
+    }
+
+    /// One transaction: incidents, notifications, history, and, with the last part of a step, marks.
+    async fn store_part(
+        &mut self,
+        out: Output,
+        now: Timestamp,
+        complete: bool,
+        last: bool,
+    ) -> Result<(), StoreError> {
         out.bad_annotations.iter().for_each(silences::complain);
         let mut commit = commit(&self.pipeline, &out, now);
-        self.announcer.put_into(&mut commit);
-        if self.pipeline.synced() {
+        if complete {
+            self.announcer.put_into(&mut commit);
+        }
+        if complete && self.pipeline.synced() {
             // The summary of a first start is owed until it is decided: only then it has begun.
             let begun = self.started || !self.pipeline.engine().is_gathering_standing();
             if begun && !self.started {
