@@ -97,11 +97,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::backoff::Backoff;
 pub use self::dispatcher::Dispatcher;
+use self::dispatcher::Limiters;
 pub use self::limit::Limit;
-use self::limit::Limiter;
 
 use crate::notify::Deliver;
-use crate::store::Store;
+use crate::store::{Refusal, Store};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -140,9 +140,9 @@ impl ReceiverSpec {
 pub struct Policy {
     /// How long to wait after a failed attempt.
     pub backoff: Backoff,
-    /// An attempt that takes longer has failed. A notifier has its own, shorter limits; this one
-    /// only keeps a mistake there from stopping the receiver for ever.
-    pub attempt_timeout: Duration,
+    /// An attempt that takes longer than the notifier's own limit ([`Deliver::time_limit`]) and this has
+    /// failed. It only keeps a mistake in a notifier from stopping the receiver for ever.
+    pub attempt_grace: Duration,
     /// How long an attempt under way may go on after shutdown was asked for.
     pub drain: Duration,
     /// So many incidents that wait when the rate limit next allows a message are told in one
@@ -156,7 +156,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             backoff: Backoff::default(),
-            attempt_timeout: Duration::from_secs(90),
+            attempt_grace: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             fold_from: 3,
             seed: None,
@@ -173,6 +173,8 @@ pub struct Counters {
     pub folded: AtomicU64,
     /// Attempts that failed and will be repeated.
     pub retried: AtomicU64,
+    /// Attempts that ended because the receiver refuses every message.
+    pub refused: AtomicU64,
     /// Notifications given up.
     pub dead: AtomicU64,
     /// Attempts cut off by the end of a process, found at start or left at shutdown.
@@ -194,8 +196,20 @@ struct Desk {
     counters: Arc<Counters>,
     /// One permit: two dispatchers of one receiver would take each other's rows for interrupted.
     turn: Arc<Semaphore>,
-    /// The rate limit as the last dispatcher left it.
-    limiter: Arc<Mutex<Option<(Limit, Limiter)>>>,
+    /// The rate limits as the last dispatcher left them.
+    limiters: Arc<Mutex<Option<Limiters>>>,
+    /// As in the store; `None`: the receiver refuses nothing, or no dispatcher has looked yet.
+    refusal: Arc<Mutex<Option<Refusal>>>,
+}
+
+impl Desk {
+    fn refusal(&self) -> Option<Refusal> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_refusal(&self, refusal: Option<Refusal>) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+    }
 }
 
 /// How a dispatcher is told to end before the process does.
@@ -245,10 +259,21 @@ impl Outbox {
         desks.iter().map(|(name, desk)| (Arc::clone(name), Arc::clone(&desk.counters))).collect()
     }
 
+    /// The receivers that refuse every message, by name.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<Arc<str>, Refusal> {
+        let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        desks.iter().filter_map(|(name, desk)| Some((Arc::clone(name), desk.refusal()?))).collect()
+    }
+
     fn desk(&self, name: &Arc<str>) -> Desk {
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        let new =
-            || Desk { counters: Arc::default(), turn: Arc::new(Semaphore::new(1)), limiter: Arc::default() };
+        let new = || Desk {
+            counters: Arc::default(),
+            turn: Arc::new(Semaphore::new(1)),
+            limiters: Arc::default(),
+            refusal: Arc::default(),
+        };
         desks.entry(Arc::clone(name)).or_insert_with(new).clone()
     }
 }

@@ -22,6 +22,8 @@ mod history;
 mod listing;
 mod outbox_rows;
 mod place;
+mod recipients;
+mod refusals;
 mod schema;
 mod silences;
 mod sqlite;
@@ -48,6 +50,7 @@ pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
 pub use self::outbox_rows::{Ahead, Choose, Claim, Gate, HeadRow, Heads, Interrupted, Settle, Settled};
+pub use self::refusals::Refusal;
 pub use self::silences::SilenceRow;
 pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};
 

@@ -24,6 +24,10 @@ fn metrics(stats: EngineStats) -> Metrics {
 struct Nobody;
 
 impl Deliver for Nobody {
+    fn time_limit(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(30)
+    }
+
     async fn deliver(&self, _: Attempt<'_>) -> Outcome {
         Outcome::Delivered { handle: None }
     }

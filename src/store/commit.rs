@@ -258,6 +258,7 @@ impl NewRow {
         Ok(Self {
             key: notification.key.clone(),
             receiver: Arc::clone(&notification.receiver),
+            recipient: String::new(),
             thread: notification.thread().to_owned(),
             summary: notification.decision.is_summary(),
             at: notification.at,

@@ -1,10 +1,12 @@
 //! One attempt to call a webhook.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
 use super::answer;
 use super::config::{WebhookAuth, WebhookBody, WebhookConfig, WebhookError};
@@ -13,8 +15,11 @@ use super::request::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 use crate::message::Notification;
 use crate::notify::http::{self, Class};
 use crate::notify::secret::SecretError;
-use crate::notify::{Attempt, BuildError, Deliver, Outcome, Parts, Secret};
+use crate::notify::{Attempt, BuildError, Credentials, Deliver, Outcome, Parts, Secret, secret};
 use crate::template::json::Document;
+
+/// For the requests of one summary; what is left is told by the next attempt.
+const SEVERAL: Duration = Duration::from_secs(60);
 
 /// Headers that are ours to set.
 const RESERVED: &[&str] = &[
@@ -163,11 +168,13 @@ impl Webhook {
         if self.preset.is_some_and(|preset| answer::passes(preset, &answer)) {
             return Outcome::Retry { after: Some(answer.retry_after.unwrap_or(http::TOO_MANY)), reason };
         }
-        if class == Class::Later {
-            let after = self.preset.and_then(|preset| answer::wait(preset, &answer)).or(answer.hold());
-            Outcome::Retry { after, reason }
-        } else {
-            Outcome::Reject { reason }
+        match class {
+            Class::Taken | Class::Later => {
+                let after = self.preset.and_then(|preset| answer::wait(preset, &answer)).or(answer.hold());
+                Outcome::Retry { after, reason }
+            }
+            Class::Refused => Outcome::Refused { reason },
+            Class::Never => Outcome::Reject { reason },
         }
     }
 
@@ -177,18 +184,23 @@ impl Webhook {
             told.as_ref().filter(|(of, _)| *of == n.key).map(|(_, done)| *done)
         };
         let done = self.told.lock().ok().and_then(|told| known(&told)).unwrap_or(0);
-        let mut refused = None;
-        for (place, one) in n.apart().iter().enumerate().skip(done) {
+        let begun = Instant::now();
+        let mut rejected = None;
+        let each = n.apart();
+        for (place, one) in each.iter().enumerate().skip(done) {
+            // Kept before each request: an attempt that is cut off goes on from here, too.
+            if let Ok(mut told) = self.told.lock() {
+                *told = Some((n.key.clone(), place));
+            }
+            if begun.elapsed() >= SEVERAL {
+                let reason = format!("{place} of {} alerts sent within {} s", each.len(), SEVERAL.as_secs());
+                return Outcome::retry(reason);
+            }
             match self.send(one, address, key).await {
                 Outcome::Delivered { .. } => {}
                 // The others are told all the same.
-                reject @ Outcome::Reject { .. } => refused = Some(reject),
-                retry @ Outcome::Retry { .. } => {
-                    if let Ok(mut told) = self.told.lock() {
-                        *told = Some((n.key.clone(), place));
-                    }
-                    return retry;
-                }
+                reject @ Outcome::Reject { .. } => rejected = Some(reject),
+                other => return other,
             }
         }
         if let Ok(mut told) = self.told.lock()
@@ -196,7 +208,7 @@ impl Webhook {
         {
             *told = None;
         }
-        refused.unwrap_or(Outcome::Delivered { handle: None })
+        rejected.unwrap_or(Outcome::Delivered { handle: None })
     }
 }
 
@@ -209,6 +221,20 @@ fn header_name(name: &str) -> Result<HeaderName, WebhookError> {
 }
 
 impl Deliver for Webhook {
+    fn time_limit(&self) -> Duration {
+        SEVERAL + http::TOTAL_TIMEOUT
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        let WebhookConfig { url, secret_headers, auth, sign, key, .. } = &self.config;
+        let login = match auth {
+            WebhookAuth::None => None,
+            WebhookAuth::Basic { password: secret, .. } | WebhookAuth::Bearer(secret) => Some(secret),
+        };
+        let headers = secret_headers.iter().map(|(_, secret)| secret);
+        secret::digest([url].into_iter().chain(headers).chain(login).chain(sign).chain(key))
+    }
+
     async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
         let url = match self.config.url.resolve() {
             Ok(url) => url,
@@ -216,7 +242,7 @@ impl Deliver for Webhook {
         };
         let address = url.expose_secret().trim();
         if !address.starts_with("https://") && !address.starts_with("http://") {
-            return Outcome::reject(format!("{} holds no http(s) URL", self.config.url));
+            return Outcome::refused(format!("{} holds no http(s) URL", self.config.url));
         }
         let key = match self.config.key.as_ref().map(Secret::resolve).transpose() {
             Ok(key) => key,
