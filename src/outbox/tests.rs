@@ -152,7 +152,7 @@ fn spec(name: &str) -> ReceiverSpec {
 }
 
 fn clock() -> Clock {
-    Arc::new(crate::clock::now)
+    Clock::System
 }
 
 fn rows(keys: &[(&str, &str, &str)]) -> Commit {
@@ -214,7 +214,7 @@ fn file(dir: &TempDir, faults: Faults) -> Store {
         path: Some(dir.path().join("herald.db")),
         durability: Durability::Process,
         faults,
-        exclusive: false,
+        ..Options::default()
     })
     .unwrap()
 }

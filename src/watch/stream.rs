@@ -82,6 +82,8 @@ pub struct Tuning {
     pub pod_page: u32,
     /// Objects in one page of any other list.
     pub page: u32,
+    /// Where jitter starts from; `None`: somewhere else each time.
+    pub seed: Option<u64>,
 }
 
 impl Default for Tuning {
@@ -101,6 +103,7 @@ impl Default for Tuning {
             blind_max: Duration::from_secs(300),
             pod_page: 250,
             page: 500,
+            seed: None,
         }
     }
 }

@@ -1,28 +1,22 @@
 //! A receiver that refuses every message.
 
-use std::sync::atomic::AtomicI64;
-
 use super::*;
-
-/// A clock that a test moves.
-fn moved(by: &Arc<AtomicI64>) -> Clock {
-    let by = Arc::clone(by);
-    Arc::new(move || crate::clock::now() + jiff::SignedDuration::from_secs(by.load(Ordering::Relaxed)))
-}
+use crate::clock::Simulated;
 
 /// Lets `seconds` pass, and wakes the dispatcher: nothing is sent to it by that.
-async fn pass(bench: &Bench, by: &AtomicI64, seconds: i64) {
-    by.fetch_add(seconds, Ordering::Relaxed);
+async fn pass(bench: &Bench, clock: &Simulated, seconds: i64) {
+    clock.step(jiff::SignedDuration::from_secs(seconds));
     for _ in 0..10 {
         bench.store.wakeups(&Arc::from("x")).notify_one();
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-fn bench(store: Store) -> (Bench, Arc<AtomicI64>) {
-    let by = Arc::new(AtomicI64::new(0));
-    let outbox = Outbox::new(store.clone(), moved(&by), policy());
-    (Bench { store, outbox, stop: CancellationToken::new(), tasks: Vec::new() }, by)
+/// With a clock that the test moves.
+fn bench(store: Store) -> (Bench, Arc<Simulated>) {
+    let clock = Simulated::new(crate::clock::now());
+    let outbox = Outbox::new(store.clone(), Clock::Simulated(Arc::clone(&clock)), policy());
+    (Bench { store, outbox, stop: CancellationToken::new(), tasks: Vec::new() }, clock)
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ async fn every_status_of_every_http_notifier_has_its_outcome() {
                 Class::Taken if *name == "slack webhook" && status != 204 => "Retry",
                 Class::Taken => "Delivered",
                 Class::Later => "Retry",
+                Class::Refused => "Refused",
                 Class::Never => "Reject",
             };
             assert_eq!(class(&outcome).0, expected, "{name} {status}: {outcome:?}");
