@@ -49,8 +49,9 @@ mod outbox;
 mod protocol;
 #[path = "it/recordings.rs"]
 mod recordings;
-#[path = "it/reload.rs"]
+#[path = "it/recipients.rs"]
 mod recipients;
+#[path = "it/reload.rs"]
 mod reload;
 #[path = "it/run.rs"]
 mod run;

@@ -21,10 +21,6 @@ use crate::message::text::words;
 use crate::notify::{Attempt, BuildError, Credentials, Deliver, Network, Outcome, Parts, hint, secret};
 use crate::template::{Templates, model};
 
-/// A server may work on a message for long once it has all of it; giving up then makes copies. RFC 5321 asks
-/// for ten minutes (<https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2.6>): so many times the limit for a
-/// command, five minutes by default.
-const TAKING: u32 = 10;
 /// The commands of one attempt, each with the limit for a command: MAIL FROM on a connection that turned out
 /// to be closed, connecting with its login, MAIL FROM, RCPT TO, DATA, RSET.
 const COMMANDS: u32 = 6;
@@ -139,7 +135,8 @@ impl Email {
         message: &lettre::Message,
     ) -> Result<(), Fault> {
         let limit = self.config.smtp.timeout;
-        let sent = transfer(&mut session.connection, to, message, limit).await;
+        let limits = (limit, self.config.smtp.taking);
+        let sent = transfer(&mut session.connection, to, message, limits).await;
         let usable = match &sent {
             Ok(()) => true,
             Err(fault) if fault.broken => false,
@@ -202,7 +199,7 @@ async fn transfer(
     connection: &mut AsyncSmtpConnection,
     to: &Mailbox,
     message: &lettre::Message,
-    limit: Duration,
+    (limit, taking): (Duration, Duration),
 ) -> Result<(), Fault> {
     let envelope: &Envelope = message.envelope();
     let from = MailFrom::new(envelope.from().cloned(), Vec::new());
@@ -211,7 +208,7 @@ async fn transfer(
     within(limit, "DATA", connection.command(Data)).await?;
     // After the final dot nobody knows whether it was taken: the same Message-ID is sent again, and mail
     // stores fold the two.
-    within(limit * TAKING, "the message", connection.message(&message.formatted())).await
+    within(taking, "the message", connection.message(&message.formatted())).await
 }
 
 async fn within<T>(
@@ -298,7 +295,7 @@ impl Deliver for Email {
     }
 
     fn time_limit(&self) -> Duration {
-        self.config.smtp.timeout * (COMMANDS + TAKING)
+        self.config.smtp.timeout * COMMANDS + self.config.smtp.taking
     }
 
     fn recipients(&self) -> &[Arc<str>] {

@@ -60,7 +60,7 @@ impl Case {
         let server = SmtpServer::start().await.unwrap();
         server.next(self.verb, "", self.reply.clone());
         let mut config = config(server.port());
-        config.smtp.timeout = limit;
+        (config.smtp.timeout, config.smtp.taking) = (limit, limit);
         check(config, &self.line, &mut wrong).await;
         let mails = server.mails().all().len();
         if mails != self.mails {

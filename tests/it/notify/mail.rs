@@ -108,6 +108,7 @@ async fn every_verb_and_code_has_its_outcome() {
         ("BODY", "452 full", "Retry"),
         ("BODY", "554 spam", "Reject"),
     ] {
+        mail.rest().await;
         server.next(verb, "", line(code));
         let outcome = tell(&mail, &says(Decision::First), None).await;
         assert_eq!(class(&outcome).0, expected, "{verb} {code}: {outcome:?}");
@@ -115,6 +116,7 @@ async fn every_verb_and_code_has_its_outcome() {
         assert!(class(&outcome).1.contains(word), "{verb} {code}: {outcome:?}");
     }
     for verb in ["CONNECT", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "BODY"] {
+        mail.rest().await;
         server.next(verb, "", SmtpReply::HangUp);
         let outcome = tell(&mail, &says(Decision::First), None).await;
         assert_eq!(class(&outcome).0, "Retry", "{verb}: {outcome:?}");
@@ -128,9 +130,10 @@ async fn every_verb_and_code_has_its_outcome() {
 async fn a_server_that_says_nothing_is_given_up() {
     let server = SmtpServer::start().await.unwrap();
     let mut config = config(server.port(), &["a@example.com", "b@example.com"]);
-    config.smtp.timeout = Duration::from_millis(300);
+    (config.smtp.timeout, config.smtp.taking) = (Duration::from_millis(300), Duration::from_millis(300));
     let mail = email(config);
     for verb in ["CONNECT", "BODY"] {
+        mail.rest().await;
         server.next(verb, "", SmtpReply::Hang);
         let begun = Instant::now();
         let outcome = tell(&mail, &says(Decision::First), None).await;
