@@ -132,6 +132,10 @@ pub enum Reason {
     Blind,
     /// They can be read again.
     SeesAgain,
+    /// Another receiver refuses every message.
+    ReceiverRefuses,
+    /// It takes messages again.
+    ReceiverWorks,
     /// Held: the problem has not lasted for the rule's `for`.
     NotYetFor,
     /// Held: members are gathering (`group_wait`).
@@ -174,6 +178,8 @@ impl Reason {
         Self::ConfigMended,
         Self::Blind,
         Self::SeesAgain,
+        Self::ReceiverRefuses,
+        Self::ReceiverWorks,
         Self::NotYetFor,
         Self::GroupWait,
         Self::WithinWindow,
@@ -207,6 +213,8 @@ impl Reason {
             Self::ConfigMended => "config_mended",
             Self::Blind => "blind",
             Self::SeesAgain => "sees_again",
+            Self::ReceiverRefuses => "receiver_refuses",
+            Self::ReceiverWorks => "receiver_works",
             Self::NotYetFor => "not_yet_for",
             Self::GroupWait => "group_wait",
             Self::WithinWindow => "within_window",
@@ -225,7 +233,7 @@ impl Reason {
     /// Does a notice with this reason take back an earlier one?
     #[must_use]
     pub const fn is_mend(self) -> bool {
-        matches!(self, Self::ConfigMended | Self::SeesAgain)
+        matches!(self, Self::ConfigMended | Self::SeesAgain | Self::ReceiverWorks)
     }
 }
 

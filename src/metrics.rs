@@ -165,15 +165,18 @@ impl Metrics {
         let sizes = self.sizes.get(|| self.read_sizes()).await;
         let load = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         let deliveries = self.sources.outbox.counters();
+        let refusals = self.sources.outbox.refusals();
         let deliveries = deliveries.iter().map(|(receiver, counters)| Deliveries {
             receiver: Arc::clone(receiver),
             outcomes: [
                 ("delivered", load(&counters.delivered)),
                 ("retried", load(&counters.retried)),
+                ("refused", load(&counters.refused)),
                 ("dead", load(&counters.dead)),
                 ("interrupted", load(&counters.interrupted)),
             ],
             folded: load(&counters.folded),
+            refusing: refusals.contains_key(receiver),
         });
         let families = Families {
             format,

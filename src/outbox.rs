@@ -195,17 +195,40 @@ struct Desk {
     turn: Arc<Semaphore>,
     /// The rate limits as the last dispatcher left them.
     limiters: Arc<Mutex<Option<Limiters>>>,
-    /// As in the store; `None`: the receiver refuses nothing, or no dispatcher has looked yet.
-    refusal: Arc<Mutex<Option<Refusal>>>,
+    /// As in the store.
+    acceptance: Arc<Mutex<Acceptance>>,
 }
 
+/// Does a receiver take messages?
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Acceptance {
+    /// No dispatcher has looked into the store yet.
+    #[default]
+    Unknown,
+    /// It refuses nothing, as far as is known.
+    Taking,
+    /// It refuses every message.
+    Refusing(Refusal),
+}
+
+/// By receiver.
+pub type Acceptances = BTreeMap<Arc<str>, Acceptance>;
+
 impl Desk {
+    fn acceptance(&self) -> Acceptance {
+        self.acceptance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn refusal(&self) -> Option<Refusal> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match self.acceptance() {
+            Acceptance::Refusing(refusal) => Some(refusal),
+            Acceptance::Unknown | Acceptance::Taking => None,
+        }
     }
 
     fn set_refusal(&self, refusal: Option<Refusal>) {
-        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+        let acceptance = refusal.map_or(Acceptance::Taking, Acceptance::Refusing);
+        *self.acceptance.lock().unwrap_or_else(PoisonError::into_inner) = acceptance;
     }
 }
 
@@ -263,13 +286,20 @@ impl Outbox {
         desks.iter().filter_map(|(name, desk)| Some((Arc::clone(name), desk.refusal()?))).collect()
     }
 
+    /// Every receiver that ever had a dispatcher, by name.
+    #[must_use]
+    pub fn acceptances(&self) -> Acceptances {
+        let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        desks.iter().map(|(name, desk)| (Arc::clone(name), desk.acceptance())).collect()
+    }
+
     fn desk(&self, name: &Arc<str>) -> Desk {
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Desk {
             counters: Arc::default(),
             turn: Arc::new(Semaphore::new(1)),
             limiters: Arc::default(),
-            refusal: Arc::default(),
+            acceptance: Arc::default(),
         };
         desks.entry(Arc::clone(name)).or_insert_with(new).clone()
     }

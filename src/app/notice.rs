@@ -7,6 +7,7 @@
 //! end as well.
 
 pub mod blindness;
+mod receivers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,6 +75,8 @@ pub struct Announcer {
     blindness: Blindness,
     pending: Commit,
     counts: BTreeMap<(Decision, Reason), u64>,
+    /// Receivers that were called refusing.
+    refusing: BTreeMap<Arc<str>, Trouble>,
 }
 
 impl Announcer {
@@ -94,6 +97,7 @@ impl Announcer {
             troubles,
             pending: Commit::default(),
             counts: BTreeMap::new(),
+            refusing: receivers::restored(marks),
         };
         announcer.configure(config);
         announcer
@@ -215,6 +219,17 @@ impl Announcer {
                 trouble.to.push(Arc::clone(receiver));
             }
         }
+        self.tell(now, &trouble, reason, (title, text));
+        let over = reason.is_mend();
+        let kept = if over { String::new() } else { serde_json::to_string(&trouble).unwrap_or_default() };
+        self.pending.marks.push((mark.to_owned(), kept));
+        if !over {
+            self.troubles.insert(mark, trouble);
+        }
+    }
+
+    /// Queues a notice for everybody who is told of a trouble.
+    fn tell(&mut self, now: Timestamp, trouble: &Trouble, reason: Reason, (title, text): (&str, &str)) {
         let over = reason.is_mend();
         let title = words::one_line(title, message_text::MAX_TITLE);
         tracing::info!(decision = %Decision::Notice, %reason, title, receivers = ?trouble.to, "decided");
@@ -247,10 +262,5 @@ impl Announcer {
             detail: serde_json::json!({ "receivers": trouble.to, "text": text }).to_string(),
         });
         *self.counts.entry((Decision::Notice, reason)).or_default() += 1;
-        let kept = if over { String::new() } else { serde_json::to_string(&trouble).unwrap_or_default() };
-        self.pending.marks.push((mark.to_owned(), kept));
-        if !over {
-            self.troubles.insert(mark, trouble);
-        }
     }
 }

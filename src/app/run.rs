@@ -242,8 +242,9 @@ async fn run_with(
     );
     // The watches hold the channel open, nobody else.
     drop(tx);
+    let parts = (log_queue, outbox);
     let engine =
-        EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock.clone(), log_queue)
+        EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock.clone(), parts)
             .await?;
     let mut engine_task = JoinSet::new();
     engine_task.spawn(engine.run(rx, commanded, log_read));

@@ -27,8 +27,10 @@ pub(super) const STATES: [&str; 4] = ["pending", "held", "firing", "resolved"];
 #[derive(Debug)]
 pub(super) struct Deliveries {
     pub receiver: Arc<str>,
-    pub outcomes: [(&'static str, u64); 4],
+    pub outcomes: [(&'static str, u64); 5],
     pub folded: u64,
+    /// Does it refuse every message?
+    pub refusing: bool,
 }
 
 /// All numbers at one moment.
@@ -59,7 +61,14 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
         Decision::Standing => &[Reason::Standing],
         Decision::Storm => &[Reason::Storm],
         Decision::Digest => &[Reason::Schedule],
-        Decision::Notice => &[Reason::ConfigBroken, Reason::ConfigMended, Reason::Blind, Reason::SeesAgain],
+        Decision::Notice => &[
+            Reason::ConfigBroken,
+            Reason::ConfigMended,
+            Reason::Blind,
+            Reason::SeesAgain,
+            Reason::ReceiverRefuses,
+            Reason::ReceiverWorks,
+        ],
     }
 }
 
@@ -198,6 +207,13 @@ impl Families {
         out.counter("kubeherald_deliveries", "Attempts at delivery, by how they ended.", outcomes)?;
         let folded = self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], of.folded));
         out.counter("kubeherald_outbox_folded", "Notifications delivered inside a summary.", folded)?;
+        let refusing =
+            self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], u32::from(of.refusing)));
+        out.gauge(
+            "kubeherald_receiver_refusing",
+            "1 while a receiver refuses every message and is left alone.",
+            refusing,
+        )?;
         let logs = self.logs.iter().map(|(outcome, n)| (vec![("outcome", outcome.as_str())], *n));
         out.counter(
             "kubeherald_log_tails",

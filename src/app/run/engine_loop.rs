@@ -18,6 +18,7 @@ use crate::app::silences;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::metrics::EngineStats;
+use crate::outbox::Outbox;
 use crate::store::{Commit, Retention, Store, StoreError};
 use crate::watch::{Change, Kind};
 use crate::web::{Ask, Command, Refusal};
@@ -73,6 +74,7 @@ pub(super) struct EngineLoop {
     /// Who had a dispatcher since the start.
     reachable: BTreeSet<Arc<str>>,
     logs: Logs,
+    outbox: Outbox,
     out: Output,
     last_flush: Timestamp,
     last_mark: Timestamp,
@@ -89,7 +91,7 @@ impl EngineLoop {
         stats: Arc<ArcSwap<EngineStats>>,
         heartbeat: Arc<AtomicI64>,
         clock: Clock,
-        logs: Logs,
+        (logs, outbox): (Logs, Outbox),
     ) -> Result<Self, StoreError> {
         let now = clock.now();
         let marks: BTreeMap<String, String> = store.load_marks().await?.into_iter().collect();
@@ -125,6 +127,7 @@ impl EngineLoop {
             heartbeat,
             clock,
             logs,
+            outbox,
             out: Output::default(),
             last_flush: now,
             last_mark: now,
@@ -186,6 +189,7 @@ impl EngineLoop {
             let now = self.clock.now();
             self.pipeline.tick_until(now, &mut self.out);
             self.announcer.tick(now);
+            self.announcer.receivers(now, &self.outbox.acceptances());
             self.heartbeat.store(self.clock.machine().now().as_millisecond(), Ordering::Relaxed);
             let urgent = !self.out.messages.is_empty() || self.announcer.is_waiting();
             if urgent || clock::between(self.last_flush, now) >= FLUSH {
