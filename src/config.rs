@@ -6,6 +6,7 @@ pub mod compile;
 pub mod digest;
 pub mod duration;
 pub mod error;
+pub mod heartbeat;
 pub mod load;
 mod mask;
 pub mod raw;
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use compile::cases::{Expect, Given, RuleTest, TestInput};
 pub use digest::DigestConfig;
 pub use error::{Diagnostic, Diagnostics, Level};
+pub use heartbeat::{HeartbeatConfig, HeartbeatMethod};
 pub use load::{Attempt, Loaded, attempt, load, load_shipped};
 pub use receiver::{RateLimit, Receiver, ReceiverKind};
 pub use secret::SecretRef;
@@ -76,6 +78,8 @@ pub struct Config {
     pub mute_times: Vec<MuteTime>,
     /// How long a message waits for the log that its rule asks for.
     pub log_tail: LogTailConfig,
+    /// Requests to a dead man's switch; `None`: none.
+    pub heartbeat: Option<HeartbeatConfig>,
 }
 
 /// `watch:`

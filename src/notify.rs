@@ -91,6 +91,21 @@ pub trait Deliver: Send + Sync + 'static {
         std::future::ready(())
     }
 
+    /// How often open alerts are sent again, to a receiver that ends what is not repeated.
+    fn reasserts(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Sends alerts again that are open; each is the last that was told about it.
+    fn reassert(&self, _alerts: &[Notification]) -> impl Future<Output = Outcome> + Send {
+        std::future::ready(Outcome::Delivered { handle: None })
+    }
+
+    /// Says that the bot is alive and well, to a receiver that ends what is not repeated.
+    fn watchdog(&self) -> impl Future<Output = Outcome> + Send {
+        std::future::ready(Outcome::Delivered { handle: None })
+    }
+
     /// Changes when a secret that the receiver is reached with does. A receiver that refuses is tried again
     /// at once with a new secret.
     fn credentials(&self) -> Option<Credentials> {
@@ -215,6 +230,27 @@ impl Deliver for Notifier {
     async fn rest(&self) {
         if let Self::Email(n) = self {
             n.rest().await;
+        }
+    }
+
+    fn reasserts(&self) -> Option<Duration> {
+        match self {
+            Self::Webhook(n) => n.reasserts(),
+            Self::Slack(_) | Self::Email(_) | Self::Terminal(_) => None,
+        }
+    }
+
+    async fn reassert(&self, alerts: &[Notification]) -> Outcome {
+        match self {
+            Self::Webhook(n) => n.reassert(alerts).await,
+            Self::Slack(_) | Self::Email(_) | Self::Terminal(_) => Outcome::Delivered { handle: None },
+        }
+    }
+
+    async fn watchdog(&self) -> Outcome {
+        match self {
+            Self::Webhook(n) => n.watchdog().await,
+            Self::Slack(_) | Self::Email(_) | Self::Terminal(_) => Outcome::Delivered { handle: None },
         }
     }
 

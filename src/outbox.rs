@@ -103,6 +103,9 @@ use crate::clock::Clock;
 use crate::notify::Deliver;
 use crate::store::{Refusal, Store};
 
+/// Says whether the bot sees the cluster, decides, and keeps what it decides.
+pub type Vital = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// One receiver, as the outbox sees it.
 #[derive(Debug, Clone)]
 pub struct ReceiverSpec {
@@ -174,6 +177,10 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Notifications given up.
     pub dead: AtomicU64,
+    /// Open alerts sent again.
+    pub asserted: AtomicU64,
+    /// Requests with open alerts that failed.
+    pub assertions_failed: AtomicU64,
     /// Attempts cut off by the end of a process, found at start or left at shutdown.
     pub interrupted: AtomicU64,
 }
@@ -184,6 +191,7 @@ pub struct Outbox {
     store: Store,
     clock: Clock,
     policy: Policy,
+    vital: Vital,
     desks: Arc<Mutex<BTreeMap<Arc<str>, Desk>>>,
 }
 
@@ -261,7 +269,13 @@ impl Outbox {
     /// An outbox over `store`.
     #[must_use]
     pub fn new(store: Store, clock: Clock, policy: Policy) -> Self {
-        Self { store, clock, policy, desks: Arc::default() }
+        Self { store, clock, policy, vital: Arc::new(|| true), desks: Arc::default() }
+    }
+
+    /// With somebody who knows whether the whole bot is well: only then receivers are told so.
+    #[must_use]
+    pub fn with_vital(self, vital: Vital) -> Self {
+        Self { vital, ..self }
     }
 
     /// The dispatcher of one receiver; nothing happens until it runs. A second one for the same

@@ -7,6 +7,7 @@
 //!
 //! All SQL is in this module and below. Nothing outside may know that it is SQLite.
 
+mod alerts;
 mod amend;
 mod beside;
 mod call;
@@ -40,6 +41,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::Notify;
 
+pub use self::alerts::OpenAlert;
 pub use self::amend::Holds;
 pub use self::beside::Beside;
 pub use self::call::{Call, Pending};

@@ -47,10 +47,10 @@ mod order;
 mod outbox;
 #[path = "it/protocol.rs"]
 mod protocol;
-#[path = "it/recordings.rs"]
-mod recordings;
 #[path = "it/recipients.rs"]
 mod recipients;
+#[path = "it/recordings.rs"]
+mod recordings;
 #[path = "it/reload.rs"]
 mod reload;
 #[path = "it/run.rs"]

@@ -202,7 +202,11 @@ fn table(rows: &[OutboxEntry], now: Timestamp, out: &mut String) -> std::fmt::Re
 
 /// `mail`, or `mail (a@example.com)`.
 fn told(row: &OutboxEntry) -> String {
-    if row.recipient.is_empty() { row.receiver.clone() } else { format!("{} ({})", row.receiver, row.recipient) }
+    if row.recipient.is_empty() {
+        row.receiver.clone()
+    } else {
+        format!("{} ({})", row.receiver, row.recipient)
+    }
 }
 
 fn what(row: &OutboxEntry) -> String {

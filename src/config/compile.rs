@@ -15,7 +15,9 @@ use super::read::Reader;
 use super::receiver::{self, Receiver};
 use super::secret::SecretRef;
 use super::silences::{self, Drafts};
-use super::{EngineConfig, LogTailConfig, StoreConfig, StormConfig, WatchConfig, secret};
+use super::{
+    EngineConfig, HeartbeatConfig, LogTailConfig, StoreConfig, StormConfig, WatchConfig, heartbeat, secret,
+};
 use crate::rule::{MuteTime, Route, Silence};
 use crate::signal::redact::{self, Redactor};
 use matching::Scope;
@@ -55,6 +57,8 @@ pub struct ConfigDraft {
     pub mute_times: Drafts<MuteTime>,
     /// `log_tail:`
     pub log_tail: LogTailConfig,
+    /// `heartbeat:`
+    pub heartbeat: Option<HeartbeatConfig>,
 }
 
 /// A route whose names are to be looked up.
@@ -119,6 +123,7 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
     draft.silences = map.get(reader, "silences", silences::silences).unwrap_or_default();
     draft.mute_times = map.get(reader, "mute_times", silences::mute_times).unwrap_or_default();
     draft.log_tail = map.get(reader, "log_tail", log_tail::settings).unwrap_or_default();
+    draft.heartbeat = map.get(reader, "heartbeat", |r, n| heartbeat::read(r, n, directory));
     for key in LATER {
         if let Some(span) = map.key_span(key) {
             let _ = map.take(key);

@@ -281,6 +281,7 @@ impl Loader {
             silences: draft.silences.items,
             mute_times: draft.mute_times.items,
             log_tail: draft.log_tail,
+            heartbeat: draft.heartbeat,
         };
         (config, self)
     }

@@ -18,6 +18,7 @@ fn metrics(stats: EngineStats) -> Metrics {
         watch: WatchStatus::new(&Kind::ALL),
         outbox: Outbox::new(store.clone(), Clock::System, Policy::default()),
         logs: Arc::default(),
+        heartbeat: Arc::default(),
         store,
     })
 }

@@ -73,6 +73,11 @@ impl Client {
         self.inner.post(url)
     }
 
+    /// Begins a request without a body.
+    pub fn get(&self, url: impl reqwest::IntoUrl) -> reqwest::RequestBuilder {
+        self.inner.get(url)
+    }
+
     /// Makes one request. An error is a reason for people, without the URL.
     pub async fn exchange(&self, request: reqwest::RequestBuilder, now: Timestamp) -> Result<Answer, String> {
         match &self.simulated {

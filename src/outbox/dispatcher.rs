@@ -1,11 +1,13 @@
 //! One task per receiver: the I/O around [`super::protocol`].
 
+mod asserting;
 mod folding;
 mod lanes;
 mod refusing;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -16,11 +18,12 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::asserting::Asserting;
 use self::lanes::Lanes;
 pub(super) use self::lanes::Limiters;
 use self::refusing::Refusing;
 use super::protocol::{self, Rules, Step};
-use super::{Counters, Desk, Leash, Outbox, Policy, ReceiverSpec};
+use super::{Counters, Desk, Leash, Outbox, Policy, ReceiverSpec, Vital};
 use crate::clock::Clock;
 use crate::notify::{Attempt, Deliver, Outcome};
 use crate::store::{Ahead, Call, Claim, HeadRow, Interrupted, Point, Settle, Settled, Store, StoreError};
@@ -48,6 +51,8 @@ pub struct Dispatcher<D> {
     desk: Desk,
     leash: Leash,
     refusing: Refusing,
+    asserting: Asserting,
+    vital: Vital,
 }
 
 /// Whether the dispatcher goes on.
@@ -74,6 +79,8 @@ impl<D: Deliver> Dispatcher<D> {
             desk,
             leash: Leash::default(),
             refusing: Refusing::default(),
+            asserting: Asserting::default(),
+            vital: Arc::clone(&outbox.vital),
         }
     }
 
@@ -175,6 +182,9 @@ impl<D: Deliver> Dispatcher<D> {
         if stop.is_cancelled() {
             return Ok(Flow::Stop);
         }
+        if let Some(flow) = self.assert_open(&heads, stop).await? {
+            return Ok(flow);
+        }
         if let Some(row) = &heads.due
             && let Some(flow) = self.address(row, stop).await?
         {
@@ -250,7 +260,7 @@ impl<D: Deliver> Dispatcher<D> {
                 recipient: some(&row.recipient),
                 number,
             };
-            let Some(outcome) = self.deliver_once(attempt, stop).await else {
+            let Some(outcome) = self.limited(self.deliver.deliver(attempt), stop).await else {
                 count(&self.counters.interrupted);
                 warn!(
                     receiver = %self.name, key = %row.key,
@@ -261,6 +271,10 @@ impl<D: Deliver> Dispatcher<D> {
             self.store.faults().at(Point::Attempted, "dispatch");
             let outcome = self.refusing.judge(&row, outcome);
             let answered = outcome.is_answer();
+            if self.keep_alerts(&notification, &outcome, stop).await? == Flow::Stop {
+                self.unsettled(&row);
+                return Ok(Flow::Stop);
+            }
             let settle = self.after(outcome, row.queued_at, number);
             let refused = matches!(settle, Settle::Refused { .. });
             let free = if refused || stop.is_cancelled() || self.leash.hand_over.is_cancelled() {
@@ -326,7 +340,11 @@ impl<D: Deliver> Dispatcher<D> {
     }
 
     /// `None`: cut off by shutdown.
-    async fn deliver_once(&self, attempt: Attempt<'_>, stop: &CancellationToken) -> Option<Outcome> {
+    async fn limited(
+        &self,
+        sending: impl Future<Output = Outcome> + Send,
+        stop: &CancellationToken,
+    ) -> Option<Outcome> {
         let limit = self.deliver.time_limit() + self.policy.attempt_grace;
         let cut_off = async {
             stop.cancelled().await;
@@ -334,7 +352,7 @@ impl<D: Deliver> Dispatcher<D> {
         };
         tokio::select! {
             biased;
-            outcome = timeout(limit, self.deliver.deliver(attempt)) => {
+            outcome = timeout(limit, sending) => {
                 Some(outcome.unwrap_or_else(|_| Outcome::Retry {
                     after: None,
                     reason: format!("the attempt did not end within {} s", limit.as_secs()),
@@ -413,7 +431,8 @@ impl<D: Deliver> Dispatcher<D> {
     }
 
     async fn nap(&self, wait: Duration, stop: &CancellationToken) -> Flow {
-        let at_most = wait.min(self.refusing.look_again_in().unwrap_or(MAX_NAP)).min(MAX_NAP);
+        let looks = [self.refusing.look_again_in(), self.assertion_in()];
+        let at_most = looks.into_iter().flatten().fold(wait.min(MAX_NAP), Duration::min);
         if at_most >= REST_AFTER {
             self.deliver.rest().await;
         }

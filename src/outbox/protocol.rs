@@ -84,17 +84,21 @@ pub fn next(
     if now >= rules.expires(row.queued_at) {
         return Step::Bury { row: row.clone(), reason: too_old(rules.max_age, &row.reason) };
     }
-    if let Some(gate) = heads.gate {
-        let wait = until(now, gate);
-        // A longer wait than was ever accepted means that the clock was set back since.
-        if !wait.is_zero() && wait <= MAX_RETRY_AFTER {
-            return Step::Wait(wait);
-        }
+    if let Some(wait) = held(heads, now) {
+        return Step::Wait(wait);
     }
     match limit() {
         Ok(()) => Step::Attempt(row.clone()),
         Err(wait) => Step::Wait(wait),
     }
+}
+
+/// For how long nothing may be sent to the receiver at all.
+#[must_use]
+pub fn held(heads: &Heads, now: Timestamp) -> Option<Duration> {
+    let wait = until(now, heads.gate?);
+    // A longer wait than was ever accepted means that the clock was set back since.
+    (!wait.is_zero() && wait <= MAX_RETRY_AFTER).then_some(wait)
 }
 
 /// The pause after a receiver refused that had refused `before` times in a row.

@@ -7,7 +7,7 @@ use rusqlite::OptionalExtension;
 
 use super::value::{micros, time, time_opt};
 use super::worker::Session;
-use super::{Call, Store, StoreError, refusals};
+use super::{Call, Store, StoreError, alerts, refusals};
 use crate::message::Notification;
 
 /// A notification on its way into the table.
@@ -230,8 +230,8 @@ impl Store {
         })
     }
 
-    /// Makes dead letters of all open rows whose receiver is not among `known`: nobody would ever
-    /// send them, and a queue nobody serves is a hidden loss. Returns how many.
+    /// Makes dead letters of all open rows whose receiver is not among `known`, and forgets their open
+    /// alerts: nobody would ever send them, and a queue nobody serves is a hidden loss. Returns how many.
     pub fn bury_unknown(&self, known: &[Arc<str>], now: Timestamp) -> Call<usize> {
         let known: Vec<String> = known.iter().map(ToString::to_string).collect();
         self.write("bury rows of unknown receivers", move |s| {
@@ -241,6 +241,7 @@ impl Store {
                 .prepare_cached("SELECT DISTINCT receiver FROM outbox WHERE state IN ('queued', 'sending')")
                 .and_then(|mut q| q.query_map([], |r| r.get(0))?.collect())
                 .map_err(&failed)?;
+            alerts::forget(s, &known)?;
             let mut buried = 0;
             for owner in owners.iter().filter(|o| !known.contains(o)) {
                 buried += s

@@ -41,6 +41,18 @@ impl Store {
         })
     }
 
+    /// The receiver refused something that is no row.
+    pub fn keep_refusal(
+        &self,
+        receiver: &Arc<str>,
+        until: Timestamp,
+        reason: &str,
+        now: Timestamp,
+    ) -> Call<()> {
+        let (receiver, reason) = (Arc::clone(receiver), reason.to_owned());
+        self.write("keep a refusal", move |s| keep(s, &receiver, until, &reason, now))
+    }
+
     /// The receiver takes messages again.
     pub fn end_refusal(&self, receiver: &Arc<str>) -> Call<()> {
         let receiver = Arc::clone(receiver);

@@ -4,6 +4,7 @@
 //! else is mended by a restart. Ready says that problems in the cluster are seen and kept.
 
 mod receivers;
+pub mod vital;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -59,7 +59,8 @@ impl Announcer {
         let text = [
             words::one_line(&refusal.reason, MAX_LINE),
             format!("Refused {} since {}.", words::plural(refusal.attempts.into(), "time"), refusal.since),
-            "What it is owed is kept and tried again, less and less often, until the receiver's `max_age`.".into(),
+            "What it is owed is kept and tried again, less and less often, until the receiver's `max_age`."
+                .into(),
         ];
         self.tell(now, &trouble, Reason::ReceiverRefuses, (&title, &text.join("\n")));
         self.keep(name, serde_json::to_string(&trouble).unwrap_or_default());
@@ -91,7 +92,11 @@ impl Announcer {
             *other != name && !matches!(receivers.get(*other), Some(Acceptance::Refusing(_)))
         };
         let defaults: Vec<Arc<str>> = self.to.iter().filter(takes).cloned().collect();
-        if defaults.is_empty() { self.known.iter().find(takes).cloned().into_iter().collect() } else { defaults }
+        if defaults.is_empty() {
+            self.known.iter().find(takes).cloned().into_iter().collect()
+        } else {
+            defaults
+        }
     }
 }
 
@@ -122,7 +127,9 @@ routes: [{receivers: [one]}]
     }
 
     fn refusing(attempts: u32) -> Acceptance {
-        Acceptance::Refusing(Refusal { since: at(0), attempts, reason: "401 – check the credentials".into() })
+        Acceptance::Refusing(Refusal {
+            since: at(0), attempts, reason: "401 – check the credentials".into()
+        })
     }
 
     fn state(of: &[(&str, Acceptance)]) -> Acceptances {

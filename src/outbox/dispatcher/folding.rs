@@ -83,7 +83,7 @@ impl<D: Deliver> Dispatcher<D> {
             recipient: some(recipient),
             number: claim.attempt,
         };
-        let Some(outcome) = self.deliver_once(attempt, stop).await else {
+        let Some(outcome) = self.limited(self.deliver.deliver(attempt), stop).await else {
             count(&self.counters.interrupted);
             warn!(
                 receiver = %self.name, key,
@@ -97,6 +97,9 @@ impl<D: Deliver> Dispatcher<D> {
             None => outcome,
         };
         let answered = outcome.is_answer();
+        if self.keep_alerts(summary, &outcome, stop).await? == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
         let settle = self.after(outcome, claim.queued_at, claim.attempt);
         let flow = self.settle_together(summary, rows, settle, stop).await?;
         if answered && flow == Flow::On { self.takes_messages(stop).await } else { Ok(flow) }

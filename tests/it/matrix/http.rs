@@ -150,7 +150,10 @@ fn plain() -> Vec<(Act, Line)> {
         (say(308, &[("location", "http://127.0.0.1:1/")], ECHO), line("308", all(Refused), redirect(308))),
         (say(400, &[], ECHO), line("400", all(Reject), odd("400: cannot POST …"))),
         (say(401, &[], ""), line("401", all(Refused), "WHO answered 401 – check the credentials")),
-        (say(403, &[], ""), line("403", all(Refused), "WHO answered 403 – the credentials do not allow this")),
+        (
+            say(403, &[], ""),
+            line("403", all(Refused), "WHO answered 403 – the credentials do not allow this"),
+        ),
         (
             say(404, &[], ECHO),
             line("404", all(Refused), "WHO answered 404: cannot POST … – check the address"),

@@ -119,13 +119,7 @@ fn plain() -> Vec<Case> {
         case("MAIL", says("452 full"), "MAIL FROM: 452", Retry, "WHO: MAIL FROM: …full"),
         case("MAIL", says("550 not from you"), "MAIL FROM: 550", Refused, "WHO: MAIL FROM: …not from you"),
         case("MAIL", HangUp, "MAIL FROM: hangs up", Retry, lost),
-        case(
-            "MAIL",
-            Hang,
-            "MAIL FROM: says nothing",
-            Retry,
-            "WHO: MAIL FROM: no answer within … s",
-        ),
+        case("MAIL", Hang, "MAIL FROM: says nothing", Retry, "WHO: MAIL FROM: no answer within … s"),
         case(
             "MAIL",
             says("530 5.7.0 log in first"),

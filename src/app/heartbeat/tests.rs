@@ -1,0 +1,1 @@
+//! Over real sockets: who is asked, and when not.
