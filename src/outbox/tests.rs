@@ -1,3 +1,4 @@
+mod asserting;
 mod folding;
 mod leash;
 mod recipients;
@@ -39,6 +40,12 @@ struct Seen {
 struct Script {
     recipients: Vec<Arc<str>>,
     credentials: Arc<AtomicU64>,
+    reasserts: Option<Duration>,
+    /// What was asserted, as `KEY` of the last notification, by request.
+    asserted: Arc<Mutex<Vec<Vec<String>>>>,
+    /// What the other side says to the next assertions; then it takes them.
+    doubts: Arc<Mutex<Vec<Outcome>>>,
+    watchdogs: Arc<AtomicU64>,
     replies: Arc<Mutex<HashMap<String, Vec<Reply>>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
@@ -88,6 +95,21 @@ impl Deliver for Script {
 
     fn recipients(&self) -> &[Arc<str>] {
         &self.recipients
+    }
+
+    fn reasserts(&self) -> Option<Duration> {
+        self.reasserts
+    }
+
+    async fn reassert(&self, alerts: &[Notification]) -> Outcome {
+        let keys = alerts.iter().map(|n| n.key.clone()).collect();
+        self.asserted.lock().unwrap().push(keys);
+        self.doubts.lock().unwrap().pop().unwrap_or(Outcome::Delivered { handle: None })
+    }
+
+    async fn watchdog(&self) -> Outcome {
+        self.watchdogs.fetch_add(1, Ordering::Relaxed);
+        Outcome::Delivered { handle: None }
     }
 
     fn credentials(&self) -> Option<crate::notify::Credentials> {

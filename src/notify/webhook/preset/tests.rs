@@ -390,3 +390,16 @@ fn answers_that_are_200_and_mean_something_else() {
         }
     }
 }
+
+#[test]
+fn the_watchdog_is_an_alert_like_others() {
+    let now = sample::incident().since;
+    let until = now + jiff::SignedDuration::from_mins(15);
+    let got = Preset::Alertmanager.watchdog("prod-eu-1", now, until).unwrap();
+    assert_eq!(got["labels"]["alertname"], "Watchdog");
+    assert_eq!((&got["labels"]["cluster"], &got["labels"]["source"]), (&json!("prod-eu-1"), &json!("kubeherald")));
+    assert_eq!((&got["startsAt"], &got["endsAt"]), (&json!(now), &json!(until)));
+    // An empty label is none to Alertmanager.
+    assert_eq!(Preset::Alertmanager.watchdog("", now, until).unwrap()["labels"].get("cluster"), None);
+    assert_eq!(Preset::PagerDuty.watchdog("", now, until), None);
+}
