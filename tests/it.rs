@@ -9,6 +9,8 @@
     reason = "a test that stumbles fails"
 )]
 
+#[path = "it/alertmanager.rs"]
+mod alertmanager;
 #[path = "it/apiserver.rs"]
 mod apiserver;
 #[path = "it/asks.rs"]
@@ -53,6 +55,8 @@ mod recipients;
 mod recordings;
 #[path = "it/reload.rs"]
 mod reload;
+#[path = "it/room.rs"]
+mod room;
 #[path = "it/run.rs"]
 mod run;
 #[path = "it/scenarios.rs"]

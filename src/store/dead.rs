@@ -78,7 +78,7 @@ impl Store {
                 rows("state = 'dead' AND seq > ?1 AND (?2 IS NULL OR receiver = ?2) ORDER BY seq LIMIT ?3");
             s.conn
                 .prepare_cached(&sql)
-                .and_then(|mut q| q.query_map((after, receiver, limit(at_most)), letter)?.collect())
+                .and_then(|mut q| q.query_map((after, &receiver, limit(at_most)), letter)?.collect())
                 .map_err(s.error("list dead letters"))
         })
     }
@@ -92,7 +92,7 @@ impl Store {
                 .conn
                 .prepare_cached(&sql)
                 .and_then(|mut q| {
-                    q.query_row([key], |r| Ok((letter(r)?, r.get::<_, String>(10)?))).optional()
+                    q.query_row([&key], |r| Ok((letter(r)?, r.get::<_, String>(10)?))).optional()
                 })
                 .map_err(s.error("read a dead letter"))?;
             Ok(row.map(|(letter, body)| DeadLetterBody {
@@ -116,7 +116,7 @@ impl Store {
         self.write("drop a dead letter", move |s| {
             s.conn
                 .prepare_cached("DELETE FROM outbox WHERE key = ?1 AND state = 'dead'")
-                .and_then(|mut q| q.execute([key]))
+                .and_then(|mut q| q.execute([&key]))
                 .map(|n| n > 0)
                 .map_err(s.error("drop a dead letter"))
         })
@@ -128,7 +128,7 @@ fn resend(s: &mut Session, key: &str, now: Timestamp) -> Result<bool, StoreError
     let row = s
         .conn
         .prepare_cached(&format!(
-            "SELECT receiver, recipient, thread, summary, created_at, {BODY}, inside IS NOT NULL
+            "SELECT receiver, recipient, thread, summary, created_at, {BODY}, inside IS NOT NULL, content
              FROM outbox WHERE key = ?1 AND state = 'dead'"
         ))
         .and_then(|mut q| {
@@ -144,6 +144,7 @@ fn resend(s: &mut Session, key: &str, now: Timestamp) -> Result<bool, StoreError
                     at: now,
                     not_before: None,
                     body: r.get(5)?,
+                    content: r.get(7)?,
                 };
                 Ok((row, created, r.get::<_, bool>(6)?))
             })

@@ -22,6 +22,18 @@ pub(super) struct NewRow {
     /// It waits for something to be added to it.
     pub not_before: Option<Timestamp>,
     pub body: String,
+    /// SHA-256 of the body that was first committed under the key; `None`: an older version did not keep it.
+    pub content: Option<String>,
+}
+
+/// What became of a new row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inserted {
+    Queued,
+    /// The same message was committed under this key before.
+    Replay,
+    /// Another message has the key: this one was not queued.
+    KeyTaken,
 }
 
 /// The oldest open row of its thread, without its body.
@@ -201,9 +213,14 @@ impl Store {
     /// Records how a row fared and, in the same transaction, claims the row that `ahead` chooses of
     /// what is due then. One flush to the disk for both, and one way to the store's thread.
     pub fn settle_and_claim(&self, seq: i64, what: Settle, ahead: Ahead, now: Timestamp) -> Call<Settled> {
+        let mut ahead = Some(ahead);
         self.write("settle a row", move |s| {
             let changed = settle(s, seq, &what, now)?;
-            let next = if changed { ahead.claim(s, now)? } else { None };
+            // The choice is made once; where the transaction is run again, the row alone is settled.
+            let next = match ahead.take().filter(|_| changed) {
+                Some(ahead) => ahead.claim(s, now)?,
+                None => None,
+            };
             Ok(Settled { changed, next })
         })
     }
@@ -265,16 +282,17 @@ impl Store {
 ///
 /// A notification that was given out to recipients is known by the keys of their rows, which begin with
 /// its own.
-pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<bool, StoreError> {
+pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<Inserted, StoreError> {
     let inserted = s
         .conn
         .prepare_cached(
             "INSERT INTO outbox
-                 (key, receiver, recipient, thread, summary, state, head, not_before, created_at, queued_at, body)
-             SELECT ?1, ?2, ?8, ?3, ?4, 'queued',
+                 (key, receiver, recipient, thread, summary, state, head, not_before, created_at, queued_at,
+                  body, content)
+             SELECT ?1, ?2, ?9, ?3, ?4, 'queued',
                  NOT EXISTS (SELECT 1 FROM outbox
-                     WHERE receiver = ?2 AND thread = ?3 AND recipient = ?8 AND state IN ('queued', 'sending')),
-                 ?7, ?5, ?5, ?6
+                     WHERE receiver = ?2 AND thread = ?3 AND recipient = ?9 AND state IN ('queued', 'sending')),
+                 ?7, ?5, ?5, ?6, ?8
              WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE key >= ?1 || '/' AND key < ?1 || '0')
              ON CONFLICT (key) DO NOTHING",
         )
@@ -289,14 +307,38 @@ pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<bool, StoreError> 
                 at,
                 &row.body,
                 not_before,
+                &row.content,
                 &row.recipient,
             ))
         })
         .map_err(s.error("keep a notification"))?;
     if inserted > 0 {
         s.woken.insert(Arc::clone(&row.receiver));
+        return Ok(Inserted::Queued);
     }
-    Ok(inserted > 0)
+    Ok(if is_replay(s, row)? { Inserted::Replay } else { Inserted::KeyTaken })
+}
+
+/// Is the row that has this key the same message?
+fn is_replay(s: &Session, row: &NewRow) -> Result<bool, StoreError> {
+    let found: Option<(String, Option<String>, String, i64)> = s
+        .conn
+        .prepare_cached(&format!(
+            "SELECT receiver, content, {BODY}, created_at FROM outbox
+             WHERE key = ?1 OR (key >= ?1 || '/' AND key < ?1 || '0') ORDER BY key LIMIT 1"
+        ))
+        .and_then(|mut q| {
+            q.query_row([&row.key], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))).optional()
+        })
+        .map_err(s.error("compare a notification with the row that has its key"))?;
+    // While things are kept in memory, what is delivered or dead is only in the file.
+    let Some((receiver, content, body, at)) = found else { return Ok(true) };
+    let same = match (&content, &row.content) {
+        (Some(content), Some(new)) => content == new,
+        // Of a row of an older version the body is known until it is delivered, and then only its time.
+        _ => body == row.body || body.is_empty() && at == micros(row.at),
+    };
+    Ok(same && *receiver == *row.receiver)
 }
 
 /// Every recipient with an open head, one step in the index for each.

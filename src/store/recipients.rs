@@ -70,12 +70,12 @@ fn give_out(
             s.conn
                 .prepare_cached(
                     "INSERT INTO outbox (key, receiver, recipient, thread, summary, state, head, attempts,
-                         not_before, created_at, queued_at, claimed_at, reason, body, alone)
+                         not_before, created_at, queued_at, claimed_at, reason, body, alone, content)
                      SELECT key || '/' || ?2, receiver, ?2, thread, summary, 'queued',
                          NOT EXISTS (SELECT 1 FROM outbox o
                              WHERE o.receiver = outbox.receiver AND o.thread = outbox.thread
                                  AND o.recipient = ?2 AND o.state IN ('queued', 'sending')),
-                         attempts, not_before, created_at, queued_at, claimed_at, reason, ?3, alone
+                         attempts, not_before, created_at, queued_at, claimed_at, reason, ?3, alone, content
                      FROM outbox WHERE seq = ?1
                      ON CONFLICT (key) DO NOTHING",
                 )
@@ -91,6 +91,19 @@ fn give_out(
         outbox_rows::advance(s, receiver, "", &row.thread)?;
     }
     Ok(due.len())
+}
+
+/// Removes bodies that no row needs any more, at most so many.
+pub(super) fn prune_bodies(s: &Session, at_most: usize) -> Result<usize, StoreError> {
+    s.conn
+        .prepare_cached(
+            "DELETE FROM bodies WHERE key IN (SELECT key FROM bodies b
+                 WHERE NOT EXISTS (SELECT 1 FROM outbox o
+                     WHERE o.key >= b.key || '/' AND o.key < b.key || '0' AND o.state <> 'delivered')
+                 LIMIT ?1)",
+        )
+        .and_then(|mut q| q.execute([limit(at_most)]))
+        .map_err(s.error("prune shared texts"))
 }
 
 #[cfg(test)]

@@ -47,8 +47,7 @@ impl Bot {
             started: machine.now(),
             clock: machine,
         };
-        let (wanted, wants) =
-            watch::channel(config(UrlRef::Plain(server.url()), HeartbeatMethod::Get));
+        let (wanted, wants) = watch::channel(config(UrlRef::Plain(server.url()), HeartbeatMethod::Get));
         let heartbeat =
             Heartbeat::new(vitals, Wellness::default(), Arc::default(), wants, &Network::Real).unwrap();
         Self { server, clock, loop_at, engine, watch, wanted, heartbeat }
@@ -90,7 +89,10 @@ async fn it_is_sent_as_configured_while_all_is_well() {
     bot.wanted.send_replace(config(secret, HeartbeatMethod::Post));
     assert_eq!(bot.round().await, 1);
     let requests = bot.server.received().all();
-    assert_eq!(requests.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/hook", "/hook", "/hook?secret"]);
+    assert_eq!(
+        requests.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(),
+        ["/hook", "/hook", "/hook?secret"]
+    );
     // Gone with a reload, and an address that is none.
     std::fs::write(&path, "ftp://nowhere\n").unwrap();
     assert_eq!(bot.round().await, 0);

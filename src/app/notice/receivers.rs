@@ -53,7 +53,7 @@ impl Announcer {
         if to.is_empty() {
             return;
         }
-        let thread = format!("refused-{name}-{}", now.as_millisecond());
+        let thread = self.new_thread(now, &format!("refused-{name}"));
         let trouble = Trouble { thread, seq: 1, content: name.to_string(), to };
         let title = format!("Receiver `{name}` refuses every message");
         let text = [

@@ -12,6 +12,8 @@ use crate::message::Reason;
 use crate::signal::{Cause, Severity};
 use crate::store::{Delivery, HistoryEntry, IncidentRecord, KnownObject, Peace};
 
+/// The reason of a history row about a notification that was not queued; the decision has a row of its own.
+const NOT_QUEUED: &str = Reason::NotQueued.as_str();
 /// Names of objects that an answer carries.
 const OBJECTS: usize = 200;
 
@@ -131,7 +133,8 @@ pub struct Receipt {
     /// Whom of the receiver; `null` where it is one destination.
     pub recipient: Option<String>,
     /// `delivered`, `queued`, `sending`, `dead`, `skipped` (the receiver wants no ends), `digest`
-    /// (it is told in its digests) or `unknown` (not in the outbox any more).
+    /// (it is told in its digests), `not_queued` (another message has the key) or `unknown` (not in the
+    /// outbox any more).
     pub state: String,
     /// When it was delivered or given up.
     pub at: Option<Timestamp>,
@@ -236,7 +239,7 @@ fn known_state(state: &str) -> &'static str {
 }
 
 fn of_history(story: &mut Story, rows: &[HistoryEntry]) {
-    let mine = || rows.iter().filter(|row| row.incident.is_some());
+    let mine = || rows.iter().filter(|row| row.incident.is_some() && row.reason != NOT_QUEUED);
     story.last_seen = rows.first().map(|row| row.at);
     if let Some(row) = mine().next() {
         story.rule.clone_from(&row.rule);
@@ -354,7 +357,15 @@ fn receipts(id: &str, row: &HistoryEntry, detail: &Value, from: &Sources<'_>) ->
                 .into_iter()
                 .flatten()
                 .filter(of_receiver)
-                .map(|delivery| receipt(receiver.clone(), delivery, from.peace))
+                .map(|delivery| {
+                    // The delivery of another message that had the key before: this one was not queued.
+                    if delivery.entry.created_at == row.at {
+                        receipt(receiver.clone(), delivery, from.peace)
+                    } else {
+                        let receiver = receiver.clone();
+                        Receipt { receiver, state: NOT_QUEUED.to_owned(), ..Receipt::default() }
+                    }
+                })
                 .collect();
             told.sort_by(|a, b| a.recipient.cmp(&b.recipient));
             if told.is_empty() {

@@ -10,29 +10,11 @@ DROP INDEX outbox_open;
 CREATE INDEX outbox_open ON outbox (receiver, thread, recipient, seq) WHERE state IN ('queued', 'sending');
 
 -- What several recipients are told, once; `key` is the notification's. A row with a recipient whose own
--- `body` is empty reads it here. It goes with the last row that is not delivered.
+-- `body` is empty reads it here. Pruned when no row with a recipient needs it any more.
 CREATE TABLE bodies (
     key  TEXT PRIMARY KEY NOT NULL,
     body TEXT NOT NULL
 ) STRICT;
-
-CREATE TRIGGER outbox_body_delivered AFTER UPDATE OF state ON outbox
-WHEN NEW.recipient <> '' AND NEW.state = 'delivered'
-BEGIN
-    DELETE FROM bodies
-    WHERE key = substr(NEW.key, 1, length(NEW.key) - length(NEW.recipient) - 1)
-        AND NOT EXISTS (SELECT 1 FROM outbox o
-            WHERE o.key >= bodies.key || '/' AND o.key < bodies.key || '0' AND o.state <> 'delivered');
-END;
-
-CREATE TRIGGER outbox_body_removed AFTER DELETE ON outbox
-WHEN OLD.recipient <> ''
-BEGIN
-    DELETE FROM bodies
-    WHERE key = substr(OLD.key, 1, length(OLD.key) - length(OLD.recipient) - 1)
-        AND NOT EXISTS (SELECT 1 FROM outbox o
-            WHERE o.key >= bodies.key || '/' AND o.key < bodies.key || '0' AND o.state <> 'delivered');
-END;
 
 -- Receivers that refuse every message (a revoked token, a channel that is gone). `attempts`: refused in a
 -- row. Nothing is sent to the receiver before `not_before`.
