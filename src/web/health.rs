@@ -3,6 +3,9 @@
 //! Alive says that the process is worth keeping: only a stuck engine loop says no, because nothing
 //! else is mended by a restart. Ready says that problems in the cluster are seen and kept.
 
+mod receivers;
+pub mod vital;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -77,6 +80,7 @@ pub(super) async fn readyz(State(state): State<WebState>) -> Response {
     checks.extend(watch_checks(&watches, state.0.metrics.started(), state.0.metrics.clock().now()));
     checks.extend(engine.limit.as_ref().map(incidents));
     checks.push(config(&sources.config.load()));
+    checks.push(receivers::check(&sources.outbox.refusals()));
     checks.push(store(&state).await);
     let status = if checks.iter().any(|check| check.status == Health::Failed) {
         StatusCode::SERVICE_UNAVAILABLE

@@ -22,6 +22,7 @@ use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::engine::{Identity, Numbers};
 use crate::metrics::{EngineStats, LimitStats};
+use crate::outbox::Outbox;
 use crate::store::{Commit, Committed, Store, StoreError};
 use crate::watch::{Change, Kind};
 use crate::web::{Ask, Command, Refusal};
@@ -82,6 +83,7 @@ pub(super) struct EngineLoop {
     /// Who had a dispatcher since the start.
     reachable: BTreeSet<Arc<str>>,
     logs: Logs,
+    outbox: Outbox,
     out: Output,
     /// As they are stored.
     numbers: Numbers,
@@ -103,7 +105,7 @@ impl EngineLoop {
         stats: Arc<ArcSwap<EngineStats>>,
         heartbeat: Arc<AtomicI64>,
         clock: Clock,
-        logs: Logs,
+        (logs, outbox): (Logs, Outbox),
     ) -> Result<Self, StoreError> {
         let now = clock.now();
         let marks: BTreeMap<String, String> = store.load_marks().await?.into_iter().collect();
@@ -155,6 +157,7 @@ impl EngineLoop {
             heartbeat,
             clock,
             logs,
+            outbox,
             out: Output::default(),
             numbers,
             not_queued: 0,
@@ -219,6 +222,7 @@ impl EngineLoop {
             let now = self.clock.now();
             self.pipeline.tick_until(now, &mut self.out);
             self.announcer.tick(now);
+            self.announcer.receivers(now, &self.outbox.acceptances());
             if self.pipeline.synced() {
                 self.announcer.limit(now, self.pipeline.engine().limit_reached());
             }

@@ -130,6 +130,8 @@ pub struct Event {
 pub struct Receipt {
     /// Who is told.
     pub receiver: String,
+    /// Whom of the receiver; `null` where it is one destination.
+    pub recipient: Option<String>,
     /// `delivered`, `queued`, `sending`, `dead`, `skipped` (the receiver wants no ends), `digest`
     /// (it is told in its digests), `not_queued` (another message has the key) or `unknown` (not in the
     /// outbox any more).
@@ -357,25 +359,38 @@ fn receipts(
     let found = key.as_deref().and_then(|key| from.deliveries.get(key)).or_else(|| from.deliveries.get(id));
     let mut receipts: Vec<Receipt> = names("receivers")
         .into_iter()
-        .map(|receiver| {
-            let entry = found.into_iter().flatten().find(|d| {
+        .flat_map(|receiver| {
+            let of_receiver = |d: &&Delivery| {
                 let entry = &d.entry;
                 match &key {
                     Some(key) => {
-                        entry.key.strip_prefix(key.as_str()).and_then(|k| k.strip_prefix('-'))
-                            == Some(&receiver)
+                        let rest = entry.key.strip_prefix(key.as_str()).and_then(|k| k.strip_prefix('-'));
+                        // One row, or one for each recipient.
+                        rest.and_then(|k| k.strip_prefix(receiver.as_str()))
+                            .is_some_and(|k| k.is_empty() || k.starts_with('/'))
                     }
                     // Written before keys were kept: of one decision at one time.
                     None => entry.receiver == receiver && entry.created_at == row.at,
                 }
-            });
-            match entry {
-                Some(delivery) if is_of_another(&delivery.entry, row, lost) => {
-                    Receipt { receiver, state: NOT_QUEUED.to_owned(), ..Receipt::default() }
-                }
-                Some(delivery) => receipt(receiver, delivery, from.peace),
-                None => Receipt { receiver, state: "unknown".to_owned(), ..Receipt::default() },
+            };
+            let mut told: Vec<Receipt> = found
+                .into_iter()
+                .flatten()
+                .filter(of_receiver)
+                .map(|delivery| {
+                    if is_of_another(&delivery.entry, row, lost) {
+                        let receiver = receiver.clone();
+                        Receipt { receiver, state: NOT_QUEUED.to_owned(), ..Receipt::default() }
+                    } else {
+                        receipt(receiver.clone(), delivery, from.peace)
+                    }
+                })
+                .collect();
+            told.sort_by(|a, b| a.recipient.cmp(&b.recipient));
+            if told.is_empty() {
+                told.push(Receipt { receiver, state: "unknown".to_owned(), ..Receipt::default() });
             }
+            told
         })
         .collect();
     for (list, state) in [("skipped", "skipped"), ("digests", "digest")] {
@@ -400,6 +415,7 @@ fn receipt(receiver: String, delivery: &Delivery, peace: &[Peace]) -> Receipt {
     };
     Receipt {
         receiver,
+        recipient: (!entry.recipient.is_empty()).then(|| entry.recipient.clone()),
         state: entry.state.clone(),
         at: entry.ended_at,
         next_attempt: next,
