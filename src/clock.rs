@@ -65,6 +65,18 @@ impl Clock {
         }
     }
 
+    /// What this clock showed, or will show, at a moment of the runtime's time, as far as it can be told
+    /// from what it shows now.
+    #[must_use]
+    pub fn wall(&self, at: tokio::time::Instant) -> Timestamp {
+        let ago = tokio::time::Instant::now().saturating_duration_since(at);
+        let speed = match self {
+            Self::Played { speed, .. } => *speed,
+            Self::System => 1,
+        };
+        before(self.now(), ago.saturating_mul(speed))
+    }
+
     /// How long to sleep for `span` of this clock to pass.
     #[must_use]
     pub fn sleep(&self, span: Duration) -> Duration {

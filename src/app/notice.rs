@@ -14,18 +14,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::blindness::{Blindness, Sight};
+use self::blindness::{Blindness, Sight, Span};
 use super::pipeline::TERMINAL;
 use crate::config::Config;
 use crate::message::text::{self as message_text, words};
 use crate::message::{Decision, Notification, Reason};
 use crate::signal::Severity;
 use crate::store::{Commit, HistoryRow};
-use crate::watch::Change;
+use crate::watch::{Change, Kind};
 
 /// Marks of these names hold what was said.
 const MARK_CONFIG: &str = "notice.config";
 const MARK_BLIND: &str = "notice.blind";
+/// Since when kinds could not be seen: JSON, kinds to RFC 3339. Also of those that were not told yet.
+const MARK_UNSEEN: &str = "notice.unseen";
+/// How many troubles there were: the thread of each has its number. Times alone come again when the clock
+/// is set back.
+const MARK_NUMBER: &str = "notice.number";
 /// How many errors a notice lists.
 const MAX_LINES: usize = 10;
 /// The longest line of a notice, in characters.
@@ -72,6 +77,7 @@ pub struct Announcer {
     no_ends: Vec<Arc<str>>,
     troubles: BTreeMap<&'static str, Trouble>,
     blindness: Blindness,
+    number: u64,
     pending: Commit,
     counts: BTreeMap<(Decision, Reason), u64>,
 }
@@ -85,13 +91,16 @@ impl Announcer {
             .filter_map(|name| Some((name, serde_json::from_str(marks.get(name)?).ok()?)))
             .collect();
         let told = troubles.get(MARK_BLIND).map_or("", |trouble| trouble.content.as_str());
+        let unseen =
+            marks.get(MARK_UNSEEN).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
         let mut announcer = Self {
             cluster: Arc::from(""),
             to: Vec::new(),
             known: Vec::new(),
             no_ends: Vec::new(),
-            blindness: Blindness::told_of(told),
+            blindness: Blindness::restored(told, &unseen),
             troubles,
+            number: marks.get(MARK_NUMBER).and_then(|number| number.parse().ok()).unwrap_or(0),
             pending: Commit::default(),
             counts: BTreeMap::new(),
         };
@@ -101,6 +110,7 @@ impl Announcer {
 
     /// Goes on under another configuration.
     pub fn configure(&mut self, config: &Config) {
+        self.blindness.set_blind_after(config.watch.blind_after);
         self.cluster = Arc::clone(&config.cluster);
         self.to = default_receivers(config);
         self.known = config.receivers.iter().map(|r| Arc::clone(&r.name)).collect();
@@ -141,36 +151,52 @@ impl Announcer {
         self.blindness.change(now, change);
     }
 
+    /// Requests for a kind fail; `since`: when it was seen last.
+    pub fn failing(&mut self, kind: Kind, since: Timestamp) {
+        self.blindness.failing(kind, since);
+    }
+
     /// Says what is due.
     pub fn tick(&mut self, now: Timestamp) {
-        let Some(Sight { blind, again }) = self.blindness.tick(now) else { return };
-        let names = |kinds: &[String]| words::list(kinds.iter().map(String::as_str), 5, kinds.len());
-        let blind_names: Vec<String> = blind.iter().map(|(kind, _)| kind.to_string()).collect();
-        let again: Vec<String> = again.iter().map(ToString::to_string).collect();
+        let sight = self.blindness.tick(now);
+        if let Some(unseen) = self.blindness.take_changed() {
+            let unseen = serde_json::to_string(&unseen).unwrap_or_default();
+            self.pending.marks.push((MARK_UNSEEN.into(), unseen));
+        }
+        let Some(Sight { blind, again }) = sight else { return };
+        let names = |spans: &[Span]| {
+            let names: Vec<String> = spans.iter().map(|span| span.kind.to_string()).collect();
+            words::list(names.iter().map(String::as_str), 5, names.len())
+        };
         let back =
             if again.is_empty() { String::new() } else { format!("{} can be read again", names(&again)) };
+        let spans = |spans: &[Span]| {
+            let mut lines: Vec<String> = spans.iter().take(MAX_LINES).map(|span| line(span, now)).collect();
+            if spans.len() > MAX_LINES {
+                lines.push(format!("… and {} more", spans.len() - MAX_LINES));
+            }
+            lines
+        };
         if blind.is_empty() {
-            let text = "What it did not see meanwhile is told now, as far as it still stands.";
-            self.say(now, MARK_BLIND, Reason::SeesAgain, "", (&format!("No longer blind: {back}"), text));
+            let mut lines = spans(&again);
+            lines.push("What it did not see meanwhile is told now, as far as it still stands.".into());
+            let title = format!("No longer blind: {back}");
+            self.say(now, MARK_BLIND, Reason::SeesAgain, "", (&title, &lines.join("\n")));
             return;
         }
         let kinds = words::plural(u64::try_from(blind.len()).unwrap_or(u64::MAX), "kind");
-        let title = format!("Blind: {kinds} of objects cannot be read: {}", names(&blind_names));
-        let mut lines: Vec<String> = Vec::new();
-        for (kind, why) in blind.iter().take(MAX_LINES) {
-            lines.push(words::one_line(&format!("{kind}: {why}"), MAX_LINE));
-        }
-        if blind.len() > MAX_LINES {
-            lines.push(format!("… and {} more", blind.len() - MAX_LINES));
-        }
+        let over = blind.iter().all(|span| span.until.is_some());
+        let could = if over { "could not be read for a time" } else { "cannot be read" };
+        let title = format!("Blind: {kinds} of objects {could}: {}", names(&blind));
+        let mut lines = spans(&blind);
         lines.push(
             "Problems that only these show are not seen; what is open and shows in them stays open.".into(),
         );
         if !back.is_empty() {
             lines.push(back);
         }
-        let content = blind_names.join(" ");
-        self.say(now, MARK_BLIND, Reason::Blind, &content, (&title, &lines.join("\n")));
+        let content: Vec<String> = blind.iter().map(|span| span.kind.to_string()).collect();
+        self.say(now, MARK_BLIND, Reason::Blind, &content.join(" "), (&title, &lines.join("\n")));
     }
 
     /// Is something waiting to be stored?
@@ -201,12 +227,7 @@ impl Announcer {
         content: &str,
         (title, text): (&str, &str),
     ) {
-        let mut trouble = self.troubles.remove(mark).unwrap_or_else(|| Trouble {
-            thread: format!("{}-{}", mark.trim_start_matches("notice."), now.as_millisecond()),
-            seq: 0,
-            content: String::new(),
-            to: Vec::new(),
-        });
+        let mut trouble = self.troubles.remove(mark).unwrap_or_else(|| self.trouble(now, mark));
         trouble.seq += 1;
         content.clone_into(&mut trouble.content);
         trouble.to.retain(|receiver| self.known.contains(receiver));
@@ -253,4 +274,29 @@ impl Announcer {
             self.troubles.insert(mark, trouble);
         }
     }
+
+    /// A trouble that begins. The number tells it from every other of this store, the time from those of
+    /// other stores.
+    fn trouble(&mut self, now: Timestamp, mark: &str) -> Trouble {
+        self.number += 1;
+        self.pending.marks.push((MARK_NUMBER.into(), self.number.to_string()));
+        let kind = mark.trim_start_matches("notice.");
+        let thread = format!("{kind}-{}-{}", now.as_millisecond(), self.number);
+        Trouble { thread, seq: 0, content: String::new(), to: Vec::new() }
+    }
+}
+
+/// `Pod: from 08:06:24 UTC to 08:07:40 UTC (76 s): 500: …`
+fn line(span: &Span, now: Timestamp) -> String {
+    let when = match (span.since, span.until) {
+        (Some(since), Some(until)) => {
+            let lasted = words::duration(words::seconds_between(since, until));
+            format!("from {} to {} ({lasted})", words::moment(since, now), words::moment(until, now))
+        }
+        (Some(since), None) => words::since(since, now),
+        (None, Some(until)) => format!("until {}", words::moment(until, now)),
+        (None, None) => "still".into(),
+    };
+    let why = if span.why.is_empty() { String::new() } else { format!(": {}", span.why) };
+    words::one_line(&format!("{}: {when}{why}", span.kind), MAX_LINE)
 }

@@ -180,6 +180,16 @@ impl Families {
             by_kind(|watch| u64::from(up(watch))),
         )?;
         out.counter("kubeherald_watch_lists", "Lists completed.", by_kind(|watch| watch.lists))?;
+        out.counter(
+            "kubeherald_watch_requests",
+            "Requests to the API server.",
+            by_kind(|watch| watch.requests),
+        )?;
+        out.counter(
+            "kubeherald_watch_requests_delayed",
+            "Requests that had to wait: too many came before, or watches ended as soon as they began.",
+            by_kind(|watch| watch.delayed),
+        )?;
         out.counter("kubeherald_watch_restarts", "Watches started anew.", by_kind(|watch| watch.restarts))?;
         out.counter(
             "kubeherald_watch_bad_objects",

@@ -63,7 +63,9 @@ async fn every_label_value_is_there_from_the_start() {
     }
     for kind in Kind::ALL {
         zero(format!("kubeherald_watch_up{{kind=\"{kind}\"}}"));
-        zero(format!("kubeherald_watch_restarts_total{{kind=\"{kind}\"}}"));
+        for counter in ["restarts", "requests", "requests_delayed"] {
+            zero(format!("kubeherald_watch_{counter}_total{{kind=\"{kind}\"}}"));
+        }
         let age = all[&format!("kubeherald_watch_last_activity_age_seconds{{kind=\"{kind}\"}}")];
         assert!((0.0..60.0).contains(&age));
     }

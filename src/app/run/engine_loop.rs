@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::{commit, restore, restore_digests};
+use super::seen::Seen;
 use crate::app::logs::{LogRead, Logs};
 use crate::app::notice::{Announcer, Broken};
 use crate::app::pipeline::{Output, Pipeline, Start};
@@ -23,12 +24,9 @@ use crate::web::{Ask, Command, Refusal};
 
 /// The mark that says that a first look was completed and stored.
 const MARK_STARTED: &str = "started";
-/// Up to when everything was taken in; what ended before is no news after a restart.
-pub(super) const MARK_SEEN: &str = "seen_until";
-
 /// Counters and last-seen times are stored at least this often; decisions at once.
 const FLUSH: Duration = Duration::from_secs(1);
-/// The mark of what was seen is stored at least this often.
+/// The marks of what was seen are stored at least this often.
 const MARK_EVERY: Duration = Duration::from_secs(10);
 /// So many changes are taken in before decisions are stored, at most.
 const BATCH: usize = 512;
@@ -72,6 +70,10 @@ pub(super) struct EngineLoop {
     /// Who had a dispatcher since the start.
     reachable: BTreeSet<Arc<str>>,
     logs: Logs,
+    seen: Seen,
+    /// Kinds that were listed since the start.
+    listed: BTreeSet<Kind>,
+    blind_after: Duration,
     out: Output,
     last_flush: Timestamp,
     last_mark: Timestamp,
@@ -93,17 +95,19 @@ impl EngineLoop {
         let now = clock.now();
         let marks: BTreeMap<String, String> = store.load_marks().await?.into_iter().collect();
         let started = marks.contains_key(MARK_STARTED);
-        let news_since = marks.get(MARK_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
+        let mut seen = Seen::load(&marks, kinds, now);
+        let news_since = (!seen.is_first()).then(|| seen.news_since());
         let incidents = restore(store.load_incidents().await?);
         store.forget_pending().await?;
         if started {
-            tracing::info!(incidents = incidents.len(), seen_until = ?news_since.map(|t| t.to_string()), "going on where it stopped");
+            let seen_until = seen.before().map(|at| at.to_string());
+            tracing::info!(incidents = incidents.len(), ?seen_until, "going on where it stopped");
         }
-        if news_since.is_none() {
-            // A first start that is cut off goes on from its beginning, not from its end.
-            let marks = vec![(MARK_SEEN.into(), now.to_string())];
-            store.commit(Commit { marks, ..Commit::default() }).await?;
-        }
+        // A first start that is cut off goes on from its beginning, not from its end.
+        let mut begun = Commit::default();
+        let at = seen.before().unwrap_or(now);
+        seen.put_into(&mut begun, at);
+        store.commit(begun).await?;
         let silences = silences::restore(store.load_silences().await?);
         let digests = restore_digests(store.load_digests().await?);
         let start = Start { first: !started, news_since, incidents, silences, digests };
@@ -124,6 +128,9 @@ impl EngineLoop {
             heartbeat,
             clock,
             logs,
+            seen,
+            listed: BTreeSet::new(),
+            blind_after: config.watch.blind_after,
             out: Output::default(),
             last_flush: now,
             last_mark: now,
@@ -165,7 +172,7 @@ impl EngineLoop {
                 return self.flush(now, true).await;
             }
             for change in batch.drain(..) {
-                self.announcer.change(self.clock.now(), &change);
+                self.look_at(&change);
                 self.pipeline.feed(self.clock.now(), change, &mut self.out);
             }
             let now = self.clock.now();
@@ -187,6 +194,24 @@ impl EngineLoop {
                 self.store.prune(Retention::default(), now).await?;
             }
         }
+    }
+
+    /// What a change says of its watch.
+    fn look_at(&mut self, change: &Change) {
+        let now = self.clock.now();
+        match change {
+            Change::Listed(kind) => {
+                self.listed.insert(*kind);
+            }
+            Change::Contact(kind, at) => self.seen.contact(*kind, self.clock.wall(*at)),
+            Change::Failing { kind, since, .. } => {
+                let since = self.clock.wall(*since);
+                let listed = self.listed.contains(kind);
+                self.announcer.failing(*kind, self.seen.unseen_since(since, listed, self.blind_after));
+            }
+            _ => {}
+        }
+        self.announcer.change(now, change);
     }
 
     async fn command(&mut self, command: EngineCommand) -> Result<(), StoreError> {
@@ -243,12 +268,11 @@ impl EngineLoop {
             if begun && !self.started {
                 self.started = true;
                 commit.marks.push((MARK_STARTED.into(), now.to_string()));
-                commit.marks.push((MARK_SEEN.into(), now.to_string()));
             }
             let due = clock::between(self.last_mark, now) >= MARK_EVERY;
             if self.started && (due || last || !commit.is_empty()) {
                 self.last_mark = now;
-                commit.marks.push((MARK_SEEN.into(), now.to_string()));
+                self.seen.put_into(&mut commit, now);
             }
         }
         if commit.is_empty() {

@@ -39,7 +39,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(config: Config, start: Timestamp, way: Way, first: bool) -> Self {
-        let begin = Start { first, news_since: (!first).then_some(start), ..Start::default() };
+        let begin = Start { first, news_since: (!first).then(|| start.into()), ..Start::default() };
         let pipeline = Pipeline::new(&config, &Kind::ALL, start, begin).0;
         Self {
             config,
@@ -188,7 +188,7 @@ impl Run {
         });
         let begin = Start {
             first: false,
-            news_since: self.seen_until,
+            news_since: self.seen_until.map(Into::into),
             incidents,
             silences: self.silences.clone(),
             digests: digests.collect(),
