@@ -127,10 +127,12 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
         .max_buf_size(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
+    // A connection that is always busy must not outlive its end: that comes first, and once.
     let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
+        biased;
         () = stop.cancelled() => None,
         () = tokio::time::sleep(MAX_CONNECTION_AGE) => None,
+        ended = connection.as_mut() => Some(ended),
     };
     let ended = if let Some(ended) = ended {
         ended
@@ -159,7 +161,8 @@ async fn answer(
     Ok(response)
 }
 
-fn router(state: WebState) -> Router {
+/// Everything that is served, for whoever asks in the same process. A request has no limit of time here.
+pub fn router(state: WebState) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/livez", get(health::livez))

@@ -115,7 +115,7 @@ fn spec(name: &str) -> ReceiverSpec {
 }
 
 fn clock() -> Clock {
-    Arc::new(crate::clock::now)
+    Clock::System
 }
 
 fn rows(keys: &[(&str, &str, &str)]) -> Commit {
@@ -178,6 +178,7 @@ fn file(dir: &TempDir, faults: Faults) -> Store {
         durability: Durability::Process,
         faults,
         exclusive: false,
+        ..Options::default()
     })
     .unwrap()
 }

@@ -1,84 +1,39 @@
 //! Where the file lives: one process at a time, and file systems that cannot share memory.
 
-use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::fs;
+use std::io;
+use std::path::Path;
 
 use super::StoreError;
+use super::disk::{self, Disk, Held, LockError};
 
-/// Held for as long as the store is open. A lock of the operating system: a process that dies,
-/// however it dies, leaves none behind.
-#[derive(Debug)]
-pub(super) struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    /// Takes `PATH.lock`. A file beside the database and not the database itself: SQLite has its own
-    /// locks on that one, and a query from the command line may read while the bot runs.
-    pub fn take(path: &Path) -> Result<Self, StoreError> {
-        let lock = lock_path(path);
-        let failed = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path: path.to_path_buf() },
-            std::io::ErrorKind::StorageFull => StoreError::Full { path: path.to_path_buf() },
+/// Takes `PATH.lock`, which is held for as long as the store is open. A file beside the database and
+/// not the database itself: SQLite has its own locks on that one, and a query from the command line
+/// may read while the bot runs.
+pub(super) fn lock(disk: &dyn Disk, path: &Path) -> Result<Held, StoreError> {
+    let lock = disk::beside(path, ".lock");
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let holder = format!("process {} on {}", std::process::id(), host.trim());
+    disk.lock(&lock, &holder).map_err(|error| match error {
+        LockError::Held(holder) => StoreError::InUse {
+            path: path.to_path_buf(),
+            holder: if holder.is_empty() { "unknown process".to_owned() } else { holder },
+        },
+        LockError::Io(error) => match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path: path.to_path_buf() },
+            io::ErrorKind::StorageFull => StoreError::Full { path: path.to_path_buf() },
             _ => StoreError::Open {
                 path: path.to_path_buf(),
                 why: format!("{}: {error}", lock.display()),
                 help: "check that its directory exists and that this user may write to it",
             },
-        };
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&lock)
-            .map_err(failed)?;
-        match patiently(&file) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                (&mut file).take(200).read_to_string(&mut text).ok();
-                let holder = if text.trim().is_empty() { "unknown process" } else { text.trim() };
-                return Err(StoreError::InUse { path: path.to_path_buf(), holder: holder.to_owned() });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        // Only for the message of the one refused: failing to write it must not fail the start.
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        file.set_len(0).ok();
-        file.rewind().ok();
-        write!(file, "process {} on {}", std::process::id(), host.trim()).ok();
-        Ok(Self { _file: file })
-    }
+        },
+    })
 }
 
-/// Another process that this one is just starting holds every open file, this lock of an earlier
-/// store included, for the moment between fork and exec.
-fn patiently(file: &File) -> Result<(), TryLockError> {
-    for _ in 0..20 {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
-            done => return done,
-        }
-    }
-    file.try_lock()
-}
-
-fn lock_path(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(".lock");
-    PathBuf::from(name)
-}
-
-/// Is the file on a file system that several machines share? SQLite's write-ahead log needs memory
-/// shared among the readers of one machine, which those do not promise; there the store does
-/// without (one connection, exclusive locking). Unknown counts as local.
+/// What [`Disk::is_network`] asks, by the mounts of this machine.
 pub(super) fn is_network(path: &Path) -> bool {
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(dir) = dir.canonicalize() else { return false };
+    let Ok(dir) = disk::directory(path).canonicalize() else { return false };
     let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return false };
     kind_of(&mounts, &dir).is_some_and(|kind| {
         ["nfs", "cifs", "smb", "ceph", "9p", "gluster", "lustre", "afs", "fuse.", "virtiofs"]

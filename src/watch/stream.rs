@@ -98,6 +98,8 @@ pub struct Tuning {
     /// The most requests for the next page of a list, where the page before was not short. The burst is
     /// two lists of 150,000 pods.
     pub pages: Pace,
+    /// Where jitter starts from; `None`: somewhere else each time.
+    pub seed: Option<u64>,
 }
 
 impl Default for Tuning {
@@ -119,6 +121,7 @@ impl Default for Tuning {
             empty_watch: Duration::from_secs(2),
             requests: Pace { burst: 20, every: Duration::from_secs(2) },
             pages: Pace { burst: 1_200, every: Duration::from_millis(200) },
+            seed: None,
         }
     }
 }

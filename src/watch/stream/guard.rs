@@ -115,7 +115,9 @@ pub(super) fn guard(client: kube::Client, entry: &Arc<Entry>, tuning: &Tuning) -
         pages: Pacer::new(tuning.pages),
         empty: 0,
         full_page: false,
-        rng: fastrand::Rng::new(),
+        rng: tuning.seed.map_or_else(fastrand::Rng::new, |seed| {
+            fastrand::Rng::with_seed(seed.wrapping_add(entry.kind() as u64).rotate_left(32))
+        }),
         pause: tuning.backoff_min,
     }));
     let service = tower::service_fn(move |request: Request<Body>| {

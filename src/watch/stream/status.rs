@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::watch::Kind;
 
 /// What a watch is doing.
@@ -69,10 +70,17 @@ pub struct WatchStatus {
 }
 
 impl WatchStatus {
-    /// The status of watches that have not begun.
+    /// The status of watches that have not begun, by the system's clock.
     #[must_use]
     pub fn new(kinds: &[Kind]) -> Arc<Self> {
-        let entries = kinds.iter().map(|&kind| (kind, Arc::new(Entry::new(kind)))).collect();
+        Self::with_clock(kinds, &Clock::System)
+    }
+
+    /// The same by another clock, which must be the one that readers of the times compare with.
+    #[must_use]
+    pub fn with_clock(kinds: &[Kind], clock: &Clock) -> Arc<Self> {
+        let entry = |&kind: &Kind| (kind, Arc::new(Entry::new(kind, clock.clone())));
+        let entries = kinds.iter().map(entry).collect();
         Arc::new(Self { entries })
     }
 
@@ -125,13 +133,14 @@ struct Inner {
 /// What is known of one watch; shared by its supervisor and its connections.
 #[derive(Debug)]
 pub(super) struct Entry {
+    clock: Clock,
     inner: Mutex<Inner>,
     /// Called when `contact` or `proof` changes.
     pub news: Notify,
 }
 
 impl Entry {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: Kind, clock: Clock) -> Self {
         let now = Instant::now();
         let inner = Mutex::new(Inner {
             shown: KindStatus {
@@ -154,7 +163,7 @@ impl Entry {
             proof: None,
             not_before: None,
         });
-        Self { inner, news: Notify::new() }
+        Self { clock, inner, news: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -166,7 +175,7 @@ impl Entry {
     pub fn alive(&self) {
         let mut inner = self.lock();
         inner.alive = Instant::now();
-        inner.shown.last_activity = Some(crate::clock::now());
+        inner.shown.last_activity = Some(self.clock.now());
     }
 
     /// A complete line of a watch came.
@@ -178,7 +187,7 @@ impl Entry {
         inner.good = now;
         inner.proof = Some(now);
         inner.contact_before = inner.contact.replace(now);
-        inner.shown.last_activity = Some(crate::clock::now());
+        inner.shown.last_activity = Some(self.clock.now());
         drop(inner);
         self.news.notify_one();
     }
@@ -190,7 +199,7 @@ impl Entry {
         inner.alive = inner.alive.max(opened);
         inner.good = now;
         inner.proof = Some(now);
-        inner.shown.last_activity = Some(crate::clock::now());
+        inner.shown.last_activity = Some(self.clock.now());
         drop(inner);
         self.news.notify_one();
     }
@@ -204,7 +213,7 @@ impl Entry {
             return;
         }
         inner.alive = now;
-        inner.shown.last_activity = Some(crate::clock::now());
+        inner.shown.last_activity = Some(self.clock.now());
         // The server sends what it has before it ends a watch. Of the other kinds bookmarks say the same,
         // and more: a watch from a version that was taken back ends as cleanly, and has none.
         if inner.shown.kind == Kind::Event {
@@ -276,6 +285,10 @@ impl Entry {
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
+    pub fn kind(&self) -> Kind {
+        self.lock().shown.kind
+    }
+
     pub fn state(&self) -> WatchState {
         self.lock().shown.state
     }
@@ -291,7 +304,7 @@ impl Entry {
         inner.alive = now;
         inner.told = now;
         inner.good = now;
-        inner.shown.last_activity = Some(crate::clock::now());
+        inner.shown.last_activity = Some(self.clock.now());
         inner.contact = inner.contact.max(Some(began));
         inner.contact_before = inner.contact;
         inner.shown.lists += 1;
