@@ -351,12 +351,12 @@ impl Engine {
 
     fn unindex_member(&mut self, member: &Member, id: &Arc<str>) {
         drop_from(&mut self.by_object, &member.key(), id);
-        if let Some(node) = &member.node {
-            if let Some(ids) = self.by_node.get_mut(node) {
-                ids.remove(id);
-                if ids.is_empty() {
-                    self.by_node.remove(node);
-                }
+        if let Some(node) = &member.node
+            && let Some(ids) = self.by_node.get_mut(node)
+        {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_node.remove(node);
             }
         }
     }
