@@ -17,6 +17,7 @@
 //!                     (silent)                              reminder
 //! ```
 
+mod clock_set;
 pub mod digest;
 mod effects;
 mod evaluate;

@@ -29,6 +29,7 @@ mod silences;
 mod sqlite;
 mod upkeep;
 mod value;
+mod waits;
 mod worker;
 
 use std::fmt;

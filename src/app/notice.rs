@@ -11,7 +11,7 @@ pub mod blindness;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::blindness::{Blindness, Sight, Span};
@@ -154,6 +154,11 @@ impl Announcer {
     /// Requests for a kind fail; `since`: when it was seen last.
     pub fn failing(&mut self, kind: Kind, since: Timestamp) {
         self.blindness.failing(kind, since);
+    }
+
+    /// The clock was set by `by` and shows `now`.
+    pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp) {
+        self.blindness.clock_set(by, now);
     }
 
     /// Says what is due.

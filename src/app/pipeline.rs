@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use output::{Message, Output};
 
@@ -151,6 +151,12 @@ impl Pipeline {
         for object in self.memory.take_silence_changed() {
             self.engine.review_about(&object, now, &self.memory, &mut self.effects);
         }
+        self.settle(out);
+    }
+
+    /// The clock was set by `by` and shows `now`: deadlines are moved by as much.
+    pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp, out: &mut Output) {
+        self.engine.clock_set(by, now, &self.memory, &mut self.effects);
         self.settle(out);
     }
 

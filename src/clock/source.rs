@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{after, before};
+use super::after;
 
 /// The system's wall clock. For commands that print and exit; everything that runs is given a [`Clock`].
 #[must_use]
@@ -69,12 +69,13 @@ impl Clock {
         }
     }
 
-    /// What this clock showed at a moment of the runtime's time, if it was not set since.
+    /// `span` of the runtime's time by this clock: longer where a story is played faster.
     #[must_use]
-    pub fn wall(&self, at: Instant) -> Timestamp {
-        let ago = Instant::now().saturating_duration_since(at);
-        let speed = if let Self::Played { speed, .. } = self { *speed } else { 1 };
-        before(self.now(), ago.saturating_mul(speed))
+    pub const fn unscaled(&self, span: Duration) -> Duration {
+        match self {
+            Self::Played { speed, .. } => span.saturating_mul(*speed),
+            Self::System | Self::Simulated(_) | Self::Fixed(_) => span,
+        }
     }
 
     /// Sleeps until `span` of this clock's monotonic time has passed.

@@ -124,6 +124,12 @@ impl Families {
             "Annotations that were to silence something and cannot be read.",
             [(none(), engine.bad_annotations)],
         )?;
+        let steps = engine.clock_steps;
+        out.counter(
+            "kubeherald_clock_steps",
+            "How often the wall clock was set by more than a few seconds, or the machine slept.",
+            [(vec![("direction", "forward")], steps.forward), (vec![("direction", "back")], steps.back)],
+        )?;
         let memory = engine.memory.iter().map(|(sort, n)| (vec![("sort", *sort)], *n));
         out.gauge("kubeherald_memory_objects", "Objects remembered.", memory)?;
         out.gauge(

@@ -105,6 +105,7 @@ async fn what_the_parts_know_is_told() {
         memory: vec![("pods", 150_000)],
         refused: 5,
         bad_annotations: 0,
+        clock_steps: ClockSteps { forward: 0, back: 2 },
         synced: true,
         blind: vec!["Event".into()],
     });
@@ -131,6 +132,8 @@ async fn what_the_parts_know_is_told() {
         ("kubeherald_incidents{state=\"firing\"}", 3.0),
         ("kubeherald_memory_objects{sort=\"pods\"}", 150_000.0),
         ("kubeherald_refused_total", 5.0),
+        ("kubeherald_clock_steps_total{direction=\"forward\"}", 0.0),
+        ("kubeherald_clock_steps_total{direction=\"back\"}", 2.0),
         ("kubeherald_synced", 1.0),
         ("kubeherald_store_up", 1.0),
         ("kubeherald_deliveries_total{receiver=\"on\\\"call\",outcome=\"retried\"}", 4.0),

@@ -6,15 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
 use crate::watch::{Change, Kind};
 
 /// A kind is called blind after so long: those that follow from the same trouble come along.
 const GATHER: Duration = Duration::from_secs(30);
-/// A kind is called seen again after so long.
+/// A kind is called seen again after so long; twice as long each time it soon turned out to be wrong.
 const STEADY: Duration = Duration::from_secs(60);
+/// What goes blind again within so long soon turned out not to be seen again.
+const RELAPSE: Duration = Duration::from_secs(3600);
+/// The most doublings of `STEADY`: about an hour.
+const MAX_RELAPSES: u32 = 6;
 
 /// What is to be said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +57,9 @@ pub struct Blindness {
     blind_after: Duration,
     kinds: BTreeMap<Kind, Unseen>,
     told: BTreeSet<Kind>,
+    /// How often blindness came back soon after its end was told, and when its end was told last.
+    relapses: u32,
+    ended: Option<Timestamp>,
     /// The stored form of `kinds` is out of date.
     changed: bool,
 }
@@ -66,12 +73,23 @@ impl Blindness {
         let kinds = told.iter().map(|kind| (*kind, None)).chain(since);
         let kinds =
             kinds.map(|(kind, since)| (kind, Unseen { since, until: None, blind: None, why: String::new() }));
-        Self { blind_after: Duration::ZERO, kinds: kinds.collect(), told, changed: false }
+        Self { kinds: kinds.collect(), told, ..Self::default() }
     }
 
     /// A span of blindness shorter than this is not spoken of, unless it is forbidden to read the kind.
     pub const fn set_blind_after(&mut self, blind_after: Duration) {
         self.blind_after = blind_after;
+    }
+
+    /// The clock was set by `by` and shows `now`: what remains until something is said stays.
+    pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp) {
+        for unseen in self.kinds.values_mut() {
+            unseen.since = unseen.since.map(|at| clock::past(at, by, now));
+            unseen.until = unseen.until.map(|at| clock::past(at, by, now));
+            unseen.blind = unseen.blind.map(|at| clock::moved(at, by));
+        }
+        self.ended = self.ended.map(|at| clock::moved(at, by));
+        self.changed |= !self.kinds.is_empty();
     }
 
     /// Requests for the kind fail; `since`: when it was seen last.
@@ -124,13 +142,18 @@ impl Blindness {
         let new = self.kinds.iter().any(|(kind, unseen)| {
             !self.told.contains(kind) && unseen.blind.is_some_and(|at| for_long(at, GATHER))
         });
+        let needed = STEADY.saturating_mul(1 << self.relapses);
         let steady = |kind: &Kind| {
             let until = self.kinds.get(kind).and_then(|unseen| unseen.until);
-            until.is_some_and(|until| for_long(until, STEADY))
+            until.is_some_and(|until| for_long(until, needed))
         };
         let again: Vec<Kind> = self.told.iter().copied().filter(steady).collect();
         if !new && again.is_empty() {
             return None;
+        }
+        if new && self.told.is_empty() {
+            let soon = self.ended.is_some_and(|ended| !for_long(ended, RELAPSE));
+            self.relapses = if soon { (self.relapses + 1).min(MAX_RELAPSES) } else { 0 };
         }
         self.told.retain(|kind| !again.contains(kind));
         let gone = again.iter().filter_map(|kind| Some(Span::of(*kind, self.kinds.remove(kind)?)));
@@ -142,6 +165,9 @@ impl Blindness {
                 self.told.insert(*kind);
                 blind.push(Span::of(*kind, unseen.clone()));
             }
+        }
+        if blind.is_empty() {
+            self.ended = Some(now);
         }
         self.changed = true;
         Some(Sight { blind, again })
@@ -255,6 +281,22 @@ mod tests {
         assert_eq!((told.blind, told.again), (vec![span.clone()], vec![]));
         assert_eq!(of.tick(at(421)).unwrap(), Sight { blind: vec![], again: vec![span] });
         assert_eq!((of.tick(at(900)), of.kinds.len()), (None, 0));
+    }
+
+    #[test]
+    fn blindness_that_comes_back_again_and_again_is_soon_one() {
+        let mut of = blindness();
+        let mut told = Vec::new();
+        for second in 0..3 * 3600 {
+            // Dead connections, and a list after each.
+            if second % 150 == 0 {
+                of.failing(Kind::Pod, at(second - 150));
+                of.change(at(second), &blind(Kind::Pod));
+                of.change(at(second), &Change::Listed(Kind::Pod));
+            }
+            told.extend(of.tick(at(second)).map(|sight| sight.blind.len()));
+        }
+        assert_eq!(told, [1, 0, 1, 0, 1], "the third time it is not over before it comes back");
     }
 
     #[test]

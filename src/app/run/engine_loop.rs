@@ -11,14 +11,15 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::{commit, restore, restore_digests};
-use super::seen::Seen;
+use super::seen::{MARK_SEEN, Seen};
 use crate::app::logs::{LogRead, Logs};
 use crate::app::notice::{Announcer, Broken};
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::app::silences;
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, Steady};
 use crate::config::Config;
-use crate::metrics::EngineStats;
+use crate::metrics::{ClockSteps, EngineStats};
+use crate::outbox::protocol::MAX_RETRY_AFTER;
 use crate::store::{Commit, Retention, Store, StoreError};
 use crate::watch::{Change, Kind};
 use crate::web::{Ask, Command, Refusal};
@@ -67,7 +68,10 @@ pub(super) struct EngineLoop {
     store: Store,
     stats: Arc<ArcSwap<EngineStats>>,
     heartbeat: Arc<AtomicI64>,
-    clock: Clock,
+    /// Steps of the wall clock are seen between two rounds only.
+    clock: Steady,
+    machine: Clock,
+    clock_steps: ClockSteps,
     /// Who had a dispatcher since the start.
     reachable: BTreeSet<Arc<str>>,
     logs: Logs,
@@ -93,6 +97,8 @@ impl EngineLoop {
         clock: Clock,
         logs: Logs,
     ) -> Result<Self, StoreError> {
+        let machine = clock.machine();
+        let clock = Steady::new(clock);
         let now = clock.now();
         let marks: BTreeMap<String, String> = store.load_marks().await?.into_iter().collect();
         let started = marks.contains_key(MARK_STARTED);
@@ -115,7 +121,16 @@ impl EngineLoop {
         let mut announcer = Announcer::new(config, &marks);
         // It is loaded, or this would not be.
         announcer.in_order(now);
-        let (pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
+        let (mut pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
+        let mut out = Output::default();
+        let stored = marks.get(MARK_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
+        if let Some(by) = stored.and_then(|stored| clock::set_back(stored, now)) {
+            tracing::warn!(seconds = by.as_secs(), "the clock is behind the one of the process before");
+            pipeline.clock_set(by, now, &mut out);
+            announcer.clock_set(by, now);
+            store.move_waits(by, now, MAX_RETRY_AFTER).await?;
+        }
+        store.cap_waits(now, MAX_RETRY_AFTER).await?;
         for incident in orphaned {
             tracing::warn!(incident = %incident.id, rule = %incident.rule, workload = %incident.workload,
                 "no rule asks for it any more: the incident is forgotten, and who was told is told so");
@@ -128,11 +143,13 @@ impl EngineLoop {
             stats,
             heartbeat,
             clock,
+            machine,
+            clock_steps: ClockSteps::default(),
             logs,
             seen,
             listed: BTreeSet::new(),
             blind_after: config.watch.blind_after,
-            out: Output::default(),
+            out,
             last_flush: now,
             last_mark: now,
             last_prune: now,
@@ -164,7 +181,7 @@ impl EngineLoop {
                 },
                 Some(read) = log_read.recv() => self.put_log(read),
                 taken = changes.recv_many(&mut batch, BATCH) => ended = taken == 0,
-                () = self.clock.sleep(due) => {}
+                () = self.clock.clock().sleep(due) => {}
             }
             for _ in 0..COMMANDS {
                 match log_read.try_recv() {
@@ -186,6 +203,7 @@ impl EngineLoop {
                 let now = self.clock.now();
                 return self.flush(now, true).await;
             }
+            self.follow_the_clock().await?;
             for change in batch.drain(..) {
                 self.look_at(&change);
                 self.pipeline.feed(self.clock.now(), change, &mut self.out);
@@ -193,7 +211,7 @@ impl EngineLoop {
             let now = self.clock.now();
             self.pipeline.tick_until(now, &mut self.out);
             self.announcer.tick(now);
-            self.heartbeat.store(self.clock.machine().now().as_millisecond(), Ordering::Relaxed);
+            self.heartbeat.store(self.machine.now().as_millisecond(), Ordering::Relaxed);
             let urgent = !self.out.messages.is_empty() || self.announcer.is_waiting();
             if urgent || clock::between(self.last_flush, now) >= FLUSH {
                 self.flush(now, false).await?;
@@ -210,6 +228,25 @@ impl EngineLoop {
         }
     }
 
+    /// Deadlines move with the wall clock when it is set, so that what remains until them stays.
+    async fn follow_the_clock(&mut self) -> Result<(), StoreError> {
+        let Some(by) = self.clock.look() else { return Ok(()) };
+        let now = self.clock.now();
+        tracing::warn!(
+            seconds = by.as_secs(),
+            "the clock was set, or the machine slept: deadlines are moved"
+        );
+        let counter =
+            if by.is_negative() { &mut self.clock_steps.back } else { &mut self.clock_steps.forward };
+        *counter += 1;
+        for at in [&mut self.last_flush, &mut self.last_mark, &mut self.last_prune, &mut self.last_stats] {
+            *at = clock::moved(*at, by);
+        }
+        self.pipeline.clock_set(by, now, &mut self.out);
+        self.announcer.clock_set(by, now);
+        self.store.move_waits(by, now, MAX_RETRY_AFTER).await
+    }
+
     /// What a change says of its watch.
     fn look_at(&mut self, change: &Change) {
         let now = self.clock.now();
@@ -217,9 +254,9 @@ impl EngineLoop {
             Change::Listed(kind) => {
                 self.listed.insert(*kind);
             }
-            Change::Contact(kind, at) => self.seen.contact(*kind, self.clock.wall(*at)),
+            Change::Contact(kind, at) => self.seen.contact(*kind, self.clock.at(*at)),
             Change::Failing { kind, since, .. } => {
-                let since = self.clock.wall(*since);
+                let since = self.clock.at(*since);
                 let listed = self.listed.contains(kind);
                 self.announcer.failing(*kind, self.seen.unseen_since(since, listed, self.blind_after));
             }
@@ -329,6 +366,7 @@ impl EngineLoop {
             memory: self.pipeline.memory().sizes().to_vec(),
             refused: engine.refused(),
             bad_annotations: engine.bad_annotations(),
+            clock_steps: self.clock_steps,
             synced: self.pipeline.synced(),
             blind: self.pipeline.memory().blind().map(|kind| kind.to_string()).collect(),
         }

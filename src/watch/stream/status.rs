@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::watch::Kind;
 
 /// What a watch is doing.
@@ -87,13 +87,13 @@ impl WatchStatus {
     /// Every kind, in the order of [`Kind::ALL`].
     #[must_use]
     pub fn snapshot(&self) -> Vec<KindStatus> {
-        self.entries.values().map(|entry| entry.lock().shown.clone()).collect()
+        self.entries.values().map(|entry| entry.shown()).collect()
     }
 
     /// One kind, if it is watched.
     #[must_use]
     pub fn of(&self, kind: Kind) -> Option<KindStatus> {
-        Some(self.entries.get(&kind)?.lock().shown.clone())
+        Some(self.entries.get(&kind)?.shown())
     }
 
     /// Every kind was listed completely once, or is known to be unreadable: what the others say can
@@ -114,8 +114,10 @@ impl WatchStatus {
 #[derive(Debug)]
 struct Inner {
     shown: KindStatus,
-    /// The last sign of life.
+    /// The last sign of life; also the end of a delay of our own.
     alive: Instant,
+    /// The last sign of life of the server. Kept as a moment of the runtime: the wall clock may be set.
+    active: Option<Instant>,
     /// The last object or bookmark.
     told: Instant,
     /// Up to when everything was received, by the newest bytes of a watch or the beginning of a list.
@@ -156,6 +158,7 @@ impl Entry {
                 last_error: None,
             },
             alive: now,
+            active: None,
             told: now,
             contact: None,
             contact_before: None,
@@ -171,11 +174,17 @@ impl Entry {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn shown(&self) -> KindStatus {
+        let inner = self.lock();
+        let when = |at: Instant| clock::before(self.clock.now(), at.elapsed());
+        KindStatus { last_activity: inner.active.map(when), ..inner.shown.clone() }
+    }
+
     /// The server is there.
     pub fn alive(&self) {
         let mut inner = self.lock();
         inner.alive = Instant::now();
-        inner.shown.last_activity = Some(self.clock.now());
+        inner.active = Some(Instant::now());
     }
 
     /// A complete line of a watch came.
@@ -187,7 +196,7 @@ impl Entry {
         inner.good = now;
         inner.proof = Some(now);
         inner.contact_before = inner.contact.replace(now);
-        inner.shown.last_activity = Some(self.clock.now());
+        inner.active = Some(Instant::now());
         drop(inner);
         self.news.notify_one();
     }
@@ -199,7 +208,7 @@ impl Entry {
         inner.alive = inner.alive.max(opened);
         inner.good = now;
         inner.proof = Some(now);
-        inner.shown.last_activity = Some(self.clock.now());
+        inner.active = Some(Instant::now());
         drop(inner);
         self.news.notify_one();
     }
@@ -213,7 +222,7 @@ impl Entry {
             return;
         }
         inner.alive = now;
-        inner.shown.last_activity = Some(self.clock.now());
+        inner.active = Some(Instant::now());
         // The server sends what it has before it ends a watch. Of the other kinds bookmarks say the same,
         // and more: a watch from a version that was taken back ends as cleanly, and has none.
         if inner.shown.kind == Kind::Event {
@@ -304,7 +313,7 @@ impl Entry {
         inner.alive = now;
         inner.told = now;
         inner.good = now;
-        inner.shown.last_activity = Some(self.clock.now());
+        inner.active = Some(Instant::now());
         inner.contact = inner.contact.max(Some(began));
         inner.contact_before = inner.contact;
         inner.shown.lists += 1;

@@ -267,9 +267,11 @@ impl Supervisor {
     /// Waits for something that [`Self::in_contact`] would pass on, and until that may be.
     async fn news(&self, memory: &Memory) {
         let recovers = memory.unseen.is_some() || memory.by_lists;
-        while !(self.entry.contact(true) > memory.contact
-            || recovers && self.entry.proved_after(memory.last_failure))
-        {
+        let due = || match recovers {
+            true => self.entry.proved_after(memory.last_failure),
+            false => self.entry.contact(true) > memory.contact,
+        };
+        while !due() {
             self.entry.news.notified().await;
         }
         if !recovers {
