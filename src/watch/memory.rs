@@ -112,7 +112,7 @@ pub struct Memory {
     /// Counts last seen, by Event UID.
     counts: HashMap<Arc<str>, u64>,
     /// Events of the first list, told after everything else is known; later those of a list that came
-    /// before the list of pods.
+    /// before the list of what they are about.
     early: Vec<Event>,
     orphans: VecDeque<(Arc<str>, Event)>,
     /// Whose annotations about silence changed since that was asked last.
@@ -209,8 +209,8 @@ impl Memory {
                     *complete = Some(*begun);
                     self.sweep(now, kind, out);
                 }
-                if was_ready && kind == Kind::Pod {
-                    self.late_events(now, out);
+                if was_ready {
+                    self.late_events(now, kind, out);
                 }
                 self.missing.remove(&kind);
             }

@@ -13,6 +13,9 @@ use crate::watch::{Change, Kind};
 
 /// A kind is called blind after so long: those that follow from the same trouble come along.
 const GATHER: Duration = Duration::from_secs(30);
+/// What goes blind after that is told so long after the last notice, at the earliest: the watches of an
+/// API server that fades away end one after the other.
+const MORE: Duration = Duration::from_secs(120);
 /// A kind is called seen again after so long; twice as long each time it soon turned out to be wrong.
 const STEADY: Duration = Duration::from_secs(60);
 /// What goes blind again within so long soon turned out not to be seen again.
@@ -60,6 +63,8 @@ pub struct Blindness {
     /// How often blindness came back soon after its end was told, and when its end was told last.
     relapses: u32,
     ended: Option<Timestamp>,
+    /// When something was said last.
+    said: Option<Timestamp>,
     /// The stored form of `kinds` is out of date.
     changed: bool,
 }
@@ -89,6 +94,7 @@ impl Blindness {
             unseen.blind = unseen.blind.map(|at| clock::moved(at, by));
         }
         self.ended = self.ended.map(|at| clock::moved(at, by));
+        self.said = self.said.map(|at| clock::moved(at, by));
         self.changed |= !self.kinds.is_empty();
     }
 
@@ -139,15 +145,19 @@ impl Blindness {
     /// What is to be said now, if anything.
     pub fn tick(&mut self, now: Timestamp) -> Option<Sight> {
         let for_long = |since: Timestamp, span: Duration| clock::between(since, now) >= span;
-        let new = self.kinds.iter().any(|(kind, unseen)| {
-            !self.told.contains(kind) && unseen.blind.is_some_and(|at| for_long(at, GATHER))
-        });
+        let more = self.told.is_empty() || self.said.is_none_or(|said| for_long(said, MORE));
+        let new = more
+            && self.kinds.iter().any(|(kind, unseen)| {
+                !self.told.contains(kind) && unseen.blind.is_some_and(|at| for_long(at, GATHER))
+            });
         let needed = STEADY.saturating_mul(1 << self.relapses);
-        let steady = |kind: &Kind| {
-            let until = self.kinds.get(kind).and_then(|unseen| unseen.until);
-            until.is_some_and(|until| for_long(until, needed))
-        };
-        let again: Vec<Kind> = self.told.iter().copied().filter(steady).collect();
+        let seen = self.told.iter().filter_map(|kind| Some((*kind, self.kinds.get(kind)?.until?)));
+        let (mut again, soon): (Vec<_>, Vec<_>) = seen.partition(|(_, until)| for_long(*until, needed));
+        // Kinds come back one after the other, too.
+        if !soon.is_empty() && !again.iter().any(|(_, until)| for_long(*until, needed.saturating_mul(2))) {
+            again.clear();
+        }
+        let again: Vec<Kind> = again.into_iter().map(|(kind, _)| kind).collect();
         if !new && again.is_empty() {
             return None;
         }
@@ -169,6 +179,7 @@ impl Blindness {
         if blind.is_empty() {
             self.ended = Some(now);
         }
+        self.said = Some(now);
         self.changed = true;
         Some(Sight { blind, again })
     }
@@ -281,6 +292,25 @@ mod tests {
         assert_eq!((told.blind, told.again), (vec![span.clone()], vec![]));
         assert_eq!(of.tick(at(421)).unwrap(), Sight { blind: vec![], again: vec![span] });
         assert_eq!((of.tick(at(900)), of.kinds.len()), (None, 0));
+    }
+
+    #[test]
+    fn kinds_that_go_and_come_one_after_the_other_are_a_few_notices() {
+        let mut of = blindness();
+        let mut told = Vec::new();
+        for second in 0..1_000 {
+            for (n, kind) in Kind::ALL.into_iter().enumerate() {
+                let n = i64::try_from(n).unwrap();
+                if second == n * 10 {
+                    of.change(at(second), &blind(kind));
+                }
+                if second == 400 + n * 3 {
+                    of.change(at(second), &Change::Listed(kind));
+                }
+            }
+            told.extend(of.tick(at(second)).map(|sight| (second, sight.blind.len(), sight.again.len())));
+        }
+        assert_eq!(told, [(30, 4, 0), (150, 11, 0), (490, 0, 11)]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) enum Origin {
 
 impl Memory {
     pub(super) fn event(&mut self, now: Timestamp, event: Event, listed: bool, out: &mut Vec<Signal>) {
-        let waits = listed && event.involved_object.kind == "Pod" && self.pods_to_come();
+        let waits = listed && needs(&event).is_some_and(|kind| self.to_be_listed(kind));
         if self.ready() && !waits {
             self.event_now(now, event, if listed { Origin::List } else { Origin::Watch }, out);
         } else if self.early.len() < MAX_EVENTS {
@@ -41,14 +41,16 @@ impl Memory {
         }
     }
 
-    /// Whether a list of pods will show which of those with Events are still there.
-    fn pods_to_come(&self) -> bool {
-        self.blind.contains(&Kind::Pod) || self.listing.contains(&Kind::Pod)
+    /// Whether a list will show which objects of this kind are still there.
+    fn to_be_listed(&self, kind: Kind) -> bool {
+        self.blind.contains(&kind) || self.listing.contains(&kind)
     }
 
-    /// Pods were listed: Events that waited for that are looked at.
-    pub(super) fn late_events(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
-        let mut waited = std::mem::take(&mut self.early);
+    /// A kind was listed: Events that waited for that are looked at.
+    pub(super) fn late_events(&mut self, now: Timestamp, kind: Kind, out: &mut Vec<Signal>) {
+        let (mut waited, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.early).into_iter().partition(|event| needs(event) == Some(kind));
+        self.early = others;
         waited.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
         for event in waited {
             self.event_now(now, event, Origin::List, out);
@@ -312,6 +314,12 @@ impl Memory {
             owner: None,
         })
     }
+}
+
+/// The kind without whose objects an Event says nothing.
+fn needs(event: &Event) -> Option<Kind> {
+    let kind = Kind::parse(&event.involved_object.kind)?;
+    matches!(kind, Kind::Pod | Kind::Node | Kind::PersistentVolumeClaim).then_some(kind)
 }
 
 /// Reasons that mean something only together with the pod.

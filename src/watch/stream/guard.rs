@@ -46,6 +46,8 @@ pub(super) enum NoAnswer {
     Page(Duration),
     #[error("{EMPTY_WATCHES} watches in a row ended at once and brought nothing")]
     EmptyWatches,
+    #[error("the watch was silent, and did not even end in time")]
+    DeadWatch,
     #[error("a page of the list is larger than {} MiB", MAX_PAGE / (1024 * 1024))]
     PageSize,
     #[error("a line of the watch is longer than {} MiB", MAX_LINE / (1024 * 1024))]
@@ -80,6 +82,8 @@ struct Gate {
     pages: Pacer,
     /// Watches in a row that ended at once and brought nothing.
     empty: u32,
+    /// A watch was opened, and its end has not been seen.
+    open: bool,
     /// The last page was not short: a list that makes progress is not slowed like other requests.
     full_page: bool,
     rng: fastrand::Rng,
@@ -91,6 +95,11 @@ impl Gate {
     /// How long the request has to wait.
     fn admit(&mut self, asks: Asks, now: Instant) -> Result<Duration, NoAnswer> {
         let mut pause = Duration::ZERO;
+        // kube goes on by itself where it heard nothing for a few seconds more than a watch lasts. For
+        // that long nobody knows what happened, so a list has to show it.
+        if std::mem::take(&mut self.open) && asks == Asks::Watch {
+            return Err(NoAnswer::DeadWatch);
+        }
         if asks == Asks::Watch && self.empty > 0 {
             if self.empty >= EMPTY_WATCHES {
                 self.empty = 0;
@@ -114,6 +123,7 @@ pub(super) fn guard(client: kube::Client, entry: &Arc<Entry>, tuning: &Tuning) -
         requests: Pacer::new(tuning.requests),
         pages: Pacer::new(tuning.pages),
         empty: 0,
+        open: false,
         full_page: false,
         rng: tuning.seed.map_or_else(fastrand::Rng::new, |seed| {
             fastrand::Rng::with_seed(seed.wrapping_add(entry.kind() as u64).rotate_left(32))
@@ -140,8 +150,9 @@ pub(super) fn guard(client: kube::Client, entry: &Arc<Entry>, tuning: &Tuning) -
             }
             let success = response.status().is_success();
             let watch = (success && asks == Asks::Watch).then(|| Watch::new(tuning.empty_watch));
-            if watch.is_none() {
-                entry.alive();
+            match watch {
+                Some(_) => lock(&gate).open = true,
+                None => entry.alive(),
             }
             let page = tuning.page_timeout;
             let deadline = watch.is_none().then(|| Box::pin(tokio::time::sleep_until(asked + page)));
@@ -271,6 +282,7 @@ impl Guarded {
         if std::mem::replace(&mut watch.ended, true) {
             return;
         }
+        gate.open = false;
         if watch.is_empty() {
             gate.empty = gate.empty.saturating_add(1);
         } else {

@@ -454,7 +454,7 @@ fn remedy(error: &watcher::Error) -> Remedy {
     match source.and_then(|error| no_answer(error)) {
         Some(NoAnswer::EmptyWatches) => return Remedy::ByLists,
         Some(NoAnswer::PageSize) => return Remedy::SmallerPages,
-        Some(NoAnswer::LineLength) => return Remedy::Rebuild,
+        Some(NoAnswer::DeadWatch | NoAnswer::LineLength) => return Remedy::Rebuild,
         Some(NoAnswer::Headers(_) | NoAnswer::Page(_)) | None => {}
     }
     match code {
