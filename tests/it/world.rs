@@ -1,5 +1,8 @@
 //! The whole bot in one thread with paused time: no socket, no file, and one seed gives one trace.
 
+#[path = "world/disk.rs"]
+mod disk;
+
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
