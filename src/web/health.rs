@@ -128,8 +128,11 @@ fn watch_check(watch: &KindStatus, started: Timestamp, now: Timestamp) -> Check 
     let error = watch.last_error.as_deref().unwrap_or("unknown");
     let heard = format!("{}, last heard {} s ago", watch.state.as_str(), silent.as_secs());
     let (status, detail) = match watch.state {
-        // The server answers, but this kind it does not give.
-        WatchState::Blind if silent < FRESH_BLIND => (Health::Degraded, format!("cannot be read: {error}")),
+        // The server answers, but this kind it does not give: no restart mends that.
+        WatchState::Blind if watch.forbidden && silent < FRESH_BLIND => {
+            (Health::Degraded, format!("cannot be read: {error}"))
+        }
+        // What happens in the cluster is not seen, for longer than `watch.blind_after`.
         WatchState::Blind => (Health::Failed, format!("cannot be read: {error}; {heard}")),
         WatchState::Failing if silent < FRESH => (Health::Degraded, format!("{heard}: {error}")),
         WatchState::Failing => (Health::Failed, format!("{heard}: {error}")),
@@ -206,6 +209,9 @@ mod tests {
             kind,
             state,
             last_activity: heard.map(|s| Timestamp::from_second(s).unwrap()),
+            forbidden: state == WatchState::Blind,
+            requests: 1,
+            delayed: 0,
             lists: u64::from(state == WatchState::Watching),
             restarts: 0,
             bad_objects: 0,
@@ -236,6 +242,13 @@ mod tests {
             let found = checked(&[watch(Kind::Pod, state, heard), other], now);
             assert_eq!(found, [expected, Ok], "{state:?} {heard:?} at {now}");
         }
+    }
+
+    #[test]
+    fn a_kind_that_could_not_be_seen_for_too_long_fails_at_once() {
+        let failing = KindStatus { forbidden: false, ..watch(Kind::Pod, WatchState::Blind, Some(1000)) };
+        let other = watch(Kind::Node, WatchState::Watching, Some(1001));
+        assert_eq!(checked(&[failing, other], 1001), [Health::Failed, Health::Ok]);
     }
 
     #[test]
