@@ -30,8 +30,11 @@ const MAX_TENANTS: usize = 20;
 #[derive(Debug)]
 pub(super) struct Deliveries {
     pub receiver: Arc<str>,
-    pub outcomes: [(&'static str, u64); 4],
+    pub outcomes: [(&'static str, u64); 5],
     pub folded: u64,
+    pub assertions: [(&'static str, u64); 2],
+    /// Does it refuse every message?
+    pub refusing: bool,
 }
 
 /// All numbers at one moment.
@@ -48,6 +51,8 @@ pub(super) struct Families {
     pub store: StoreHealth,
     pub deliveries: Vec<Deliveries>,
     pub logs: Vec<(LogOutcome, u64)>,
+    /// `None`: no heartbeat is configured.
+    pub heartbeats: Option<[(&'static str, u64); 3]>,
     pub process: Process,
 }
 
@@ -68,6 +73,8 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
             Reason::ConfigMended,
             Reason::Blind,
             Reason::SeesAgain,
+            Reason::ReceiverRefuses,
+            Reason::ReceiverWorks,
             Reason::NotQueued,
             Reason::LimitReached,
             Reason::LimitLifted,
@@ -138,6 +145,12 @@ impl Families {
             "kubeherald_bad_annotations",
             "Annotations that were to silence something and cannot be read.",
             [(none(), engine.bad_annotations)],
+        )?;
+        let steps = engine.clock_steps;
+        out.counter(
+            "kubeherald_clock_steps",
+            "How often the wall clock was set by more than a few seconds, or the machine slept.",
+            [(vec![("direction", "forward")], steps.forward), (vec![("direction", "back")], steps.back)],
         )?;
         out.counter(
             "kubeherald_incidents_displaced",
@@ -216,6 +229,16 @@ impl Families {
             by_kind(|watch| u64::from(up(watch))),
         )?;
         out.counter("kubeherald_watch_lists", "Lists completed.", by_kind(|watch| watch.lists))?;
+        out.counter(
+            "kubeherald_watch_requests",
+            "Requests to the API server.",
+            by_kind(|watch| watch.requests),
+        )?;
+        out.counter(
+            "kubeherald_watch_requests_delayed",
+            "Requests that had to wait: too many came before, or watches ended as soon as they began.",
+            by_kind(|watch| watch.delayed),
+        )?;
         out.counter("kubeherald_watch_restarts", "Watches started anew.", by_kind(|watch| watch.restarts))?;
         out.counter(
             "kubeherald_watch_bad_objects",
@@ -234,6 +257,29 @@ impl Families {
         out.counter("kubeherald_deliveries", "Attempts at delivery, by how they ended.", outcomes)?;
         let folded = self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], of.folded));
         out.counter("kubeherald_outbox_folded", "Notifications delivered inside a summary.", folded)?;
+        let asserted = self.deliveries.iter().filter(|of| of.assertions.iter().any(|(_, n)| *n > 0));
+        let asserted = asserted.flat_map(|of| {
+            let receiver = &*of.receiver;
+            of.assertions
+                .iter()
+                .map(move |(outcome, n)| (vec![("receiver", receiver), ("outcome", outcome)], *n))
+        });
+        out.counter(
+            "kubeherald_alert_assertions",
+            "Open alerts sent again, and requests with them that failed.",
+            asserted,
+        )?;
+        if let Some(heartbeats) = &self.heartbeats {
+            let each = heartbeats.iter().map(|(outcome, n)| (vec![("outcome", *outcome)], *n));
+            out.counter("kubeherald_heartbeats", "Requests to the dead man's switch.", each)?;
+        }
+        let refusing =
+            self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], u32::from(of.refusing)));
+        out.gauge(
+            "kubeherald_receiver_refusing",
+            "1 while a receiver refuses every message and is left alone.",
+            refusing,
+        )?;
         let logs = self.logs.iter().map(|(outcome, n)| (vec![("outcome", outcome.as_str())], *n));
         out.counter(
             "kubeherald_log_tails",
