@@ -40,13 +40,13 @@ impl Case<'_> {
 
 /// Each span of blindness is told, in the end.
 pub fn announced(case: &Case<'_>, out: &mut Vec<Failure>) {
-    let notices: Vec<Ms> = case
+    let notices: Vec<(Ms, bool)> = case
         .record
         .taken
         .iter()
         .filter(|taken| taken.receiver == HOOK && taken.text("/decision") == "notice")
-        .filter(|taken| taken.text("/reason") == "blind")
-        .map(|taken| taken.at)
+        .filter(|taken| ["blind", "sees_again"].contains(&taken.text("/reason")))
+        .map(|taken| (taken.at, taken.text("/reason") == "blind"))
         .collect();
     let mut told = Vec::new();
     for resource in RESOURCES {
@@ -55,7 +55,9 @@ pub fn announced(case: &Case<'_>, out: &mut Vec<Failure>) {
                 continue;
             }
             told.push((from, to));
-            if !notices.iter().any(|at| *at >= from) {
+            // One that was announced before, and not taken back, goes on.
+            let before = notices.iter().rev().find(|(at, _)| *at < from).is_some_and(|(_, blind)| *blind);
+            if !before && !notices.iter().any(|(at, blind)| *blind && *at >= from) {
                 out.push(Failure {
                     check: "blind",
                     at: from,
