@@ -1,6 +1,7 @@
 //! Configuration: [`raw`] is what people write, with positions; [`compile`] resolves, compiles and
 //! reports every error at once; [`Config`] is the result, frozen.
 
+pub mod annotations;
 pub mod bytes;
 pub mod check;
 pub mod compile;
@@ -32,7 +33,7 @@ pub use load::{Attempt, Loaded, attempt, load, load_shipped};
 pub use receiver::{RateLimit, Receiver, ReceiverKind};
 pub use secret::SecretRef;
 
-use crate::rule::{MuteTime, Routes, RuleSet, Silence};
+use crate::rule::{AnnotationRules, MuteTime, Routes, RuleSet, Silence};
 use crate::signal::redact::Redactor;
 
 /// May this name a rule or a receiver? Names are metric labels, parts of keys and of addresses.
@@ -75,6 +76,8 @@ pub struct Config {
     pub silences: Vec<Silence>,
     /// What is not told at some hours of the week.
     pub mute_times: Vec<MuteTime>,
+    /// What annotations may silence.
+    pub annotations: AnnotationRules,
     /// How long a message waits for the log that its rule asks for.
     pub log_tail: LogTailConfig,
 }

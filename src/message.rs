@@ -132,6 +132,12 @@ pub enum Reason {
     Blind,
     /// They can be read again.
     SeesAgain,
+    /// A notification was not queued, because another message has its key.
+    NotQueued,
+    /// Incidents are at their limit: some problems are not followed.
+    LimitReached,
+    /// They are below it again.
+    LimitLifted,
     /// Nothing can be written to the store's disk; decisions are kept in memory.
     StoreInMemory,
     /// The store is on its disk again.
@@ -154,7 +160,7 @@ pub enum Reason {
     NeverTold,
     /// Held: the count a rule asks for is not reached.
     BelowCount,
-    /// Held: a cap was hit; see the log.
+    /// Held, or no longer followed: the limit on incidents is reached.
     OverLimit,
     /// No rule matched.
     NoRule,
@@ -180,6 +186,9 @@ impl Reason {
         Self::ConfigMended,
         Self::Blind,
         Self::SeesAgain,
+        Self::NotQueued,
+        Self::LimitReached,
+        Self::LimitLifted,
         Self::StoreInMemory,
         Self::StoreOnDisk,
         Self::StoreSetAside,
@@ -216,6 +225,9 @@ impl Reason {
             Self::ConfigMended => "config_mended",
             Self::Blind => "blind",
             Self::SeesAgain => "sees_again",
+            Self::NotQueued => "not_queued",
+            Self::LimitReached => "limit_reached",
+            Self::LimitLifted => "limit_lifted",
             Self::StoreInMemory => "store_in_memory",
             Self::StoreOnDisk => "store_on_disk",
             Self::StoreSetAside => "store_set_aside",
@@ -237,7 +249,7 @@ impl Reason {
     /// Does a notice with this reason take back an earlier one?
     #[must_use]
     pub const fn is_mend(self) -> bool {
-        matches!(self, Self::ConfigMended | Self::SeesAgain | Self::StoreOnDisk)
+        matches!(self, Self::ConfigMended | Self::SeesAgain | Self::LimitLifted | Self::StoreOnDisk)
     }
 }
 

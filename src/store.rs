@@ -22,6 +22,7 @@
 //! All SQL is in this module and below. Nothing outside may know that it is SQLite.
 
 mod amend;
+mod annotations;
 mod beside;
 mod call;
 mod commit;
@@ -59,9 +60,10 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use self::amend::Holds;
+pub use self::annotations::AnnotationRow;
 pub use self::beside::Beside;
 pub use self::call::{Call, Pending};
-pub use self::commit::{Commit, DigestRow, IncidentRow};
+pub use self::commit::{Commit, Committed, DigestRow, IncidentRow, NotQueued};
 pub use self::dead::{DeadLetter, DeadLetterBody};
 pub use self::disk::{Disk, Held, LockError, RealDisk};
 pub use self::error::StoreError;

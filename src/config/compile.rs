@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::annotations;
 use super::error::At;
 use super::raw::{Node, Value};
 use super::read::Reader;
@@ -53,6 +54,8 @@ pub struct ConfigDraft {
     pub silences: Drafts<Silence>,
     /// `mute_times:`
     pub mute_times: Drafts<MuteTime>,
+    /// `annotations:`
+    pub annotations: annotations::Draft,
     /// `log_tail:`
     pub log_tail: LogTailConfig,
 }
@@ -122,6 +125,7 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
     draft.redact = map.get(reader, "redact", patterns).unwrap_or_default();
     draft.silences = map.get(reader, "silences", silences::silences).unwrap_or_default();
     draft.mute_times = map.get(reader, "mute_times", silences::mute_times).unwrap_or_default();
+    draft.annotations = map.get(reader, "annotations", annotations::read).unwrap_or_default();
     draft.log_tail = map.get(reader, "log_tail", log_tail::settings).unwrap_or_default();
     for key in LATER {
         if let Some(span) = map.key_span(key) {

@@ -23,6 +23,9 @@ use crate::watch::stream::{KindStatus, WatchState};
 /// The states of [`crate::engine::Incident::state`].
 pub(super) const STATES: [&str; 4] = ["pending", "held", "firing", "resolved"];
 
+/// At most so many namespaces have a series of their own: who may make namespaces must not make series.
+const MAX_TENANTS: usize = 20;
+
 /// How one receiver did since the start.
 #[derive(Debug)]
 pub(super) struct Deliveries {
@@ -65,6 +68,9 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
             Reason::ConfigMended,
             Reason::Blind,
             Reason::SeesAgain,
+            Reason::NotQueued,
+            Reason::LimitReached,
+            Reason::LimitLifted,
             Reason::StoreInMemory,
             Reason::StoreOnDisk,
             Reason::StoreSetAside,
@@ -132,6 +138,27 @@ impl Families {
             "kubeherald_bad_annotations",
             "Annotations that were to silence something and cannot be read.",
             [(none(), engine.bad_annotations)],
+        )?;
+        out.counter(
+            "kubeherald_incidents_displaced",
+            "Incidents that gave way to others because the limit on incidents was reached.",
+            [(none(), engine.displaced)],
+        )?;
+        out.gauge(
+            "kubeherald_incidents_limit_reached",
+            "1 while the limit on incidents keeps problems from being followed.",
+            [(none(), u32::from(engine.limit.is_some()))],
+        )?;
+        let left_out = engine.limit.iter().flat_map(|limit| limit.left_out.iter().take(MAX_TENANTS));
+        out.gauge(
+            "kubeherald_problems_left_out",
+            "Problems that are not followed because the limit on incidents is reached, in the namespaces with most.",
+            left_out.map(|(of, n)| (vec![("namespace", of.as_str())], u64::try_from(*n).unwrap_or(u64::MAX))),
+        )?;
+        out.counter(
+            "kubeherald_notifications_not_queued",
+            "Notifications that were not queued because another message had their key.",
+            [(none(), engine.not_queued)],
         )?;
         let memory = engine.memory.iter().map(|(sort, n)| (vec![("sort", *sort)], *n));
         out.gauge("kubeherald_memory_objects", "Objects remembered.", memory)?;

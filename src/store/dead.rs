@@ -124,7 +124,7 @@ fn resend(s: &mut Session, key: &str, now: Timestamp) -> Result<bool, StoreError
         .conn
         .prepare_cached(
             "DELETE FROM outbox WHERE key = ?1 AND state = 'dead'
-             RETURNING receiver, thread, summary, created_at, body, inside IS NOT NULL",
+             RETURNING receiver, thread, summary, created_at, body, inside IS NOT NULL, content",
         )
         .and_then(|mut q| {
             q.query_row([key], |r| {
@@ -138,6 +138,7 @@ fn resend(s: &mut Session, key: &str, now: Timestamp) -> Result<bool, StoreError
                     at: now,
                     not_before: None,
                     body: r.get(4)?,
+                    content: r.get(6)?,
                 };
                 Ok((row, created, r.get::<_, bool>(5)?))
             })

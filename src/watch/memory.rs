@@ -25,6 +25,7 @@ use super::{Change, Kind};
 use crate::signal::facts::{
     ClaimFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
 };
+use crate::signal::silence::SilenceSeen;
 use crate::signal::{Labels, ObjectRef, Signal};
 
 /// At most so many deleted pods are kept for Events that arrive late.
@@ -111,6 +112,8 @@ pub struct Memory {
     orphans: VecDeque<(Arc<str>, Event)>,
     /// Whose annotations about silence changed since that was asked last.
     silence_changed: Vec<ObjectRef>,
+    /// See [`Self::take_silence_seen`].
+    silence_seen: Vec<SilenceSeen>,
 }
 
 impl Memory {
@@ -148,6 +151,7 @@ impl Memory {
             early: Vec::new(),
             orphans: VecDeque::new(),
             silence_changed: Vec::new(),
+            silence_seen: Vec::new(),
         }
     }
 

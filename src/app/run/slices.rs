@@ -42,10 +42,12 @@ impl Slices {
             silences,
             silences_removed,
             bad_annotations,
+            annotations,
             trail: Trail { waiting, joined, unheard },
             digests,
         } = out;
-        let begin = Output { silences, silences_removed, bad_annotations, digests, ..Output::default() };
+        let begin =
+            Output { silences, silences_removed, bad_annotations, annotations, digests, ..Output::default() };
         let mut slices = Self {
             begin: Some(begin),
             messages: messages.into(),
@@ -144,6 +146,7 @@ mod tests {
                 incidents,
                 receivers: Vec::new(),
                 seq: 1,
+                number: 1,
                 digest: None,
             },
             title: String::new(),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
-use crate::store::{Commit, Retention, Store, StoreError};
+use crate::store::{Commit, Committed, Retention, Store, StoreError};
 
 /// Old history and delivered rows are removed this often…
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
@@ -74,7 +74,7 @@ pub(super) async fn keep(
     clock: &Clock,
     stop: &CancellationToken,
     round: impl Fn(),
-) -> Result<(), StoreError> {
+) -> Result<Committed, StoreError> {
     let commit = Arc::new(commit);
     loop {
         match store.commit(Arc::clone(&commit)).await {

@@ -46,6 +46,10 @@ pub fn config() -> Value {
                 "mute_times",
                 list("What is not told at some hours of the week.", &of("mute_time", "A mute time.")),
             ),
+            (
+                "annotations",
+                of("annotations", "What annotations of objects, workloads and namespaces may silence."),
+            ),
             ("log_tail", of("log_tail", "Log tails, where rules ask for them.")),
         ],
     );
@@ -82,7 +86,15 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
             "growth_steps",
             default(list("How many members break through a window.", &count("Members.")), it.growth_steps),
         ),
-        ("max_incidents", default(count("At most this many incidents are known."), it.max_incidents)),
+        (
+            "max_incidents",
+            default(
+                count(
+                    "At most this many incidents are followed; some room is kept for nodes, namespaces share the rest.",
+                ),
+                it.max_incidents,
+            ),
+        ),
         ("max_members", default(count("At most this many members are known by name."), it.max_members)),
     ];
     add("engine", object("How incidents behave where a rule does not say.", keys));
