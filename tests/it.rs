@@ -15,6 +15,8 @@ mod apiserver;
 mod asks;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/clock.rs"]
+mod clock;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/demo.rs"]
@@ -35,6 +37,8 @@ mod flood;
 mod flow;
 #[path = "it/layering.rs"]
 mod layering;
+#[path = "it/lives.rs"]
+mod lives;
 #[path = "it/logs.rs"]
 mod logs;
 #[path = "it/matrix.rs"]
