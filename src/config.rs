@@ -8,6 +8,7 @@ pub mod compile;
 pub mod digest;
 pub mod duration;
 pub mod error;
+pub mod heartbeat;
 pub mod load;
 mod mask;
 pub mod raw;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use compile::cases::{Expect, Given, RuleTest, TestInput};
 pub use digest::DigestConfig;
 pub use error::{Diagnostic, Diagnostics, Level};
+pub use heartbeat::{HeartbeatConfig, HeartbeatMethod};
 pub use load::{Attempt, Loaded, attempt, load, load_shipped};
 pub use receiver::{RateLimit, Receiver, ReceiverKind};
 pub use secret::SecretRef;
@@ -80,6 +82,8 @@ pub struct Config {
     pub annotations: AnnotationRules,
     /// How long a message waits for the log that its rule asks for.
     pub log_tail: LogTailConfig,
+    /// Requests to a dead man's switch; `None`: none.
+    pub heartbeat: Option<HeartbeatConfig>,
 }
 
 /// `watch:`

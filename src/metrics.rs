@@ -8,7 +8,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -106,6 +106,19 @@ impl ConfigStats {
     }
 }
 
+/// What became of heartbeats since the start.
+#[derive(Debug, Default)]
+pub struct HeartbeatStats {
+    /// Is one configured?
+    pub configured: AtomicBool,
+    /// Taken by the other side.
+    pub sent: AtomicU64,
+    /// Not taken, or not answered.
+    pub failed: AtomicU64,
+    /// Not sent because the bot was not well.
+    pub withheld: AtomicU64,
+}
+
 /// Where the numbers are read.
 #[derive(Debug, Clone)]
 pub struct Sources {
@@ -121,6 +134,18 @@ pub struct Sources {
     pub outbox: Outbox,
     /// Log tails.
     pub logs: Arc<LogStats>,
+    /// Heartbeats.
+    pub heartbeat: Arc<HeartbeatStats>,
+}
+
+impl HeartbeatStats {
+    /// `None`: no heartbeat is configured.
+    fn counts(&self) -> Option<[(&'static str, u64); 3]> {
+        let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let counts =
+            [("sent", load(&self.sent)), ("failed", load(&self.failed)), ("withheld", load(&self.withheld))];
+        self.configured.load(Ordering::Relaxed).then_some(counts)
+    }
 }
 
 /// In which text format.
@@ -195,15 +220,19 @@ impl Metrics {
         let sizes = self.sizes.get(|| self.read_sizes()).await;
         let load = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         let deliveries = self.sources.outbox.counters();
+        let refusals = self.sources.outbox.refusals();
         let deliveries = deliveries.iter().map(|(receiver, counters)| Deliveries {
             receiver: Arc::clone(receiver),
             outcomes: [
                 ("delivered", load(&counters.delivered)),
                 ("retried", load(&counters.retried)),
+                ("refused", load(&counters.refused)),
                 ("dead", load(&counters.dead)),
                 ("interrupted", load(&counters.interrupted)),
             ],
             folded: load(&counters.folded),
+            assertions: [("sent", load(&counters.asserted)), ("failed", load(&counters.assertions_failed))],
+            refusing: refusals.contains_key(receiver),
         });
         let families = Families {
             format,
@@ -216,6 +245,7 @@ impl Metrics {
             store: self.sources.store.health(),
             deliveries: deliveries.collect(),
             logs: self.sources.logs.counts(),
+            heartbeats: self.sources.heartbeat.counts(),
             process: Process::read(),
         };
         families.render()

@@ -4,7 +4,7 @@
 //! each connection, the size of a body, and how often the store is asked.
 
 pub mod api;
-mod health;
+pub mod health;
 mod metrics;
 
 use std::sync::Arc;

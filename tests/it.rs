@@ -9,6 +9,8 @@
     reason = "a test that stumbles fails"
 )]
 
+#[path = "it/alertmanager.rs"]
+mod alertmanager;
 #[path = "it/apiserver.rs"]
 mod apiserver;
 #[path = "it/asks.rs"]
@@ -51,6 +53,8 @@ mod order;
 mod outbox;
 #[path = "it/protocol.rs"]
 mod protocol;
+#[path = "it/recipients.rs"]
+mod recipients;
 #[path = "it/recordings.rs"]
 mod recordings;
 #[path = "it/reload.rs"]

@@ -8,6 +8,7 @@
 
 pub mod blindness;
 mod disk;
+mod receivers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,6 +93,8 @@ pub struct Announcer {
     disk: disk::Changed,
     pending: Commit,
     counts: BTreeMap<(Decision, Reason), u64>,
+    /// Receivers that were called refusing.
+    refusing: BTreeMap<Arc<str>, Trouble>,
 }
 
 impl Announcer {
@@ -119,6 +122,7 @@ impl Announcer {
             troubles,
             pending: Commit::default(),
             counts: BTreeMap::new(),
+            refusing: receivers::restored(marks),
         };
         announcer.configure(config);
         announcer
@@ -308,16 +312,11 @@ impl Announcer {
         content: &str,
         (title, text): (&str, &str),
     ) {
-        let mut trouble = self.troubles.remove(mark).unwrap_or_else(|| {
-            self.threads += 1;
-            self.pending.marks.push((MARK_THREADS.to_owned(), self.threads.to_string()));
-            let subject = mark.trim_start_matches("notice.");
-            Trouble {
-                thread: format!("{subject}-{}-{}", now.as_millisecond(), self.threads),
-                seq: 0,
-                content: String::new(),
-                to: Vec::new(),
-            }
+        let mut trouble = self.troubles.remove(mark).unwrap_or_else(|| Trouble {
+            thread: self.new_thread(now, mark.trim_start_matches("notice.")),
+            seq: 0,
+            content: String::new(),
+            to: Vec::new(),
         });
         trouble.seq += 1;
         content.clone_into(&mut trouble.content);
@@ -327,6 +326,23 @@ impl Announcer {
                 trouble.to.push(Arc::clone(receiver));
             }
         }
+        self.tell(now, &trouble, reason, (title, text));
+        let over = reason.is_mend();
+        let kept = if over { String::new() } else { serde_json::to_string(&trouble).unwrap_or_default() };
+        self.pending.marks.push((mark.to_owned(), kept));
+        if !over {
+            self.troubles.insert(mark, trouble);
+        }
+    }
+
+    fn new_thread(&mut self, now: Timestamp, subject: &str) -> String {
+        self.threads += 1;
+        self.pending.marks.push((MARK_THREADS.to_owned(), self.threads.to_string()));
+        format!("{subject}-{}-{}", now.as_millisecond(), self.threads)
+    }
+
+    /// Queues a notice for everybody who is told of a trouble.
+    fn tell(&mut self, now: Timestamp, trouble: &Trouble, reason: Reason, (title, text): (&str, &str)) {
         let over = reason.is_mend();
         let title = words::one_line(title, message_text::MAX_TITLE);
         tracing::info!(decision = %Decision::Notice, %reason, title, receivers = ?trouble.to, "decided");
@@ -359,11 +375,6 @@ impl Announcer {
             detail: serde_json::json!({ "receivers": trouble.to, "text": text }).to_string(),
         });
         *self.counts.entry((Decision::Notice, reason)).or_default() += 1;
-        let kept = if over { String::new() } else { serde_json::to_string(&trouble).unwrap_or_default() };
-        self.pending.marks.push((mark.to_owned(), kept));
-        if !over {
-            self.troubles.insert(mark, trouble);
-        }
     }
 }
 

@@ -17,7 +17,9 @@ use super::read::Reader;
 use super::receiver::{self, Receiver};
 use super::secret::SecretRef;
 use super::silences::{self, Drafts};
-use super::{EngineConfig, LogTailConfig, StoreConfig, StormConfig, WatchConfig, secret};
+use super::{
+    EngineConfig, HeartbeatConfig, LogTailConfig, StoreConfig, StormConfig, WatchConfig, heartbeat, secret,
+};
 use crate::rule::{MuteTime, Route, Silence};
 use crate::signal::redact::{self, Redactor};
 use matching::Scope;
@@ -59,6 +61,8 @@ pub struct ConfigDraft {
     pub annotations: annotations::Draft,
     /// `log_tail:`
     pub log_tail: LogTailConfig,
+    /// `heartbeat:`
+    pub heartbeat: Option<HeartbeatConfig>,
 }
 
 /// A route whose names are to be looked up.
@@ -128,6 +132,7 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
     draft.mute_times = map.get(reader, "mute_times", silences::mute_times).unwrap_or_default();
     draft.annotations = map.get(reader, "annotations", annotations::read).unwrap_or_default();
     draft.log_tail = map.get(reader, "log_tail", log_tail::settings).unwrap_or_default();
+    draft.heartbeat = map.get(reader, "heartbeat", |r, n| heartbeat::read(r, n, directory));
     for key in LATER {
         if let Some(span) = map.key_span(key) {
             let _ = map.take(key);

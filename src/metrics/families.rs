@@ -30,8 +30,11 @@ const MAX_TENANTS: usize = 20;
 #[derive(Debug)]
 pub(super) struct Deliveries {
     pub receiver: Arc<str>,
-    pub outcomes: [(&'static str, u64); 4],
+    pub outcomes: [(&'static str, u64); 5],
     pub folded: u64,
+    pub assertions: [(&'static str, u64); 2],
+    /// Does it refuse every message?
+    pub refusing: bool,
 }
 
 /// All numbers at one moment.
@@ -48,6 +51,8 @@ pub(super) struct Families {
     pub store: StoreHealth,
     pub deliveries: Vec<Deliveries>,
     pub logs: Vec<(LogOutcome, u64)>,
+    /// `None`: no heartbeat is configured.
+    pub heartbeats: Option<[(&'static str, u64); 3]>,
     pub process: Process,
 }
 
@@ -68,6 +73,8 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
             Reason::ConfigMended,
             Reason::Blind,
             Reason::SeesAgain,
+            Reason::ReceiverRefuses,
+            Reason::ReceiverWorks,
             Reason::NotQueued,
             Reason::LimitReached,
             Reason::LimitLifted,
@@ -250,6 +257,29 @@ impl Families {
         out.counter("kubeherald_deliveries", "Attempts at delivery, by how they ended.", outcomes)?;
         let folded = self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], of.folded));
         out.counter("kubeherald_outbox_folded", "Notifications delivered inside a summary.", folded)?;
+        let asserted = self.deliveries.iter().filter(|of| of.assertions.iter().any(|(_, n)| *n > 0));
+        let asserted = asserted.flat_map(|of| {
+            let receiver = &*of.receiver;
+            of.assertions
+                .iter()
+                .map(move |(outcome, n)| (vec![("receiver", receiver), ("outcome", outcome)], *n))
+        });
+        out.counter(
+            "kubeherald_alert_assertions",
+            "Open alerts sent again, and requests with them that failed.",
+            asserted,
+        )?;
+        if let Some(heartbeats) = &self.heartbeats {
+            let each = heartbeats.iter().map(|(outcome, n)| (vec![("outcome", *outcome)], *n));
+            out.counter("kubeherald_heartbeats", "Requests to the dead man's switch.", each)?;
+        }
+        let refusing =
+            self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], u32::from(of.refusing)));
+        out.gauge(
+            "kubeherald_receiver_refusing",
+            "1 while a receiver refuses every message and is left alone.",
+            refusing,
+        )?;
         let logs = self.logs.iter().map(|(outcome, n)| (vec![("outcome", outcome.as_str())], *n));
         out.counter(
             "kubeherald_log_tails",

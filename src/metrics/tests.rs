@@ -18,6 +18,7 @@ fn metrics(stats: EngineStats) -> Metrics {
         watch: WatchStatus::new(&Kind::ALL),
         outbox: Outbox::new(store.clone(), Clock::System, Policy::default()),
         logs: Arc::default(),
+        heartbeat: Arc::default(),
         store,
     })
 }
@@ -25,6 +26,10 @@ fn metrics(stats: EngineStats) -> Metrics {
 struct Nobody;
 
 impl Deliver for Nobody {
+    fn time_limit(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(30)
+    }
+
     async fn deliver(&self, _: Attempt<'_>) -> Outcome {
         Outcome::Delivered { handle: None }
     }

@@ -298,11 +298,18 @@ fn mail_goes_through_the_whole_dialogue_in_memory() {
             let config = EmailConfig { from, to, reply_to: None, smtp };
             let email = Notifier::new(NotifierConfig::Email(config), &parts).unwrap();
             let notification = sample::notification(Decision::First, sample::incident());
-            let attempt = |number| Attempt { notification: &notification, handle: None, number };
+            let attempt = |recipient, number| Attempt {
+                notification: &notification,
+                handle: None,
+                recipient: Some(recipient),
+                number,
+            };
             post.0.next("RCPT", "b@example.com", SmtpReply::Line("450 later".into()));
-            let outcome = email.deliver(attempt(1)).await;
+            let outcome = email.deliver(attempt("a@example.com", 1)).await;
+            assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
+            let outcome = email.deliver(attempt("b@example.com", 1)).await;
             assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
-            let outcome = email.deliver(attempt(2)).await;
+            let outcome = email.deliver(attempt("b@example.com", 2)).await;
             assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
         }
         let to: Vec<String> = post.0.mails().all().into_iter().flat_map(|mail| mail.to).collect();

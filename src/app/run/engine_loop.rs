@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::commit::{commit, restore, restore_digests};
 use super::seen::{MARK_SEEN, Seen};
+use super::slices::Slices;
 use super::upkeep::{self, Upkeep};
 use crate::app::logs::{LogRead, Logs};
 use crate::app::notice::{Announcer, Broken, tenant};
@@ -22,6 +23,7 @@ use crate::clock::{self, Clock, Steady};
 use crate::config::Config;
 use crate::engine::{Identity, Numbers};
 use crate::metrics::{ClockSteps, EngineStats, LimitStats};
+use crate::outbox::Outbox;
 use crate::outbox::protocol::MAX_RETRY_AFTER;
 use crate::store::{Commit, Committed, Store, StoreError};
 use crate::watch::{Change, Kind};
@@ -83,6 +85,7 @@ pub(super) struct EngineLoop {
     /// Who had a dispatcher since the start.
     reachable: BTreeSet<Arc<str>>,
     logs: Logs,
+    outbox: Outbox,
     seen: Seen,
     /// Kinds that were listed since the start.
     listed: BTreeSet<Kind>,
@@ -108,7 +111,7 @@ impl EngineLoop {
         stats: Arc<ArcSwap<EngineStats>>,
         heartbeat: Arc<AtomicI64>,
         clock: Clock,
-        logs: Logs,
+        (logs, outbox): (Logs, Outbox),
     ) -> Result<Self, StoreError> {
         let machine = clock.machine();
         let clock = Steady::new(clock);
@@ -172,6 +175,7 @@ impl EngineLoop {
             machine,
             clock_steps: ClockSteps::default(),
             logs,
+            outbox,
             seen,
             listed: BTreeSet::new(),
             blind_after: config.watch.blind_after,
@@ -240,6 +244,7 @@ impl EngineLoop {
             let now = self.clock.now();
             self.pipeline.tick_until(now, &mut self.out);
             self.announcer.tick(now);
+            self.announcer.receivers(now, &self.outbox.acceptances());
             if self.pipeline.synced() {
                 self.announcer.limit(now, self.pipeline.engine().limit_reached());
             }
@@ -343,14 +348,30 @@ impl EngineLoop {
         Ok(())
     }
 
-    /// One transaction: incidents, notifications, history, marks.
+    /// Stores what was decided, in parts of bounded size. `last`: nothing comes after it.
     async fn flush(&mut self, now: Timestamp, last: bool) -> Result<(), StoreError> {
         self.last_flush = now;
-        let out = std::mem::take(&mut self.out);
+        let mut slices = Slices::of(std::mem::take(&mut self.out));
+        while let Some(out) = slices.next() {
+            self.store_part(out, now, slices.is_empty(), last).await?;
+        }
+        Ok(())
+    }
+
+    /// One transaction: incidents, notifications, history, and, with the last part of a step, marks.
+    async fn store_part(
+        &mut self,
+        out: Output,
+        now: Timestamp,
+        complete: bool,
+        last: bool,
+    ) -> Result<(), StoreError> {
         out.bad_annotations.iter().for_each(silences::complain);
         let mut commit = commit(&self.pipeline, &out, now);
-        self.announcer.put_into(&mut commit);
-        if self.pipeline.synced() {
+        if complete {
+            self.announcer.put_into(&mut commit);
+        }
+        if complete && self.pipeline.synced() {
             // The summary of a first start is owed until it is decided: only then it has begun.
             let begun = self.started || !self.pipeline.engine().is_gathering_standing();
             if begun && !self.started {

@@ -343,3 +343,14 @@ impl Entry {
         self.lock().shown.bad_objects += 1;
     }
 }
+
+#[cfg(test)]
+impl WatchStatus {
+    /// A kind was listed, is watched, and was heard of right now.
+    pub(crate) fn follows(&self, kind: Kind) {
+        let entry = self.entry(kind).unwrap();
+        entry.listed(Instant::now(), false);
+        entry.set_state(WatchState::Watching);
+        entry.alive();
+    }
+}

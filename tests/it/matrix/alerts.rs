@@ -176,6 +176,10 @@ impl<D: Deliver> Deliver for Late<D> {
         self.0.deliver(Attempt { notification: &n, ..attempt }).await
     }
 
+    fn time_limit(&self) -> Duration {
+        self.0.time_limit()
+    }
+
     fn lists(&self) -> usize {
         self.0.lists()
     }
