@@ -289,8 +289,7 @@ fn a_rule_that_comes_back_tells_a_new_incident() {
 #[test]
 fn an_event_whose_first_time_stays_is_a_new_incident() {
     let text = "Error creating: pods \"x\" is forbidden: exceeded quota";
-    let failed =
-        |count: u32| event("StatefulSet/db", "FailedCreate", text).count(count).first("T+10s").uid("e1");
+    let failed = |count: i64| event("StatefulSet/db", "FailedCreate", text).count(count, "T+10s").uid("e1");
     let mut story = Script::new().with(stateful_set("db")).once();
     for hour in 0..3 {
         for minute in 0..3 {
