@@ -291,11 +291,14 @@ fn an_event_whose_first_time_stays_is_a_new_incident() {
     let text = "Error creating: pods \"x\" is forbidden: exceeded quota";
     let failed = |count: i64| event("StatefulSet/db", "FailedCreate", text).count(count, "T+10s").uid("e1");
     let mut story = Script::new().with(stateful_set("db")).once();
-    for hour in 0..3 {
-        for minute in 0..3 {
-            let at = format!("{}m", hour * 180 + minute + 1);
-            story = story.see(&at, failed(hour * 3 + minute + 1));
+    for round in 0..3 {
+        let at = |minute: i64| format!("{}m", round * 180 + minute);
+        story = story.see(&at(1), stateful_set("db").available(0));
+        for n in 1..4 {
+            story = story.see(&at(n), failed(round * 3 + n));
         }
+        story = story.see(&at(9), event("StatefulSet/db", "SuccessfulCreate", "create Pod db-0").normal());
+        story = story.see(&at(10), stateful_set("db"));
     }
-    assert_eq!(told_once(&story, "4h"), 3);
+    assert_eq!(told_once(&story, "1h"), 3);
 }
