@@ -8,7 +8,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,7 +22,9 @@ use crate::message::{Decision, Reason};
 use crate::outbox::Outbox;
 use crate::signal::Cause;
 use crate::store::{Sizes, Store};
+use crate::watch::Kind;
 use crate::watch::logs::LogStats;
+use crate::watch::scope::Forged;
 use crate::watch::stream::WatchStatus;
 
 /// Several scrapers share one look at the store.
@@ -47,6 +49,10 @@ pub struct EngineStats {
     pub refused: u64,
     /// Annotations about silence that cannot be read.
     pub bad_annotations: u64,
+    /// Events that were not believed.
+    pub forged: BTreeMap<Forged, u64>,
+    /// Texts and lists that were cut while objects were decoded.
+    pub cut: BTreeMap<Kind, u64>,
     /// The first picture of the cluster is complete.
     pub synced: bool,
     /// The kinds that cannot be read for now.
@@ -120,10 +126,20 @@ impl Format {
     }
 }
 
+/// Connections of the HTTP server that did not end by themselves.
+#[derive(Debug, Default)]
+pub struct HttpStats {
+    /// Idle ones that were closed to make room.
+    pub closed: AtomicU64,
+    /// Refused, because all others were being answered.
+    pub refused: AtomicU64,
+}
+
 /// Answers scrapes.
 #[derive(Debug)]
 pub struct Metrics {
     sources: Sources,
+    http: Arc<HttpStats>,
     started: Timestamp,
     sizes: Cached<Option<Sizes>>,
 }
@@ -132,7 +148,7 @@ impl Metrics {
     /// Metrics of a process that starts now.
     #[must_use]
     pub fn new(sources: Sources) -> Self {
-        Self { sources, started: clock::now(), sizes: Cached::new(SIZES_AGE) }
+        Self { sources, http: Arc::default(), started: clock::now(), sizes: Cached::new(SIZES_AGE) }
     }
 
     /// When the process started.
@@ -145,6 +161,12 @@ impl Metrics {
     #[must_use]
     pub const fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// Of the server that shows them.
+    #[must_use]
+    pub const fn http(&self) -> &Arc<HttpStats> {
+        &self.http
     }
 
     /// Everything, in a text format.
@@ -172,6 +194,7 @@ impl Metrics {
             sizes,
             deliveries: deliveries.collect(),
             logs: self.sources.logs.counts(),
+            http: [("closed_idle", load(&self.http.closed)), ("refused", load(&self.http.refused))],
             process: Process::read(),
         };
         families.render()

@@ -19,6 +19,7 @@ mod fault;
 pub(crate) mod fixture;
 mod folds;
 mod history;
+mod limits;
 mod listing;
 mod outbox_rows;
 mod place;
@@ -46,6 +47,7 @@ pub use self::explain::{Concerned, Delivery, IncidentRecord, KnownObject, Object
 pub use self::fault::{Faults, Point};
 pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
+pub use self::limits::{MAX_DETAIL, MAX_INCIDENT, MAX_NOTIFICATION, MAX_PART, MAX_TITLE};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
 pub use self::outbox_rows::{Ahead, Choose, Claim, Gate, HeadRow, Heads, Interrupted, Settle, Settled};
 pub use self::silences::SilenceRow;
@@ -93,6 +95,7 @@ struct Inner {
     read_threads: Mutex<Vec<JoinHandle<()>>>,
     wakers: Arc<Wakers>,
     faults: Faults,
+    cuts: Arc<limits::Cuts>,
 }
 
 impl Store {
@@ -124,6 +127,7 @@ impl Store {
                 read_threads: Mutex::new(read_threads),
                 wakers,
                 faults: options.faults,
+                cuts: Arc::default(),
             }),
         }
     }
@@ -150,6 +154,10 @@ impl Store {
     /// The hook of crash tests.
     pub(crate) fn faults(&self) -> &Faults {
         &self.inner.faults
+    }
+
+    fn cuts(&self) -> &Arc<limits::Cuts> {
+        &self.inner.cuts
     }
 
     fn lane(&self, lane: Lane) -> Option<&Queue> {

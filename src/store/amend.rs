@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::value::json;
+use super::limits;
 use super::worker::Session;
 use super::{Call, Store, StoreError};
 use crate::message::Notification;
@@ -22,7 +22,7 @@ impl Store {
     /// how many there were; the others are as they were.
     pub fn amend(&self, notifications: &[Notification]) -> Call<usize> {
         let bodies: Result<Vec<(String, String)>, StoreError> =
-            notifications.iter().map(|n| Ok((n.key.clone(), json("notification", n)?))).collect();
+            notifications.iter().map(|n| Ok((n.key.clone(), limits::notification(n, self.cuts())?))).collect();
         let bodies = match bodies {
             Ok(bodies) => bodies,
             Err(error) => return Call::failed(self, error),

@@ -45,7 +45,7 @@ pub struct DeadLetterBody {
 
 // A body no version can read must not fail the list of all others.
 const COLUMNS: &str = "seq, key, receiver, thread, attempts, created_at, ended_at, reason,
-     CASE WHEN json_valid(body) THEN coalesce(json_extract(body, '$.title'), '') ELSE '' END";
+     CASE WHEN octet_length(body) <= 4194304 AND json_valid(body) THEN coalesce(json_extract(body, '$.title'), '') ELSE '' END";
 
 fn letter(r: &rusqlite::Row<'_>) -> rusqlite::Result<DeadLetter> {
     Ok(DeadLetter {

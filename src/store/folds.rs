@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::history::{self, HistoryRow};
+use super::limits::{MAX_FOLDED, MAX_NOTIFICATION};
 use super::outbox_rows::{self, Settle};
 use super::value::{limit, micros, time};
 use super::worker::Session;
@@ -113,21 +114,28 @@ fn foldable(s: &Session, query: &FoldQuery) -> Result<Vec<FoldRow>, StoreError> 
         })
         .map_err(&failed)?;
     let mut rows = Vec::new();
+    let mut bytes = 0;
     let mut of_thread = s
         .conn
         .prepare_cached(
-            "SELECT seq, body, state = 'queued' AND alone = 0 AND inside IS NULL FROM outbox
+            "SELECT seq, CASE WHEN octet_length(body) <= ?4 THEN body ELSE '' END,
+                 state = 'queued' AND alone = 0 AND inside IS NULL FROM outbox
              WHERE receiver = ?1 AND thread = ?2 AND state IN ('queued', 'sending')
              ORDER BY seq LIMIT ?3",
         )
         .map_err(&failed)?;
     for thread in threads {
+        // What is left for later is told later: it is at the head of its thread then, as it is now.
+        if bytes > MAX_FOLDED {
+            break;
+        }
         let found: Vec<(i64, String, bool)> = of_thread
-            .query_map((&*query.receiver, &thread, limit(MAX_ROWS_OF_A_THREAD)), |r| {
+            .query_map((&*query.receiver, &thread, limit(MAX_ROWS_OF_A_THREAD), limit(MAX_NOTIFICATION)), |r| {
                 Ok((r.get(0)?, r.get(1)?, r.get(2)?))
             })
             .and_then(Iterator::collect)
             .map_err(&failed)?;
+        bytes += found.iter().map(|(_, body, _)| body.len()).sum::<usize>();
         // Up to the first that cannot be folded: what is behind it must not overtake it.
         let readable = found.into_iter().map_while(|(seq, body, free)| read(seq, &body).filter(|_| free));
         rows.extend(readable);
@@ -139,10 +147,10 @@ fn folded(s: &Session, receiver: &str, key: &str) -> Result<Option<Vec<FoldRow>>
     let found: Vec<(i64, String)> = s
         .conn
         .prepare_cached(
-            "SELECT seq, body FROM outbox
+            "SELECT seq, CASE WHEN octet_length(body) <= ?3 THEN body ELSE '' END FROM outbox
              WHERE inside = ?2 AND receiver = ?1 AND state = 'queued' ORDER BY seq",
         )
-        .and_then(|mut q| q.query_map((receiver, key), |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
+        .and_then(|mut q| q.query_map((receiver, key, limit(MAX_NOTIFICATION)), |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
         .map_err(s.error("read the rows of a summary"))?;
     Ok(found.into_iter().map(|(seq, body)| read(seq, &body)).collect())
 }

@@ -75,7 +75,7 @@ pub struct OutboxItem {
 // A body no version can read must not fail the list of all others.
 pub(super) const COLUMNS: &str =
     "seq, key, receiver, thread, state, attempts, created_at, not_before, ended_at, reason,
-     inside, CASE WHEN json_valid(body) THEN coalesce(json_extract(body, '$.title'), '') ELSE '' END";
+     inside, CASE WHEN octet_length(body) <= 4194304 AND json_valid(body) THEN coalesce(json_extract(body, '$.title'), '') ELSE '' END";
 
 pub(super) fn entry(r: &rusqlite::Row<'_>) -> rusqlite::Result<OutboxEntry> {
     let not_before: i64 = r.get(7)?;

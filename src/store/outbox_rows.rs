@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
-use super::value::{micros, time};
+use super::limits::MAX_NOTIFICATION;
+use super::value::{count, limit, micros, time};
 use super::worker::Session;
 use super::{Call, Store, StoreError};
 use crate::message::Notification;
@@ -305,8 +306,30 @@ fn heads(s: &Session, receiver: &str, gate: &str, now: Timestamp) -> Result<Head
     Ok(Heads { due, next_at, gate })
 }
 
+/// The largest body that is read to be sent; twice what is written, for rows of earlier versions.
+const MAX_CLAIMED: usize = 2 * MAX_NOTIFICATION;
+
+/// Takes the body of a row away that is too large to be read. The old contents are not read for that,
+/// since no index and no other column needs them. Returns how many bytes it had.
+fn drop_too_large(s: &Session, seq: i64) -> Result<Option<u64>, StoreError> {
+    let failed = s.error("look at the size of a row");
+    let bytes: Option<u64> = s
+        .conn
+        .prepare_cached("SELECT octet_length(body) FROM outbox WHERE seq = ?1 AND octet_length(body) > ?2")
+        .and_then(|mut q| q.query_row((seq, limit(MAX_CLAIMED)), |r| count(r, 0)).optional())
+        .map_err(&failed)?;
+    if bytes.is_some() {
+        s.conn
+            .prepare_cached("UPDATE outbox SET body = '' WHERE seq = ?1")
+            .and_then(|mut q| q.execute([seq]))
+            .map_err(&failed)?;
+    }
+    Ok(bytes)
+}
+
 fn claim(s: &Session, seq: i64, now: Timestamp) -> Result<Claim, StoreError> {
     let failed = s.error("claim a row");
+    let too_large = drop_too_large(s, seq)?;
     let row: Option<(u32, String, String, bool, String)> = s
         .conn
         .prepare_cached(
@@ -320,6 +343,9 @@ fn claim(s: &Session, seq: i64, now: Timestamp) -> Result<Claim, StoreError> {
         })
         .map_err(&failed)?;
     let Some((attempt, receiver, thread, summary, body)) = row else { return Ok(Claim::Gone) };
+    if let Some(bytes) = too_large {
+        return Ok(Claim::Unreadable { why: format!("its {bytes} bytes are more than can be sent") });
+    }
     let handle = if summary {
         None
     } else {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,8 +35,10 @@ impl Lock {
             .truncate(false)
             .read(true)
             .write(true)
+            .mode(PRIVATE)
             .open(&lock)
             .map_err(failed)?;
+        private(&lock);
         match patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -55,6 +58,30 @@ impl Lock {
     }
 }
 
+/// Only the bot's own user reads what it keeps: messages, and the names of everything that failed.
+const PRIVATE: u32 = 0o600;
+
+/// Makes the database file, if it is not there, and takes it and its log from everybody else, whatever
+/// the umask was when they were made. SQLite gives new files beside it the mode of the database.
+pub(super) fn prepare(path: &Path) -> std::io::Result<()> {
+    File::options().create(true).truncate(false).write(true).mode(PRIVATE).open(path)?;
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        private(&beside(path, suffix));
+    }
+    Ok(())
+}
+
+/// A file that belongs to somebody else stays as it is, and that is said.
+fn private(path: &Path) {
+    let Ok(metadata) = fs::metadata(path) else { return };
+    if metadata.permissions().mode() & 0o077 == 0 {
+        return;
+    }
+    if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE)) {
+        tracing::warn!(path = %path.display(), %error, "others can read this file, and that cannot be changed");
+    }
+}
+
 /// Another process that this one is just starting holds every open file, this lock of an earlier
 /// store included, for the moment between fork and exec.
 fn patiently(file: &File) -> Result<(), TryLockError> {
@@ -68,10 +95,24 @@ fn patiently(file: &File) -> Result<(), TryLockError> {
 }
 
 fn lock_path(path: &Path) -> PathBuf {
+    beside(path, ".lock")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
-    name.push(".lock");
+    name.push(suffix);
     PathBuf::from(name)
 }
+
+/// Types of file systems, as `/proc/self/mountinfo` names them, that several machines may have mounted
+/// at a time, or that a program serves which may. Each stands for all types that begin like it: `nfs4`,
+/// `smb3`, `fuse.gcsfuse`, `ceph-fuse`.
+const SHARED: [&str; 23] = [
+    "9p", "acfs", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse", "gfs", "gluster", "gpfs",
+    "lustre", "nfs", "ocfs2", "orangefs", "panfs", "prl_fs", "smb", "vboxsf", "virtiofs", "vmhgfs", "wekafs",
+];
+/// Begins like one of them, and is a disk of this machine.
+const LOCAL: &str = "fuseblk";
 
 /// Is the file on a file system that several machines share? SQLite's write-ahead log needs memory
 /// shared among the readers of one machine, which those do not promise; there the store does
@@ -80,11 +121,11 @@ pub(super) fn is_network(path: &Path) -> bool {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(dir) = dir.canonicalize() else { return false };
     let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return false };
-    kind_of(&mounts, &dir).is_some_and(|kind| {
-        ["nfs", "cifs", "smb", "ceph", "9p", "gluster", "lustre", "afs", "fuse.", "virtiofs"]
-            .iter()
-            .any(|n| kind.starts_with(n))
-    })
+    kind_of(&mounts, &dir).is_some_and(is_shared)
+}
+
+fn is_shared(kind: &str) -> bool {
+    kind != LOCAL && SHARED.iter().any(|shared| kind.starts_with(shared))
 }
 
 /// The type of the mount that holds `dir`: the longest prefix, the last one where several are equal
@@ -105,6 +146,37 @@ fn kind_of<'a>(mountinfo: &'a str, dir: &Path) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn file_systems_of_several_machines_are_known_by_their_type() {
+        for kind in [
+            "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "lustre", "gpfs", "afs", "beegfs", "gfs2", "ocfs2",
+            "virtiofs", "vboxsf", "fuse", "fuse.s3fs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.juicefs",
+            "fuse.ceph-fuse", "fuse.mount-s3",
+        ] {
+            assert!(is_shared(kind), "{kind}");
+        }
+        for kind in ["ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "f2fs", "bcachefs", "fuseblk"] {
+            assert!(!is_shared(kind), "{kind}");
+        }
+    }
+
+    #[test]
+    fn files_are_for_their_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let mode = |suffix: &str| fs::metadata(beside(&path, suffix)).unwrap().permissions().mode() & 0o777;
+        // Files that an earlier version made.
+        for suffix in ["", "-wal", ".lock"] {
+            fs::write(beside(&path, suffix), b"").unwrap();
+            fs::set_permissions(beside(&path, suffix), fs::Permissions::from_mode(0o664)).unwrap();
+        }
+        let store = crate::store::Store::open(&path).unwrap();
+        store.writable().wait().unwrap();
+        for suffix in ["", "-wal", "-shm", ".lock"] {
+            assert_eq!(mode(suffix), 0o600, "{suffix}");
+        }
+    }
 
     #[test]
     fn the_longest_mount_wins() {

@@ -124,6 +124,8 @@ fn connect(path: Option<&Path>) -> Result<Connection, StoreError> {
         return Connection::open_in_memory()
             .map_err(|e| StoreError::sqlite("open memory", Path::new(":memory:"), e));
     };
+    // What hinders it hinders SQLite as well, which says it better.
+    place::prepare(path).ok();
     connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
 }
 

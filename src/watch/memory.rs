@@ -14,14 +14,15 @@ mod owner;
 mod silence;
 mod world;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::intern::Interner;
 use super::objects::Event;
-use super::{Change, Kind};
+use super::scope::Forged;
+use super::{Change, Kind, Object};
 use crate::signal::facts::{
     ClaimFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
 };
@@ -91,8 +92,9 @@ pub struct Memory {
     raw_events: bool,
     /// Boxed: a table keeps room for twice as many entries as it holds.
     pods: HashMap<Arc<str>, Box<PodEntry>>,
-    /// Static pods: Events name them by the hash of their file.
-    mirrors: HashMap<Arc<str>, Arc<str>>,
+    /// Static pods, by namespace and the hash of their file: Events name them by that. A pod of
+    /// another namespace that claims the hash gets none of them.
+    mirrors: HashMap<Key, Arc<str>>,
     by_workload: HashMap<Key, Vec<Arc<str>>>,
     tombstones: HashMap<Arc<str>, Tombstone>,
     tomb_order: VecDeque<Arc<str>>,
@@ -109,6 +111,10 @@ pub struct Memory {
     /// Events of the first list, told after everything else is known.
     early: Vec<Event>,
     orphans: VecDeque<(Arc<str>, Event)>,
+    /// Events that were not believed, by reason.
+    forged: BTreeMap<Forged, u64>,
+    /// Texts and lists that were cut while objects were decoded, by kind.
+    cut: BTreeMap<Kind, u64>,
     /// Whose annotations about silence changed since that was asked last.
     silence_changed: Vec<ObjectRef>,
 }
@@ -147,6 +153,8 @@ impl Memory {
             counts: HashMap::new(),
             early: Vec::new(),
             orphans: VecDeque::new(),
+            forged: BTreeMap::new(),
+            cut: BTreeMap::new(),
             silence_changed: Vec::new(),
         }
     }
@@ -175,6 +183,18 @@ impl Memory {
         ]
     }
 
+    /// Events that were not believed, by reason, since the start.
+    #[must_use]
+    pub const fn forged(&self) -> &BTreeMap<Forged, u64> {
+        &self.forged
+    }
+
+    /// Texts and lists that were cut while objects were decoded, by kind, since the start.
+    #[must_use]
+    pub const fn cut(&self) -> &BTreeMap<Kind, u64> {
+        &self.cut
+    }
+
     /// Switches raw Events on or off (after a reload of the rules).
     pub const fn set_raw_events(&mut self, on: bool) {
         self.raw_events = on;
@@ -190,7 +210,10 @@ impl Memory {
                 *self.lists.entry(kind).or_default() += 1;
                 self.blind.remove(&kind);
             }
-            Change::Initial(object) | Change::Applied(object) => self.object(now, object, out),
+            Change::Initial(object) | Change::Applied(object) => {
+                self.count_cut(&object);
+                self.object(now, object, out);
+            }
             Change::Deleted(object) => self.deleted(now, &object, out),
             Change::Listed(kind) => {
                 self.listing.remove(&kind);
@@ -214,6 +237,16 @@ impl Memory {
             self.first_look(now, out);
         }
         complete
+    }
+
+    fn count_cut(&mut self, object: &Object) {
+        let cut = object.cut();
+        if cut > 0 {
+            let kind = object.kind();
+            *self.cut.entry(kind).or_default() += u64::from(cut);
+            let meta = object.metadata();
+            tracing::debug!(%kind, namespace = meta.namespace, name = meta.name, cut, "texts or lists of an object were cut");
+        }
     }
 
     fn list_of(&self, kind: Kind) -> u32 {

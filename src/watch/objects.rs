@@ -7,18 +7,33 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 use kube::core::DynamicResourceScope;
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use super::bounded::{
+    self, CONDITIONS, CONTAINERS, FIELD_PATH, IMAGE, KEY, KIND, LABEL, List, Message, NAME, REASON, Text, WORD,
+};
+use crate::signal::{silence, text};
 
 /// Values of annotations longer than this are not kept: nobody matches on them, and
 /// `last-applied-configuration` alone would double the size of every object.
 const MAX_ANNOTATION: usize = 512;
+/// Bytes of keys and values of all labels kept of an object, and likewise of its annotations. The
+/// API server allows 256 KiB of annotations; a signal carries those of three objects.
+const MAX_LABELS: usize = 8 * 1024;
+/// What an entry of a map takes beside its texts, in bytes.
+const ENTRY: usize = 64;
+/// The annotation of a static pod's mirror: the hash that the kubelet's Events name it by.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The longest text kept of what is wrong with an object, in bytes: it repeats what it found.
+const MAX_ERROR: usize = 300;
 
 /// What a slim type is called at the API server.
 pub trait Kinded {
@@ -34,6 +49,8 @@ pub trait Kinded {
     fn meta(&self) -> &ObjectMeta;
     /// The same, to change.
     fn meta_mut(&mut self) -> &mut ObjectMeta;
+    /// Notes how many of its texts and lists were cut.
+    fn set_cut(&mut self, cut: u32);
 }
 
 /// An object that decoded, or what is known of one that did not.
@@ -50,34 +67,60 @@ pub enum Slim<T> {
     },
 }
 
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Slim<T> {
+impl<'de, T: Kinded + DeserializeOwned> Deserialize<'de> for Slim<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw: Box<RawValue> = Deserialize::deserialize(deserializer)?;
         Ok(Self::parse(raw.get()))
     }
 }
 
-impl<T: DeserializeOwned> Slim<T> {
+impl<T: Kinded + DeserializeOwned> Slim<T> {
     /// Decodes one JSON document that is known to be well-formed.
     #[must_use]
     pub fn parse(json: &str) -> Self {
-        match serde_json::from_str::<T>(json) {
-            Ok(object) => Self::Good(object),
-            Err(error) => Self::Bad { metadata: Box::new(bare_metadata(json)), error: error.to_string() },
+        match bounded::counted(|| serde_json::from_str::<T>(json)) {
+            (Ok(mut object), cut) => {
+                object.set_cut(cut);
+                Self::Good(object)
+            }
+            (Err(error), _) => {
+                let error = text::cut(&text::clean(&error.to_string()), MAX_ERROR).into_owned();
+                Self::Bad { metadata: Box::new(bare_metadata(json)), error }
+            }
         }
     }
 }
 
 /// What can be read of the metadata of an object that does not decode, field by field.
 fn bare_metadata(json: &str) -> ObjectMeta {
-    let object: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-    let text =
-        |name: &str| object.pointer(&format!("/metadata/{name}")).and_then(|v| v.as_str()).map(str::to_owned);
+    /// A field is missing where it is no string, whatever else it is.
+    #[derive(Deserialize, Default)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Bare {
+        #[serde(deserialize_with = "lenient")]
+        name: Option<Text<NAME>>,
+        #[serde(deserialize_with = "lenient")]
+        namespace: Option<Text<LABEL>>,
+        #[serde(deserialize_with = "lenient")]
+        uid: Option<Text<NAME>>,
+        #[serde(deserialize_with = "lenient")]
+        resource_version: Option<String>,
+    }
+    fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<Option<T>, D::Error> {
+        let raw: &RawValue = Deserialize::deserialize(d)?;
+        Ok(serde_json::from_str(raw.get()).ok())
+    }
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Object {
+        metadata: Bare,
+    }
+    let Object { metadata } = serde_json::from_str(json).unwrap_or_default();
     ObjectMeta {
-        name: text("name"),
-        namespace: text("namespace"),
-        uid: text("uid"),
-        resource_version: text("resourceVersion"),
+        name: metadata.name.map(Text::into_string),
+        namespace: metadata.namespace.map(Text::into_string),
+        uid: metadata.uid.map(Text::into_string),
+        resource_version: metadata.resource_version,
         ..ObjectMeta::default()
     }
 }
@@ -125,6 +168,9 @@ macro_rules! slim {
             /// Metadata without `managedFields`, foreign owners and long annotations.
             #[serde(deserialize_with = "metadata")]
             pub metadata: ObjectMeta,
+            /// How many of its texts and lists were cut.
+            #[serde(skip)]
+            pub cut: u32,
             $($(#[$fdoc])* #[serde(deserialize_with = "nullable")] pub $field: $ty,)*
         }
         impl Kinded for $kind {
@@ -134,6 +180,7 @@ macro_rules! slim {
             const METADATA_ONLY: bool = $meta_only;
             fn meta(&self) -> &ObjectMeta { &self.metadata }
             fn meta_mut(&mut self) -> &mut ObjectMeta { &mut self.metadata }
+            fn set_cut(&mut self, cut: u32) { self.cut = cut; }
         }
     )+};
 }
@@ -204,11 +251,11 @@ slim! {
         /// What it is about.
         involved_object: Involved,
         /// The raw reason.
-        reason: String,
+        reason: Text<REASON>,
         /// The text.
-        message: String,
+        message: Message,
         /// `Normal` or `Warning`; any string is possible.
-        r#type: String,
+        r#type: Text<WORD>,
         /// How often, legacy recorder.
         count: Option<i64>,
         /// How often, new recorder.
@@ -222,7 +269,7 @@ slim! {
         /// Legacy reporter.
         source: EventSource,
         /// New reporter.
-        reporting_component: String,
+        reporting_component: Text<REASON>,
     }
 }
 
@@ -239,29 +286,33 @@ macro_rules! part {
 part! {
     /// core/v1 PodSpec
     PodSpec {
-        node_name: Option<String>, restart_policy: Option<String>, containers: Vec<Container>,
-        init_containers: Vec<Container>,
+        node_name: Option<Text<NAME>>, restart_policy: Option<Text<WORD>>,
+        containers: List<Container, CONTAINERS>, init_containers: List<Container, CONTAINERS>,
     }
     /// core/v1 Container
-    Container { name: String, image: Option<String>, restart_policy: Option<String>, resources: Resources }
+    Container {
+        name: Text<NAME>, image: Option<Text<IMAGE>>, restart_policy: Option<Text<WORD>>, resources: Resources,
+    }
     /// core/v1 ResourceRequirements
     Resources { limits: Limits }
     /// The limits that messages name.
-    Limits { memory: Option<String> }
+    Limits { memory: Option<Text<WORD>> }
     /// core/v1 PodStatus
     PodStatus {
-        phase: Option<String>, reason: Option<String>, message: Option<String>,
-        nominated_node_name: Option<String>, start_time: Option<Time>, conditions: Vec<Condition>,
-        container_statuses: Vec<ContainerStatus>, init_container_statuses: Vec<ContainerStatus>,
+        phase: Option<Text<WORD>>, reason: Option<Text<REASON>>, message: Option<Message>,
+        nominated_node_name: Option<Text<NAME>>, start_time: Option<Time>,
+        conditions: List<Condition, CONDITIONS>,
+        container_statuses: List<ContainerStatus, CONTAINERS>,
+        init_container_statuses: List<ContainerStatus, CONTAINERS>,
     }
     /// A condition of any kind.
     Condition {
-        r#type: String, status: String, reason: Option<String>, message: Option<String>,
+        r#type: Text<KEY>, status: Text<WORD>, reason: Option<Text<REASON>>, message: Option<Message>,
         last_transition_time: Option<Time>,
     }
     /// core/v1 ContainerStatus
     ContainerStatus {
-        name: String, image: String, ready: bool, restart_count: i64, state: ContainerState,
+        name: Text<NAME>, image: Text<IMAGE>, ready: bool, restart_count: i64, state: ContainerState,
         last_state: ContainerState, started: Option<bool>,
     }
     /// core/v1 ContainerState
@@ -269,37 +320,38 @@ part! {
         waiting: Option<Waiting>, running: Option<Running>, terminated: Option<Terminated>,
     }
     /// core/v1 ContainerStateWaiting
-    Waiting { reason: Option<String>, message: Option<String> }
+    Waiting { reason: Option<Text<REASON>>, message: Option<Message> }
     /// core/v1 ContainerStateRunning
     Running { started_at: Option<Time> }
     /// core/v1 ContainerStateTerminated
     Terminated {
-        exit_code: i32, reason: Option<String>, message: Option<String>, started_at: Option<Time>,
+        exit_code: i32, reason: Option<Text<REASON>>, message: Option<Message>, started_at: Option<Time>,
         finished_at: Option<Time>,
     }
     /// core/v1 NodeSpec
-    NodeSpec { unschedulable: bool, taints: Vec<Taint> }
+    NodeSpec { unschedulable: bool, taints: List<Taint, CONDITIONS> }
     /// core/v1 Taint
-    Taint { key: String, effect: Option<String> }
+    Taint { key: Text<KEY>, effect: Option<Text<WORD>> }
     /// core/v1 NodeStatus
-    NodeStatus { conditions: Vec<Condition>, node_info: NodeInfo }
+    NodeStatus { conditions: List<Condition, CONDITIONS>, node_info: NodeInfo }
     /// core/v1 NodeSystemInfo
-    NodeInfo { #[serde(rename = "bootID")] boot_id: Option<String> }
+    NodeInfo { #[serde(rename = "bootID")] boot_id: Option<Text<REASON>> }
     /// The spec fields that Deployments, StatefulSets and DaemonSets share.
     WorkloadSpec { replicas: Option<i64>, paused: bool }
     /// The status fields of Deployments, StatefulSets and DaemonSets.
     WorkloadStatus {
         observed_generation: i64, replicas: i64, updated_replicas: i64, ready_replicas: i64,
-        available_replicas: Option<i64>, unavailable_replicas: i64, conditions: Vec<Condition>,
+        available_replicas: Option<i64>, unavailable_replicas: i64,
+        conditions: List<Condition, CONDITIONS>,
         desired_number_scheduled: i64, updated_number_scheduled: i64, number_ready: i64,
-        number_available: i64, number_unavailable: i64, current_revision: Option<String>,
-        update_revision: Option<String>,
+        number_available: i64, number_unavailable: i64, current_revision: Option<Text<NAME>>,
+        update_revision: Option<Text<NAME>>,
     }
     /// batch/v1 JobSpec
     JobSpec { backoff_limit: Option<i64>, suspend: bool }
     /// batch/v1 JobStatus
     JobStatus {
-        conditions: Vec<Condition>, failed: i64, succeeded: i64, active: i64, start_time: Option<Time>,
+        conditions: List<Condition, CONDITIONS>, failed: i64, succeeded: i64, active: i64, start_time: Option<Time>,
         completion_time: Option<Time>,
     }
     /// batch/v1 CronJobSpec
@@ -307,18 +359,18 @@ part! {
     /// batch/v1 CronJobStatus
     CronJobStatus { last_successful_time: Option<Time>, last_schedule_time: Option<Time> }
     /// core/v1 PersistentVolumeClaimSpec
-    ClaimSpec { storage_class_name: Option<String> }
+    ClaimSpec { storage_class_name: Option<Text<NAME>> }
     /// core/v1 PersistentVolumeClaimStatus
-    ClaimStatus { phase: Option<String> }
+    ClaimStatus { phase: Option<Text<WORD>> }
     /// core/v1 ObjectReference
     Involved {
-        kind: String, namespace: Option<String>, name: String, uid: Option<String>,
-        field_path: Option<String>,
+        kind: Text<KIND>, namespace: Option<Text<LABEL>>, name: Text<NAME>, uid: Option<Text<NAME>>,
+        field_path: Option<Text<FIELD_PATH>>,
     }
     /// core/v1 EventSeries
     Series { count: i64, last_observed_time: Option<Time> }
     /// core/v1 EventSource
-    EventSource { component: String, host: Option<String> }
+    EventSource { component: Text<REASON>, host: Option<Text<NAME>> }
 }
 
 /// `null` where the API says "absent" is as good as absent.
@@ -331,64 +383,132 @@ fn metadata<'de, D: Deserializer<'de>>(d: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize, Default)]
     #[serde(default, rename_all = "camelCase")]
     struct SlimMeta {
-        name: Option<String>,
-        namespace: Option<String>,
-        uid: Option<String>,
+        name: Option<Text<NAME>>,
+        namespace: Option<Text<LABEL>>,
+        uid: Option<Text<NAME>>,
+        // The server's own: a watch goes on from it, to the letter.
         resource_version: Option<String>,
         generation: Option<i64>,
         creation_timestamp: Option<Time>,
         deletion_timestamp: Option<Time>,
+        #[serde(deserialize_with = "labels")]
         labels: Option<BTreeMap<String, String>>,
         #[serde(deserialize_with = "annotations")]
         annotations: Option<BTreeMap<String, String>>,
-        owner_references: Option<Vec<OwnerReference>>,
+        #[serde(deserialize_with = "controller")]
+        owner_references: Option<OwnerReference>,
     }
     let meta = Option::<SlimMeta>::deserialize(d)?.unwrap_or_default();
     Ok(ObjectMeta {
-        name: meta.name,
-        namespace: meta.namespace,
-        uid: meta.uid,
+        name: meta.name.map(Text::into_string),
+        namespace: meta.namespace.map(Text::into_string),
+        uid: meta.uid.map(Text::into_string),
         resource_version: meta.resource_version,
         generation: meta.generation,
         creation_timestamp: meta.creation_timestamp,
         deletion_timestamp: meta.deletion_timestamp,
         labels: meta.labels,
         annotations: meta.annotations,
-        owner_references: meta.owner_references.map(|mut owners| {
-            owners.retain(|owner| owner.controller == Some(true));
-            owners
-        }),
+        owner_references: meta.owner_references.map(|owner| vec![owner]),
         ..ObjectMeta::default()
     })
 }
 
-fn annotations<'de, D: Deserializer<'de>>(d: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
-    struct Short;
-    impl<'de> Visitor<'de> for Short {
-        type Value = Option<BTreeMap<String, String>>;
+/// The owner that controls the object; the API server allows one. Of the others nothing is kept.
+fn controller<'de, D: Deserializer<'de>>(d: D) -> Result<Option<OwnerReference>, D::Error> {
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Owner {
+        kind: Text<KIND>,
+        name: Text<NAME>,
+        controller: Option<bool>,
+    }
+    struct Controller;
+    impl<'de> Visitor<'de> for Controller {
+        type Value = Option<OwnerReference>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a map of strings")
+            f.write_str("a list of owners")
         }
         fn visit_unit<E>(self) -> Result<Self::Value, E> {
             Ok(None)
         }
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut out = BTreeMap::new();
-            while let Some(key) = map.next_key::<String>()? {
-                if key == "kubectl.kubernetes.io/last-applied-configuration" {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                let value = map.next_value::<String>()?;
-                if value.len() <= MAX_ANNOTATION {
-                    out.insert(key, value);
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(owner) = list.next_element::<Owner>()? {
+                if found.is_none() && owner.controller == Some(true) {
+                    found = Some(OwnerReference {
+                        kind: owner.kind.into_string(),
+                        name: owner.name.into_string(),
+                        controller: Some(true),
+                        ..OwnerReference::default()
+                    });
                 }
             }
-            Ok(Some(out))
+            Ok(found)
         }
     }
-    d.deserialize_any(Short)
+    d.deserialize_any(Controller)
+}
+
+/// A map of keys to values of at most `VALUE` bytes.
+struct Pairs<V> {
+    /// Of this key nothing is kept.
+    skip: &'static str,
+    /// Values that are longer in the object are left out whole.
+    longest: usize,
+    value: PhantomData<V>,
+}
+
+/// Read by kubeherald itself, so kept however much else there is.
+fn always_kept(key: &str) -> bool {
+    [silence::MUTE, silence::SILENCE_UNTIL, MIRROR].contains(&key)
+}
+
+impl<'de, const VALUE: usize> Visitor<'de> for Pairs<Text<VALUE>> {
+    type Value = Option<BTreeMap<String, String>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of strings")
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut out = BTreeMap::new();
+        let mut size = 0_usize;
+        while let Some(key) = map.next_key::<Text<KEY>>()? {
+            if *key == *self.skip {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let value = map.next_value::<Cow<'_, str>>()?;
+            if value.len() > self.longest {
+                continue;
+            }
+            let value = Text::<VALUE>::new(&value);
+            let needs = key.len() + value.len() + ENTRY;
+            if size + needs > MAX_LABELS && !always_kept(&key) {
+                bounded::cut();
+                continue;
+            }
+            size += needs;
+            out.insert(key.into_string(), value.into_string());
+        }
+        Ok(Some(out))
+    }
+}
+
+fn labels<'de, D: Deserializer<'de>>(d: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    d.deserialize_any(Pairs::<Text<LABEL>> { skip: "", longest: usize::MAX, value: PhantomData })
+}
+
+fn annotations<'de, D: Deserializer<'de>>(d: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    d.deserialize_any(Pairs::<Text<MAX_ANNOTATION>> {
+        skip: "kubectl.kubernetes.io/last-applied-configuration",
+        longest: MAX_ANNOTATION,
+        value: PhantomData,
+    })
 }
 
 impl Event {

@@ -287,6 +287,8 @@ impl EngineLoop {
             memory: self.pipeline.memory().sizes().to_vec(),
             refused: engine.refused(),
             bad_annotations: engine.bad_annotations(),
+            forged: self.pipeline.memory().forged().clone(),
+            cut: self.pipeline.memory().cut().clone(),
             synced: self.pipeline.synced(),
             blind: self.pipeline.memory().blind().map(|kind| kind.to_string()).collect(),
         }

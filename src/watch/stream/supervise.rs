@@ -18,7 +18,7 @@ use crate::config::WatchConfig;
 use crate::signal::text;
 use crate::watch::decode::{BadObject, Watched, finish};
 use crate::watch::objects::Slim;
-use crate::watch::{Change, Kind, Object};
+use crate::watch::{Change, Kind, Object, scope};
 
 /// How often an answered request may fail before the watch is started anew.
 const FAILURES: u32 = 3;
@@ -191,10 +191,12 @@ impl Supervisor {
         }
     }
 
-    /// Cluster-scoped objects always pass, and Events about nodes, which live in `default`.
+    /// Cluster-scoped objects always pass.
     fn wants(&self, object: &Object) -> bool {
-        let about_node = matches!(object, Object::Event(event) if event.involved_object.kind == "Node");
-        about_node || object.metadata().namespace.as_deref().is_none_or(|ns| self.wanted.wants(ns))
+        match object {
+            Object::Event(event) => scope::wanted(event, &self.wanted),
+            object => object.metadata().namespace.as_deref().is_none_or(|ns| self.wanted.wants(ns)),
+        }
     }
 
     fn wants_bad(&self, bad: &BadObject) -> bool {
