@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub use self::api::{Answer, Ask, Command, Control, Refusal, Token};
-use self::connections::{Connections, Place};
 pub use self::connections::Room;
+use self::connections::{Connections, Place};
 use crate::metrics::Metrics;
 use crate::metrics::cached::Cached;
 use crate::store::Store;

@@ -31,6 +31,8 @@ mod explain;
 mod flood;
 #[path = "it/flow.rs"]
 mod flow;
+#[path = "it/hostile.rs"]
+mod hostile;
 #[path = "it/layering.rs"]
 mod layering;
 #[path = "it/logs.rs"]
@@ -51,6 +53,8 @@ mod reload;
 mod run;
 #[path = "it/scenarios.rs"]
 mod scenarios;
+#[path = "it/security.rs"]
+mod security;
 #[path = "it/silences.rs"]
 mod silences;
 #[path = "it/test_command.rs"]

@@ -102,6 +102,8 @@ async fn what_the_parts_know_is_told() {
         memory: vec![("pods", 150_000)],
         refused: 5,
         bad_annotations: 0,
+        forged: BTreeMap::new(),
+        cut: BTreeMap::new(),
         synced: true,
         blind: vec!["Event".into()],
     });

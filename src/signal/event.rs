@@ -168,9 +168,7 @@ fn killing(event: &EventFacts<'_>) -> Option<Finding> {
 #[must_use]
 pub fn node(event: &EventFacts<'_>) -> Option<Finding> {
     match event.reason {
-        "Rebooted" => {
-            Some(Finding { at: Some(event.at), ..super::node::rebooted(Arc::from(event.message)) })
-        }
+        "Rebooted" => Some(Finding { at: Some(event.at), ..super::node::rebooted(Arc::from(event.message)) }),
         "EvictionThresholdMet" => Some(event.finding(Cause::NodePressure, Phase::Detail, weight::EVENT)),
         "SystemOOM" => Some(event.finding(Cause::OOMKilled, Phase::Pulse, weight::ERROR)),
         _ => None,

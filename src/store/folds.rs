@@ -130,9 +130,10 @@ fn foldable(s: &Session, query: &FoldQuery) -> Result<Vec<FoldRow>, StoreError> 
             break;
         }
         let found: Vec<(i64, String, bool)> = of_thread
-            .query_map((&*query.receiver, &thread, limit(MAX_ROWS_OF_A_THREAD), limit(MAX_NOTIFICATION)), |r| {
-                Ok((r.get(0)?, r.get(1)?, r.get(2)?))
-            })
+            .query_map(
+                (&*query.receiver, &thread, limit(MAX_ROWS_OF_A_THREAD), limit(MAX_NOTIFICATION)),
+                |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)),
+            )
             .and_then(Iterator::collect)
             .map_err(&failed)?;
         bytes += found.iter().map(|(_, body, _)| body.len()).sum::<usize>();
@@ -150,7 +151,9 @@ fn folded(s: &Session, receiver: &str, key: &str) -> Result<Option<Vec<FoldRow>>
             "SELECT seq, CASE WHEN octet_length(body) <= ?3 THEN body ELSE '' END FROM outbox
              WHERE inside = ?2 AND receiver = ?1 AND state = 'queued' ORDER BY seq",
         )
-        .and_then(|mut q| q.query_map((receiver, key, limit(MAX_NOTIFICATION)), |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
+        .and_then(|mut q| {
+            q.query_map((receiver, key, limit(MAX_NOTIFICATION)), |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
+        })
         .map_err(s.error("read the rows of a summary"))?;
     Ok(found.into_iter().map(|(seq, body)| read(seq, &body)).collect())
 }

@@ -116,3 +116,104 @@ pub(super) fn unread(s: &Session, table: &'static str, max: usize, cuts: &Cuts) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::{at, note};
+    use crate::store::{Claim, DigestRow, IncidentRow, Store};
+    use std::sync::Arc;
+
+    fn incident(id: &str, bytes: usize) -> IncidentRow {
+        IncidentRow {
+            id: id.to_owned(),
+            rule: Arc::from("r"),
+            state: Arc::from("firing"),
+            body: "x".repeat(bytes),
+            updated_at: at(0),
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_cut_or_left_out_when_rows_are_made() {
+        let store = Store::memory().unwrap();
+        let mut large = note("k-1-r", "r", "k", at(0));
+        large.text = "t".repeat(5 << 20);
+        large.title = "t".repeat(3000);
+        let view = large.incidents[0].clone();
+        let members: Vec<Arc<str>> = (0..200).map(|n| Arc::from(format!("{n:0200}"))).collect();
+        large.decision = crate::message::Decision::Storm;
+        large.incidents = vec![crate::message::IncidentView { members, ..view }; 500];
+        let history = HistoryRow {
+            at: at(0),
+            incident: None,
+            decision: None,
+            reason: crate::message::Reason::NoRule,
+            rule: Arc::from(""),
+            namespace: None,
+            workload: Arc::from("Pod/x"),
+            title: "t".repeat(100_000),
+            detail: format!("{{\"x\":\"{}\"}}", "d".repeat(100_000)),
+        };
+        let commit = Commit {
+            incidents: vec![incident("large", MAX_INCIDENT + 1), incident("fits", MAX_INCIDENT)],
+            digests: vec![DigestRow {
+                receiver: Arc::from("r"),
+                incident: None,
+                body: Some("x".repeat(MAX_PART + 1)),
+            }],
+            notifications: vec![large],
+            history: vec![history],
+            ..Commit::default()
+        };
+        store.commit(commit).wait().unwrap();
+        let kept = store.load_incidents().wait().unwrap();
+        assert_eq!(kept.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["fits"]);
+        assert!(store.load_digests().wait().unwrap().is_empty());
+        let row = &store.history(crate::store::HistoryQuery::default()).wait().unwrap()[0];
+        assert!(row.title.len() <= MAX_TITLE && row.title.ends_with(text::CUT));
+        assert_eq!(row.detail, "{}");
+        let Claim::Claimed { notification, .. } = store.claim(1, at(1)).wait().unwrap() else {
+            panic!("claimed")
+        };
+        assert!(serde_json::to_string(&notification).unwrap().len() <= MAX_NOTIFICATION);
+        assert!(notification.incidents.len() > 100, "{} of 500 incidents", notification.incidents.len());
+        assert_eq!(store.sizes().wait().unwrap().cut, 5);
+    }
+
+    /// What an earlier version wrote.
+    #[test]
+    fn a_row_that_is_too_large_is_left_unread_and_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let store = Store::open(&path).unwrap();
+        let commit = Commit {
+            incidents: vec![incident("good", 10)],
+            notifications: vec![note("a-1-r", "r", "a", at(0)), note("b-1-r", "r", "b", at(0))],
+            ..Commit::default()
+        };
+        store.commit(commit).wait().unwrap();
+        drop(store);
+        let conn = rusqlite::Connection::open(&path).unwrap();
+        conn.execute_batch(
+            "INSERT INTO incidents SELECT 'bad' || json_each.value, rule, state, replace(hex(zeroblob(1000000)), '0', 'x'), updated_at
+                 FROM incidents, json_each('[1,2,3]') WHERE incidents.id = 'good';
+             INSERT INTO digests VALUES ('r', '', replace(hex(zeroblob(1000000)), '0', 'x'));
+             UPDATE outbox SET body = replace(hex(zeroblob(3000000)), '0', 'x') WHERE key = 'a-1-r';",
+        )
+        .unwrap();
+        drop(conn);
+
+        let store = Store::open(&path).unwrap();
+        let ids: Vec<String> = store.load_incidents().wait().unwrap().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, ["good"]);
+        assert!(store.load_digests().wait().unwrap().is_empty());
+        assert_eq!(store.sizes().wait().unwrap().unread, 4);
+        let Claim::Unreadable { why } = store.claim(1, at(1)).wait().unwrap() else { panic!("unreadable") };
+        assert!(why.contains("6000000 bytes"), "{why}");
+        assert!(matches!(store.claim(2, at(1)).wait().unwrap(), Claim::Claimed { .. }), "the next one goes");
+        // The same incident comes again, and is known again.
+        store.commit(Commit { incidents: vec![incident("bad1", 10)], ..Commit::default() }).wait().unwrap();
+        assert_eq!(store.load_incidents().wait().unwrap().len(), 2);
+    }
+}

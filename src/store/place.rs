@@ -150,9 +150,27 @@ mod tests {
     #[test]
     fn file_systems_of_several_machines_are_known_by_their_type() {
         for kind in [
-            "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "lustre", "gpfs", "afs", "beegfs", "gfs2", "ocfs2",
-            "virtiofs", "vboxsf", "fuse", "fuse.s3fs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.juicefs",
-            "fuse.ceph-fuse", "fuse.mount-s3",
+            "nfs",
+            "nfs4",
+            "cifs",
+            "smb3",
+            "9p",
+            "ceph",
+            "lustre",
+            "gpfs",
+            "afs",
+            "beegfs",
+            "gfs2",
+            "ocfs2",
+            "virtiofs",
+            "vboxsf",
+            "fuse",
+            "fuse.s3fs",
+            "fuse.gcsfuse",
+            "fuse.glusterfs",
+            "fuse.juicefs",
+            "fuse.ceph-fuse",
+            "fuse.mount-s3",
         ] {
             assert!(is_shared(kind), "{kind}");
         }

@@ -26,9 +26,8 @@ impl Store {
         let cuts = Arc::clone(self.cuts());
         self.read("load silences", move |s| {
             limits::unread(s, "silences", MAX_PART, &cuts)?;
-            let sql = format!(
-                "SELECT id, body FROM silences WHERE octet_length(body) <= {MAX_PART} ORDER BY id"
-            );
+            let sql =
+                format!("SELECT id, body FROM silences WHERE octet_length(body) <= {MAX_PART} ORDER BY id");
             super::commit::pairs(s, &sql)
         })
     }

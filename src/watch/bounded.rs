@@ -247,7 +247,10 @@ mod tests {
     #[test]
     fn one_line_is_cleaned_masked_and_cut_and_cuts_are_counted() {
         assert_eq!(text::<NAME>("web-6d4b9-x2x7p"), ("web-6d4b9-x2x7p".into(), 0));
-        assert_eq!(text::<REASON>("a\r\nb\tc\u{202e}d\u{2028}"), ("a\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}".into(), 0));
+        assert_eq!(
+            text::<REASON>("a\r\nb\tc\u{202e}d\u{2028}"),
+            ("a\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}".into(), 0)
+        );
         assert_eq!(text::<REASON>("token=ghp_Ab3dEf6hIj9lMn2pQr5t"), ("token=[masked]".into(), 0));
         let (long, cuts) = text::<REASON>(&"ä".repeat(300_000));
         assert!(long.len() <= REASON && long.ends_with('…') && cuts == 1, "{long}");
@@ -258,7 +261,9 @@ mod tests {
 
     #[test]
     fn names_of_objects_are_left_as_they_are() {
-        for name in ["xoxb-1234567-abcdefg", "sk-0123456789abcdef0123456789abcdef01", "hvs.aaaaaaaaaaaaaaaaaaaaaaaa"] {
+        for name in
+            ["xoxb-1234567-abcdefg", "sk-0123456789abcdef0123456789abcdef01", "hvs.aaaaaaaaaaaaaaaaaaaaaaaa"]
+        {
             assert_eq!(text::<NAME>(name).0, name);
         }
     }

@@ -80,9 +80,11 @@ pub fn pod(pod: Pod, interner: &mut Interner) -> PodFacts {
             Some("Unknown") => PodPhase::Unknown,
             _ => PodPhase::Pending,
         },
-        status: status.reason.as_deref().filter(|r| !r.is_empty()).map(|reason| {
-            Box::new((interner.text(reason), shared(status.message.as_ref())))
-        }),
+        status: status
+            .reason
+            .as_deref()
+            .filter(|r| !r.is_empty())
+            .map(|reason| Box::new((interner.text(reason), shared(status.message.as_ref())))),
         nominated: status.nominated_node_name.as_deref().is_some_and(|n| !n.is_empty()),
         unschedulable: scheduled.filter(|c| c.status == "False").map(|c| {
             Box::new(Unschedulable {

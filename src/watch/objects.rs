@@ -18,7 +18,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::bounded::{
-    self, CONDITIONS, CONTAINERS, FIELD_PATH, IMAGE, KEY, KIND, LABEL, List, Message, NAME, REASON, Text, WORD,
+    self, CONDITIONS, CONTAINERS, FIELD_PATH, IMAGE, KEY, KIND, LABEL, List, Message, NAME, REASON, Text,
+    WORD,
 };
 use crate::signal::{silence, text};
 
@@ -477,16 +478,22 @@ impl<'de, const VALUE: usize> Visitor<'de> for Pairs<Text<VALUE>> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut out = BTreeMap::new();
         let mut size = 0_usize;
-        while let Some(key) = map.next_key::<Text<KEY>>()? {
-            if *key == *self.skip {
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            if key == self.skip {
                 map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            // What has no room is not looked at, however much of it there is.
+            if size + ENTRY > MAX_LABELS && !always_kept(&key) {
+                map.next_value::<IgnoredAny>()?;
+                bounded::cut();
                 continue;
             }
             let value = map.next_value::<Cow<'_, str>>()?;
             if value.len() > self.longest {
                 continue;
             }
-            let value = Text::<VALUE>::new(&value);
+            let (key, value) = (Text::<KEY>::new(&key), Text::<VALUE>::new(&value));
             let needs = key.len() + value.len() + ENTRY;
             if size + needs > MAX_LABELS && !always_kept(&key) {
                 bounded::cut();

@@ -23,6 +23,7 @@
 //! which take milliseconds, and a store that cannot be written ends the process.
 
 mod guard;
+mod page;
 mod status;
 mod supervise;
 
@@ -80,8 +81,13 @@ pub struct Tuning {
     pub blind_max: Duration,
     /// Objects in one page of a list of pods, the largest objects.
     pub pod_page: u32,
+    /// Objects in one page of a list of Events, which whoever may create some makes as large as they
+    /// like.
+    pub event_page: u32,
     /// Objects in one page of any other list.
     pub page: u32,
+    /// Bytes in one page of any list; a larger one is asked for in smaller pages.
+    pub page_bytes: usize,
 }
 
 impl Default for Tuning {
@@ -100,7 +106,9 @@ impl Default for Tuning {
             blind_min: Duration::from_secs(30),
             blind_max: Duration::from_secs(300),
             pod_page: 250,
+            event_page: 100,
             page: 500,
+            page_bytes: 24 << 20,
         }
     }
 }
@@ -111,6 +119,7 @@ impl Tuning {
     const fn page_size(&self, kind: Kind) -> u32 {
         match kind {
             Kind::Pod => self.pod_page,
+            Kind::Event => self.event_page,
             _ => self.page,
         }
     }
@@ -140,6 +149,7 @@ pub fn spawn(
     tuning: &Tuning,
 ) -> JoinSet<Kind> {
     let mut tasks = JoinSet::new();
+    let large = page::LargePages::new();
     for &kind in kinds {
         let Some(entry) = status.entry(kind) else {
             tracing::error!(%kind, "not watched: its status is not kept");
@@ -147,7 +157,7 @@ pub fn spawn(
         };
         let watch = supervise::Supervisor {
             kind,
-            client: guard::guard(client.clone(), &entry, tuning),
+            client: guard::guard(client.clone(), &entry, tuning, &large),
             wanted: cfg.clone(),
             tx: tx.clone(),
             entry,

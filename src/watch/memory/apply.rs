@@ -112,9 +112,7 @@ impl Memory {
         self.notice(before.as_ref().map(|p| &p.facts.id), Some(&facts.id));
         if let Some(before) = &before {
             pod::carry(&before.facts, &mut facts, now);
-        } else if let Some(mirror) =
-            facts.id.annotations.as_ref().and_then(|a| a.get(MIRROR))
-        {
+        } else if let Some(mirror) = facts.id.annotations.as_ref().and_then(|a| a.get(MIRROR)) {
             let namespace = facts.id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
             self.mirrors.insert((namespace, Arc::from(mirror.as_str())), Arc::clone(&uid));
         }

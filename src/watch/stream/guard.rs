@@ -16,6 +16,7 @@ use kube::client::Body;
 use tokio::time::Sleep;
 
 use super::Tuning;
+use super::page::{LargePages, Page};
 use super::status::Entry;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -32,11 +33,17 @@ pub(super) enum NoAnswer {
     Page(Duration),
 }
 
-pub(super) fn guard(client: kube::Client, entry: &Arc<Entry>, tuning: &Tuning) -> kube::Client {
+pub(super) fn guard(
+    client: kube::Client,
+    entry: &Arc<Entry>,
+    tuning: &Tuning,
+    large: &LargePages,
+) -> kube::Client {
     let namespace = client.default_namespace().to_owned();
     let (entry, headers, page) = (Arc::clone(entry), tuning.headers_timeout, tuning.page_timeout);
+    let (large, page_bytes) = (large.clone(), tuning.page_bytes);
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (client, entry) = (client.clone(), Arc::clone(&entry));
+        let (client, entry, bytes) = (client.clone(), Arc::clone(&entry), large.page(page_bytes));
         async move {
             let watch = request.uri().query().is_some_and(|q| q.split('&').any(|p| p == "watch=true"));
             let asked = tokio::time::Instant::now();
@@ -48,7 +55,14 @@ pub(super) fn guard(client: kube::Client, entry: &Arc<Entry>, tuning: &Tuning) -
             }
             let unending = watch && response.status().is_success();
             let deadline = (!unending).then(|| Box::pin(tokio::time::sleep_until(asked + page)));
-            Ok::<_, BoxError>(response.map(|body| Guarded { body, entry, deadline, page, watch: unending }))
+            Ok::<_, BoxError>(response.map(|body| Guarded {
+                body,
+                entry,
+                deadline,
+                page,
+                watch: unending,
+                bytes,
+            }))
         }
     });
     kube::Client::new(service, namespace)
@@ -66,6 +80,14 @@ struct Guarded {
     deadline: Option<Pin<Box<Sleep>>>,
     page: Duration,
     watch: bool,
+    bytes: Page,
+}
+
+impl Guarded {
+    fn too_late(&mut self, cx: &mut Context<'_>) -> Option<NoAnswer> {
+        let deadline = self.deadline.as_mut()?;
+        deadline.as_mut().poll(cx).is_ready().then_some(NoAnswer::Page(self.page))
+    }
 }
 
 impl HttpBody for Guarded {
@@ -76,17 +98,27 @@ impl HttpBody for Guarded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if !self.watch && self.bytes.poll_turn(cx).is_pending() {
+            return match self.too_late(cx) {
+                Some(late) => Poll::Ready(Some(Err(late.into()))),
+                None => Poll::Pending,
+            };
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx).map_err(BoxError::from);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && !self.watch
+            && let Err(too_large) = self.bytes.add(frame.data_ref().map_or(0, Bytes::len))
+        {
+            return Poll::Ready(Some(Err(too_large.into())));
+        }
         match &polled {
             // Only of a watch: a list that was read in part has told nothing.
             Poll::Ready(Some(Ok(_))) if self.watch => self.entry.told(),
             Poll::Ready(Some(Ok(_)) | None) => self.entry.alive(),
             Poll::Ready(Some(Err(_))) => {}
             Poll::Pending => {
-                if let Some(deadline) = self.deadline.as_mut()
-                    && deadline.as_mut().poll(cx).is_ready()
-                {
-                    return Poll::Ready(Some(Err(NoAnswer::Page(self.page).into())));
+                if let Some(late) = self.too_late(cx) {
+                    return Poll::Ready(Some(Err(late.into())));
                 }
             }
         }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Tuning;
+use super::page::{PageSize, TooLarge};
 use super::status::{Entry, WatchState};
 use crate::config::WatchConfig;
 use crate::signal::text;
@@ -46,6 +47,7 @@ struct Memory {
     blind_pauses: Backoff,
     /// Since when nothing worked.
     failing_since: Option<Instant>,
+    page: PageSize,
     warned: HashSet<String>,
 }
 
@@ -70,6 +72,7 @@ impl Supervisor {
             // Reset by success only.
             blind_pauses: Backoff::new(tuning.blind_min, tuning.blind_max, Duration::MAX),
             failing_since: None,
+            page: PageSize::new(tuning.page_size(self.kind)),
             warned: HashSet::new(),
         };
         loop {
@@ -92,7 +95,7 @@ impl Supervisor {
     ) -> Result<&'static str, Stop> {
         let tuning = &self.tuning;
         let seconds = u32::try_from(tuning.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
-        let config = watcher::Config::default().timeout(seconds).page_size(tuning.page_size(self.kind));
+        let config = watcher::Config::default().timeout(seconds).page_size(memory.page.objects());
         let mut events = pin!(watcher(Api::<Slim<T>>::all(self.client.clone()), config));
         let relist_at = Instant::now() + tuning.relist.mul_f64(0.75 + fastrand::f64() / 2.0);
         let mut relist = pin!(tokio::time::sleep_until(relist_at));
@@ -115,6 +118,13 @@ impl Supervisor {
                 None => return Ok("the watcher ended"),
                 Some(Err(error)) => {
                     let remedy = remedy(&error);
+                    if cause::<TooLarge>(&error) {
+                        memory.page.shrink();
+                        tracing::warn!(kind = %self.kind, objects = memory.page.objects(),
+                            "objects are too large for the usual pages of a list");
+                        self.fail(&error, Remedy::Rebuild, memory).await?;
+                        return Ok("its pages were too large");
+                    }
                     failures += u32::from(remedy == Remedy::ResumeAtFirst);
                     self.fail(&error, remedy, memory).await?;
                     if remedy == Remedy::Rebuild || failures >= FAILURES {
@@ -146,6 +156,7 @@ impl Supervisor {
                 watcher::Event::InitDone => {
                     self.entry.listed();
                     self.entry.told();
+                    memory.page.grow();
                     Some(Change::Listed(self.kind))
                 }
                 watcher::Event::InitApply(slim) => self.object(slim, memory, Change::Initial),
