@@ -7,6 +7,7 @@
 
 mod apply;
 mod build;
+mod early;
 mod events;
 mod first;
 mod gone;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::early::Early;
 use super::intern::Interner;
 use super::objects::Event;
 use super::scope::Forged;
@@ -109,7 +111,7 @@ pub struct Memory {
     /// Counts last seen, by Event UID.
     counts: HashMap<Arc<str>, u64>,
     /// Events of the first list, told after everything else is known.
-    early: Vec<Event>,
+    early: Early,
     orphans: VecDeque<(Arc<str>, Event)>,
     /// Events that were not believed, by reason.
     forged: BTreeMap<Forged, u64>,
@@ -151,7 +153,7 @@ impl Memory {
             claims: HashMap::new(),
             namespaces: HashMap::new(),
             counts: HashMap::new(),
-            early: Vec::new(),
+            early: Early::default(),
             orphans: VecDeque::new(),
             forged: BTreeMap::new(),
             cut: BTreeMap::new(),

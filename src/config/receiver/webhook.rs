@@ -71,8 +71,7 @@ pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Webhoo
         && (basic.is_some() || bearer.is_some() || key.is_some() || secret_header)
         && in_the_open(url)
     {
-        let help = "write `https://…`, or reach it on this machine or through a mesh that encrypts";
-        reader.warn(span, "what logs this receiver in is sent without encryption", "", Some(help));
+        reader.warn(span, "what logs this receiver in is sent without encryption", "", Some(ENCRYPT));
     }
     map.finish(reader, "`webhook`");
     Some(WebhookRaw {
@@ -90,8 +89,12 @@ pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Webhoo
     })
 }
 
+/// What to do about [`in_the_open`].
+pub const ENCRYPT: &str = "write `https://…`, or reach it on this machine or through a mesh that encrypts";
+
 /// Does it go over the network without encryption?
-fn in_the_open(url: &str) -> bool {
+#[must_use]
+pub fn in_the_open(url: &str) -> bool {
     let Ok(uri) = url.parse::<http::Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let loopback = host.parse().map_or(host.eq_ignore_ascii_case("localhost"), |ip: IpAddr| ip.is_loopback());

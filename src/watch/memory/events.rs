@@ -23,6 +23,8 @@ const LIFE: Duration = Duration::from_secs(3600);
 
 impl Memory {
     pub(super) fn event(&mut self, now: Timestamp, mut event: Event, out: &mut Vec<Signal>) {
+        // Nobody asks for them, and those that wait take room.
+        (event.metadata.labels, event.metadata.annotations) = (None, None);
         match scope::of(&event) {
             Ok(Scope::Cluster) => event.involved_object.namespace = None,
             Ok(Scope::Namespace(own)) => event.involved_object.namespace = Some(Text::new(own)),
@@ -30,7 +32,7 @@ impl Memory {
         }
         if self.ready() {
             self.event_now(now, event, false, out);
-        } else if self.early.len() < MAX_EVENTS {
+        } else {
             self.early.push(event);
         }
     }
