@@ -6,6 +6,7 @@
 //! (<https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/events.go>). Only
 //! `metadata.namespace` is what the author was allowed to write to, so it alone is believed.
 
+use super::Kind;
 use super::objects::Event;
 use crate::config::WatchConfig;
 
@@ -84,8 +85,8 @@ pub fn of(event: &Event) -> Result<Scope<'_>, Forged> {
         return if by_administrators { Ok(Scope::Cluster) } else { Err(Forged::ClusterObject) };
     }
     match named {
-        // Of a kind that is not known here: it may have no namespace.
-        "" if by_administrators => Ok(Scope::Cluster),
+        // Of a kind that is not watched: it may have no namespace.
+        "" if by_administrators && Kind::parse(&event.involved_object.kind).is_none() => Ok(Scope::Cluster),
         "" => Ok(Scope::Namespace(own)),
         named if named == own => Ok(Scope::Namespace(own)),
         _ => Err(Forged::OtherNamespace),
@@ -135,6 +136,7 @@ mod tests {
             ("team", "Node", Some("team"), Err(Forged::ClusterObject)),
             ("default", "Node", Some("default"), Ok(Cluster)),
             ("team", "PersistentVolume", None, Err(Forged::ClusterObject)),
+            ("default", "Pod", None, Ok(Namespace("default"))),
             ("default", "NodeClaim", None, Ok(Cluster)),
             ("team", "NodeClaim", None, Ok(Namespace("team"))),
         ] {
