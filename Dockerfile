@@ -5,8 +5,9 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY rules rules
 COPY templates templates
-# Cargo wants every target of the manifest to be there.
+# Cargo wants every target and every path of the manifest to be there.
 COPY tests/it.rs tests/it.rs
+COPY tests/simdisk tests/simdisk
 COPY benches benches
 RUN cargo build --release --locked --bin kubeherald
 

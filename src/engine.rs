@@ -97,7 +97,8 @@ pub struct Engine {
     by_group: HashMap<u128, Arc<str>>,
     by_object: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     by_workload: HashMap<Place, BTreeSet<Arc<str>>>,
-    by_node: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Sorted: of several lost nodes the first holds back what could be on any of them.
+    by_node: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     timers: BTreeSet<(Timestamp, Arc<str>)>,
     hints: HashMap<(Arc<str>, Cause), Hint>,
     hint_order: VecDeque<(Timestamp, (Arc<str>, Cause))>,
@@ -144,7 +145,7 @@ impl Engine {
             by_group: HashMap::new(),
             by_object: HashMap::new(),
             by_workload: HashMap::new(),
-            by_node: HashMap::new(),
+            by_node: BTreeMap::new(),
             timers: BTreeSet::new(),
             hints: HashMap::new(),
             hint_order: VecDeque::new(),
@@ -351,7 +352,12 @@ impl Engine {
     fn unindex_member(&mut self, member: &Member, id: &Arc<str>) {
         drop_from(&mut self.by_object, &member.key(), id);
         if let Some(node) = &member.node {
-            drop_from(&mut self.by_node, node, id);
+            if let Some(ids) = self.by_node.get_mut(node) {
+                ids.remove(id);
+                if ids.is_empty() {
+                    self.by_node.remove(node);
+                }
+            }
         }
     }
 

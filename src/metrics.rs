@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use self::cached::Cached;
 use self::families::{Deliveries, Families};
 use self::process::Process;
-use crate::clock;
+use crate::clock::Clock;
 use crate::message::{Decision, Reason};
 use crate::outbox::Outbox;
 use crate::signal::Cause;
@@ -140,6 +140,7 @@ pub struct HttpStats {
 pub struct Metrics {
     sources: Sources,
     http: Arc<HttpStats>,
+    clock: Clock,
     started: Timestamp,
     sizes: Cached<Option<Sizes>>,
 }
@@ -148,7 +149,19 @@ impl Metrics {
     /// Metrics of a process that starts now.
     #[must_use]
     pub fn new(sources: Sources) -> Self {
-        Self { sources, http: Arc::default(), started: clock::now(), sizes: Cached::new(SIZES_AGE) }
+        Self::with_clock(sources, Clock::System)
+    }
+
+    /// The same by another clock: the one by which the sources give their times.
+    #[must_use]
+    pub fn with_clock(sources: Sources, clock: Clock) -> Self {
+        Self { sources, http: Arc::default(), started: clock.now(), clock, sizes: Cached::new(SIZES_AGE) }
+    }
+
+    /// The clock by which the sources give their times.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// When the process started.
@@ -186,7 +199,7 @@ impl Metrics {
         });
         let families = Families {
             format,
-            now: clock::now(),
+            now: self.clock.now(),
             started: self.started,
             engine: self.sources.engine.load_full(),
             config: self.sources.config.load_full(),

@@ -2,6 +2,7 @@
 
 mod hint;
 pub mod http;
+pub mod network;
 pub mod secret;
 pub mod slack;
 pub mod smtp;
@@ -11,11 +12,11 @@ pub mod webhook;
 use std::future::Future;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
+use crate::clock::Clock;
 use crate::message::Notification;
 use crate::template::Templates;
 
+pub use network::Network;
 pub use secret::Secret;
 pub use slack::{SlackConfig, SlackTarget};
 pub use smtp::{EmailConfig, SmtpConfig, SmtpTls};
@@ -87,7 +88,17 @@ pub struct Parts {
     /// How messages look.
     pub templates: Templates,
     /// What time it is: for signatures, and for a `Retry-After` that names a date.
-    pub clock: fn() -> Timestamp,
+    pub clock: Clock,
+    /// How the receivers are reached.
+    pub network: Network,
+}
+
+impl Parts {
+    /// For receivers that are reached over the real network.
+    #[must_use]
+    pub const fn new(templates: Templates, clock: Clock) -> Self {
+        Self { templates, clock, network: Network::Real }
+    }
 }
 
 /// A notifier cannot be made from its configuration.

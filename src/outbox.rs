@@ -91,7 +91,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -100,11 +99,9 @@ pub use self::dispatcher::Dispatcher;
 pub use self::limit::Limit;
 use self::limit::Limiter;
 
+use crate::clock::Clock;
 use crate::notify::Deliver;
 use crate::store::Store;
-
-/// Tells the time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// One receiver, as the outbox sees it.
 #[derive(Debug, Clone)]

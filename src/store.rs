@@ -12,6 +12,7 @@ mod beside;
 mod call;
 mod commit;
 mod dead;
+mod disk;
 mod error;
 mod explain;
 mod fault;
@@ -19,6 +20,7 @@ mod fault;
 pub(crate) mod fixture;
 mod folds;
 mod history;
+mod inline;
 mod limits;
 mod listing;
 mod outbox_rows;
@@ -42,6 +44,7 @@ pub use self::beside::Beside;
 pub use self::call::{Call, Pending};
 pub use self::commit::{Commit, DigestRow, IncidentRow};
 pub use self::dead::{DeadLetter, DeadLetterBody};
+pub use self::disk::{Disk, Held, LockError, RealDisk};
 pub use self::error::StoreError;
 pub use self::explain::{Concerned, Delivery, IncidentRecord, KnownObject, ObjectQuery, ObjectRow, Peace};
 pub use self::fault::{Faults, Point};
@@ -54,6 +57,7 @@ pub use self::silences::SilenceRow;
 pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};
 
 use self::call::Lane;
+use self::inline::Inline;
 use self::sqlite::{Opened, Queue};
 use self::worker::{Session, Wakers};
 
@@ -67,8 +71,19 @@ pub enum Durability {
     Process,
 }
 
+/// Who runs the statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Driver {
+    /// Threads of the store's own.
+    #[default]
+    Threads,
+    /// A task of the runtime in which it is opened, and one connection. For simulations: nothing
+    /// happens beside the runtime's own thread.
+    Inline,
+}
+
 /// How to open a store.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The database file, made if missing (its directory is not); `None`: in memory, gone at exit.
     pub path: Option<PathBuf>,
@@ -76,8 +91,25 @@ pub struct Options {
     pub durability: Durability,
     /// Use one connection only, even on a local file system. Chosen by itself on network ones.
     pub exclusive: bool,
+    /// Who runs the statements.
+    pub driver: Driver,
+    /// Where the file is.
+    pub disk: Arc<dyn Disk>,
     /// For tests.
     pub faults: Faults,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            path: None,
+            durability: Durability::default(),
+            exclusive: false,
+            driver: Driver::default(),
+            disk: Arc::new(RealDisk),
+            faults: Faults::default(),
+        }
+    }
 }
 
 /// A handle to the store; clones share it. When the last handle is dropped, what was submitted is
@@ -93,6 +125,7 @@ struct Inner {
     reader: Option<Queue>,
     write_thread: Mutex<Option<JoinHandle<()>>>,
     read_threads: Mutex<Vec<JoinHandle<()>>>,
+    inline: Option<Arc<Inline>>,
     wakers: Arc<Wakers>,
     faults: Faults,
     cuts: Arc<limits::Cuts>,
@@ -117,7 +150,7 @@ impl Store {
     }
 
     fn over(options: Options, wakers: Arc<Wakers>, opened: Opened) -> Self {
-        let Opened { writer, reader, write_thread, read_threads } = opened;
+        let Opened { writer, reader, write_thread, read_threads, inline } = opened;
         Self {
             inner: Arc::new(Inner {
                 path: options.path,
@@ -125,6 +158,7 @@ impl Store {
                 reader,
                 write_thread: Mutex::new(write_thread),
                 read_threads: Mutex::new(read_threads),
+                inline,
                 wakers,
                 faults: options.faults,
                 cuts: Arc::default(),
@@ -158,6 +192,10 @@ impl Store {
 
     fn cuts(&self) -> &Arc<limits::Cuts> {
         &self.inner.cuts
+    }
+
+    fn inline(&self) -> Option<Arc<Inline>> {
+        self.inner.inline.clone()
     }
 
     fn lane(&self, lane: Lane) -> Option<&Queue> {
@@ -199,6 +237,9 @@ impl Drop for Inner {
             thread.join().ok();
         }
         drop(self.writer.take());
+        if let Some(inline) = self.inline.take() {
+            inline.finish();
+        }
         let writer = self.write_thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = writer {
             thread.join().ok();

@@ -128,11 +128,13 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, 
         .max_buf_size(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
+    // A connection that is always busy must not outlive its end: that comes first, and once.
     let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
+        biased;
         () = place.closed() => Some(Ok(())),
         () = stop.cancelled() => None,
         () = tokio::time::sleep(MAX_CONNECTION_AGE) => None,
+        ended = connection.as_mut() => Some(ended),
     };
     let ended = if let Some(ended) = ended {
         ended
@@ -161,7 +163,8 @@ async fn answer(
     Ok(response)
 }
 
-fn router(state: WebState) -> Router {
+/// Everything that is served, for whoever asks in the same process. A request has no limit of time here.
+pub fn router(state: WebState) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/livez", get(health::livez))

@@ -25,6 +25,8 @@ mod dependencies;
 mod deploy;
 #[path = "it/digests.rs"]
 mod digests;
+#[path = "it/disk.rs"]
+mod disk;
 #[path = "it/explain.rs"]
 mod explain;
 #[path = "it/flood.rs"]
@@ -41,6 +43,8 @@ mod logs;
 mod matrix;
 #[path = "it/notify.rs"]
 mod notify;
+#[path = "it/order.rs"]
+mod order;
 #[path = "it/outbox.rs"]
 mod outbox;
 #[path = "it/protocol.rs"]
@@ -57,7 +61,11 @@ mod scenarios;
 mod security;
 #[path = "it/silences.rs"]
 mod silences;
+#[path = "support/disk.rs"]
+mod sim_disk;
 #[path = "it/test_command.rs"]
 mod test_command;
 #[path = "it/web.rs"]
 mod web;
+#[path = "it/world.rs"]
+mod world;

@@ -139,12 +139,14 @@ impl LogReaders {
     pub async fn run(mut self) {
         let mut reading = JoinSet::new();
         loop {
+            // What has ended makes room for the next; there are never more than `AT_ONCE` of them.
             tokio::select! {
+                biased;
+                Some(ended) = reading.join_next() => report(ended),
                 job = self.queue.recv(), if reading.len() < AT_ONCE => match job {
                     Some(job) => drop(reading.spawn(Arc::clone(&self.each).one(job))),
                     None => break,
                 },
-                Some(ended) = reading.join_next() => report(ended),
             }
         }
         while let Some(ended) = reading.join_next().await {
@@ -164,7 +166,7 @@ impl Each {
     async fn one(self: Arc<Self>, job: Job) {
         let Job { mut message, until } = job;
         let Some(wanted) = message.log.take() else { return };
-        let left = self.clock.sleep(clock::between(self.clock.now(), until));
+        let left = self.clock.scaled(clock::between(self.clock.now(), until));
         let read = tokio::time::timeout(left, logs::read(&self.client, &wanted.request)).await;
         let read = read.unwrap_or_else(|_| {
             Err(NoLog { outcome: LogOutcome::Timeout, detail: "it was not read in time".into() })

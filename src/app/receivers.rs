@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 
 use crate::app::pipeline::TERMINAL;
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::receiver::{
     EmailRaw, HeaderRef, SlackAccess, SlackRaw, SmtpRaw, TlsMode, UrlRef, WebhookRaw, in_the_open,
 };
@@ -15,7 +15,7 @@ use crate::notify::slack::{SlackConfig, SlackTarget};
 use crate::notify::smtp::{EmailConfig, SmtpConfig, SmtpTls};
 use crate::notify::terminal::TerminalConfig;
 use crate::notify::webhook::{WebhookAuth, WebhookBody, WebhookConfig};
-use crate::notify::{Notifier, NotifierConfig, Parts, Secret};
+use crate::notify::{Network, Notifier, NotifierConfig, Parts, Secret};
 use crate::outbox::{Limit, ReceiverSpec};
 use crate::template::Templates;
 
@@ -47,14 +47,26 @@ pub enum BuildError {
     },
 }
 
+/// What notifiers get beside the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// For signatures and for dates in answers: receivers compare them with their own clocks.
+    pub clock: Clock,
+    /// How receivers are reached.
+    pub network: Network,
+    /// Compiled already, in the place of those that the configuration names.
+    pub templates: Option<Templates>,
+}
+
 /// Every receiver with its notifier; the terminal where none is configured.
 pub fn build(config: &Config) -> Result<Vec<(ReceiverSpec, Notifier)>, BuildError> {
-    build_some(config, |_| true)
+    build_some(config, &Environment::default(), |_| true)
 }
 
 /// The same, but only those that are wanted by name.
 pub fn build_some(
     config: &Config,
+    environment: &Environment,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<(ReceiverSpec, Notifier)>, BuildError> {
     let terminal = config.receivers.is_empty();
@@ -62,7 +74,7 @@ pub fn build_some(
     if !any {
         return Ok(Vec::new());
     }
-    let parts = parts(config)?;
+    let parts = parts(config, environment)?;
     if terminal {
         let spec = ReceiverSpec {
             name: Arc::from(TERMINAL),
@@ -82,7 +94,7 @@ pub fn build_some(
 
 /// One receiver by name, for `send`.
 pub fn by_name(config: &Config, name: &str) -> Result<Notifier, BuildError> {
-    let parts = parts(config)?;
+    let parts = parts(config, &Environment::default())?;
     match config.receivers.iter().find(|receiver| &*receiver.name == name) {
         Some(receiver) => one(receiver, &parts),
         None if config.receivers.is_empty() && name == TERMINAL => {
@@ -95,9 +107,13 @@ pub fn by_name(config: &Config, name: &str) -> Result<Notifier, BuildError> {
     }
 }
 
-fn parts(config: &Config) -> Result<Parts, BuildError> {
-    let templates: Templates = templates::load(config.templates.as_deref()).map_err(BuildError::Templates)?;
-    Ok(Parts { templates, clock: clock::now })
+fn parts(config: &Config, environment: &Environment) -> Result<Parts, BuildError> {
+    let Environment { clock, network, templates } = environment.clone();
+    let templates = match templates {
+        Some(templates) => templates,
+        None => templates::load(config.templates.as_deref()).map_err(BuildError::Templates)?,
+    };
+    Ok(Parts { templates, clock, network })
 }
 
 fn one(receiver: &Receiver, parts: &Parts) -> Result<Notifier, BuildError> {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::files::{Files, Snapshot};
 use super::notice::Broken;
-use super::receivers::{self, BuildError};
+use super::receivers::{self, BuildError, Environment};
 use crate::config::{self, Attempt, Config, Diagnostics, Level, Loaded, Receiver};
 use crate::notify::Notifier;
 use crate::outbox::ReceiverSpec;
@@ -60,19 +60,54 @@ pub struct Source {
     pub settle: Duration,
     /// Told at each SIGHUP.
     pub signal: Arc<Notify>,
+    /// What changed receivers are built with.
+    pub environment: Environment,
+    /// Gives configurations in the place of files; `None`: files are read.
+    given: Option<Given>,
+}
+
+/// Gives the configuration that a load finds. It is asked at SIGHUP and `POST /-/reload` only: without
+/// files there is nothing to look at every few seconds.
+#[derive(Clone)]
+struct Given(Arc<dyn Fn() -> Result<Loaded, Diagnostics> + Send + Sync>);
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Given").finish_non_exhaustive()
+    }
 }
 
 impl Source {
     /// With the usual patience.
     #[must_use]
     pub fn new(config: Option<PathBuf>, rules: Vec<PathBuf>, overrides: Overrides) -> Self {
-        Self { config, rules, overrides, poll: POLL, settle: SETTLE, signal: Arc::default() }
+        Self {
+            config,
+            rules,
+            overrides,
+            poll: POLL,
+            settle: SETTLE,
+            signal: Arc::default(),
+            environment: Environment::default(),
+            given: None,
+        }
+    }
+
+    /// Configurations that are loaded already, one at each call: no file is read, and no thread is used.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn given(load: impl Fn() -> Result<Loaded, Diagnostics> + Send + Sync + 'static) -> Self {
+        let given = Some(Given(Arc::new(load)));
+        Self { given, ..Self::new(None, Vec::new(), Overrides::default()) }
     }
 
     /// Loads once. Blocks: it reads files.
     #[must_use]
     pub fn load(&self) -> Attempt {
-        let mut attempt = config::attempt(self.config.as_deref(), &self.rules);
+        let mut attempt = match &self.given {
+            Some(Given(load)) => Attempt { outcome: load(), roots: Vec::new() },
+            None => config::attempt(self.config.as_deref(), &self.rules, &self.environment.clock),
+        };
         if let Ok(loaded) = &mut attempt.outcome {
             let config = Arc::make_mut(&mut loaded.config);
             if let Some(path) = &self.overrides.store {
@@ -87,6 +122,11 @@ impl Source {
     #[must_use]
     pub const fn has_files(&self) -> bool {
         self.config.is_some() || !self.rules.is_empty()
+    }
+
+    /// Is there anything that could be loaded again?
+    const fn can_reload(&self) -> bool {
+        self.has_files() || self.given.is_some()
     }
 }
 
@@ -191,6 +231,11 @@ impl Source {
 }
 
 impl Begun {
+    /// Changed receivers are built with this from now on.
+    pub(super) fn set_environment(&mut self, environment: Environment) {
+        self.source.environment = environment;
+    }
+
     /// Changes exactly when what is in force does.
     #[must_use]
     pub fn hash(&self) -> &str {
@@ -255,7 +300,11 @@ impl Reloader {
         let mut poll = tokio::time::interval(self.source.poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // SIGHUP and requests come before the look at the files, and may keep it from its turn: each of
+            // them loads, which is more than a look. SIGHUP is one flag, not a queue, so between two of them
+            // a request has its turn.
             let (trigger, answer) = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = signal.notified() => (Trigger::Signal, None),
                 Some(answer) = asks.recv() => (Trigger::Request, Some(answer)),
@@ -263,6 +312,7 @@ impl Reloader {
             };
             let work = self.triggered(trigger);
             let answered = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 answered = work => answered,
             };
@@ -274,7 +324,7 @@ impl Reloader {
 
     /// `None`: nobody is left to put anything in force, or there was nothing to do.
     async fn triggered(&mut self, trigger: Trigger) -> Option<Answer> {
-        if !self.source.has_files() {
+        if !self.source.can_reload() {
             let text = "there is nothing to reload: it was started without a configuration file";
             tracing::warn!("{text}");
             return Some(Err(Refusal::Invalid(text.into())));
@@ -328,9 +378,12 @@ impl Reloader {
         work: impl FnOnce(&mut State, &Source) -> T + Send + 'static,
     ) -> Option<T> {
         let (state, source) = (Arc::clone(&self.state), self.source.clone());
-        let done = tokio::task::spawn_blocking(move || {
-            work(&mut state.lock().unwrap_or_else(PoisonError::into_inner), &source)
-        });
+        let inline = source.given.is_some();
+        let work = move || work(&mut state.lock().unwrap_or_else(PoisonError::into_inner), &source);
+        if inline {
+            return Some(work());
+        }
+        let done = tokio::task::spawn_blocking(work);
         done.await.inspect_err(|error| tracing::error!(%error, "loading the configuration failed")).ok()
     }
 
@@ -392,7 +445,7 @@ fn load(state: &mut State, source: &Source, good: &Good) -> Result<Ready, Refuse
     };
     let identities = identities(&loaded.config, &state.seen);
     let wanted = |name: &str| good.identities.get(name) != identities.get(name);
-    let built = match receivers::build_some(&loaded.config, wanted) {
+    let built = match receivers::build_some(&loaded.config, &source.environment, wanted) {
         Ok(built) => built,
         Err(error) => {
             let lines = match &error {

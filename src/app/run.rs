@@ -35,13 +35,15 @@ use self::apply::Applier;
 use self::engine_loop::{COMMANDS, EngineCommand, EngineLoop};
 use self::senders::Senders;
 use super::logs;
-use super::receivers::{self, BuildError};
+use super::receivers::{self, BuildError, Environment};
 use super::reload::{self, Begun, Reloader};
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::config::{Config, WatchConfig};
 use crate::metrics::{ConfigStats, EngineStats, Metrics, Sources};
+use crate::notify::Network;
 use crate::outbox::{Outbox, Policy};
 use crate::store::{Store, StoreError};
+use crate::template::Templates;
 use crate::watch::Kind;
 use crate::watch::logs::LogStats;
 use crate::watch::stream::{self, Tuning, WatchStatus};
@@ -109,10 +111,35 @@ impl Options {
     }
 }
 
+/// The parts that touch the world, in the place of the real ones.
+#[doc(hidden)]
+pub struct World {
+    /// Opened already.
+    pub store: Store,
+    /// How receivers are reached. Its clock is that of [`Options`].
+    pub network: Network,
+    /// Compiled already; `None`: those that the configuration names.
+    pub templates: Option<Templates>,
+    /// Given what the HTTP server would serve, whether or not one listens.
+    pub on_router: Option<Box<dyn FnOnce(axum::Router) + Send>>,
+}
+
 /// Runs until `stop`.
 pub async fn run(config: Arc<Config>, options: Options, stop: CancellationToken) -> Result<(), RunError> {
     let store = open_store(&config).await?;
-    let outcome = run_with(&config, options, store, &stop).await;
+    run_in(World { store, network: Network::Real, templates: None, on_router: None }, config, options, stop)
+        .await
+}
+
+/// The same in a world that is given.
+#[doc(hidden)]
+pub async fn run_in(
+    world: World,
+    config: Arc<Config>,
+    options: Options,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let outcome = run_with(&config, options, world, &stop).await;
     stop.cancel();
     outcome
 }
@@ -128,13 +155,20 @@ async fn open_store(config: &Config) -> Result<Store, RunError> {
 
 async fn run_with(
     config: &Arc<Config>,
-    options: Options,
-    store: Store,
+    mut options: Options,
+    world: World,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
+    let World { store, network, templates, on_router } = world;
     let clock = options.clock;
+    // Health, metrics and what receivers compare with their own clocks.
+    let machine = clock.machine();
     let now = clock.now();
-    let built = receivers::build(config)?;
+    let environment = Environment { clock: machine.clone(), network, templates };
+    let built = receivers::build_some(config, &environment, |_| true)?;
+    if let Some(begun) = &mut options.reload {
+        begun.set_environment(environment);
+    }
     let names: Vec<Arc<str>> = built.iter().map(|(spec, _)| Arc::clone(&spec.name)).collect();
     let buried = store.bury_unknown(&names, now).await?;
     if buried > 0 {
@@ -146,10 +180,10 @@ async fn run_with(
 
     // What an earlier process held for a log goes without.
     store.release_all().await?;
-    let status = WatchStatus::new(&options.kinds);
+    let status = WatchStatus::with_clock(&options.kinds, &machine);
     let stats = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
-    let heartbeat = Arc::new(AtomicI64::new(clock::now().as_millisecond()));
-    let outbox = Outbox::new(store.clone(), Arc::new(move || clock.now()), options.policy);
+    let heartbeat = Arc::new(AtomicI64::new(machine.now().as_millisecond()));
+    let outbox = Outbox::new(store.clone(), clock.clone(), options.policy);
 
     // Each stage has a token of its own, so that the stages can end one after the other.
     let (watching, sending, serving) =
@@ -163,32 +197,39 @@ async fn run_with(
     let log_stats = Arc::new(LogStats::default());
     let (log_news, log_read) = mpsc::channel(COMMANDS);
     let (log_queue, log_readers) =
-        logs::logs(options.client.clone(), store.clone(), clock, Arc::clone(&log_stats), log_news);
+        logs::logs(options.client.clone(), store.clone(), clock.clone(), Arc::clone(&log_stats), log_news);
     let mut log_task = JoinSet::new();
     log_task.spawn(log_readers.run());
     let mut web_task = JoinSet::new();
     let (asks, mut asked) = mpsc::channel(web::api::WAITING);
     let (commands, commanded) = mpsc::channel(COMMANDS);
-    if let Some(address) = config.http {
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .map_err(|source| RunError::Listen { address, source })?;
-        let bound = listener.local_addr().unwrap_or(address);
-        tracing::info!(address = %bound, "health and metrics");
-        if let Some(tell) = options.on_listen {
-            tell(bound);
+    if config.http.is_some() || on_router.is_some() {
+        let metrics = Metrics::with_clock(
+            Sources {
+                engine: Arc::clone(&stats),
+                config: Arc::clone(&config_stats),
+                watch: Arc::clone(&status),
+                store: store.clone(),
+                outbox: outbox.clone(),
+                logs: log_stats,
+            },
+            machine,
+        );
+        let state = WebState::new(metrics, Arc::clone(&heartbeat), Control::new(token(config), asks));
+        if let Some(give) = on_router {
+            give(web::router(state.clone()));
         }
-        let metrics = Metrics::new(Sources {
-            engine: Arc::clone(&stats),
-            config: Arc::clone(&config_stats),
-            watch: Arc::clone(&status),
-            store: store.clone(),
-            outbox: outbox.clone(),
-            logs: log_stats,
-        });
-        let control = Control::new(token(config), asks);
-        let state = WebState::new(metrics, Arc::clone(&heartbeat), control);
-        web_task.spawn(web::serve(listener, state, serving.clone()));
+        if let Some(address) = config.http {
+            let listener = tokio::net::TcpListener::bind(address)
+                .await
+                .map_err(|source| RunError::Listen { address, source })?;
+            let bound = listener.local_addr().unwrap_or(address);
+            tracing::info!(address = %bound, "health and metrics");
+            if let Some(tell) = options.on_listen {
+                tell(bound);
+            }
+            web_task.spawn(web::serve(listener, state, serving.clone()));
+        }
     }
 
     let (tx, rx) = mpsc::channel(stream::CAPACITY);
@@ -204,7 +245,8 @@ async fn run_with(
     // The watches hold the channel open, nobody else.
     drop(tx);
     let engine =
-        EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock, log_queue).await?;
+        EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock.clone(), log_queue)
+            .await?;
     let mut engine_task = JoinSet::new();
     engine_task.spawn(engine.run(rx, commanded, log_read));
 
@@ -221,7 +263,11 @@ async fn run_with(
 
     let mut failure = None;
     loop {
+        // Only the two queues can be ready again and again, and each hands on what it takes without waiting:
+        // requests are bounded by `web::api::WAITING` and by their answers, and of updates there is one at a
+        // time. What ends the process comes before both.
         tokio::select! {
+            biased;
             () = stop.cancelled() => tracing::info!("stopping"),
             _ = log_task.join_next() => failure = Some(RunError::Ended("reading logs")),
             _ = watches.join_next() => failure = Some(RunError::Ended("a watch")),

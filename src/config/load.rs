@@ -15,6 +15,7 @@ use super::error::{At, Diagnostic, Diagnostics, Level};
 use super::raw::{MAX_FILE, Node, Source};
 use super::read::{Reader, did_you_mean};
 use super::{Config, shipped, suggest, templates};
+use crate::clock::Clock;
 use crate::rule::{Routes, Rule, RuleSet};
 
 /// At most this many files in one directory.
@@ -41,7 +42,7 @@ pub struct Loaded {
 /// Rules given here come before the configuration's, and both before the shipped ones, which are
 /// replaced by name.
 pub fn load(config: Option<&Path>, rules: &[PathBuf]) -> Result<Loaded, Diagnostics> {
-    attempt(config, rules).outcome
+    attempt(config, rules, &Clock::System).outcome
 }
 
 /// What became of loading, and what to look at to see that it would go otherwise now.
@@ -56,8 +57,8 @@ pub struct Attempt {
 
 /// The same as [`load`].
 #[must_use]
-pub fn attempt(config: Option<&Path>, rules: &[PathBuf]) -> Attempt {
-    let mut loader = Loader::default();
+pub fn attempt(config: Option<&Path>, rules: &[PathBuf], clock: &Clock) -> Attempt {
+    let mut loader = Loader { clock: clock.clone(), ..Loader::default() };
     if let Some(path) = config {
         loader.config(path);
     }
@@ -90,6 +91,7 @@ pub fn load_shipped() -> Result<Loaded, Diagnostics> {
 /// Collects files, and what is wrong with them.
 #[derive(Debug, Default)]
 pub(super) struct Loader {
+    clock: Clock,
     pub(super) found: Diagnostics,
     pub(super) files: Vec<PathBuf>,
     pub(super) draft: Option<ConfigDraft>,
@@ -106,7 +108,7 @@ impl Loader {
     }
 
     fn reader(&mut self, source: Arc<Source>) -> Reader {
-        Reader::new(source, std::mem::take(&mut self.found))
+        Reader::new(source, std::mem::take(&mut self.found), self.clock.now())
     }
 
     /// Reads and parses a file; what is wrong with it as YAML is reported.

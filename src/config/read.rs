@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::duration::{self, DurationError};
 use super::error::{At, Diagnostic, Diagnostics, Level};
 use super::load::read_text;
@@ -19,13 +21,20 @@ pub struct Reader {
     found: Diagnostics,
     /// Other files that this one names: path, and text where it could be read.
     named: Vec<(PathBuf, Option<String>)>,
+    now: Timestamp,
 }
 
 impl Reader {
-    /// Walks a file; what is wrong is added to what was found before.
+    /// Walks a file; what is wrong is added to what was found before. What is past at `now` gets a warning.
     #[must_use]
-    pub const fn new(source: Arc<Source>, found: Diagnostics) -> Self {
-        Self { source, found, named: Vec::new() }
+    pub const fn new(source: Arc<Source>, found: Diagnostics, now: Timestamp) -> Self {
+        Self { source, found, named: Vec::new(), now }
+    }
+
+    /// When the file is read.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// What was found before and in this file.

@@ -46,7 +46,7 @@ pub fn silences(reader: &mut Reader, node: &Node) -> Option<Drafts<Silence>> {
     let mut drafts = Drafts::default();
     let mut names = HashMap::new();
     check_number(reader, node, items.len(), "silences");
-    let now = clock::now();
+    let now = reader.now();
     for item in items.iter().take(MAX) {
         let Some(mut map) = reader.map(item, "a silence") else { continue };
         let name = map.get(reader, "name", |r, n| name(r, n, &mut names));
@@ -186,7 +186,10 @@ fn json(text: &str) -> Result<(Reader, Node), Diagnostics> {
         found.error(&At { source: Arc::clone(&source), span: problem.span }, problem.message);
     }
     match root {
-        Some(root) if !found.has_errors() => Ok((Reader::new(source, Diagnostics::default()), root)),
+        // Nothing is past here: who reads a request says what that means for it.
+        Some(root) if !found.has_errors() => {
+            Ok((Reader::new(source, Diagnostics::default(), Timestamp::MIN), root))
+        }
         Some(_) => Err(found),
         None => Err(wrong("there is nothing in it".into())),
     }

@@ -108,13 +108,16 @@ impl Engine {
             }
         }
         if incident.cause == Cause::FailedScheduling && incident.why.contains("PersistentVolumeClaim") {
-            let claim = self.incidents.values().find(|other| {
+            let claims = self.incidents.values().filter(|other| {
                 // Told already or not: the pods wait for the claim, not the claim for them.
                 other.cause == Cause::ProvisioningFailed
                     && other.namespace == incident.namespace
                     && other.end.is_none()
                     && !other.members.is_empty()
             });
+            // Of several the one it waits for already, else the one that failed first.
+            let held_by = incident.held_by.as_ref();
+            let claim = claims.min_by_key(|other| (held_by != Some(&other.id), other.since, &other.id));
             return claim.map(|other| Arc::clone(&other.id));
         }
         None
@@ -131,9 +134,12 @@ impl Engine {
         }
     }
 
-    /// The incidents that this one holds back.
-    pub(super) fn held_by<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Incident> {
-        self.incidents.values().filter(move |other| other.held_by.as_deref() == Some(id))
+    /// The incidents that this one holds back, in the order of their ids.
+    pub(super) fn held_by(&self, id: &str) -> impl Iterator<Item = &Incident> {
+        let held = self.incidents.values().filter(|other| other.held_by.as_deref() == Some(id));
+        let mut held: Vec<&Incident> = held.collect();
+        held.sort_by(|a, b| a.id.cmp(&b.id));
+        held.into_iter()
     }
 }
 
@@ -211,3 +217,6 @@ fn same_container(a: &Incident, b: &Incident) -> bool {
 fn shares_objects(other: &Incident, incident: &Incident) -> bool {
     incident.members.keys().all(|(object, _)| other.members.keys().any(|(o, _)| o == object))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::families::{STATES, holds, reasons};
 use super::*;
+use crate::clock;
 use crate::notify::{Attempt, Deliver, Outcome};
 use crate::outbox::Policy;
 use crate::watch::Kind;
@@ -15,7 +16,7 @@ fn metrics(stats: EngineStats) -> Metrics {
         engine: Arc::new(ArcSwap::from_pointee(stats)),
         config: Arc::new(ArcSwap::from_pointee(ConfigStats::begun("0123456789abcdef".into(), clock::now()))),
         watch: WatchStatus::new(&Kind::ALL),
-        outbox: Outbox::new(store.clone(), Arc::new(clock::now), Policy::default()),
+        outbox: Outbox::new(store.clone(), Clock::System, Policy::default()),
         logs: Arc::default(),
         store,
     })

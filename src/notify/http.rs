@@ -3,12 +3,14 @@
 
 use std::error::Error as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::hint;
+use super::network::{HttpAnswer, HttpRequest, Network, SimulatedNetwork};
 use crate::message::text::words;
 
 /// Until a connection stands.
@@ -46,14 +48,62 @@ pub enum HttpError {
     Client(String),
 }
 
-/// A client with all limits set. Redirects are not followed: a receiver is one address, and a
-/// request that carries a secret must not wander.
-pub fn client(tls: &Tls) -> Result<reqwest::Client, HttpError> {
-    // `main` installs the provider; tests and benches have no `main`.
+/// What a notifier makes its requests with.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: reqwest::Client,
+    /// Answers in the place of servers, where there is one.
+    simulated: Option<Arc<dyn SimulatedNetwork>>,
+}
+
+impl Client {
+    /// A client with all limits set.
+    pub fn new(tls: &Tls, network: &Network) -> Result<Self, HttpError> {
+        Ok(match network {
+            Network::Real => Self { inner: client(tls)?, simulated: None },
+            // Nothing goes out, so no certificates are read.
+            Network::Simulated(simulated) => {
+                Self { inner: bare_client()?, simulated: Some(Arc::clone(simulated)) }
+            }
+        })
+    }
+
+    /// Begins a request.
+    pub fn post(&self, url: impl reqwest::IntoUrl) -> reqwest::RequestBuilder {
+        self.inner.post(url)
+    }
+
+    /// Makes one request. An error is a reason for people, without the URL.
+    pub async fn exchange(&self, request: reqwest::RequestBuilder, now: Timestamp) -> Result<Answer, String> {
+        match &self.simulated {
+            None => exchange(request, now).await,
+            Some(simulated) => exchange_simulated(simulated.as_ref(), request, now).await,
+        }
+    }
+}
+
+/// Only builds requests. The one of a process is enough: making another takes milliseconds.
+fn bare_client() -> Result<reqwest::Client, HttpError> {
+    static CLIENT: std::sync::OnceLock<Result<reqwest::Client, String>> = std::sync::OnceLock::new();
+    let made = CLIENT.get_or_init(|| {
+        install_provider();
+        reqwest::Client::builder().tls_certs_only([]).no_proxy().build().map_err(chain)
+    });
+    made.clone().map_err(HttpError::Client)
+}
+
+/// `main` installs the provider; tests and benches have no `main`.
+fn install_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Another thread may be first: then it is installed, too.
         rustls::crypto::ring::default_provider().install_default().ok();
     }
+}
+
+/// A client with all limits set. Redirects are not followed: a receiver is one address, and a
+/// request that carries a secret must not wander.
+pub fn client(tls: &Tls) -> Result<reqwest::Client, HttpError> {
+    install_provider();
     let mut builder = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TOTAL_TIMEOUT)
@@ -137,6 +187,36 @@ pub async fn exchange(request: reqwest::RequestBuilder, now: Timestamp) -> Resul
     Ok(Answer { status, retry_after, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
+/// The same with a simulation in the place of the network, under the same limits.
+async fn exchange_simulated(
+    network: &dyn SimulatedNetwork,
+    request: reqwest::RequestBuilder,
+    now: Timestamp,
+) -> Result<Answer, String> {
+    let request = request.build().map_err(chain)?;
+    let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let request = HttpRequest {
+        method: request.method().to_string(),
+        url: request.url().to_string(),
+        headers: request.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        body: request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec(),
+    };
+    let answered = tokio::time::timeout(TOTAL_TIMEOUT, network.http(request)).await;
+    let answered = answered.unwrap_or(Err(TransportError::NoAnswer));
+    let HttpAnswer { status, headers, mut body } = answered.map_err(|error| error.reason())?;
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) =
+            (reqwest::header::HeaderName::try_from(name), reqwest::header::HeaderValue::try_from(value))
+        {
+            map.append(name, value);
+        }
+    }
+    body.truncate(MAX_BODY);
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(Answer { status, retry_after: retry_after(&map, now), body })
+}
+
 /// What a status says about another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -218,6 +298,34 @@ fn http_date(value: &str) -> Option<Timestamp> {
     })
 }
 
+/// Why a request had no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransportError {
+    /// It took too long.
+    NoAnswer,
+    /// No connection; the innermost cause, which says most ("connection refused").
+    Connect(String),
+    /// The connection broke off; the innermost cause.
+    Request(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl TransportError {
+    /// For people, with what to do where that is known.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let said = match self {
+            Self::NoAnswer => return String::from("no answer in time"),
+            Self::Connect(cause) => words::join(&["cannot connect", cause], ": "),
+            Self::Request(cause) => words::join(&["the request failed", cause], ": "),
+            Self::Other(text) => text.clone(),
+        };
+        let said = words::one_line(&said, 300);
+        words::join(&[&said, hint::of(&said)], " – ")
+    }
+}
+
 /// A reqwest error with its causes and without its URL, which may be a secret.
 #[must_use]
 pub fn chain(error: reqwest::Error) -> String {
@@ -231,17 +339,16 @@ pub fn chain(error: reqwest::Error) -> String {
     }
     // "Connection refused", without "(os error 111)".
     last.truncate(last.find(" (os error").unwrap_or(last.len()));
-    let said = if error.is_timeout() {
-        return String::from("no answer in time");
+    let error = if error.is_timeout() {
+        TransportError::NoAnswer
     } else if error.is_connect() {
-        words::join(&["cannot connect", &last], ": ")
+        TransportError::Connect(last)
     } else if error.is_request() {
-        words::join(&["the request failed", &last], ": ")
+        TransportError::Request(last)
     } else {
-        words::join(&[&error.to_string(), &last], ": ")
+        TransportError::Other(words::join(&[&error.to_string(), &last], ": "))
     };
-    let said = words::one_line(&said, 300);
-    words::join(&[&said, hint::of(&said)], " – ")
+    error.reason()
 }
 
 /// The beginning of an answer for a reason, with everything that is secret taken out.

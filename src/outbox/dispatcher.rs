@@ -16,7 +16,8 @@ use tracing::{debug, error, info, warn};
 
 use super::limit::{Limit, Limiter};
 use super::protocol::{self, Rules, Step};
-use super::{Clock, Counters, Desk, Leash, Outbox, Policy, ReceiverSpec};
+use super::{Counters, Desk, Leash, Outbox, Policy, ReceiverSpec};
+use crate::clock::Clock;
 use crate::notify::{Attempt, Deliver, Outcome};
 use crate::store::{Ahead, Call, Claim, HeadRow, Interrupted, Point, Settle, Settled, Store, StoreError};
 
@@ -62,7 +63,7 @@ impl<D: Deliver> Dispatcher<D> {
             fold: spec.fold,
             rng: outbox.policy.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
             store: outbox.store.clone(),
-            clock: Arc::clone(&outbox.clock),
+            clock: outbox.clock.clone(),
             policy: outbox.policy,
             name: spec.name,
             deliver,
@@ -83,10 +84,12 @@ impl<D: Deliver> Dispatcher<D> {
     pub async fn run_on(mut self, leash: Leash, stop: CancellationToken) -> Result<(), StoreError> {
         self.leash = leash;
         let turn = Arc::clone(&self.desk.turn);
+        // Each of the three comes once, and who is to end has no use for the turn.
         let _turn = tokio::select! {
-            turn = turn.acquire_owned() => turn.map_err(|_| StoreError::Stopped)?,
-            () = self.leash.hand_over.cancelled() => return Ok(()),
+            biased;
             () = stop.cancelled() => return Ok(()),
+            () = self.leash.hand_over.cancelled() => return Ok(()),
+            turn = turn.acquire_owned() => turn.map_err(|_| StoreError::Stopped)?,
         };
         self.take_limiter();
         let done = self.serve(&stop).await;
@@ -327,7 +330,9 @@ impl<D: Deliver> Dispatcher<D> {
                     error!(receiver = %self.name, doing, %error, "the store failed; trying again");
                 }
             }
+            // Shutdown comes once; the sleep is bounded.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return Ok(None),
                 () = sleep(STORE_NAP) => {}
             }
@@ -336,7 +341,9 @@ impl<D: Deliver> Dispatcher<D> {
 
     async fn nap(&self, at_most: Duration, stop: &CancellationToken) -> Flow {
         let draining = self.leash.drain.is_cancelled();
+        // Whichever ends the nap, the next step looks at all of them again: none can starve another.
         tokio::select! {
+            biased;
             () = stop.cancelled() => Flow::Stop,
             () = self.leash.hand_over.cancelled() => Flow::Stop,
             // To be asked once more whether anything is owed.
@@ -347,7 +354,7 @@ impl<D: Deliver> Dispatcher<D> {
     }
 
     fn now(&self) -> Timestamp {
-        (self.clock)()
+        self.clock.now()
     }
 }
 

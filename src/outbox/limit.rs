@@ -3,10 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::{Clock, DefaultClock, Reference};
+use governor::clock::{Clock, Reference};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use tokio::time::Instant;
 
 /// `messages` in each `per`, up to `burst` at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +34,21 @@ impl Limit {
     }
 }
 
+/// The runtime's monotonic time, so that the limit and the sleeps between attempts measure the same time.
+#[derive(Debug, Clone)]
+pub(super) struct RuntimeClock(Instant);
+
+impl Clock for RuntimeClock {
+    /// Since the clock was made.
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// A limit at work. Only asked, never waited on: who waits must also hear of shutdown and new rows.
-pub(super) struct Limiter<C: Clock = DefaultClock> {
+pub(super) struct Limiter<C: Clock = RuntimeClock> {
     inner: Option<RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>>,
     clock: C,
     refill: Duration,
@@ -44,7 +58,7 @@ pub(super) struct Limiter<C: Clock = DefaultClock> {
 
 impl Limiter {
     pub fn new(limit: Limit) -> Self {
-        Self::with_clock(limit, DefaultClock::default())
+        Self::with_clock(limit, RuntimeClock(Instant::now()))
     }
 }
 
@@ -125,6 +139,16 @@ mod tests {
             limiter.check().unwrap_err();
         }
         clock.advance(Duration::from_millis(10));
+        limiter.check().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_measured_in_the_time_that_sleeps_pass() {
+        let mut limiter = Limiter::new(Limit { per: Duration::from_secs(60), messages: 1, burst: 1 });
+        limiter.check().unwrap();
+        let wait = limiter.check().unwrap_err();
+        assert_eq!(wait, Duration::from_secs(60));
+        tokio::time::sleep(wait).await;
         limiter.check().unwrap();
     }
 

@@ -80,7 +80,7 @@ async fn durable_notifications() {
     println!("sizes in {:.2?}", start.elapsed());
 
     let sink = Sink::default();
-    let outbox = Outbox::new(store, Arc::new(|| at(1)), Policy::default());
+    let outbox = Outbox::new(store, crate::clock::Clock::Fixed(at(1)), Policy::default());
     let spec = ReceiverSpec {
         name: x,
         limit: Limit { per: Duration::ZERO, messages: 1, burst: 1 },

@@ -9,6 +9,7 @@ use std::thread::Thread;
 
 use tokio::sync::oneshot;
 
+use super::inline::Inline;
 use super::worker::Session;
 use super::{Store, StoreError};
 
@@ -60,12 +61,13 @@ impl<T: Send + 'static> Call<T> {
                 Some(queue) => queue.send(job).await.map_err(|_| StoreError::Stopped),
             },
         };
-        Pending { state: sent.map(|()| self.reply) }
+        Pending { state: sent.map(|()| self.reply), inline: self.store.inline() }
     }
 
     /// Blocks the thread until it is done. Not for async code: it would block its worker thread.
     pub fn wait(self) -> Result<T, StoreError> {
-        block_on(self.into_future())
+        let inline = self.store.inline();
+        block_on(self.into_future(), inline.as_deref())
     }
 }
 
@@ -85,16 +87,23 @@ impl<T> fmt::Debug for Call<T> {
 }
 
 /// A request under way.
-#[derive(Debug)]
 #[must_use = "it may have failed"]
 pub struct Pending<T> {
     state: Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>,
+    inline: Option<Arc<Inline>>,
 }
 
 impl<T> Pending<T> {
     /// Blocks the thread until it is done. Not for async code.
     pub fn wait(self) -> Result<T, StoreError> {
-        block_on(self)
+        let inline = self.inline.clone();
+        block_on(self, inline.as_deref())
+    }
+}
+
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").finish_non_exhaustive()
     }
 }
 
@@ -157,8 +166,9 @@ where
 }
 
 /// Runs a future on this thread. Ours only wait for the store's own threads, so no runtime is
-/// needed, and unlike tokio's `blocking_recv` this also works on a thread that has one.
-fn block_on<F: Future>(future: F) -> F::Output {
+/// needed, and unlike tokio's `blocking_recv` this also works on a thread that has one. A writer
+/// without a thread is given this one.
+fn block_on<F: Future>(future: F, inline: Option<&Inline>) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -169,9 +179,10 @@ fn block_on<F: Future>(future: F) -> F::Output {
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
+        match (future.as_mut().poll(&mut context), inline) {
+            (Poll::Ready(value), _) => return value,
+            (Poll::Pending, Some(inline)) => inline.serve_all(),
+            (Poll::Pending, None) => std::thread::park(),
         }
     }
 }

@@ -1,78 +1,52 @@
 //! Where the file lives: one process at a time, and file systems that cannot share memory.
 
-use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use super::StoreError;
+use super::disk::{self, Disk, Held, LockError};
 
-/// Held for as long as the store is open. A lock of the operating system: a process that dies,
-/// however it dies, leaves none behind.
-#[derive(Debug)]
-pub(super) struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    /// Takes `PATH.lock`. A file beside the database and not the database itself: SQLite has its own
-    /// locks on that one, and a query from the command line may read while the bot runs.
-    pub fn take(path: &Path) -> Result<Self, StoreError> {
-        let lock = lock_path(path);
-        let failed = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path: path.to_path_buf() },
-            std::io::ErrorKind::StorageFull => StoreError::Full { path: path.to_path_buf() },
+/// Takes `PATH.lock`, which is held for as long as the store is open. A file beside the database and
+/// not the database itself: SQLite has its own locks on that one, and a query from the command line
+/// may read while the bot runs.
+pub(super) fn lock(disk: &dyn Disk, path: &Path) -> Result<Held, StoreError> {
+    let lock = disk::beside(path, ".lock");
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let holder = format!("process {} on {}", std::process::id(), host.trim());
+    disk.lock(&lock, &holder).map_err(|error| match error {
+        LockError::Held(holder) => StoreError::InUse {
+            path: path.to_path_buf(),
+            holder: if holder.is_empty() { "unknown process".to_owned() } else { holder },
+        },
+        LockError::Io(error) => match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path: path.to_path_buf() },
+            io::ErrorKind::StorageFull => StoreError::Full { path: path.to_path_buf() },
             _ => StoreError::Open {
                 path: path.to_path_buf(),
                 why: format!("{}: {error}", lock.display()),
                 help: "check that its directory exists and that this user may write to it",
             },
-        };
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(PRIVATE)
-            .open(&lock)
-            .map_err(failed)?;
-        private(&lock);
-        match patiently(&file) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                (&mut file).take(200).read_to_string(&mut text).ok();
-                let holder = if text.trim().is_empty() { "unknown process" } else { text.trim() };
-                return Err(StoreError::InUse { path: path.to_path_buf(), holder: holder.to_owned() });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        // Only for the message of the one refused: failing to write it must not fail the start.
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        file.set_len(0).ok();
-        file.rewind().ok();
-        write!(file, "process {} on {}", std::process::id(), host.trim()).ok();
-        Ok(Self { _file: file })
-    }
+        },
+    })
 }
 
 /// Only the bot's own user reads what it keeps: messages, and the names of everything that failed.
-const PRIVATE: u32 = 0o600;
+pub(super) const PRIVATE: u32 = 0o600;
 
 /// Makes the database file, if it is not there, and takes it and its log from everybody else, whatever
 /// the umask was when they were made. SQLite gives new files beside it the mode of the database.
-pub(super) fn prepare(path: &Path) -> std::io::Result<()> {
+pub(super) fn prepare(path: &Path) -> io::Result<()> {
     File::options().create(true).truncate(false).write(true).mode(PRIVATE).open(path)?;
     for suffix in ["", "-wal", "-shm", "-journal"] {
-        private(&beside(path, suffix));
+        private(&disk::beside(path, suffix));
     }
     Ok(())
 }
 
 /// A file that belongs to somebody else stays as it is, and that is said.
-fn private(path: &Path) {
+pub(super) fn private(path: &Path) {
     let Ok(metadata) = fs::metadata(path) else { return };
     if metadata.permissions().mode() & 0o077 == 0 {
         return;
@@ -80,28 +54,6 @@ fn private(path: &Path) {
     if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE)) {
         tracing::warn!(path = %path.display(), %error, "others can read this file, and that cannot be changed");
     }
-}
-
-/// Another process that this one is just starting holds every open file, this lock of an earlier
-/// store included, for the moment between fork and exec.
-fn patiently(file: &File) -> Result<(), TryLockError> {
-    for _ in 0..20 {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
-            done => return done,
-        }
-    }
-    file.try_lock()
-}
-
-fn lock_path(path: &Path) -> PathBuf {
-    beside(path, ".lock")
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// Types of file systems, as `/proc/self/mountinfo` names them, that several machines may have mounted
@@ -114,12 +66,9 @@ const SHARED: [&str; 23] = [
 /// Begins like one of them, and is a disk of this machine.
 const LOCAL: &str = "fuseblk";
 
-/// Is the file on a file system that several machines share? SQLite's write-ahead log needs memory
-/// shared among the readers of one machine, which those do not promise; there the store does
-/// without (one connection, exclusive locking). Unknown counts as local.
+/// What [`Disk::is_network`] asks, by the mounts of this machine.
 pub(super) fn is_network(path: &Path) -> bool {
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(dir) = dir.canonicalize() else { return false };
+    let Ok(dir) = disk::directory(path).canonicalize() else { return false };
     let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return false };
     kind_of(&mounts, &dir).is_some_and(is_shared)
 }
@@ -183,11 +132,12 @@ mod tests {
     fn files_are_for_their_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
-        let mode = |suffix: &str| fs::metadata(beside(&path, suffix)).unwrap().permissions().mode() & 0o777;
+        let mode =
+            |suffix: &str| fs::metadata(disk::beside(&path, suffix)).unwrap().permissions().mode() & 0o777;
         // Files that an earlier version made.
         for suffix in ["", "-wal", ".lock"] {
-            fs::write(beside(&path, suffix), b"").unwrap();
-            fs::set_permissions(beside(&path, suffix), fs::Permissions::from_mode(0o664)).unwrap();
+            fs::write(disk::beside(&path, suffix), b"").unwrap();
+            fs::set_permissions(disk::beside(&path, suffix), fs::Permissions::from_mode(0o664)).unwrap();
         }
         let store = crate::store::Store::open(&path).unwrap();
         store.writable().wait().unwrap();

@@ -8,10 +8,12 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 
 use super::call::Job;
-use super::place::{self, Lock};
+use super::disk::Disk;
+use super::inline::{Inline, Writer};
+use super::place;
 use super::schema::{self, MIGRATIONS};
 use super::worker::{Session, Wakers, read_loop, write_loop};
-use super::{Durability, Options, StoreError};
+use super::{Driver, Durability, Options, StoreError};
 
 /// Jobs waiting for the writer; a full queue makes callers wait.
 const WRITE_QUEUE: usize = 1024;
@@ -35,6 +37,8 @@ pub(super) struct Opened {
     pub reader: Option<Queue>,
     pub write_thread: Option<JoinHandle<()>>,
     pub read_threads: Vec<JoinHandle<()>>,
+    /// Instead of threads.
+    pub inline: Option<Arc<Inline>>,
 }
 
 impl Opened {
@@ -43,7 +47,13 @@ impl Opened {
         let (reader, rx) = mpsc::channel(READ_QUEUE);
         let (rx, mut session) = (Mutex::new(rx), session(conn, path));
         let thread = spawn("store-reader", path, move || read_loop(&mut session, &rx))?;
-        Ok(Self { writer: None, reader: Some(reader), write_thread: None, read_threads: vec![thread] })
+        Ok(Self {
+            writer: None,
+            reader: Some(reader),
+            write_thread: None,
+            read_threads: vec![thread],
+            inline: None,
+        })
     }
 
     /// One connection, for queries and writes.
@@ -53,15 +63,24 @@ impl Opened {
         let wakers = Wakers::default();
         let thread =
             spawn("store-writer", path, move || write_loop(&mut session, &mut rx, &wakers, &faults))?;
-        Ok(Self { writer: Some(writer), reader: None, write_thread: Some(thread), read_threads: Vec::new() })
+        Ok(Self {
+            writer: Some(writer),
+            reader: None,
+            write_thread: Some(thread),
+            read_threads: Vec::new(),
+            inline: None,
+        })
     }
 }
 
 pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, StoreError> {
     let path = options.path.clone().unwrap_or_else(|| PathBuf::from(":memory:"));
-    let lock = options.path.as_deref().map(Lock::take).transpose()?;
-    let exclusive = options.exclusive || options.path.as_deref().is_some_and(place::is_network);
-    let conn = connect(options.path.as_deref())?;
+    let disk = &*options.disk;
+    let lock = options.path.as_deref().map(|path| place::lock(disk, path)).transpose()?;
+    let exclusive = options.exclusive
+        || options.driver == Driver::Inline
+        || options.path.as_deref().is_some_and(|path| disk.is_network(path));
+    let conn = connect(options.path.as_deref(), disk)?;
     configure(&conn, &path, options, exclusive)?;
     schema::migrate(&conn, &path, MIGRATIONS)?;
 
@@ -84,6 +103,16 @@ pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, St
     let (writer, rx) = mpsc::channel(WRITE_QUEUE);
     let session = session(conn, &path);
     let (wakers, faults) = (Arc::clone(wakers), options.faults.clone());
+    if options.driver == Driver::Inline {
+        let inline = Inline::start(Writer { queue: rx, session, _lock: lock, wakers, faults }, &path)?;
+        return Ok(Opened {
+            writer: Some(writer),
+            reader: None,
+            write_thread: None,
+            read_threads,
+            inline: Some(inline),
+        });
+    }
     let write_thread = spawn("store-writer", &path, move || {
         // Dropped from the last to the first, also by a panic: no new jobs, the file closed, then
         // free for its next owner, then everybody told.
@@ -92,9 +121,9 @@ pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, St
         let mut session = session;
         let mut rx = rx;
         write_loop(&mut session, &mut rx, &wakers, &faults);
-        session.conn.execute_batch("PRAGMA optimize").ok();
+        session.close();
     })?;
-    Ok(Opened { writer: Some(writer), reader, write_thread: Some(write_thread), read_threads })
+    Ok(Opened { writer: Some(writer), reader, write_thread: Some(write_thread), read_threads, inline: None })
 }
 
 /// Wakes everybody when the writer ends: who sleeps until new rows come would sleep for ever.
@@ -119,25 +148,29 @@ fn session(conn: Connection, path: &Path) -> Session {
     Session { conn, path: path.to_path_buf(), woken: std::collections::BTreeSet::new() }
 }
 
-fn connect(path: Option<&Path>) -> Result<Connection, StoreError> {
+fn connect(path: Option<&Path>, disk: &dyn Disk) -> Result<Connection, StoreError> {
     let Some(path) = path else {
         return Connection::open_in_memory()
             .map_err(|e| StoreError::sqlite("open memory", Path::new(":memory:"), e));
     };
     // What hinders it hinders SQLite as well, which says it better.
-    place::prepare(path).ok();
-    connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+    disk.keep_private(path).ok();
+    connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, disk.vfs())
 }
 
 /// Does not make the file.
 pub(super) fn connect_existing(path: &Path) -> Result<Connection, StoreError> {
-    connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, None)
 }
 
-fn connect_with(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+fn connect_with(path: &Path, flags: OpenFlags, vfs: Option<&str>) -> Result<Connection, StoreError> {
     // NO_MUTEX: each connection has one thread. No URI: a path is a path.
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(|e| StoreError::sqlite("open", path, e))?;
+    let conn = match vfs {
+        None => Connection::open_with_flags(path, flags),
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
+    };
+    let conn = conn.map_err(|e| StoreError::sqlite("open", path, e))?;
     // SQLite falls back to reading when it may not write, and would only say so at the first write.
     if conn.is_readonly("main").map_err(|e| StoreError::sqlite("open", path, e))? {
         return Err(StoreError::ReadOnly { path: path.to_path_buf() });
@@ -156,13 +189,15 @@ pub(super) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
 fn configure(conn: &Connection, path: &Path, options: &Options, exclusive: bool) -> Result<(), StoreError> {
     let failed = |e| StoreError::sqlite("configure", path, e);
     conn.execute_batch("PRAGMA busy_timeout = 5000").map_err(failed)?;
+    if exclusive && options.path.is_some() {
+        // Before the first read: reading a file that has a write-ahead log maps the shared memory that
+        // this mode does without, and that a file system shared among machines does not have.
+        conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE").map_err(failed)?;
+    }
     schema::recognise(conn, path)?;
     if options.path.is_some() {
         // Before the first table is made, or it has no effect.
         conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(failed)?;
-        if exclusive {
-            conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE").map_err(failed)?;
-        }
         let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0)).map_err(failed)?;
         if !mode.eq_ignore_ascii_case("wal") {
             return Err(StoreError::Open {
@@ -185,7 +220,7 @@ fn configure(conn: &Connection, path: &Path, options: &Options, exclusive: bool)
          PRAGMA journal_size_limit = 67108864"
     ))
     .map_err(failed)?;
-    quick_check(conn, path)
+    quick_check(conn, path, &*options.disk)
 }
 
 /// For a connection beside the bot's own: no settings of the file are touched.
@@ -201,9 +236,9 @@ pub(super) fn configure_beside(conn: &Connection, path: &Path, exclusive: bool) 
     .map_err(|e| StoreError::sqlite("configure", path, e))
 }
 
-fn quick_check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+fn quick_check(conn: &Connection, path: &Path, disk: &dyn Disk) -> Result<(), StoreError> {
     let failed = |e| StoreError::sqlite("check", path, e);
-    if std::fs::metadata(path).map_or(0, |m| m.len()) > CHECK_UP_TO_BYTES {
+    if disk.size(path).ok().flatten().unwrap_or(0) > CHECK_UP_TO_BYTES {
         return Ok(());
     }
     let found: String = conn.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(failed)?;

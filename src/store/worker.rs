@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use super::StoreError;
 use super::call::Job;
@@ -14,7 +15,8 @@ use super::fault::{Faults, Point};
 
 /// At most this many jobs share a transaction…
 const GROUP_JOBS: usize = 256;
-/// …and none is added once one has been open for this long. Nobody waits for a group to fill: what
+/// …and none is added once one has been open for this long by the clock of the runtime, where there
+/// is one: virtual time stands still meanwhile. Nobody waits for a group to fill: what
 /// piles up during one flush makes the next group.
 const GROUP_TIME: Duration = Duration::from_millis(5);
 
@@ -28,6 +30,11 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// What is to be done before the connection is closed.
+    pub fn close(&self) {
+        self.conn.execute_batch("PRAGMA optimize").ok();
+    }
+
     /// Turns an error of a statement into ours.
     pub fn error(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError + use<> {
         let path = self.path.clone();
@@ -68,18 +75,29 @@ pub(super) fn write_loop(
     faults: &Faults,
 ) {
     while let Some(first) = queue.blocking_recv() {
-        session.woken.clear();
-        let mut group = vec![first];
-        let outcome = transact(session, &mut group, queue, faults);
-        if outcome.is_ok() {
-            for job in &group {
-                faults.at(Point::Committed, job.name());
-            }
-            wakers.wake(&session.woken);
+        serve_group(session, first, queue, wakers, faults);
+    }
+}
+
+/// Serves a job and what waits behind it in one transaction.
+pub(super) fn serve_group(
+    session: &mut Session,
+    first: Box<dyn Job>,
+    queue: &mut mpsc::Receiver<Box<dyn Job>>,
+    wakers: &Wakers,
+    faults: &Faults,
+) {
+    session.woken.clear();
+    let mut group = vec![first];
+    let outcome = transact(session, &mut group, queue, faults);
+    if outcome.is_ok() {
+        for job in &group {
+            faults.at(Point::Committed, job.name());
         }
-        for job in group {
-            job.finish(outcome.clone());
-        }
+        wakers.wake(&session.woken);
+    }
+    for job in group {
+        job.finish(outcome.clone());
     }
 }
 

@@ -1,4 +1,5 @@
-//! A simulated Kubernetes API server: the real HTTP list/watch protocol on a loopback port.
+//! A simulated Kubernetes API server: the real HTTP list/watch protocol on a loopback port, or without any
+//! socket to clients in the same runtime.
 //!
 //! It is as strict and as nasty as a real one: paged lists pinned to a version, a history that
 //! ends, watches that are cut, both wordings of 410. What a real server answers was recorded from
@@ -12,6 +13,7 @@
 mod faults;
 mod http;
 mod logs;
+mod memory;
 mod request;
 mod resource;
 mod socket;
@@ -31,7 +33,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -40,9 +42,10 @@ pub use resource::{RESOURCES, Resource};
 pub use store::{Backup, InvalidObject};
 
 use super::recording::{Line, LineKind};
+use crate::clock::Clock;
 use faults::Faults;
 use logs::Logs;
-use socket::Socket;
+use socket::{Socket, Stream};
 use status::Failure;
 use store::Store;
 
@@ -80,11 +83,36 @@ struct Shared {
     faults: Mutex<Faults>,
     log: Mutex<Log>,
     settings: Mutex<Settings>,
+    /// Of a server without a socket: ends its connections; `None`: it refuses new ones.
+    accepting: Mutex<Option<CancellationToken>>,
 }
 
 struct Settings {
     bookmark_interval: Duration,
     token: Option<String>,
+    clock: Clock,
+    latency: Duration,
+    /// Without it connections in memory time out.
+    reachable: bool,
+}
+
+impl Shared {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            store: Mutex::new(Store::new()),
+            logs: Mutex::default(),
+            faults: Mutex::default(),
+            log: Mutex::default(),
+            settings: Mutex::new(Settings {
+                bookmark_interval: BOOKMARK_INTERVAL,
+                token: None,
+                clock: Clock::System,
+                latency: Duration::ZERO,
+                reachable: true,
+            }),
+            accepting: Mutex::default(),
+        })
+    }
 }
 
 /// A lock that a panic elsewhere does not spoil: what is behind it is only ever replaced whole.
@@ -103,6 +131,14 @@ impl Shared {
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
         lock(&self.faults)
+    }
+
+    fn now(&self) -> Timestamp {
+        lock(&self.settings).clock.now()
+    }
+
+    fn latency(&self) -> Duration {
+        lock(&self.settings).latency
     }
 
     fn bookmark_interval(&self) -> Duration {
@@ -134,7 +170,8 @@ struct Running {
 /// The simulated server. It serves until it is stopped or dropped, in the runtime it was started in.
 pub struct ApiServer {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    /// `None`: in memory.
+    address: Option<SocketAddr>,
     running: Mutex<Option<Running>>,
 }
 
@@ -147,26 +184,35 @@ impl ApiServer {
     /// The same on a given address.
     pub async fn start_on(address: SocketAddr) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            store: Mutex::new(Store::new()),
-            logs: Mutex::default(),
-            faults: Mutex::default(),
-            log: Mutex::default(),
-            settings: Mutex::new(Settings { bookmark_interval: BOOKMARK_INTERVAL, token: None }),
-        });
+        let address = Some(listener.local_addr()?);
+        let shared = Shared::new();
         let running = Mutex::new(Some(serve(Arc::clone(&shared), listener)));
         Ok(Self { shared, address, running })
+    }
+
+    /// A server without a socket, which outlives runtimes: each connection is served in the runtime of the
+    /// client that opens it, and ends with it. With the runtime's time paused everything it does is
+    /// deterministic.
+    #[must_use]
+    pub fn in_memory(clock: Clock) -> Self {
+        let shared = Shared::new();
+        *lock(&shared.accepting) = Some(CancellationToken::new());
+        let server = Self { shared, address: None, running: Mutex::default() };
+        server.set_clock(clock);
+        server
     }
 
     /// `http://127.0.0.1:PORT`
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.address.map_or_else(|| memory::URL.into(), |address| format!("http://{address}"))
     }
 
     /// A client for it, made the way `run` makes its own.
     pub fn client(&self) -> Result<kube::Client, kube::Error> {
+        if self.address.is_none() {
+            return memory::client(&self.shared);
+        }
         let uri = self.url().parse::<Uri>().map_err(|e| kube::Error::HttpError(e.into()))?;
         let mut config = kube::Config::new(uri);
         if let Some(token) = lock(&self.shared.settings).token.clone() {
@@ -177,6 +223,10 @@ impl ApiServer {
 
     /// Stops listening, ends every watch and connection. Objects, faults and counts stay.
     pub async fn stop(&self) {
+        if let Some(accepting) = lock(&self.shared.accepting).take() {
+            accepting.cancel();
+            self.shared.store().close_watches(None);
+        }
         let running = lock(&self.running).take();
         if let Some(running) = running {
             running.cancel.cancel();
@@ -189,7 +239,11 @@ impl ApiServer {
     /// Listens again, on the same port.
     pub async fn restart(&self) -> std::io::Result<()> {
         self.stop().await;
-        let listener = TcpListener::bind(self.address).await?;
+        let Some(address) = self.address else {
+            *lock(&self.shared.accepting) = Some(CancellationToken::new());
+            return Ok(());
+        };
+        let listener = TcpListener::bind(address).await?;
         *lock(&self.running) = Some(serve(Arc::clone(&self.shared), listener));
         Ok(())
     }
@@ -200,7 +254,8 @@ impl ApiServer {
     /// Gives it a UID and a creation time unless it has them, and the next version, which is
     /// returned. An object with another UID than before replaces the old one (DELETED, ADDED).
     pub fn apply(&self, object: Value) -> Result<u64, InvalidObject> {
-        self.shared.store().apply(object, crate::clock::now())
+        let now = self.shared.now();
+        self.shared.store().apply(object, now)
     }
 
     /// Deletes an object; `namespace` is empty for cluster-scoped kinds. Returns the version of
@@ -333,6 +388,22 @@ impl ApiServer {
         lock(&self.shared.settings).bookmark_interval = interval;
     }
 
+    /// Times of creation are of this clock; of the system's at first.
+    pub fn set_clock(&self, clock: Clock) {
+        lock(&self.shared.settings).clock = clock;
+    }
+
+    /// How long the server thinks about each request; not at all at first. In memory also how long it takes
+    /// to connect. Under paused time it keeps a client that asks in a loop from stopping the clock.
+    pub fn set_latency(&self, latency: Duration) {
+        lock(&self.shared.settings).latency = latency;
+    }
+
+    /// Whether anything comes of a new connection in memory: not even a refusal, if not.
+    pub fn set_reachable(&self, reachable: bool) {
+        lock(&self.shared.settings).reachable = reachable;
+    }
+
     // === What the server was asked ===
 
     /// How many such requests came, failed ones included; pages of a list count one by one.
@@ -374,6 +445,9 @@ impl Drop for ApiServer {
             running.cancel.cancel();
             self.shared.store().close_watches(None);
         }
+        if let Some(accepting) = lock(&self.shared.accepting).take() {
+            accepting.cancel();
+        }
     }
 }
 
@@ -387,10 +461,12 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, cancel: Cancellation
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
             () = cancel.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(Arc::clone(&shared), stream, cancel.clone()));
+                    let (shared, reset) = (Arc::clone(&shared), Arc::default());
+                    connections.spawn(connection(shared, Stream::Tcp(stream), reset, cancel.clone()));
                 }
                 // Out of file descriptors or the like: come back when some are free.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -402,13 +478,13 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, cancel: Cancellation
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(shared: Arc<Shared>, stream: TcpStream, cancel: CancellationToken) {
-    let reset = Arc::new(AtomicBool::new(false));
+async fn connection(shared: Arc<Shared>, stream: Stream, reset: Arc<AtomicBool>, cancel: CancellationToken) {
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&reset)));
     let service = service_fn(|request| http::answer(Arc::clone(&shared), request, Arc::clone(&reset)));
     let serving = http1::Builder::new().timer(TokioTimer::new()).serve_connection(socket, service);
     tokio::pin!(serving);
     tokio::select! {
+        biased;
         // Errors are the client's going away or a scripted fault.
         _ = &mut serving => {}
         () = cancel.cancelled() => {

@@ -185,7 +185,7 @@ impl Story {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(self.clock.sleep(wait)) => {}
+                () = self.clock.sleep(wait) => {}
             }
             self.step();
             look(self);

@@ -88,6 +88,8 @@ pub struct Tuning {
     pub page: u32,
     /// Bytes in one page of any list; a larger one is asked for in smaller pages.
     pub page_bytes: usize,
+    /// Where jitter starts from; `None`: somewhere else each time.
+    pub seed: Option<u64>,
 }
 
 impl Default for Tuning {
@@ -109,6 +111,7 @@ impl Default for Tuning {
             event_page: 100,
             page: 500,
             page_bytes: 24 << 20,
+            seed: None,
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) struct Check {
 
 pub(super) async fn livez(State(state): State<WebState>) -> Response {
     let beat = state.0.heartbeat.load(Ordering::Relaxed);
-    match stuck(beat, state.0.metrics.started(), clock::now()) {
+    match stuck(beat, state.0.metrics.started(), state.0.metrics.clock().now()) {
         None => (StatusCode::OK, "ok\n").into_response(),
         Some(silent) => {
             let detail = format!("the engine's loop has been silent for {} s\n", silent.as_secs());
@@ -70,7 +70,7 @@ pub(super) async fn readyz(State(state): State<WebState>) -> Response {
     let sources = state.0.metrics.sources();
     let watches = sources.watch.snapshot();
     let mut checks = vec![first_lists(sources.engine.load().synced, &watches)];
-    checks.extend(watch_checks(&watches, state.0.metrics.started(), clock::now()));
+    checks.extend(watch_checks(&watches, state.0.metrics.started(), state.0.metrics.clock().now()));
     checks.push(config(&sources.config.load()));
     checks.push(store(&state).await);
     let status = if checks.iter().any(|check| check.status == Health::Failed) {

@@ -41,7 +41,7 @@ impl Bot {
     async fn start(token: Option<&'static str>) -> Self {
         let store = Store::memory().unwrap();
         let engine = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
-        let outbox = Outbox::new(store.clone(), Arc::new(clock::now), Policy::default());
+        let outbox = Outbox::new(store.clone(), clock::Clock::System, Policy::default());
         let config = Arc::new(ArcSwap::from_pointee(ConfigStats::begun(String::new(), clock::now())));
         let sources =
             Sources { engine, config, watch: WatchStatus::new(&[]), store, outbox, logs: Arc::default() };

@@ -155,7 +155,7 @@ async fn live(dir: &Path, seed: u64, life: u64, store: Store) {
         seed: Some(dice(&[seed, life])),
         ..Policy::default()
     };
-    let outbox = Outbox::new(store.clone(), Arc::new(kubeherald::clock::now), policy);
+    let outbox = Outbox::new(store.clone(), kubeherald::clock::Clock::System, policy);
     let stop = CancellationToken::new();
     let mut tasks = Vec::new();
     for receiver in RECEIVERS {

@@ -293,6 +293,11 @@ fn the_image_is_built_from_everything_that_the_build_needs() {
         let source = Path::new(target["src_path"].as_str().unwrap());
         assert!(is_copied(source), "{}", source.display());
     }
+    for dependency in metadata["packages"][0]["dependencies"].as_array().unwrap() {
+        if let Some(path) = dependency["path"].as_str() {
+            assert!(is_copied(Path::new(path)), "{path}");
+        }
+    }
     // And the compiler refuses to include a file that is not there; tests are not compiled.
     let mut folders = vec![root.join("src")];
     while let Some(folder) = folders.pop() {

@@ -63,14 +63,14 @@ impl World {
         let client = stream::client(kube::Config::new(self.server.url().parse().unwrap())).unwrap();
         let backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_millis(200) };
         let policy = Policy { backoff, ..Policy::default() };
-        let options = Options { clock: self.clock, policy, ..Options::new(client) };
+        let options = Options { clock: self.clock.clone(), policy, ..Options::new(client) };
         tokio::spawn(run(config, options, stop.clone()))
     }
 
     async fn until(&self, at: &str) {
         let at: Timestamp = format!("2026-02-04T{at}Z").parse().unwrap();
         let wait = kubeherald::clock::between(self.clock.now(), at);
-        tokio::time::sleep(self.clock.sleep(wait)).await;
+        self.clock.sleep(wait).await;
     }
 
     fn store(&self) -> Store {

@@ -1,6 +1,5 @@
 //! More incidents than a receiver's rate limit lets through, all the way to a Slack channel.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kubeherald::message::{Decision, Notification};
@@ -32,11 +31,11 @@ async fn slack_gets_few_messages_that_list_every_incident() {
     let server = SlackServer::start().await.unwrap();
     let mut config = SlackConfig::bot(Secret::Inline("xoxb-test".to_owned().into()), "#alerts".to_owned());
     config.api_url = server.api_url();
-    let parts = Parts { templates: Templates::shipped().unwrap(), clock: kubeherald::clock::now };
+    let parts = Parts::new(Templates::shipped().unwrap(), kubeherald::clock::Clock::System);
     let slack = Notifier::new(NotifierConfig::Slack(config), &parts).unwrap();
 
     let store = Store::memory().unwrap();
-    let outbox = Outbox::new(store.clone(), Arc::new(kubeherald::clock::now), Policy::default());
+    let outbox = Outbox::new(store.clone(), kubeherald::clock::Clock::System, Policy::default());
     let spec = ReceiverSpec {
         name: "slack".into(),
         limit: Limit { per: PER, messages: 1, burst: 5 },

@@ -28,8 +28,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 const ANY: &[&str] = &["*"];
 
-/// What is pure knows no cluster, no runtime, no disk and no network.
+/// What is pure knows no cluster, no runtime, no disk, no network and no clock: only what calculates with
+/// times, not [`NOT_PURE`].
 const PURE: &[&str] = &["signal", "rule", "engine", "message", "clock"];
+/// The file of a pure module that is not: it reads the time, of the system and of the runtime.
+const NOT_PURE: &str = "clock/source.rs";
+/// What it has to give, and nothing pure may take.
+const READS_TIME: &[&str] = &["now", "Clock", "Simulated"];
 const IMPURE: &[&str] = &[
     "kube",
     "tokio",
@@ -270,7 +275,18 @@ fn violations(files: &[File]) -> Vec<String> {
                 wrong.push(format!("{}: `{}` may not use `{used}`", file.path.display(), file.module));
             }
         }
-        if PURE.contains(&file.module.as_str()) {
+        if PURE.contains(&file.module.as_str()) && !file.path.ends_with(NOT_PURE) {
+            let tokens = tokens(&file.text.code);
+            for path in tokens.windows(3).filter(|path| path[0] == "clock" && path[1] == "::") {
+                if READS_TIME.contains(&path[2]) {
+                    wrong.push(format!(
+                        "{}: `{}` is pure and may not use `clock::{}`",
+                        file.path.display(),
+                        file.module,
+                        path[2]
+                    ));
+                }
+            }
             for used in roots(&file.text.code).filter(|used| IMPURE.contains(used)) {
                 wrong.push(format!(
                     "{}: `{}` is pure and may not use `{used}`",
@@ -353,7 +369,7 @@ fn an_injected_violation_is_found() {
     write("engine/tests.rs", "use crate::cli::main;");
     write(
         "engine/step.rs",
-        "fn f() { let q = '\"'; let s = \"crate::web\"; tokio::spawn(super::super::web::x()); }",
+        "fn f() { let q = '\"'; let s = \"crate::web\"; tokio::spawn(super::super::web::x()); crate::clock::now(); }",
     );
     write(
         "web.rs",
@@ -369,6 +385,7 @@ fn an_injected_violation_is_found() {
         wrong,
         [
             "step.rs: `engine` may not use `web`",
+            "step.rs: `engine` is pure and may not use `clock::now`",
             "step.rs: `engine` is pure and may not use `tokio`",
             "engine.rs: `engine` may not use `outbox`",
             "extra.rs: `extra` is not in the table",

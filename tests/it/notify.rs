@@ -19,7 +19,7 @@ use kubeherald::notify::{Attempt, Deliver, Notifier, NotifierConfig, Outcome, Pa
 use kubeherald::template::{Templates, sample};
 
 fn parts() -> Parts {
-    Parts { templates: Templates::shipped().unwrap(), clock: kubeherald::clock::now }
+    Parts::new(Templates::shipped().unwrap(), kubeherald::clock::Clock::System)
 }
 
 fn notifier(config: NotifierConfig) -> Notifier {

@@ -195,7 +195,7 @@ impl Site {
         let client = stream::client(config).expect("a client");
         let (tell, address) = tokio::sync::oneshot::channel();
         let options = Options {
-            clock: self.clock,
+            clock: self.clock.clone(),
             reload: Some(begun),
             policy: Policy {
                 backoff: Backoff { base: Duration::from_millis(10), cap: Duration::from_millis(100) },

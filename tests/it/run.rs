@@ -69,7 +69,7 @@ impl Played {
     pub(crate) fn start(&self, stop: &CancellationToken) -> JoinHandle<Result<(), RunError>> {
         let config: kube::Config = kube::Config::new(self.server.url().parse().expect("an address"));
         let client = stream::client(config).expect("a client");
-        let options = Options { clock: self.clock, ..Options::new(client) };
+        let options = Options { clock: self.clock.clone(), ..Options::new(client) };
         tokio::spawn(run(self.config(), options, stop.clone()))
     }
 
@@ -80,17 +80,17 @@ impl Played {
         let until = kubeherald::clock::after(self.from, span.mul_f64(until));
         while let Some(line) = self.lines.first().filter(|l| l.at <= until) {
             let wait = kubeherald::clock::between(self.clock.now(), line.at);
-            tokio::time::sleep(self.clock.sleep(wait)).await;
+            self.clock.sleep(wait).await;
             let line = self.lines.remove(0);
             self.server.play(&line).expect("plays");
         }
         let wait = kubeherald::clock::between(self.clock.now(), until);
-        tokio::time::sleep(self.clock.sleep(wait)).await;
+        self.clock.sleep(wait).await;
     }
 
     /// Lets the recording's clock run on for as long as the replays do.
     pub(crate) async fn then(&self) {
-        tokio::time::sleep(self.clock.sleep(THEN)).await;
+        self.clock.sleep(THEN).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 

@@ -65,7 +65,7 @@ impl Site {
         let engine = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
         let watch = WatchStatus::new(kinds);
         let heartbeat = Arc::new(AtomicI64::new(0));
-        let outbox = Outbox::new(store.clone(), Arc::new(clock::now), Policy::default());
+        let outbox = Outbox::new(store.clone(), clock::Clock::System, Policy::default());
         let config = Arc::new(ArcSwap::from_pointee(ConfigStats::begun(String::new(), clock::now())));
         let logs = Arc::default();
         let sources =

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::{commit, restore, restore_digests};
@@ -145,22 +146,36 @@ impl EngineLoop {
         loop {
             let now = self.clock.now();
             let due = self.pipeline.next_deadline().map_or(FLUSH, |at| clock::between(now, at).min(FLUSH));
-            let received = tokio::select! {
-                received = changes.recv_many(&mut batch, BATCH) => Some(received),
-                command = commands.recv(), if commanded => {
-                    match command {
-                        Some(command) => self.command(command).await?,
-                        None => commanded = false,
+            let mut ended = false;
+            // People wait for what they command, so commands come first: one a round. What else is there is
+            // taken in the same round below, so that commands cannot hold up changes, nor changes logs.
+            tokio::select! {
+                biased;
+                command = commands.recv(), if commanded => match command {
+                    Some(command) => self.command(command).await?,
+                    None => commanded = false,
+                },
+                Some(read) = log_read.recv() => self.put_log(read),
+                taken = changes.recv_many(&mut batch, BATCH) => ended = taken == 0,
+                () = self.clock.sleep(due) => {}
+            }
+            for _ in 0..COMMANDS {
+                match log_read.try_recv() {
+                    Ok(read) => self.put_log(read),
+                    Err(_) => break,
+                }
+            }
+            while batch.len() < BATCH {
+                match changes.try_recv() {
+                    Ok(change) => batch.push(change),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        ended = batch.is_empty();
+                        break;
                     }
-                    None
                 }
-                Some(LogRead { incident, log }) = log_read.recv() => {
-                    self.pipeline.put_log(&incident, log, &mut self.out);
-                    None
-                }
-                () = tokio::time::sleep(self.clock.sleep(due)) => None,
-            };
-            if received == Some(0) {
+            }
+            if ended {
                 let now = self.clock.now();
                 return self.flush(now, true).await;
             }
@@ -171,8 +186,7 @@ impl EngineLoop {
             let now = self.clock.now();
             self.pipeline.tick_until(now, &mut self.out);
             self.announcer.tick(now);
-            // Of the system's clock, whatever time is played: it is compared with that.
-            self.heartbeat.store(clock::now().as_millisecond(), Ordering::Relaxed);
+            self.heartbeat.store(self.clock.machine().now().as_millisecond(), Ordering::Relaxed);
             let urgent = !self.out.messages.is_empty() || self.announcer.is_waiting();
             if urgent || clock::between(self.last_flush, now) >= FLUSH {
                 self.flush(now, false).await?;
@@ -187,6 +201,10 @@ impl EngineLoop {
                 self.store.prune(Retention::default(), now).await?;
             }
         }
+    }
+
+    fn put_log(&mut self, LogRead { incident, log }: LogRead) {
+        self.pipeline.put_log(&incident, log, &mut self.out);
     }
 
     async fn command(&mut self, command: EngineCommand) -> Result<(), StoreError> {

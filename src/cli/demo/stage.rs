@@ -83,7 +83,7 @@ impl Stage {
         let from =
             Timestamp::from_second(clock::before(clock::now(), LENGTH).as_second()).unwrap_or_default();
         let clock = Clock::played(from, speed);
-        let story = Story::new(Arc::clone(&server), clock).context("the story cannot be played")?;
+        let story = Story::new(Arc::clone(&server), clock.clone()).context("the story cannot be played")?;
         let feed = Arc::new(Feed::default());
         let now = clock.now().as_millisecond();
         feed.count(|c| (c.pods, c.nodes, c.began, c.clock) = (story.pods(), story.nodes(), now, now));
@@ -115,13 +115,13 @@ impl Stage {
         tell: impl Fn(News) + Clone + Send + Sync + 'static,
     ) -> anyhow::Result<()> {
         let client = self.server.client().context("cannot make a client")?;
-        let options = Options { clock: self.clock, ..Options::new(client) };
+        let options = Options { clock: self.clock.clone(), ..Options::new(client) };
         let ending = CancellationToken::new();
         let mut bot = tokio::spawn(run::run(Arc::clone(&self.config), options, ending.clone()));
         let listeners = self.listen(&tell);
         let outcome = tokio::select! {
             ended = &mut bot => Err(gone_wrong(ended)),
-            done = Self::act(&self.server, &mut self.story, &self.feed, self.clock, once, stop, &tell) => done,
+            done = Self::act(&self.server, &mut self.story, &self.feed, self.clock.clone(), once, stop, &tell) => done,
         };
         ending.cancel();
         if outcome.is_ok() {
@@ -184,7 +184,7 @@ impl Stage {
 
     /// Puts what arrives on the page.
     fn listen(&self, tell: &(impl Fn(News) + Clone + Send + Sync + 'static)) -> Vec<JoinHandle<()>> {
-        let clock = self.clock;
+        let clock = self.clock.clone();
         let (feed, tell) = (Arc::clone(&self.feed), tell.clone());
         let told = follow(self.webhook.received(), move |request| {
             let body = request.json();
@@ -194,6 +194,7 @@ impl Stage {
         });
         let feed = Arc::clone(&self.feed);
         let slack = follow(self.slack.changes(), move |m| feed.push("slack", &slack_json(m, clock.now())));
+        let clock = self.clock.clone();
         let feed = Arc::clone(&self.feed);
         let mail = follow(self.mail.mails(), move |m| feed.push("mail", &mail_json(m, clock.now())));
         vec![told, slack, mail]

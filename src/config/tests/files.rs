@@ -60,7 +60,7 @@ fn templates_and_documents_belong_to_it() {
         ("tpl/slack.title.hbs", "{{title}}"),
         ("hook.yaml", "{what: \"{{title}}\"}"),
     ]);
-    let attempt = || super::super::attempt(Some(&files.path("c.yaml")), &[]);
+    let attempt = || super::super::attempt(Some(&files.path("c.yaml")), &[], &crate::clock::Clock::System);
     let roots = ["c.yaml", "r", "hook.yaml", "tpl", "ca.pem"].map(|name| files.path(name));
     assert_eq!(attempt().roots, roots);
     let hash = || attempt().outcome.expect("no error").hash;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::config::{SlackConfig, SlackTarget};
 use super::request::{self, Rendered};
+use crate::clock::Clock;
 use crate::notify::http::{self, Answer, Class};
 use crate::notify::{Attempt, Deliver, Outcome, Parts, Secret};
 use crate::template::Templates;
@@ -18,8 +18,8 @@ use crate::template::Templates;
 pub struct Slack {
     config: SlackConfig,
     templates: Templates,
-    clock: fn() -> Timestamp,
-    client: reqwest::Client,
+    clock: Clock,
+    client: http::Client,
 }
 
 /// Where the first message of a thread is.
@@ -37,8 +37,8 @@ struct Handle {
 impl Slack {
     /// Makes the notifier; reads no secret.
     pub fn new(config: SlackConfig, parts: &Parts) -> Result<Self, http::HttpError> {
-        let client = http::client(&config.tls)?;
-        Ok(Self { config, templates: parts.templates.clone(), clock: parts.clock, client })
+        let client = http::Client::new(&config.tls, &parts.network)?;
+        Ok(Self { config, templates: parts.templates.clone(), clock: parts.clock.clone(), client })
     }
 
     async fn bot(&self, token: &Secret, channel: &str, attempt: Attempt<'_>) -> Outcome {
@@ -107,7 +107,7 @@ impl Slack {
     async fn call(&self, method: &str, token: &secrecy::SecretString, body: &Value) -> Result<Value, Fault> {
         let url = format!("{}/{method}", self.config.api_url.trim_end_matches('/'));
         let request = self.client.post(url).bearer_auth(token.expose_secret()).json(body);
-        let answer = http::exchange(request, (self.clock)()).await.map_err(Fault::Line)?;
+        let answer = self.client.exchange(request, self.clock.now()).await.map_err(Fault::Line)?;
         let json = serde_json::from_str::<Value>(&answer.body).ok();
         // An answer that was cut or broke off is no JSON. Slack puts `ok` first: where it says true,
         // the message was posted, and trying it again would post it twice.
@@ -147,7 +147,7 @@ impl Slack {
             ));
         }
         let request = self.client.post(address).json(&rendered.body());
-        let answer = match http::exchange(request, (self.clock)()).await {
+        let answer = match self.client.exchange(request, self.clock.now()).await {
             Ok(answer) => answer,
             Err(reason) => return Outcome::retry(format!("Slack: {reason}")),
         };

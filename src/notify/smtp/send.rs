@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use super::config::{EmailConfig, EmailError, SmtpTls, mailbox};
 use super::request::{self, Mail};
 use crate::message::text::words;
-use crate::notify::{Attempt, BuildError, Deliver, Outcome, Parts, hint};
+use crate::notify::{Attempt, BuildError, Deliver, Network, Outcome, Parts, hint};
 use crate::template::{Templates, model};
 
 /// For how many notifications it is remembered who has got them.
@@ -33,6 +33,7 @@ pub struct Email {
     templates: Templates,
     /// Made once: it reads all certificates that the system trusts.
     tls: Option<TlsParameters>,
+    network: Network,
     done: Mutex<Progress>,
 }
 
@@ -79,10 +80,13 @@ impl Email {
         let reply_to = config.reply_to.as_deref().map(mailbox).transpose()?;
         let tls = match config.smtp.tls {
             SmtpTls::None => None,
+            // A simulated connection begins inside of TLS: see `Network`.
+            SmtpTls::Implicit if matches!(parts.network, Network::Simulated(_)) => None,
             _ => Some(tls(&config)?),
         };
         let templates = parts.templates.clone();
-        Ok(Self { config, from, to, reply_to, templates, tls, done: Mutex::default() })
+        let network = parts.network.clone();
+        Ok(Self { config, from, to, reply_to, templates, tls, network, done: Mutex::default() })
     }
 
     async fn session(&self, mails: &[(Mailbox, lettre::Message)], fates: &mut [Fate]) {
@@ -127,10 +131,17 @@ impl Email {
         let params = self.tls.clone();
         let implicit = params.clone().filter(|_| smtp.tls == SmtpTls::Implicit);
         let address = (smtp.host.as_str(), smtp.port);
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(address, Some(smtp.timeout), &hello, implicit, None)
-                .await
-                .map_err(|e| Fault::of("connect", &e).lasting())?;
+        let connected = match &self.network {
+            Network::Real => {
+                AsyncSmtpConnection::connect_tokio1(address, Some(smtp.timeout), &hello, implicit, None).await
+            }
+            Network::Simulated(network) => {
+                let stream = network.connect(&smtp.host, smtp.port).await;
+                let stream = stream.map_err(|e| Fault::line("connect", format!("Connection error: {e}")))?;
+                AsyncSmtpConnection::connect_with_transport(stream, &hello).await
+            }
+        };
+        let mut connection = connected.map_err(|e| Fault::of("connect", &e).lasting())?;
         if let (SmtpTls::StartTls, Some(params)) = (smtp.tls, params) {
             if !connection.can_starttls() {
                 let reason = "the server does not offer STARTTLS: use `tls: implicit` (port 465), or `tls: none` \

@@ -1,10 +1,11 @@
 use super::*;
+use crate::clock::Clock;
 use crate::message::{Decision, Notification};
 use crate::notify::{BuildError, Parts, Secret};
 use crate::template::{Templates, sample};
 
 fn parts() -> Parts {
-    Parts { templates: Templates::shipped().unwrap(), clock: || jiff::Timestamp::UNIX_EPOCH }
+    Parts::new(Templates::shipped().unwrap(), Clock::Fixed(jiff::Timestamp::UNIX_EPOCH))
 }
 
 fn mail(n: &Notification) -> Mail {

@@ -10,6 +10,7 @@ use super::answer;
 use super::config::{WebhookAuth, WebhookBody, WebhookConfig, WebhookError};
 use super::preset::Preset;
 use super::request::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER};
+use crate::clock::Clock;
 use crate::message::Notification;
 use crate::notify::http::{self, Class};
 use crate::notify::secret::SecretError;
@@ -33,8 +34,8 @@ const RESERVED: &[&str] = &[
 pub struct Webhook {
     config: WebhookConfig,
     headers: HeaderMap,
-    clock: fn() -> Timestamp,
-    client: reqwest::Client,
+    clock: Clock,
+    client: http::Client,
     /// The document, where it is not kubeherald's own.
     document: Option<Document>,
     preset: Option<Preset>,
@@ -62,9 +63,9 @@ impl Webhook {
                 (Some(document), Some(*preset))
             }
         };
-        let client = http::client(&config.tls)?;
+        let client = http::Client::new(&config.tls, &parts.network)?;
         let told = Mutex::new(None);
-        Ok(Self { config, headers, clock: parts.clock, client, document, preset, told })
+        Ok(Self { config, headers, clock: parts.clock.clone(), client, document, preset, told })
     }
 
     /// The body, and where it goes.
@@ -138,7 +139,7 @@ impl Webhook {
 
     /// One request.
     async fn send(&self, n: &Notification, address: &str, key: &str) -> Outcome {
-        let now = (self.clock)();
+        let now = self.clock.now();
         let (body, url) = match self.content(n, address, key, now) {
             Ok(content) => content,
             Err(reason) => return Outcome::reject(reason),
@@ -147,7 +148,7 @@ impl Webhook {
             Ok(request) => request,
             Err(e) => return Outcome::retry(format!("a secret of the webhook is missing: {e}")),
         };
-        let answer = match http::exchange(request, (self.clock)()).await {
+        let answer = match self.client.exchange(request, self.clock.now()).await {
             Ok(answer) => answer,
             Err(reason) => return Outcome::retry(format!("the webhook: {reason}")),
         };

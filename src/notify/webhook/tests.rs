@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock::Clock;
 use crate::message::Decision;
 use crate::notify::{BuildError, Parts, Secret};
 use crate::template::{Templates, sample};
@@ -59,7 +60,7 @@ fn the_signature_is_hmac_over_timestamp_and_body() {
 
 #[test]
 fn headers_are_checked_when_it_is_made() {
-    let parts = Parts { templates: Templates::shipped().unwrap(), clock: || jiff::Timestamp::UNIX_EPOCH };
+    let parts = Parts::new(Templates::shipped().unwrap(), Clock::Fixed(jiff::Timestamp::UNIX_EPOCH));
     for (name, value, says) in [
         ("X Y", "v", "`X Y` is not the name of an HTTP header"),
         ("X-Y", "a\r\nb", "the value of header `X-Y` cannot be sent"),

@@ -38,6 +38,10 @@ pub(super) async fn answer<B>(
     reset: Arc<AtomicBool>,
 ) -> io::Result<Response<Body>> {
     let (route, valid) = route(&request);
+    let latency = shared.latency();
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
     if let Some(failure) = shared.unauthenticated(request.headers().get(AUTHORIZATION)) {
         // Wrong credentials are 401; none at all make an anonymous request, which may do nothing.
         return Ok(match route {
@@ -139,7 +143,8 @@ async fn log(
 
 fn meanwhile(shared: &Shared, object: &Value) {
     // The test that gives it sees that it is missing, if it is refused.
-    shared.store().apply(object.clone(), crate::clock::now()).ok();
+    let now = shared.now();
+    shared.store().apply(object.clone(), now).ok();
 }
 
 fn drip() -> Body {

@@ -1,4 +1,4 @@
-//! A TCP connection that can end with a reset instead of a clean close.
+//! A connection that can end with a reset instead of a clean close.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,22 +6,42 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
+/// What a client is connected through.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Memory(DuplexStream),
+}
+
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     reset: Arc<AtomicBool>,
 }
 
+/// The stream as its own type: both kinds are read and written alike.
+macro_rules! on {
+    ($self:ident, $stream:ident => $body:expr) => {
+        match &mut $self.stream {
+            Stream::Tcp($stream) => $body,
+            Stream::Memory($stream) => $body,
+        }
+    };
+}
+
 impl Socket {
-    pub fn new(stream: TcpStream, reset: Arc<AtomicBool>) -> Self {
+    pub fn new(stream: Stream, reset: Arc<AtomicBool>) -> Self {
         Self { stream, reset }
     }
 
-    /// With a linger time of zero, closing sends RST and throws unsent data away.
+    /// With a linger time of zero, closing sends RST and throws unsent data away. In memory the client
+    /// looks at the flag itself.
     fn prepare(&self) -> io::Result<()> {
-        if self.reset.load(Ordering::Relaxed) { self.stream.set_zero_linger() } else { Ok(()) }
+        match &self.stream {
+            Stream::Tcp(stream) if self.reset.load(Ordering::Relaxed) => stream.set_zero_linger(),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -31,17 +51,17 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        on!(self, stream => Pin::new(stream).poll_read(cx, buf))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        on!(self, stream => Pin::new(stream).poll_write(cx, buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        on!(self, stream => Pin::new(stream).poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -49,7 +69,7 @@ impl AsyncWrite for Socket {
             // A shutdown would send FIN first.
             return Poll::Ready(self.prepare());
         }
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        on!(self, stream => Pin::new(stream).poll_shutdown(cx))
     }
 
     fn poll_write_vectored(
@@ -57,11 +77,14 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        on!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Stream::Tcp(stream) => stream.is_write_vectored(),
+            Stream::Memory(stream) => stream.is_write_vectored(),
+        }
     }
 }
 

@@ -7,15 +7,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use jiff::Timestamp;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream, DuplexStream, ReadBuf};
 use tokio::net::TcpListener;
 
 use super::{Record, Task, lock};
+use crate::clock::Clock;
+use crate::notify::network::AsyncTokioStream;
 
 /// The longest message that is taken.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+/// What one end in memory may send before it has to wait, in bytes.
+const BUFFER: usize = 64 * 1024;
 
 /// Both directions of a connection.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
@@ -70,13 +75,49 @@ struct Shared {
     script: Mutex<VecDeque<Scripted>>,
     upgrade: Option<Upgrade>,
     implicit: bool,
+    clock: Clock,
 }
 
-/// A mail server on a free loopback port.
+/// A mail server on a free loopback port, or without a socket.
 pub struct SmtpServer {
-    address: SocketAddr,
+    /// `None`: in memory.
+    address: Option<SocketAddr>,
     shared: Arc<Shared>,
-    _task: Task,
+    _task: Option<Task>,
+}
+
+/// The client's end of a connection that is served in the same runtime.
+#[derive(Debug)]
+struct MemoryStream(DuplexStream);
+
+impl AsyncRead for MemoryStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for MemoryStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl AsyncTokioStream for MemoryStream {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 impl fmt::Debug for SmtpServer {
@@ -103,8 +144,13 @@ impl SmtpServer {
 
     fn listen(listener: TcpListener, upgrade: Option<Upgrade>, implicit: bool) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let shared =
-            Arc::new(Shared { mails: Record::default(), script: Mutex::default(), upgrade, implicit });
+        let shared = Arc::new(Shared {
+            mails: Record::default(),
+            script: Mutex::default(),
+            upgrade,
+            implicit,
+            clock: Clock::System,
+        });
         let each = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
@@ -117,13 +163,33 @@ impl SmtpServer {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { address, shared, _task: Task(task) })
+        Ok(Self { address: Some(address), shared, _task: Some(Task(task)) })
     }
 
-    /// The port on 127.0.0.1.
+    /// Without a socket and without encryption: see [`Self::connect`]. It outlives runtimes.
+    #[must_use]
+    pub fn in_memory(clock: Clock) -> Self {
+        let (mails, script) = (Record::default(), Mutex::default());
+        let shared = Shared { mails, script, upgrade: None, implicit: false, clock };
+        Self { address: None, shared: Arc::new(shared), _task: None }
+    }
+
+    /// A connection to it; the other end is served in this runtime.
+    #[must_use]
+    pub fn connect(&self) -> Box<dyn AsyncTokioStream> {
+        let (ours, theirs) = tokio::io::duplex(BUFFER);
+        let shared = Arc::clone(&self.shared);
+        drop(tokio::spawn(async move {
+            // A client that goes away ends its session.
+            Session::run(shared, Box::new(theirs)).await.ok();
+        }));
+        Box::new(MemoryStream(ours))
+    }
+
+    /// The port on 127.0.0.1; 0 without a socket.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.address.map_or(0, |address| address.port())
     }
 
     /// Says `reply` to the next `verb` (`CONNECT`, `EHLO`, `STARTTLS`, `AUTH`, `MAIL`, `RCPT`,
@@ -222,7 +288,7 @@ impl Session {
                 } else if self.answer("DATA", line, "354 end with a dot").await? {
                     let Some(raw) = self.body().await? else { return Ok(false) };
                     let mail = ReceivedMail {
-                        at: crate::clock::now(),
+                        at: self.shared.clock.now(),
                         from: self.from.take().unwrap_or_default(),
                         to: std::mem::take(&mut self.to),
                         tls: self.tls,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{Key, Memory};
 use crate::clock;
+use crate::signal::facts::JobFacts;
 use crate::signal::{Cause, Phase, Signal, Source, node, pod, workload};
 
 /// A Job without a CronJob that failed longer ago than this is history at a first start.
@@ -74,7 +75,11 @@ impl Memory {
     /// Failed Jobs that nothing has made good yet: of each CronJob the newest, of others the recent.
     fn standing_job_failures(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
         let mut jobs: Vec<_> = self.jobs.values().map(|entry| entry.facts.clone()).collect();
-        jobs.sort_by_key(|facts| facts.failed.as_ref().and_then(|c| c.since));
+        // Of two that failed in the same second the name decides, as the order of a hash map must not.
+        jobs.sort_by(|a, b| {
+            let since = |facts: &JobFacts| facts.failed.as_ref().and_then(|c| c.since);
+            (since(a), &a.id.object).cmp(&(since(b), &b.id.object))
+        });
         for job in &jobs {
             let Some(owner) = job.id.owner.as_ref().filter(|o| &*o.kind == "CronJob") else { continue };
             let ns = job.id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));

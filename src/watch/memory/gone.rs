@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Entry, Key, MAX_TOMBSTONES, Memory, Tombstone};
 use crate::signal::facts::Identity;
 use crate::signal::finding::Finding;
-use crate::signal::{Cause, Phase, Signal, Source};
+use crate::signal::{Cause, ObjectRef, Phase, Signal, Source};
 use crate::watch::objects::{Kinded, MIRROR};
 use crate::watch::{Kind, Object};
 
@@ -141,24 +141,23 @@ impl Memory {
         }
     }
 
-    /// A list is complete: what it did not contain is gone.
+    /// A list is complete: what it did not contain is gone, in the order of names. What is decided about
+    /// it depends on the order, and the order of a hash map is another one in each process.
     pub(super) fn sweep(&mut self, now: Timestamp, kind: Kind, out: &mut Vec<Signal>) {
         let list = self.list_of(kind);
         match kind {
             Kind::Pod => {
-                let stale: Vec<Arc<str>> = self
-                    .pods
-                    .iter()
-                    .filter(|(_, entry)| entry.list != list)
-                    .map(|(uid, _)| Arc::clone(uid))
-                    .collect();
-                for uid in stale {
-                    self.pod_gone(now, &uid, out);
+                let stale = self.pods.values().filter(|entry| entry.list != list);
+                let mut stale: Vec<ObjectRef> = stale.map(|entry| entry.facts.id.object.clone()).collect();
+                stale.sort();
+                for object in stale {
+                    self.pod_gone(now, &object.uid, out);
                 }
             }
             Kind::Node => {
-                let stale: Vec<Identity> =
+                let mut stale: Vec<Identity> =
                     self.nodes.values().filter(|e| e.list != list).map(|e| e.facts.id.clone()).collect();
+                stale.sort_by(|a, b| a.object.cmp(&b.object));
                 for id in stale {
                     self.nodes.remove(&id.object.name);
                     self.gone(now, &id, out);
@@ -166,7 +165,8 @@ impl Memory {
             }
             Kind::Namespace => {
                 let gone = self.namespaces.extract_if(|_, entry| entry.list != list);
-                let gone: Vec<_> = gone.collect();
+                let mut gone: Vec<_> = gone.collect();
+                gone.sort_by(|(a, _), (b, _)| a.cmp(b));
                 for (name, entry) in gone {
                     self.notice_namespace(&name, Some(&entry.facts), None);
                 }
@@ -192,12 +192,13 @@ impl Memory {
                 });
             }
             Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet => {
-                let stale: Vec<(Key, Identity)> = self
+                let mut stale: Vec<(Key, Identity)> = self
                     .workloads
                     .iter()
                     .filter(|((k, _), entry)| *k == kind && entry.list != list)
                     .map(|((_, key), entry)| (key.clone(), entry.facts.id.clone()))
                     .collect();
+                stale.sort_by(|(a, _), (b, _)| a.cmp(b));
                 let ids: Vec<Identity> = stale.iter().map(|(_, id)| id.clone()).collect();
                 self.sweep_keys(now, stale, out, |memory, key| {
                     memory.workloads.remove(&(kind, key.clone()));
@@ -228,10 +229,10 @@ fn stale_keys<T>(
     list: u32,
     id: impl Fn(&T) -> &Identity,
 ) -> Vec<(Key, Identity)> {
-    map.iter()
-        .filter(|(_, entry)| entry.list != list)
-        .map(|(key, entry)| (key.clone(), id(&entry.facts).clone()))
-        .collect()
+    let stale = map.iter().filter(|(_, entry)| entry.list != list);
+    let mut stale: Vec<_> = stale.map(|(key, entry)| (key.clone(), id(&entry.facts).clone())).collect();
+    stale.sort_by(|(a, _), (b, _)| a.cmp(b));
+    stale
 }
 
 fn touch<K: std::hash::Hash + Eq, T>(map: &mut std::collections::HashMap<K, Entry<T>>, key: &K, list: u32) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::watch::Kind;
 
 /// What a watch is doing.
@@ -61,10 +62,17 @@ pub struct WatchStatus {
 }
 
 impl WatchStatus {
-    /// The status of watches that have not begun.
+    /// The status of watches that have not begun, by the system's clock.
     #[must_use]
     pub fn new(kinds: &[Kind]) -> Arc<Self> {
-        let entries = kinds.iter().map(|&kind| (kind, Arc::new(Entry::new(kind)))).collect();
+        Self::with_clock(kinds, &Clock::System)
+    }
+
+    /// The same by another clock, which must be the one that readers of the times compare with.
+    #[must_use]
+    pub fn with_clock(kinds: &[Kind], clock: &Clock) -> Arc<Self> {
+        let entry = |&kind: &Kind| (kind, Arc::new(Entry::new(kind, clock.clone())));
+        let entries = kinds.iter().map(entry).collect();
         Arc::new(Self { entries })
     }
 
@@ -108,12 +116,15 @@ struct Inner {
 
 /// What is known of one watch; shared by its supervisor and its connections.
 #[derive(Debug)]
-pub(super) struct Entry(Mutex<Inner>);
+pub(super) struct Entry {
+    clock: Clock,
+    inner: Mutex<Inner>,
+}
 
 impl Entry {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: Kind, clock: Clock) -> Self {
         let now = Instant::now();
-        Self(Mutex::new(Inner {
+        let inner = Mutex::new(Inner {
             shown: KindStatus {
                 kind,
                 state: WatchState::Listing,
@@ -126,19 +137,20 @@ impl Entry {
             alive: now,
             told: now,
             not_before: None,
-        }))
+        });
+        Self { clock, inner }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing is left half-done by a panic in between.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server is there.
     pub fn alive(&self) {
         let mut inner = self.lock();
         inner.alive = Instant::now();
-        inner.shown.last_activity = Some(crate::clock::now());
+        inner.shown.last_activity = Some(self.clock.now());
     }
 
     /// The server said something about objects.
@@ -146,7 +158,7 @@ impl Entry {
         let mut inner = self.lock();
         inner.alive = Instant::now();
         inner.told = inner.alive;
-        inner.shown.last_activity = Some(crate::clock::now());
+        inner.shown.last_activity = Some(self.clock.now());
     }
 
     /// Silence up to now was ours, not the server's.

@@ -49,6 +49,7 @@ struct Memory {
     failing_since: Option<Instant>,
     page: PageSize,
     warned: HashSet<String>,
+    rng: fastrand::Rng,
 }
 
 /// What a failure asks for.
@@ -74,6 +75,10 @@ impl Supervisor {
             failing_since: None,
             page: PageSize::new(tuning.page_size(self.kind)),
             warned: HashSet::new(),
+            // Each kind draws for itself, or which of two watches fails first would decide for both.
+            rng: tuning.seed.map_or_else(fastrand::Rng::new, |seed| {
+                fastrand::Rng::with_seed(seed.wrapping_add(self.kind as u64))
+            }),
         };
         loop {
             match self.watch::<T>(&mut memory).await {
@@ -97,7 +102,7 @@ impl Supervisor {
         let seconds = u32::try_from(tuning.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
         let config = watcher::Config::default().timeout(seconds).page_size(memory.page.objects());
         let mut events = pin!(watcher(Api::<Slim<T>>::all(self.client.clone()), config));
-        let relist_at = Instant::now() + tuning.relist.mul_f64(0.75 + fastrand::f64() / 2.0);
+        let relist_at = Instant::now() + tuning.relist.mul_f64(0.75 + memory.rng.f64() / 2.0);
         let mut relist = pin!(tokio::time::sleep_until(relist_at));
         // `Init` only says that a list is about to be tried. The receiver hears of it when the list
         // is there, so that a kind it cannot read stays blind in between.
@@ -241,8 +246,10 @@ impl Supervisor {
             self.entry.set_state(WatchState::Failing);
         }
         let pauses = if remedy == Remedy::Blind { &mut memory.blind_pauses } else { &mut memory.pauses };
-        let pause = pauses.next().max(self.entry.take_wait());
+        let pause = pauses.next(&mut memory.rng).max(self.entry.take_wait());
+        // Whoever ends the watch is looked at first; the pause is bounded.
         tokio::select! {
+            biased;
             () = self.cancel.cancelled() => return Err(Stop),
             () = self.tx.closed() => return Err(Stop),
             () = tokio::time::sleep(pause) => {}
@@ -332,11 +339,11 @@ impl Backoff {
         self.next = self.min;
     }
 
-    fn next(&mut self) -> Duration {
+    fn next(&mut self, rng: &mut fastrand::Rng) -> Duration {
         if self.last.is_some_and(|last| last.elapsed() >= self.reset_after) {
             self.reset();
         }
-        let pause = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let pause = self.next.mul_f64(0.5 + rng.f64() / 2.0);
         self.next = self.next.saturating_mul(2).min(self.max);
         self.last = Instant::now().checked_add(pause);
         pause
@@ -371,12 +378,13 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest_and_begin_anew() {
         let ms = Duration::from_millis;
+        let mut rng = fastrand::Rng::with_seed(1);
         let mut pauses = Backoff::new(ms(100), ms(350), Duration::MAX);
         for longest in [100, 200, 350, 350] {
-            let pause = pauses.next();
+            let pause = pauses.next(&mut rng);
             assert!(pause >= ms(longest / 2) && pause <= ms(longest), "{pause:?} of {longest}");
         }
         pauses.reset();
-        assert!(pauses.next() <= ms(100));
+        assert!(pauses.next(&mut rng) <= ms(100));
     }
 }

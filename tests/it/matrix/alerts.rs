@@ -129,7 +129,7 @@ impl Alerts {
 /// everything waiting when they begin.
 async fn deliver(config: &Config, messages: &[Message]) {
     let store = Store::memory().unwrap();
-    let outbox = Outbox::new(store.clone(), Arc::new(clock::now), Policy::default());
+    let outbox = Outbox::new(store.clone(), clock::Clock::System, Policy::default());
     let stop = CancellationToken::new();
     for message in messages {
         let notifications = message

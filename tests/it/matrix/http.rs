@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use kubeherald::clock::Clock;
 use kubeherald::message::Decision;
 use kubeherald::notify::http::Tls;
 use kubeherald::notify::{
@@ -24,13 +24,13 @@ const PAGE: &str = "<!DOCTYPE html><title>Please log in</title>";
 /// A server that tells the whole world which address was asked for.
 const ECHO: &str = "cannot POST {path}";
 
-fn now() -> Timestamp {
-    "2026-02-03T08:00:00Z".parse().unwrap()
+fn clock() -> Clock {
+    Clock::Fixed("2026-02-03T08:00:00Z".parse().unwrap())
 }
 
 pub fn make(config: NotifierConfig) -> Notifier {
     rustls::crypto::ring::default_provider().install_default().ok();
-    Notifier::new(config, &Parts { templates: Templates::shipped().unwrap(), clock: now }).unwrap()
+    Notifier::new(config, &Parts::new(Templates::shipped().unwrap(), clock())).unwrap()
 }
 
 pub fn inline(text: impl Into<String>) -> Secret {

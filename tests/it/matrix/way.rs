@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kubeherald::clock;
+use kubeherald::clock::{self, Clock};
 use kubeherald::message::{Decision, Notification};
 use kubeherald::notify::{EmailConfig, Notifier, NotifierConfig, SmtpConfig, SmtpTls, WebhookConfig};
-use kubeherald::outbox::{Backoff, Clock, Limit, Outbox, Policy, ReceiverSpec};
+use kubeherald::outbox::{Backoff, Limit, Outbox, Policy, ReceiverSpec};
 use kubeherald::store::{Commit, Store};
 use kubeherald::template::sample;
 use kubeherald::testkit::receivers::{SmtpReply, SmtpServer};
@@ -76,7 +75,7 @@ async fn a_receiver_that_is_down_or_silent_for_an_hour_delays_only_itself_and_lo
 
     let begin: Timestamp = "2026-11-21T08:00:00Z".parse().unwrap();
     let zero = Instant::now();
-    let clock: Clock = Arc::new(move || clock::after(begin, zero.elapsed()));
+    let clock = Clock::played(begin, 1);
     let store = Store::memory().unwrap();
     let outbox = Outbox::new(store.clone(), clock, Policy { seed: Some(1), ..Policy::default() });
     let stop = CancellationToken::new();
@@ -160,7 +159,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 /// Two messages of one incident to a mail server; how often an attempt failed.
 async fn deliver(server: &SmtpServer, timeout: Duration) -> u64 {
     let store = Store::memory().unwrap();
-    let outbox = Outbox::new(store.clone(), Arc::new(clock::now), quick());
+    let outbox = Outbox::new(store.clone(), Clock::System, quick());
     let stop = CancellationToken::new();
     let task = tokio::spawn(outbox.dispatcher(spec("mail"), mail(server.port(), timeout)).run(stop.clone()));
     let notifications = vec![note("mail", "a", 1, clock::now()), note("mail", "a", 2, clock::now())];

@@ -1,0 +1,104 @@
+//! The writer without a thread: a task of the current runtime runs the same groups in the same
+//! transactions, so that a simulation decides by itself what happens when.
+
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::StoreError;
+use super::call::Job;
+use super::disk::Held;
+use super::fault::Faults;
+use super::worker::{self, Session, Wakers};
+
+/// What a writer thread would own, in the order in which it is dropped: no new jobs, the file
+/// closed, then free for its next owner, then everybody woken.
+pub(super) struct Writer {
+    pub queue: mpsc::Receiver<Box<dyn Job>>,
+    pub session: Session,
+    pub _lock: Option<Held>,
+    pub wakers: Arc<Wakers>,
+    pub faults: Faults,
+}
+
+impl Writer {
+    fn serve(&mut self, first: Box<dyn Job>) {
+        worker::serve_group(&mut self.session, first, &mut self.queue, &self.wakers, &self.faults);
+    }
+
+    fn serve_all(&mut self) {
+        while let Ok(job) = self.queue.try_recv() {
+            self.serve(job);
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Whoever waits for new rows asks again, and finds it closed.
+        self.queue.close();
+        self.wakers.wake_all();
+    }
+}
+
+/// Shared by the task, which serves what comes, and by those who may not wait for a task.
+pub(super) struct Inline(Mutex<Option<Writer>>);
+
+impl Inline {
+    /// Starts the task.
+    pub fn start(writer: Writer, path: &Path) -> Result<Arc<Self>, StoreError> {
+        let runtime = Handle::try_current().map_err(|error| StoreError::Open {
+            path: path.to_path_buf(),
+            why: error.to_string(),
+            help: "open it inside a runtime, or with threads of its own",
+        })?;
+        let inline = Arc::new(Self(Mutex::new(Some(writer))));
+        let shared = Arc::clone(&inline);
+        runtime.spawn(async move {
+            while poll_fn(|context| shared.poll(context)).await.is_continue() {
+                // One group at a time: what others do between two groups is part of what is tried.
+                tokio::task::yield_now().await;
+            }
+        });
+        Ok(inline)
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<ControlFlow<()>> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out: a job that panics ends the writer, as it ends a thread.
+        let Some(mut writer) = slot.take() else { return Poll::Ready(ControlFlow::Break(())) };
+        let served = match writer.queue.poll_recv(context) {
+            Poll::Ready(None) => return Poll::Ready(ControlFlow::Break(())),
+            Poll::Ready(Some(job)) => {
+                writer.serve(job);
+                Poll::Ready(ControlFlow::Continue(()))
+            }
+            Poll::Pending => Poll::Pending,
+        };
+        *slot = Some(writer);
+        served
+    }
+
+    /// Serves all that waits, on this thread.
+    pub fn serve_all(&self) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut writer) = slot.take() {
+            writer.serve_all();
+            *slot = Some(writer);
+        }
+    }
+
+    /// Serves all that waits, and closes the file.
+    pub fn finish(&self) {
+        let writer = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut writer) = writer {
+            writer.serve_all();
+            writer.session.close();
+        }
+    }
+}
