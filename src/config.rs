@@ -1,6 +1,8 @@
 //! Configuration: [`raw`] is what people write, with positions; [`compile`] resolves, compiles and
 //! reports every error at once; [`Config`] is the result, frozen.
 
+pub mod annotations;
+pub mod bytes;
 pub mod check;
 pub mod compile;
 pub mod digest;
@@ -31,7 +33,7 @@ pub use load::{Attempt, Loaded, attempt, load, load_shipped};
 pub use receiver::{RateLimit, Receiver, ReceiverKind};
 pub use secret::SecretRef;
 
-use crate::rule::{MuteTime, Routes, RuleSet, Silence};
+use crate::rule::{AnnotationRules, MuteTime, Routes, RuleSet, Silence};
 use crate::signal::redact::Redactor;
 
 /// May this name a rule or a receiver? Names are metric labels, parts of keys and of addresses.
@@ -74,6 +76,8 @@ pub struct Config {
     pub silences: Vec<Silence>,
     /// What is not told at some hours of the week.
     pub mute_times: Vec<MuteTime>,
+    /// What annotations may silence.
+    pub annotations: AnnotationRules,
     /// How long a message waits for the log that its rule asks for.
     pub log_tail: LogTailConfig,
 }
@@ -154,8 +158,22 @@ impl Default for LogTailConfig {
 }
 
 /// `store:`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// The SQLite file; `None`: in memory, gone at exit.
     pub path: Option<PathBuf>,
+    /// Bytes that the file, its log and its reserve may take together.
+    pub max_bytes: u64,
+}
+
+impl StoreConfig {
+    /// The least and the most that may be asked for.
+    pub const BOUNDS: (u64, u64) = (64 << 20, 1 << 40);
+}
+
+impl Default for StoreConfig {
+    /// Fits the shipped volume of 1 GiB, of which the file system keeps some for itself.
+    fn default() -> Self {
+        Self { path: None, max_bytes: 768 << 20 }
+    }
 }

@@ -17,14 +17,17 @@
 //!                     (silent)                              reminder
 //! ```
 
+pub mod annotations;
 pub mod digest;
 mod effects;
 mod evaluate;
 mod group;
+pub mod identity;
 pub mod incident;
 mod inhibit;
 mod recover;
 mod reload;
+pub mod room;
 pub mod silence;
 mod step;
 mod summary;
@@ -38,12 +41,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use effects::{Decided, Effects, Note};
+pub use identity::{Identity, Numbers};
 pub use incident::{Incident, Log, Member};
 pub use silence::{BadAnnotation, Quiet};
 pub use trail::{Trail, Waits};
 
 use crate::message::{Decision, Reason};
-use crate::rule::{MuteTime, Routes, RuleSet, Silence};
+use crate::rule::{AnnotationRules, MuteTime, Routes, RuleSet, Silence};
 use crate::signal::{Cause, World};
 
 /// How incidents behave where a rule does not say, and the caps.
@@ -65,6 +69,8 @@ pub struct Settings {
     pub silences: Arc<[Silence]>,
     /// The mute times of the configuration.
     pub mute_times: Arc<[MuteTime]>,
+    /// What annotations may silence.
+    pub annotations: AnnotationRules,
     /// Who is told in digests.
     pub digests: Vec<digest::DigestReceiver>,
 }
@@ -119,12 +125,14 @@ pub struct Engine {
     /// The first picture of the cluster is being taken in.
     looking: bool,
     first_start: bool,
-    summaries: u64,
+    identity: Identity,
     counts: BTreeMap<Reason, u64>,
     decisions: BTreeMap<(Decision, Reason), u64>,
     signals: BTreeMap<Cause, u64>,
     refused: u64,
+    rooms: room::Rooms,
     silences: silence::Silences,
+    annotations: annotations::SeenAnnotations,
     refusals: trail::Refusals,
     /// Some incident is [`Incident::carried`].
     carries: bool,
@@ -158,15 +166,41 @@ impl Engine {
             books: digest::Books::default(),
             looking: true,
             first_start,
-            summaries: 0,
+            identity: Identity::default(),
             counts: BTreeMap::new(),
             decisions: BTreeMap::new(),
             signals: BTreeMap::new(),
             refused: 0,
+            rooms: room::Rooms::default(),
             silences: silence::Silences::default(),
+            annotations: annotations::SeenAnnotations::default(),
             refusals: trail::Refusals::default(),
             carries: false,
             reachable: Vec::new(),
+        }
+    }
+
+    /// Goes on counting from what was stored, before anything else is taken back in.
+    pub fn restore_identity(&mut self, identity: Identity) {
+        self.identity = identity;
+    }
+
+    /// How many numbers were given so far: to be stored with whatever carries them.
+    #[must_use]
+    pub const fn numbers(&self) -> Numbers {
+        self.identity.numbers
+    }
+
+    /// A number that no incident had, and the id made of it.
+    fn next_incident(&mut self) -> (u64, Arc<str>) {
+        loop {
+            self.identity.numbers.incidents += 1;
+            let number = self.identity.numbers.incidents;
+            let id = self.identity.incident_id(number);
+            // An id of an older version was a hash, and could be any.
+            if !self.incidents.contains_key(&id) {
+                return (number, id);
+            }
         }
     }
 
@@ -178,7 +212,8 @@ impl Engine {
         // Changed again in the same way at the next start: there is nothing to store.
         let mut unused = Effects::default();
         for incident in incidents {
-            self.summaries = self.summaries.max(incident.seq);
+            let numbers = &mut self.identity.numbers;
+            numbers.incidents = numbers.incidents.max(incident.number);
             self.carries |= incident.carried;
             let id = Arc::clone(&incident.id);
             self.insert(incident);
@@ -192,11 +227,16 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.standing_until, self.storm_until, self.books.next()].into_iter().flatten().min()
+        [timer, self.standing_until, self.storm_until, self.books.next(), self.rooms.next()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does everything that is due at `now`.
     pub fn tick(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        self.rooms.saw(now);
+        self.rooms.tick(now);
         while let Some((at, id)) = self.timers.first().cloned() {
             if at > now {
                 break;
@@ -226,6 +266,7 @@ impl Engine {
     /// The first picture of the cluster is complete: what was known is compared with it.
     pub fn synced(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
         self.looking = false;
+        self.forget_annotations(out);
         if self.first_start {
             self.first_start = false;
             self.standing_until = Some(crate::clock::after(now, self.settings.group_wait * 2));
@@ -325,6 +366,7 @@ impl Engine {
                 self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(&id));
             }
         }
+        self.rooms.enter(&incident);
         self.incidents.insert(Arc::clone(&id), incident);
         let soon = self.incidents.get(&id).map(|i| i.last_seen);
         self.schedule(&id, soon);
@@ -333,6 +375,7 @@ impl Engine {
     fn remove(&mut self, id: &Arc<str>, out: &mut Effects) {
         self.schedule(id, None);
         let Some(incident) = self.incidents.remove(id) else { return };
+        self.rooms.leave(&incident);
         if self.by_group.get(&incident.group) == Some(id) {
             self.by_group.remove(&incident.group);
         }
@@ -351,12 +394,12 @@ impl Engine {
 
     fn unindex_member(&mut self, member: &Member, id: &Arc<str>) {
         drop_from(&mut self.by_object, &member.key(), id);
-        if let Some(node) = &member.node {
-            if let Some(ids) = self.by_node.get_mut(node) {
-                ids.remove(id);
-                if ids.is_empty() {
-                    self.by_node.remove(node);
-                }
+        if let Some(node) = &member.node
+            && let Some(ids) = self.by_node.get_mut(node)
+        {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_node.remove(node);
             }
         }
     }

@@ -133,6 +133,18 @@ pub enum Reason {
     Blind,
     /// They can be read again.
     SeesAgain,
+    /// A notification was not queued, because another message has its key.
+    NotQueued,
+    /// Incidents are at their limit: some problems are not followed.
+    LimitReached,
+    /// They are below it again.
+    LimitLifted,
+    /// Nothing can be written to the store's disk; decisions are kept in memory.
+    StoreInMemory,
+    /// The store is on its disk again.
+    StoreOnDisk,
+    /// The store's file was damaged; a new one goes on.
+    StoreSetAside,
     /// Held: the problem has not lasted for the rule's `for`.
     NotYetFor,
     /// Held: members are gathering (`group_wait`).
@@ -149,7 +161,7 @@ pub enum Reason {
     NeverTold,
     /// Held: the count a rule asks for is not reached.
     BelowCount,
-    /// Held: a cap was hit; see the log.
+    /// Held, or no longer followed: the limit on incidents is reached.
     OverLimit,
     /// No rule matched.
     NoRule,
@@ -175,6 +187,12 @@ impl Reason {
         Self::ConfigMended,
         Self::Blind,
         Self::SeesAgain,
+        Self::NotQueued,
+        Self::LimitReached,
+        Self::LimitLifted,
+        Self::StoreInMemory,
+        Self::StoreOnDisk,
+        Self::StoreSetAside,
         Self::NotYetFor,
         Self::GroupWait,
         Self::WithinWindow,
@@ -208,6 +226,12 @@ impl Reason {
             Self::ConfigMended => "config_mended",
             Self::Blind => "blind",
             Self::SeesAgain => "sees_again",
+            Self::NotQueued => "not_queued",
+            Self::LimitReached => "limit_reached",
+            Self::LimitLifted => "limit_lifted",
+            Self::StoreInMemory => "store_in_memory",
+            Self::StoreOnDisk => "store_on_disk",
+            Self::StoreSetAside => "store_set_aside",
             Self::NotYetFor => "not_yet_for",
             Self::GroupWait => "group_wait",
             Self::WithinWindow => "within_window",
@@ -226,7 +250,7 @@ impl Reason {
     /// Does a notice with this reason take back an earlier one?
     #[must_use]
     pub const fn is_mend(self) -> bool {
-        matches!(self, Self::ConfigMended | Self::SeesAgain)
+        matches!(self, Self::ConfigMended | Self::SeesAgain | Self::LimitLifted | Self::StoreOnDisk)
     }
 }
 

@@ -47,6 +47,12 @@ pub struct EngineStats {
     pub memory: Vec<(&'static str, usize)>,
     /// Incidents and members refused because a cap was hit.
     pub refused: u64,
+    /// Incidents that gave way to others because the limit was reached.
+    pub displaced: u64,
+    /// The limit on incidents, while it is reached.
+    pub limit: Option<LimitStats>,
+    /// Notifications that were not queued because another message had their key.
+    pub not_queued: u64,
     /// Annotations about silence that cannot be read.
     pub bad_annotations: u64,
     /// Events that were not believed.
@@ -57,6 +63,19 @@ pub struct EngineStats {
     pub synced: bool,
     /// The kinds that cannot be read for now.
     pub blind: Vec<String>,
+}
+
+/// The limit on incidents is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LimitStats {
+    /// The limit.
+    pub limit: usize,
+    /// The namespace that has most room; `the cluster` for what belongs to none.
+    pub largest: String,
+    /// How many incidents it has.
+    pub largest_count: usize,
+    /// How many problems are not followed, by namespace, most first.
+    pub left_out: Vec<(String, usize)>,
 }
 
 /// What is known of the configuration in force.
@@ -205,6 +224,7 @@ impl Metrics {
             config: self.sources.config.load_full(),
             watches: self.sources.watch.snapshot(),
             sizes,
+            store: self.sources.store.health(),
             deliveries: deliveries.collect(),
             logs: self.sources.logs.counts(),
             http: [("closed_idle", load(&self.http.closed)), ("refused", load(&self.http.refused))],

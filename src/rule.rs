@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use matcher::{Field, IntMatch, Matcher, SeverityMatch, TextMatch};
 pub use route::{Route, RouteFacts, Routes};
 pub use set::RuleSet;
-pub use silence::{Filter, MuteTime, Silence};
+pub use silence::{AnnotationRules, Filter, MuteTime, Silence};
 
 use crate::signal::Severity;
 use crate::signal::log::LogTail;

@@ -3,11 +3,26 @@
 //! A [`Store`] is a handle; the SQLite connection belongs to one writer thread, which takes jobs
 //! from a bounded queue and commits what is waiting in one transaction (group commit). Queries go
 //! to reader threads with connections of their own. Every method returns a [`Call`]: `.await` it,
-//! or [`Call::wait`] for it where there is no runtime. A call that returned `Ok` is on disk.
+//! or [`Call::wait`] for it where there is no runtime. A call that returned `Ok` is on disk, unless
+//! [`StoreHealth::in_memory`] says otherwise.
+//!
+//! # When the disk fails
+//!
+//! With a [`Budget`], a transaction that fails for want of room is tried again after the reserve file
+//! was given up, and again after the oldest history was dropped; one that fails otherwise is tried
+//! again once. If that does not help, the tables that are needed are copied into temporary tables of
+//! the same names in memory, which hide those of the file from every statement ([`memory`]): everything
+//! goes on as before, up to [`Budget::memory_bytes`], and is written to the file in one transaction as
+//! soon as that succeeds ([`Store::mend`]). A crash before loses what was decided meanwhile; it is then
+//! decided again, and may be sent twice.
+//!
+//! A file that is found damaged ends the store, and with it the process; the next start sets the file
+//! aside and carries over what can be read ([`salvage`]).
 //!
 //! All SQL is in this module and below. Nothing outside may know that it is SQLite.
 
 mod amend;
+mod annotations;
 mod beside;
 mod call;
 mod commit;
@@ -19,15 +34,20 @@ mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod folds;
+mod health;
 mod history;
 mod inline;
 mod limits;
 mod listing;
+mod memory;
 mod outbox_rows;
 mod place;
+mod room;
+mod salvage;
 mod schema;
 mod silences;
 mod sqlite;
+mod trouble;
 mod upkeep;
 mod value;
 mod worker;
@@ -37,29 +57,35 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use self::amend::Holds;
+pub use self::annotations::AnnotationRow;
 pub use self::beside::Beside;
 pub use self::call::{Call, Pending};
-pub use self::commit::{Commit, DigestRow, IncidentRow};
+pub use self::commit::{Commit, Committed, DigestRow, IncidentRow, NotQueued};
 pub use self::dead::{DeadLetter, DeadLetterBody};
 pub use self::disk::{Disk, Held, LockError, RealDisk};
 pub use self::error::StoreError;
 pub use self::explain::{Concerned, Delivery, IncidentRecord, KnownObject, ObjectQuery, ObjectRow, Peace};
 pub use self::fault::{Faults, Point};
 pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
+pub use self::health::{Dropped, SetAside, StoreHealth};
 pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
 pub use self::limits::{MAX_DETAIL, MAX_INCIDENT, MAX_NOTIFICATION, MAX_PART, MAX_TITLE};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
 pub use self::outbox_rows::{Ahead, Choose, Claim, Gate, HeadRow, Heads, Interrupted, Settle, Settled};
+pub use self::room::Budget;
 pub use self::silences::SilenceRow;
 pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};
 
 use self::call::Lane;
+use self::health::Health;
 use self::inline::Inline;
 use self::sqlite::{Opened, Queue};
 use self::worker::{Session, Wakers};
+use crate::clock;
 
 /// What a finished write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,6 +121,11 @@ pub struct Options {
     pub driver: Driver,
     /// Where the file is.
     pub disk: Arc<dyn Disk>,
+    /// How large it may grow, and what it may do to go on when the disk fails; `None`: as large as
+    /// the disk lets it, and errors of the disk are returned.
+    pub budget: Option<Budget>,
+    /// The time at opening.
+    pub now: Timestamp,
     /// For tests.
     pub faults: Faults,
 }
@@ -107,6 +138,8 @@ impl Default for Options {
             exclusive: false,
             driver: Driver::default(),
             disk: Arc::new(RealDisk),
+            budget: None,
+            now: clock::now(),
             faults: Faults::default(),
         }
     }
@@ -126,6 +159,7 @@ struct Inner {
     write_thread: Mutex<Option<JoinHandle<()>>>,
     read_threads: Mutex<Vec<JoinHandle<()>>>,
     inline: Option<Arc<Inline>>,
+    health: Arc<Health>,
     wakers: Arc<Wakers>,
     faults: Faults,
     cuts: Arc<limits::Cuts>,
@@ -150,7 +184,7 @@ impl Store {
     }
 
     fn over(options: Options, wakers: Arc<Wakers>, opened: Opened) -> Self {
-        let Opened { writer, reader, write_thread, read_threads, inline } = opened;
+        let Opened { writer, reader, write_thread, read_threads, inline, health } = opened;
         Self {
             inner: Arc::new(Inner {
                 path: options.path,
@@ -159,6 +193,7 @@ impl Store {
                 write_thread: Mutex::new(write_thread),
                 read_threads: Mutex::new(read_threads),
                 inline,
+                health,
                 wakers,
                 faults: options.faults,
                 cuts: Arc::default(),
@@ -182,7 +217,13 @@ impl Store {
     /// Has the writer ended? Then nothing can be kept any more, and nothing may be sent.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.inner.writer.as_ref().is_none_or(Queue::is_closed)
+        self.inner.health.is_damaged() || self.inner.writer.as_ref().is_none_or(Queue::is_closed)
+    }
+
+    /// How it keeps things right now.
+    #[must_use]
+    pub fn health(&self) -> StoreHealth {
+        self.inner.health.get()
     }
 
     /// The hook of crash tests.
@@ -199,7 +240,12 @@ impl Store {
     }
 
     fn lane(&self, lane: Lane) -> Option<&Queue> {
+        if self.inner.health.is_damaged() {
+            return None;
+        }
         match lane {
+            // What is kept in memory only its owner sees.
+            Lane::Read if self.inner.health.is_in_memory() => self.inner.writer.as_ref(),
             Lane::Read => self.inner.reader.as_ref().or(self.inner.writer.as_ref()),
             Lane::Write => self.inner.writer.as_ref(),
         }
@@ -208,17 +254,26 @@ impl Store {
     fn write<T: Send + 'static>(
         &self,
         name: &'static str,
-        work: impl FnOnce(&mut Session) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&mut Session) -> Result<T, StoreError> + Send + 'static,
     ) -> Call<T> {
-        Call::new(self, Lane::Write, name, work)
+        Call::new(self, Lane::Write, name, false, work)
+    }
+
+    /// For what manages its transactions itself.
+    fn write_alone<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnMut(&mut Session) -> Result<T, StoreError> + Send + 'static,
+    ) -> Call<T> {
+        Call::new(self, Lane::Write, name, true, work)
     }
 
     fn read<T: Send + 'static>(
         &self,
         name: &'static str,
-        work: impl FnOnce(&mut Session) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&mut Session) -> Result<T, StoreError> + Send + 'static,
     ) -> Call<T> {
-        Call::new(self, Lane::Read, name, work)
+        Call::new(self, Lane::Read, name, false, work)
     }
 }
 

@@ -53,6 +53,8 @@ mod protocol;
 mod recordings;
 #[path = "it/reload.rs"]
 mod reload;
+#[path = "it/room.rs"]
+mod room;
 #[path = "it/run.rs"]
 mod run;
 #[path = "it/scenarios.rs"]

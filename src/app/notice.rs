@@ -7,25 +7,36 @@
 //! end as well.
 
 pub mod blindness;
+mod disk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::blindness::{Blindness, Sight};
 use super::pipeline::TERMINAL;
+use crate::clock;
 use crate::config::Config;
+use crate::engine::room::{LimitReached, Tenant};
 use crate::message::text::{self as message_text, words};
 use crate::message::{Decision, Notification, Reason};
 use crate::signal::Severity;
-use crate::store::{Commit, HistoryRow};
+use crate::store::{Commit, HistoryRow, NotQueued};
 use crate::watch::Change;
 
 /// Marks of these names hold what was said.
 const MARK_CONFIG: &str = "notice.config";
 const MARK_BLIND: &str = "notice.blind";
+const MARK_LIMIT: &str = "notice.limit";
+const MARK_NOT_QUEUED: &str = "notice.not_queued";
+/// How many threads of notices there were. Times repeat after a step of the clock, this number does not.
+const MARK_THREADS: &str = "notice.threads";
+/// That the limit on incidents is reached is told after so long: what finds no room at the same time comes
+/// along.
+const GATHER_LIMIT: Duration = Duration::from_secs(10);
 /// How many errors a notice lists.
 const MAX_LINES: usize = 10;
 /// The longest line of a notice, in characters.
@@ -71,7 +82,12 @@ pub struct Announcer {
     known: Vec<Arc<str>>,
     no_ends: Vec<Arc<str>>,
     troubles: BTreeMap<&'static str, Trouble>,
+    /// See [`MARK_THREADS`].
+    threads: u64,
     blindness: Blindness,
+    /// The limit on incidents was reached then, and how it was last seen; not told yet.
+    limit: Option<(Timestamp, LimitReached)>,
+    disk: disk::Changed,
     pending: Commit,
     counts: BTreeMap<(Decision, Reason), u64>,
 }
@@ -80,7 +96,9 @@ impl Announcer {
     /// Goes on from the marks of the store.
     #[must_use]
     pub fn new(config: &Config, marks: &BTreeMap<String, String>) -> Self {
-        let troubles: BTreeMap<&'static str, Trouble> = [MARK_CONFIG, MARK_BLIND]
+        let marked =
+            [MARK_CONFIG, MARK_BLIND, MARK_LIMIT, MARK_NOT_QUEUED, disk::MARK_DISK, disk::MARK_DAMAGE];
+        let troubles: BTreeMap<&'static str, Trouble> = marked
             .into_iter()
             .filter_map(|name| Some((name, serde_json::from_str(marks.get(name)?).ok()?)))
             .collect();
@@ -90,7 +108,10 @@ impl Announcer {
             to: Vec::new(),
             known: Vec::new(),
             no_ends: Vec::new(),
+            threads: marks.get(MARK_THREADS).and_then(|count| count.parse().ok()).unwrap_or(0),
             blindness: Blindness::told_of(told),
+            limit: None,
+            disk: disk::Changed::default(),
             troubles,
             pending: Commit::default(),
             counts: BTreeMap::new(),
@@ -134,6 +155,63 @@ impl Announcer {
             let title = "The configuration is in order again";
             self.say(now, MARK_CONFIG, Reason::ConfigMended, "", (title, "What is written is in force."));
         }
+    }
+
+    /// Looks at whether the limit on incidents is reached. Told once, also where it was only for a moment, and
+    /// told once more when it is over.
+    pub fn limit(&mut self, now: Timestamp, reached: Option<LimitReached>) {
+        let over = reached.is_none();
+        match (reached, &mut self.limit) {
+            (Some(_), None) if self.troubles.contains_key(MARK_LIMIT) => return,
+            (Some(reached), None) => {
+                tracing::warn!(
+                    limit = reached.limit,
+                    "the limit on incidents is reached: not all problems are followed"
+                );
+                self.limit = Some((now, reached));
+            }
+            (Some(reached), Some((_, last))) => *last = reached,
+            (None, _) => {}
+        }
+        let due = |since: Timestamp| over || clock::between(since, now) >= GATHER_LIMIT;
+        if let Some((_, reached)) = self.limit.take_if(|(since, _)| due(*since)) {
+            let (title, text) = limit_words(&reached);
+            self.say(now, MARK_LIMIT, Reason::LimitReached, "reached", (&title, &text));
+        }
+        if over && self.troubles.contains_key(MARK_LIMIT) {
+            let text = "What found no room before is followed now, as far as it still stands.";
+            self.say(
+                now,
+                MARK_LIMIT,
+                Reason::LimitLifted,
+                "",
+                ("Incidents are below their limit again", text),
+            );
+        }
+    }
+
+    /// Notifications were not queued, because other messages have their keys: whoever should have them is
+    /// not told by them.
+    pub fn not_queued(&mut self, now: Timestamp, lost: &[NotQueued]) {
+        if lost.is_empty() {
+            return;
+        }
+        let count = u64::try_from(lost.len()).unwrap_or(u64::MAX);
+        let title =
+            format!("{} not queued: another message has the key", words::plural(count, "notification"));
+        let mut lines: Vec<String> =
+            vec!["This is a defect of kubeherald; please report it. Not sent:".into()];
+        for one in lost.iter().take(MAX_LINES) {
+            lines.push(words::one_line(
+                &format!("{} (key {}): {}", one.receiver, one.key, one.title),
+                MAX_LINE,
+            ));
+        }
+        if lost.len() > MAX_LINES {
+            lines.push(format!("… and {} more", lost.len() - MAX_LINES));
+        }
+        let content = lost.iter().take(MAX_LINES).map(|one| one.key.as_str()).collect::<Vec<_>>().join(" ");
+        self.say(now, MARK_NOT_QUEUED, Reason::NotQueued, &content, (&title, &lines.join("\n")));
     }
 
     /// Looks at what the watches say of themselves.
@@ -201,11 +279,16 @@ impl Announcer {
         content: &str,
         (title, text): (&str, &str),
     ) {
-        let mut trouble = self.troubles.remove(mark).unwrap_or_else(|| Trouble {
-            thread: format!("{}-{}", mark.trim_start_matches("notice."), now.as_millisecond()),
-            seq: 0,
-            content: String::new(),
-            to: Vec::new(),
+        let mut trouble = self.troubles.remove(mark).unwrap_or_else(|| {
+            self.threads += 1;
+            self.pending.marks.push((MARK_THREADS.to_owned(), self.threads.to_string()));
+            let subject = mark.trim_start_matches("notice.");
+            Trouble {
+                thread: format!("{subject}-{}-{}", now.as_millisecond(), self.threads),
+                seq: 0,
+                content: String::new(),
+                to: Vec::new(),
+            }
         });
         trouble.seq += 1;
         content.clone_into(&mut trouble.content);
@@ -254,3 +337,34 @@ impl Announcer {
         }
     }
 }
+
+/// `shop`, or `the cluster` for what belongs to no namespace.
+#[must_use]
+pub fn tenant(of: &Tenant) -> &str {
+    of.as_deref().unwrap_or("the cluster")
+}
+
+fn limit_words(reached: &LimitReached) -> (String, String) {
+    let (of, count) = (tenant(&reached.largest.0), reached.largest.1);
+    let title = format!("Incidents are at their limit of {}: most are of {of} ({count})", reached.limit);
+    let left = reached.left_out.iter().map(|(of, count)| format!("{} {count}", tenant(of)));
+    let left: Vec<String> = left.collect();
+    let not_followed = match left.len() {
+        0 => String::from("Some problems were not followed for a moment."),
+        all => format!(
+            "Problems that are not followed: {}.",
+            words::list(left.iter().map(String::as_str), MAX_LINES, all)
+        ),
+    };
+    let text = [
+        words::one_line(&not_followed, MAX_LINE),
+        "What is silenced, held back or less severe, and what the largest namespace has too much of, gives way first."
+            .into(),
+        "What found no room is looked for again and told as soon as there is some. The limit is `engine.max_incidents`."
+            .into(),
+    ];
+    (title, text.join("\n"))
+}
+
+#[cfg(test)]
+mod tests;

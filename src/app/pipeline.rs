@@ -17,7 +17,7 @@ pub use output::{Message, Output};
 use crate::clock;
 use crate::config::{Config, Receiver, WatchConfig};
 use crate::engine::digest::{Book, DigestReceiver};
-use crate::engine::{Decided, Effects, Engine, Incident, Settings};
+use crate::engine::{Decided, Effects, Engine, Identity, Incident, Settings};
 use crate::message::{IncidentView, text};
 use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
@@ -63,10 +63,14 @@ pub struct Start {
     pub first: bool,
     /// What happened before was told already.
     pub news_since: Option<Timestamp>,
+    /// Where ids come from.
+    pub identity: Identity,
     /// Stored incidents.
     pub incidents: Vec<Incident>,
     /// Stored silences.
     pub silences: Vec<Silence>,
+    /// Stored annotations: place, key, value, and when each was first seen.
+    pub annotations: Vec<(String, String, String, Timestamp)>,
     /// What was stored of digests to come.
     pub digests: Vec<Book>,
 }
@@ -78,7 +82,9 @@ impl Pipeline {
         let news_since = start.news_since.map_or(now, |seen| clock::before(seen, OVERLAP));
         let memory = Memory::new(kinds, news_since, wants_raw_events(config));
         let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
+        engine.restore_identity(start.identity);
         engine.restore_silences(start.silences);
+        engine.restore_annotations(start.annotations);
         let orphaned = engine.restore(start.incidents);
         engine.restore_digests(start.digests);
         engine.only_receivers(&receivers(config));
@@ -124,11 +130,7 @@ impl Pipeline {
         let parts = (settings(config), config.rules.clone(), routes(config));
         self.engine.reload(now, parts, &receivers(config), &self.memory, &mut self.effects);
         // What stands already and was no rule's matter may be one's now.
-        self.memory.look_again(now, &mut self.signals);
-        for mut signal in self.signals.drain(..) {
-            self.redactor.signal(&mut signal);
-            self.engine.stands(now, &signal, &self.memory, &mut self.effects);
-        }
+        self.look_again(now);
         self.settle(out);
         self.titles.retain(|rule, _| config.rules.get(rule).is_some());
     }
@@ -141,6 +143,9 @@ impl Pipeline {
         // What was due before this change is done before it, at its own time.
         self.tick_until(now, out);
         let complete = self.memory.apply(now, change, &mut self.signals);
+        for seen in self.memory.take_silence_seen() {
+            self.engine.annotations_seen(now, &seen, &mut self.effects);
+        }
         for mut signal in self.signals.drain(..) {
             self.redactor.signal(&mut signal);
             self.engine.signal(now, &signal, &self.memory, &mut self.effects);
@@ -158,11 +163,25 @@ impl Pipeline {
     pub fn tick_until(&mut self, now: Timestamp, out: &mut Output) {
         while let Some(at) = self.engine.next_deadline().filter(|at| *at <= now) {
             self.engine.tick(at, &self.memory, &mut self.effects);
+            if self.engine.take_look() {
+                self.look_again(at);
+            }
         }
         if self.engine.wants_review() {
             self.engine.review(now, &self.memory, &mut self.effects);
         }
         self.settle(out);
+    }
+
+    /// Shows the engine everything that stands.
+    fn look_again(&mut self, now: Timestamp) {
+        self.engine.begin_look(now, &self.memory, &mut self.effects);
+        self.memory.look_again(now, &mut self.signals);
+        for mut signal in self.signals.drain(..) {
+            self.redactor.signal(&mut signal);
+            self.engine.stands(now, &signal, &self.memory, &mut self.effects);
+        }
+        self.engine.end_look(now);
     }
 
     /// Forgets silences that have been over for long enough.
@@ -250,6 +269,7 @@ impl Pipeline {
         }
         out.silences_removed.extend(effects.silences_removed);
         out.bad_annotations.extend(effects.bad_annotations);
+        out.annotations.extend(effects.annotations);
         out.trail.append(effects.trail);
         out.digests.extend(effects.digests);
     }
@@ -339,6 +359,7 @@ fn settings(config: &Config) -> Settings {
         storm_window: config.storm.window,
         silences: Arc::from(config.silences.as_slice()),
         mute_times: Arc::from(config.mute_times.as_slice()),
+        annotations: config.annotations.clone(),
         digests: digests(config),
     }
 }

@@ -17,6 +17,7 @@ mod commit;
 mod engine_loop;
 mod senders;
 mod trail;
+mod upkeep;
 
 /// For tests of what is read from the store.
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -38,11 +40,11 @@ use super::logs;
 use super::receivers::{self, BuildError, Environment};
 use super::reload::{self, Begun, Reloader};
 use crate::clock::Clock;
-use crate::config::{Config, WatchConfig};
+use crate::config::{Config, StoreConfig, WatchConfig};
 use crate::metrics::{ConfigStats, EngineStats, Metrics, Sources};
 use crate::notify::Network;
 use crate::outbox::{Outbox, Policy};
-use crate::store::{Store, StoreError};
+use crate::store::{Budget, Store, StoreError};
 use crate::template::Templates;
 use crate::watch::Kind;
 use crate::watch::logs::LogStats;
@@ -126,7 +128,7 @@ pub struct World {
 
 /// Runs until `stop`.
 pub async fn run(config: Arc<Config>, options: Options, stop: CancellationToken) -> Result<(), RunError> {
-    let store = open_store(&config).await?;
+    let store = open_store(&config, options.clock.now()).await?;
     run_in(World { store, network: Network::Real, templates: None, on_router: None }, config, options, stop)
         .await
 }
@@ -144,13 +146,22 @@ pub async fn run_in(
     outcome
 }
 
-async fn open_store(config: &Config) -> Result<Store, RunError> {
-    let path = config.store.path.clone();
-    let opened = tokio::task::spawn_blocking(move || match path {
-        Some(path) => Store::open(&path),
-        None => Store::memory(),
-    });
+async fn open_store(config: &Config, now: Timestamp) -> Result<Store, RunError> {
+    let options = store_options(config, now);
+    let opened = tokio::task::spawn_blocking(move || Store::open_with(&options));
     Ok(opened.await.map_err(|_| RunError::Ended("opening the store"))??)
+}
+
+/// How the bot opens its store.
+#[must_use]
+pub fn store_options(config: &Config, now: Timestamp) -> crate::store::Options {
+    let StoreConfig { path, max_bytes } = config.store.clone();
+    crate::store::Options {
+        path,
+        budget: Some(Budget::of(max_bytes)),
+        now,
+        ..crate::store::Options::default()
+    }
 }
 
 async fn run_with(
@@ -248,7 +259,7 @@ async fn run_with(
         EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock.clone(), log_queue)
             .await?;
     let mut engine_task = JoinSet::new();
-    engine_task.spawn(engine.run(rx, commanded, log_read));
+    engine_task.spawn(engine.run(rx, commanded, log_read, watching.clone()));
 
     // Without anything to reload the other ends are gone, and nothing is ever received.
     let (updates, mut updated) = mpsc::channel(1);

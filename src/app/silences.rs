@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::pipeline::{Output, Pipeline};
 use crate::config::silences as reader;
-use crate::engine::silence::BadAnnotation;
+use crate::engine::silence::{BadAnnotation, WhyIgnored};
 use crate::rule::calendar::WEEKDAYS;
 use crate::rule::silence::Origin;
 use crate::rule::{MuteTime, Silence};
 use crate::signal::ObjectRef;
-use crate::signal::silence::{MUTE, SILENCE_UNTIL, hush};
+use crate::signal::silence::{KEYS, MUTE, SILENCE_UNTIL, hush_within};
 use crate::store::SilenceRow;
 use crate::web::Refusal;
 
@@ -72,6 +72,11 @@ pub(super) fn restore(rows: Vec<(String, String)>) -> Vec<Silence> {
 
 /// Says in the log that an annotation does not do what was meant.
 pub(super) fn complain(bad: &BadAnnotation) {
+    if bad.why == WhyIgnored::OfNode {
+        tracing::warn!(of = %bad.of, annotation = bad.key, value = %bad.value,
+            "an annotation of a node silences nothing unless `annotations.nodes` is `true` in the configuration");
+        return;
+    }
     let expected = if bad.key == SILENCE_UNTIL {
         "a moment such as 2026-11-21T18:00:00Z (RFC 3339)"
     } else {
@@ -85,10 +90,13 @@ impl Pipeline {
     /// Adds the silence that `body` asks for, and shows it.
     pub fn add_silence(&mut self, body: &str, now: Timestamp, out: &mut Output) -> Result<Value, Refusal> {
         let is_rule = |name: &str| self.engine().rules().get(name).is_some();
-        let silence =
+        let mut silence =
             reader::from_request(body, now, &is_rule).map_err(|found| Refusal::Invalid(found.to_string()))?;
         let id = self
-            .with_engine(out, |engine, effects| engine.add_silence(silence, now, effects))
+            .with_engine(out, |engine, effects| {
+                silence.id = engine.name_silence(&silence.id);
+                engine.add_silence(silence, now, effects)
+            })
             .map_err(|error| Refusal::Invalid(error.to_string()))?;
         self.engine().silence(&id).map_or_else(
             || Err(Refusal::Failed("the silence is not there".into())),
@@ -131,15 +139,17 @@ impl Pipeline {
         let mut list: Vec<Value> = silences.map(|silence| self.shown(silence, now)).collect();
         list.extend(self.engine().mute_times().iter().map(|mute| self.shown_mute(mute, now)));
         for (object, annotations) in self.memory().annotated() {
+            let until = KEYS.map(|key| self.annotation_until(&object, key, now));
+            let bound = |_, key| KEYS.iter().zip(until).find(|(known, _)| **known == key)?.1;
             let layers = [Some(annotations), None, None];
             let annotations = layers.first().and_then(Option::as_ref);
-            let active = hush(&layers, now).is_some();
+            let active = hush_within(&layers, now, bound).is_some();
             if !all && !active {
                 continue;
             }
-            for key in [SILENCE_UNTIL, MUTE] {
+            for (key, until) in KEYS.into_iter().zip(until) {
                 if let Some(value) = annotations.and_then(|map| map.get(key)) {
-                    list.push(self.shown_annotation(&object, key, value, now));
+                    list.push(self.shown_annotation(&object, key, value, until, now));
                 }
             }
         }
@@ -196,13 +206,31 @@ impl Pipeline {
         })
     }
 
-    fn shown_annotation(&self, object: &ObjectRef, key: &str, value: &str, now: Timestamp) -> Value {
-        let until: Option<Timestamp> = if key == SILENCE_UNTIL { value.trim().parse().ok() } else { None };
-        let state = match (key == MUTE, until) {
-            (true, _) if value.trim() == "true" => "active",
-            (false, Some(until)) if now < until => "active",
-            (false, Some(_)) => "expired",
-            _ => "invalid",
+    /// Until when an annotation may silence by the configuration; `None`: not at all.
+    fn annotation_until(&self, object: &ObjectRef, key: &'static str, now: Timestamp) -> Option<Timestamp> {
+        let engine = self.engine();
+        let rules = engine.annotation_rules();
+        let allowed = rules.enabled && (rules.nodes || &*object.kind != "Node");
+        let place = Arc::from(self.memory().counted_for(object));
+        if allowed { engine.annotation_until(&(place, key), now) } else { None }
+    }
+
+    fn shown_annotation(
+        &self,
+        object: &ObjectRef,
+        key: &str,
+        value: &str,
+        bound: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Value {
+        let written: Option<Timestamp> = if key == SILENCE_UNTIL { value.trim().parse().ok() } else { None };
+        let readable = if key == MUTE { value.trim() == "true" } else { written.is_some() };
+        let until = bound.filter(|_| readable).map(|bound| written.map_or(bound, |at| at.min(bound)));
+        let state = match until {
+            _ if !readable => "invalid",
+            None => "not_allowed",
+            Some(until) if now < until => "active",
+            Some(_) => "expired",
         };
         let mut matching = json!({});
         if let Some(map) = matching.as_object_mut() {

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::annotations;
 use super::error::At;
 use super::raw::{Node, Value};
 use super::read::Reader;
@@ -53,6 +54,8 @@ pub struct ConfigDraft {
     pub silences: Drafts<Silence>,
     /// `mute_times:`
     pub mute_times: Drafts<MuteTime>,
+    /// `annotations:`
+    pub annotations: annotations::Draft,
     /// `log_tail:`
     pub log_tail: LogTailConfig,
 }
@@ -71,6 +74,15 @@ pub struct RouteDraft {
 /// Sections of DESIGN that later versions bring. They must not be taken for typing errors, and must
 /// not be ignored either: somebody would rely on what does not exist.
 const LATER: &[&str] = &["inhibit"];
+
+fn store(reader: &mut Reader, node: &Node, directory: &Path, store: &mut StoreConfig) {
+    let Some(mut map) = reader.map(node, "`{path}`") else { return };
+    store.path = map.require(reader, "path", |r, n| secret::path(r, n, directory));
+    if let Some(size) = map.get(reader, "max_bytes", |r, n| r.bytes(n, StoreConfig::BOUNDS)) {
+        store.max_bytes = size;
+    }
+    map.finish(reader, "`store`");
+}
 
 /// Reads a configuration file.
 pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
@@ -93,14 +105,9 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
     draft.routes = map.get(reader, "routes", routes);
     draft.engine = map.get(reader, "engine", engine).unwrap_or_default();
     draft.storm = map.get(reader, "storm", storm).unwrap_or_default();
-    draft.store.path = map
-        .get(reader, "store", |reader, node| {
-            let mut map = reader.map(node, "`{path}`")?;
-            let path = map.require(reader, "path", |r, n| secret::path(r, n, directory));
-            map.finish(reader, "`store`");
-            path
-        })
-        .or(draft.store.path);
+    if let Some(node) = map.take("store") {
+        store(reader, node, directory, &mut draft.store);
+    }
     draft.http = map.get(reader, "http", |reader, node| {
         let mut map = reader.map(node, "`{listen}`")?;
         let listen = map.require(reader, "listen", listen);
@@ -118,6 +125,7 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
     draft.redact = map.get(reader, "redact", patterns).unwrap_or_default();
     draft.silences = map.get(reader, "silences", silences::silences).unwrap_or_default();
     draft.mute_times = map.get(reader, "mute_times", silences::mute_times).unwrap_or_default();
+    draft.annotations = map.get(reader, "annotations", annotations::read).unwrap_or_default();
     draft.log_tail = map.get(reader, "log_tail", log_tail::settings).unwrap_or_default();
     for key in LATER {
         if let Some(span) = map.key_span(key) {

@@ -280,6 +280,7 @@ impl Loader {
             redact: draft.redact,
             silences: draft.silences.items,
             mute_times: draft.mute_times.items,
+            annotations: draft.annotations.rules,
             log_tail: draft.log_tail,
         };
         (config, self)
@@ -340,7 +341,8 @@ impl Loader {
         }
         let names: HashSet<&str> = drafts.iter().chain(shipped).map(|draft| &*draft.name).collect();
         let by_routes = routes().flat_map(|route| &route.rules);
-        for (name, at) in by_routes.chain(&config.silences.rules).chain(&config.mute_times.rules) {
+        let by_silences = config.silences.rules.iter().chain(&config.mute_times.rules);
+        for (name, at) in by_routes.chain(by_silences).chain(&config.annotations.named) {
             if !names.contains(name.as_str()) {
                 let help = suggest::nearest(name, names.iter().copied()).map(did_you_mean);
                 let mut diagnostic =

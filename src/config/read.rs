@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::bytes;
 use super::duration::{self, DurationError};
 use super::error::{At, Diagnostic, Diagnostics, Level};
 use super::load::read_text;
@@ -197,6 +198,20 @@ impl Reader {
     /// A count of at least one.
     pub fn count(&mut self, node: &Node, most: u32) -> Option<u32> {
         self.int(node, 1, i64::from(most)).and_then(|n| u32::try_from(n).ok())
+    }
+
+    /// A size in bytes within bounds.
+    pub fn bytes(&mut self, node: &Node, (least, most): (u64, u64)) -> Option<u64> {
+        let size = match &node.value {
+            Value::Text { text, .. } => bytes::parse(text).ok(),
+            _ => None,
+        };
+        let size = size.filter(|size| (least..=most).contains(size));
+        if size.is_none() {
+            let what = format!("a size from `{}` to `{}`", bytes::written(least), bytes::written(most));
+            self.expected(node, &what, Some(bytes::HELP));
+        }
+        size
     }
 
     /// A duration.

@@ -79,6 +79,16 @@ fn duration(description: &str) -> Value {
     })
 }
 
+/// A size in bytes.
+fn size(description: &str) -> Value {
+    json!({
+        "description": description,
+        "type": ["string", "integer"],
+        "pattern": "^[0-9]+([kMGT]|[KMGT]i)?$",
+        "examples": ["768Mi", "1Gi"],
+    })
+}
+
 fn default(mut schema: Value, default: impl Into<Value>) -> Value {
     if let Some(map) = schema.as_object_mut() {
         map.insert("default".into(), default.into());

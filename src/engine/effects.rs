@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::annotations::AnnotationKey;
 use super::{BadAnnotation, Incident, Trail, Waits, digest};
 use crate::message::{Decision, Digest, IncidentView, Reason};
 use crate::signal::{Cause, Severity};
@@ -20,6 +21,9 @@ pub struct Decided {
     pub reason: Reason,
     /// Numbers the messages of one thread from 1.
     pub seq: u64,
+    /// Of a summary or a digest: tells its keys from those of every other one of the store. Else 0: the id of
+    /// the incident does.
+    pub number: u64,
     /// Who is told; empty: the terminal.
     pub receivers: Vec<Arc<str>>,
     /// The incidents, one unless a summary.
@@ -114,6 +118,8 @@ pub struct Effects {
     pub silences_removed: Vec<Arc<str>>,
     /// Annotations that were meant to silence something and say nothing.
     pub bad_annotations: Vec<BadAnnotation>,
+    /// Annotations whose stored form is out of date, or which are to be forgotten.
+    pub annotations: BTreeSet<AnnotationKey>,
     /// What else `explain` needs.
     pub trail: Trail,
     /// Parts of digests to come whose stored form is out of date, or which are to be forgotten.
@@ -131,6 +137,7 @@ impl Effects {
             && self.silences.is_empty()
             && self.silences_removed.is_empty()
             && self.bad_annotations.is_empty()
+            && self.annotations.is_empty()
             && self.trail.is_empty()
             && self.digests.is_empty()
     }

@@ -262,7 +262,7 @@ impl Engine {
         self.wake_held(id, false, now, world, out);
     }
 
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         id: &Arc<str>,
         rule: &Rule,
@@ -314,6 +314,8 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
+        // What has ended gives way to what begins.
+        self.rooms.free();
         if rule.send_resolved {
             self.decide(id, rule, (decision, reason), now, world, out);
         } else if let Some(incident) = self.incidents.get(id).cloned() {
@@ -392,6 +394,7 @@ impl Engine {
             decision,
             reason,
             seq,
+            number: 0,
             receivers,
             incidents: vec![view],
             total: 1,

@@ -1,8 +1,5 @@
 //! Which incident a signal belongs to.
 
-use std::sync::Arc;
-
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::rule::{GroupBy, Rule};
@@ -35,21 +32,4 @@ fn feed(hash: &mut Sha256, name: &str, value: &str) {
     hash.update([0]);
     hash.update(value.len().to_be_bytes());
     hash.update(value.as_bytes());
-}
-
-/// A name for people: short, unambiguous to read aloud, the same when the input is.
-pub(super) fn name(group: u128, since: Timestamp) -> Arc<str> {
-    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let mut hash = Sha256::new();
-    hash.update(group.to_be_bytes());
-    hash.update(since.as_microsecond().to_be_bytes());
-    let digest = hash.finalize();
-    let mut bits = digest.iter().take(8).fold(0_u64, |acc, byte| (acc << 8) | u64::from(*byte));
-    let mut out = String::with_capacity(10);
-    for _ in 0..10 {
-        let index = usize::try_from(bits & 31).unwrap_or(0);
-        out.push(char::from(ALPHABET.get(index).copied().unwrap_or(b'0')));
-        bits >>= 5;
-    }
-    Arc::from(out)
 }

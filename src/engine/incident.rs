@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::silence::Quiet;
 use super::trail::Waits;
 use crate::message::Reason;
-use crate::signal::{Cause, Exit, ObjectRef, Severity, Signal};
+use crate::signal::{Cause, Exit, ObjectRef, Phase, Severity, Signal};
 
 /// At most so many objects past the cap on members are told apart.
 const MAX_UNNAMED: usize = 20_000;
@@ -46,6 +46,24 @@ pub struct Member {
 }
 
 impl Member {
+    /// The object of a signal that it has the problem.
+    pub(super) fn of(signal: &Signal, now: Timestamp) -> Self {
+        Self {
+            object: signal.object.clone(),
+            part: signal.container.clone(),
+            node: signal.node.clone(),
+            revision: signal.revision.clone(),
+            since: signal.since.unwrap_or(signal.at).min(now),
+            last: signal.at,
+            raised: true,
+            clear_since: None,
+            unknown_since: None,
+            pulse: signal.phase == Phase::Pulse,
+            not_before: signal.not_before,
+            listed: false,
+        }
+    }
+
     /// What the object is indexed by: its UID, or its name where no UID is known.
     #[must_use]
     pub fn key(&self) -> Arc<str> {
@@ -82,6 +100,10 @@ pub struct End {
 pub struct Incident {
     /// Stable, also over reopening; shown to people.
     pub id: Arc<str>,
+    /// Which incident of its store it is, from 1; its id is made of it. 0: it is from a version that did not
+    /// count them.
+    #[serde(default)]
+    pub number: u64,
     /// The rule that speaks.
     pub rule: Arc<str>,
     /// What the members share, hashed.

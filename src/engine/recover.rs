@@ -64,7 +64,11 @@ impl Engine {
         world: &dyn World,
     ) -> (Option<Timestamp>, Option<Reason>) {
         let Some(incident) = self.incidents.get_mut(id) else { return (None, None) };
-        let need = stable_for(incident, rule);
+        let need = match incident.cause {
+            // A Job's verdict is final: the success of the next run needs no time to prove stable.
+            Cause::JobFailed => Duration::ZERO,
+            _ => stable_for(incident, rule),
+        };
         let mut next: Option<Timestamp> = None;
         let mut reason = None;
         let mut wake = |at: Timestamp| next = Some(next.map_or(at, |n| n.min(at)));

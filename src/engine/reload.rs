@@ -34,6 +34,7 @@ impl Engine {
         self.only_receivers(receivers);
         self.silences_changed();
         self.change_books();
+        self.rooms.free();
         // Decisions do not depend on the order of a hash map; what was told keeps its place.
         let mut ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
         ids.sort_by_key(|id| {
@@ -92,6 +93,10 @@ impl Engine {
             .about(signal, true)
             .iter()
             .any(|id| self.incidents.get(id).is_some_and(|incident| incident.members.contains_key(&key)));
+        // Past the cap on members an object is only counted.
+        let group = self.rules.first_match(signal).map(|rule| group::key(rule, signal));
+        let counted = group.and_then(|group| self.incidents.get(self.by_group.get(&group)?));
+        let known = known || counted.is_some_and(|incident| incident.unnamed_seen.contains(&key.0));
         if !known {
             self.raise(now, signal, world, out);
         }
@@ -214,18 +219,31 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        let reason = Reason::RuleRemoved;
         let Some(incident) = self.incidents.get_mut(id) else { return };
         if incident.end.is_some() {
             self.remove(id, out);
             return;
         }
         if self.gathers(id) {
-            self.leave_summary(id, reason, now, world, out);
+            self.leave_summary(id, Reason::RuleRemoved, now, world, out);
             return;
         }
+        self.give_up(id, (Reason::RuleRemoved, None), tell, now, world, out);
+    }
+
+    /// It is not followed any more. Whoever was told of its beginning is told so; `by`: what it gave way to.
+    pub(super) fn give_up(
+        &mut self,
+        id: &Arc<str>,
+        (reason, by): (Reason, Option<Arc<str>>),
+        tell: bool,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) {
+        let gathered = self.standing.remove(id) | self.storm.remove(id);
         let Some(incident) = self.incidents.get_mut(id) else { return };
-        let open = incident.is_open();
+        let open = incident.is_open() && !gathered;
         if open && tell && !incident.receivers.is_empty() {
             incident.end = Some(End { at: now, reason });
             incident.over_at = Some(now);
@@ -241,6 +259,7 @@ impl Engine {
                     decision,
                     reason,
                     seq,
+                    number: 0,
                     receivers,
                     incidents,
                     total: 1,
@@ -249,7 +268,7 @@ impl Engine {
             }
         } else {
             let incident = incident.clone();
-            self.note(&incident, now, reason, None, out);
+            self.note(&incident, now, reason, by, out);
         }
         self.remove(id, out);
         self.wake_held(id, open, now, world, out);

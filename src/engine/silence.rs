@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::annotations::places;
 use super::incident::object_key;
 use super::{Effects, Engine, Incident, Member, Note};
 use crate::clock;
@@ -31,6 +32,9 @@ const MAX_BAD: usize = 1000;
 /// Annotations of at most so many members are looked at for mistakes.
 const MAX_LOOK: usize = 50;
 
+/// What [`Quiet::by`] begins with where an annotation holds an incident back.
+pub(in crate::engine) const BY_ANNOTATION: &str = "annotation ";
+
 /// Why an incident is not told, as it was recorded; stored with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quiet {
@@ -44,7 +48,16 @@ pub struct Quiet {
     pub step: usize,
 }
 
-/// An annotation with a value that says nothing.
+/// Why an annotation that was meant to silence does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WhyIgnored {
+    /// Its value cannot be read.
+    Unreadable,
+    /// The configuration does not let annotations of nodes count.
+    OfNode,
+}
+
+/// An annotation that was meant to silence and does not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BadAnnotation {
     /// Of which object, workload or namespace.
@@ -53,6 +66,8 @@ pub struct BadAnnotation {
     pub key: &'static str,
     /// Its value, cut and cleaned.
     pub value: Arc<str>,
+    /// Why it silences nothing.
+    pub why: WhyIgnored,
 }
 
 /// Why a silence cannot be added.
@@ -82,6 +97,13 @@ impl Engine {
     /// Takes in silences that were kept, before the first signal.
     pub fn restore_silences(&mut self, silences: impl IntoIterator<Item = Silence>) {
         self.silences.api.extend(silences.into_iter().map(|silence| (Arc::clone(&silence.id), silence)));
+    }
+
+    /// An id for a silence of the API. `draft` says what was asked for, which may be asked for again; the
+    /// number tells the two apart, also after the first is forgotten.
+    pub fn name_silence(&mut self, draft: &str) -> Arc<str> {
+        self.identity.numbers.silences += 1;
+        short_id(&[draft, &self.identity.store, &self.identity.numbers.silences.to_string()])
     }
 
     /// Adds a silence that a request asked for. Its id may change if it is taken.
@@ -220,6 +242,7 @@ impl Engine {
         out: &mut Effects,
     ) -> Option<Found> {
         self.look_for_mistakes(id, world, out);
+        self.see_annotations(id, now, world, out);
         let found = self.quiet(self.incidents.get(id)?, now, world)?;
         let steps = &self.settings.growth_steps;
         let incident = self.incidents.get_mut(id)?;
@@ -316,7 +339,9 @@ impl Engine {
                 until: Some(silence.until),
             });
         }
-        let annotated = annotated(incident, now, world);
+        let allowed = self.settings.annotations.enabled
+            && !self.settings.annotations.except.as_ref().is_some_and(|f| f.matches(facts, affected()));
+        let annotated = if allowed { self.annotated(incident, now, world) } else { None };
         if let Some(found) = annotated.as_ref().filter(|found| found.reason == Reason::SilencedBy) {
             return Some(Found { by: Arc::clone(&found.by), comment: None, ..*found });
         }
@@ -334,15 +359,79 @@ impl Engine {
     /// Tells, once each, of annotations that were meant to silence and say nothing.
     fn look_for_mistakes(&mut self, id: &Arc<str>, world: &dyn World, out: &mut Effects) {
         let Some(incident) = self.incidents.get(id) else { return };
+        if !self.settings.annotations.enabled {
+            return;
+        }
         for member in concerned(incident).take(MAX_LOOK) {
             let layers = layers(incident, member, world);
-            for (layer, key, value) in silence::bad(&layers) {
-                let bad = BadAnnotation { of: place(incident, member, layer), key, value };
+            let mut found: Vec<(usize, &'static str, Arc<str>, WhyIgnored)> = silence::bad(&layers)
+                .map(|(layer, key, value)| (layer, key, value, WhyIgnored::Unreadable))
+                .collect();
+            if &*member.object.kind == "Node" && !self.settings.annotations.nodes {
+                let own = silence::KEYS.into_iter().filter_map(|key| {
+                    let value = layers[0].as_ref()?.get(key)?;
+                    Some((0, key, silence::shown(value), WhyIgnored::OfNode))
+                });
+                found.extend(own);
+            }
+            for (layer, key, value, why) in found {
+                let bad = BadAnnotation { of: place(incident, member, layer), key, value, why };
                 if self.silences.bad.len() < MAX_BAD && self.silences.bad.insert(bad.clone()) {
                     out.bad_annotations.push(bad);
                 }
             }
         }
+    }
+
+    /// From here on the annotations that may hold it back are counted, if they were not seen before.
+    fn see_annotations(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        let Some(incident) = self.incidents.get(id).filter(|_| self.settings.annotations.enabled) else {
+            return;
+        };
+        let speaks = |layers: &silence::Layers| {
+            let of_layer =
+                |map: &crate::signal::Labels| silence::KEYS.iter().any(|key| map.contains_key(*key));
+            layers.iter().flatten().any(of_layer)
+        };
+        let members: Vec<([String; 3], silence::Layers)> = concerned(incident)
+            .take(MAX_LOOK)
+            .map(|member| (places(incident, member), layers(incident, member, world)))
+            .filter(|(_, layers)| speaks(layers))
+            .collect();
+        self.see_annotations_of(&members, now, out);
+    }
+
+    /// An incident is quiet when each of its members is.
+    fn annotated(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<Found> {
+        let mut found: Option<Found> = None;
+        for member in concerned(incident) {
+            let bound = |layer, key| self.annotation_counts_until(incident, member, (layer, key), now);
+            let layers = layers(incident, member, world);
+            let (reason, until, key, layer) = match silence::hush_within(&layers, now, bound)? {
+                Hush::Until(until, layer) => (Reason::SilencedBy, Some(until), silence::SILENCE_UNTIL, layer),
+                Hush::Mute(layer) => (Reason::Muted, bound(layer, silence::MUTE), silence::MUTE, layer),
+            };
+            if layer == 0 && incident.unnamed > 0 {
+                // What those past the cap say is not known.
+                return None;
+            }
+            let Some(found) = &mut found else {
+                let by = Arc::from(format!("{BY_ANNOTATION}{key} of {}", place(incident, member, layer)));
+                found = Some(Found { reason, by, comment: None, until });
+                continue;
+            };
+            found.until = match (found.until, until) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            if reason == Reason::Muted {
+                found.reason = Reason::Muted;
+            }
+            if layer == 0 {
+                found.by = Arc::from(format!("{BY_ANNOTATION}{key} of each object"));
+            }
+        }
+        found
     }
 }
 
@@ -356,37 +445,6 @@ fn concerned(incident: &Incident) -> impl Iterator<Item = &Member> {
 fn layers(incident: &Incident, member: &Member, world: &dyn World) -> silence::Layers {
     let live = world.annotations(&member.object, &incident.signal.workload);
     live.unwrap_or_else(|| incident.signal.annotations.clone())
-}
-
-/// An incident is quiet when each of its members is.
-fn annotated(incident: &Incident, now: Timestamp, world: &dyn World) -> Option<Found> {
-    let mut found: Option<Found> = None;
-    for member in concerned(incident) {
-        let (reason, until, key, layer) = match silence::hush(&layers(incident, member, world), now)? {
-            Hush::Until(until, layer) => (Reason::SilencedBy, Some(until), silence::SILENCE_UNTIL, layer),
-            Hush::Mute(layer) => (Reason::Muted, None, silence::MUTE, layer),
-        };
-        if layer == 0 && incident.unnamed > 0 {
-            // What those past the cap say is not known.
-            return None;
-        }
-        let Some(found) = &mut found else {
-            let by = Arc::from(format!("annotation {key} of {}", place(incident, member, layer)));
-            found = Some(Found { reason, by, comment: None, until });
-            continue;
-        };
-        found.until = match (found.until, until) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        if reason == Reason::Muted {
-            found.reason = Reason::Muted;
-        }
-        if layer == 0 {
-            found.by = Arc::from(format!("annotation {key} of each object"));
-        }
-    }
-    found
 }
 
 /// Whose annotations a layer holds.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::incident::object_key;
+use super::room::Place;
 use super::{Effects, Engine, HINT_AGE, Hint, Incident, MAX_HINTS, Member, group};
 use crate::clock;
 use crate::message::Reason;
@@ -21,6 +22,7 @@ impl Engine {
     pub fn signal(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
         *self.signals.entry(signal.cause).or_default() += 1;
         self.books.saw(now);
+        self.rooms.saw(now);
         match signal.phase {
             Phase::Raised | Phase::Pulse => self.raise(now, signal, world, out),
             Phase::Detail => self.detail(now, signal, world, out),
@@ -69,13 +71,16 @@ impl Engine {
         let id = match known {
             Some(id) => id,
             None => {
-                if self.incidents.len() >= self.settings.max_incidents && !self.make_room(out) {
-                    self.refused += 1;
-                    self.unheard(now, signal, Reason::OverLimit, out);
-                    self.book_refused(signal, &rule, out);
+                let place = self.find_place(now, &rule, signal, world);
+                if matches!(place, Place::None) {
+                    self.leave_out(now, signal, &rule, out);
                     return;
                 }
-                let incident = self.begin(now, &rule, group, signal);
+                let named = self.next_incident();
+                if let Place::Of(other) = place {
+                    self.displace(&other, &named.1, now, world, out);
+                }
+                let incident = self.draft(named, now, &rule, group, signal);
                 let id = Arc::clone(&incident.id);
                 self.insert(incident);
                 id
@@ -85,20 +90,15 @@ impl Engine {
         self.evaluate(&id, now, world, out);
     }
 
-    /// Forgets the ended incident that has been over for longest.
-    fn make_room(&mut self, out: &mut Effects) -> bool {
-        let oldest = self
-            .incidents
-            .values()
-            .filter(|i| !i.reopening)
-            .filter_map(|i| i.end.as_ref().map(|end| (end.at, Arc::clone(&i.id))))
-            .min();
-        let Some((_, id)) = oldest else { return false };
-        self.remove(&id, out);
-        true
-    }
-
-    fn begin(&self, now: Timestamp, rule: &Rule, group: u128, signal: &Signal) -> Incident {
+    /// An incident as a signal begins it, without members.
+    pub(super) fn draft(
+        &self,
+        (number, id): (u64, Arc<str>),
+        now: Timestamp,
+        rule: &Rule,
+        group: u128,
+        signal: &Signal,
+    ) -> Incident {
         let since = signal.since.unwrap_or(signal.at).min(now);
         let grouped = |by: GroupBy| rule.group_by.contains(&by);
         let workload =
@@ -108,7 +108,8 @@ impl Engine {
                 Arc::from(signal.namespace().map_or_else(String::new, |ns| format!("Namespace/{ns}")))
             };
         Incident {
-            id: group::name(group, since),
+            id,
+            number,
             rule: Arc::clone(&rule.name),
             group,
             cause: signal.cause,
@@ -226,21 +227,7 @@ impl Engine {
             } else {
                 incident.since.min(since)
             };
-            let member = Member {
-                object: signal.object.clone(),
-                part: signal.container.clone(),
-                node: signal.node.clone(),
-                revision: signal.revision.clone(),
-                since,
-                last: signal.at,
-                raised: true,
-                clear_since: None,
-                unknown_since: None,
-                pulse: signal.phase == Phase::Pulse,
-                not_before: signal.not_before,
-                listed: false,
-            };
-            incident.members.insert(key, member);
+            incident.members.insert(key, Member::of(signal, now));
             incident.joined = true;
             incident.empty_since = None;
             incident.well_since = None;

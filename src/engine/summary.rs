@@ -66,7 +66,8 @@ impl Engine {
         self.wake_held(id, false, now, world, out);
     }
 
-    /// One summary for each set of receivers: root causes first, then the worst, then the largest.
+    /// One summary for each set of receivers: root causes first, then the worst, then the largest. A storm
+    /// of which one problem is left for a set of receivers is told as that problem.
     pub(super) fn tell_summary(
         &mut self,
         (decision, reason): (Decision, Reason),
@@ -82,21 +83,38 @@ impl Engine {
                 continue;
             }
             let Some(incident) = self.incidents.get_mut(&id) else { continue };
-            let Some(rule) = self.rules.get(&incident.rule).cloned() else { continue };
-            incident.kept = true;
-            incident.seq += 1;
-            let facts = RouteFacts { signal: &incident.signal, rule: &rule, severity: incident.severity };
+            let Some(rule) = self.rules.get(&incident.rule) else { continue };
+            let facts = RouteFacts { signal: &incident.signal, rule, severity: incident.severity };
             for receiver in routes.receivers(facts) {
                 if !incident.receivers.contains(&receiver) {
                     incident.receivers.push(receiver);
                 }
             }
-            by_receivers.entry(incident.receivers.clone()).or_default().push(Arc::clone(&id));
-            self.told(&id, &rule, now);
-            self.list(&id, now, out);
-            out.dirty.insert(id);
+            by_receivers.entry(incident.receivers.clone()).or_default().push(id);
         }
         for (receivers, ids) in by_receivers {
+            let alone = decision == Decision::Storm && ids.len() == 1;
+            for id in &ids {
+                let Some(incident) = self.incidents.get_mut(id) else { continue };
+                let Some(rule) = self.rules.get(&incident.rule).cloned() else { continue };
+                incident.kept = true;
+                if alone {
+                    // Messages were about it before: it was over, and came back in the storm.
+                    let what = match incident.seq {
+                        0 => (Decision::First, Reason::First),
+                        _ => (Decision::Reopened, Reason::Flapping),
+                    };
+                    self.tell(id, &rule, what, now, world, out);
+                } else {
+                    incident.seq += 1;
+                    self.told(id, &rule, now);
+                }
+                self.list(id, now, out);
+                out.dirty.insert(Arc::clone(id));
+            }
+            if alone {
+                continue;
+            }
             let mut incidents: Vec<IncidentView> =
                 ids.iter().filter_map(|id| self.view(id, now, world)).collect();
             incidents.sort_by(|a, b| {
@@ -112,14 +130,15 @@ impl Engine {
                 self.book(&receivers, view, (decision, reason), out);
             }
             let total = u32::try_from(incidents.len()).unwrap_or(u32::MAX);
-            self.summaries += 1;
+            self.identity.numbers.summaries += 1;
             *self.decisions.entry((decision, reason)).or_default() += 1;
-            let seq = self.summaries;
+            let seq = self.identity.numbers.summaries;
             out.decided.push(Decided {
                 at: now,
                 decision,
                 reason,
                 seq,
+                number: seq,
                 receivers,
                 incidents,
                 total,

@@ -104,6 +104,10 @@ pub struct HeldBack {
     /// There were others.
     #[serde(default)]
     pub more: bool,
+    /// The annotation that holds these back at the moment of the digest; absent where `count` is about the
+    /// time since the digest before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Arc<str>>,
 }
 
 /// A workload of which something was held back.
@@ -120,6 +124,8 @@ pub struct HeldWorkload {
 impl Digest {
     /// How many groups are counted apart.
     pub const MAX_GROUPS: usize = 50;
+    /// How many annotations are listed that hold something back.
+    pub const MAX_ANNOTATIONS: usize = 20;
     /// How many workloads are named for each reason.
     pub const MAX_HELD_WORKLOADS: usize = 10;
 

@@ -132,6 +132,15 @@ fn title_why(i: &IncidentView) -> String {
     }
 }
 
+/// The process that a kubelet's `SystemOOM` names: "System OOM encountered, victim process: java, pid: 4711".
+/// The kernel cuts process names to 15 bytes; they may hold any character, a comma as well.
+#[must_use]
+pub fn oom_victim(why: &str) -> Option<&str> {
+    let named = why.lines().next()?.split_once("victim process: ")?.1;
+    let name = named.rsplit_once(", pid: ").map_or(named, |(name, _)| name).trim();
+    (!name.is_empty()).then_some(name)
+}
+
 fn place(i: &IncidentView) -> String {
     let part = |label: &str, value: &Option<std::sync::Arc<str>>| {
         value.as_deref().filter(|v| !v.is_empty()).map(|v| format!("{label} {}", name(v))).unwrap_or_default()
@@ -179,6 +188,10 @@ fn note(decision: Decision, reason: Reason, i: &IncidentView) -> String {
         (Decision::Resolved, Reason::Quiet) => "nothing was heard of it for a while".into(),
         (Decision::Expired, Reason::RuleRemoved) => {
             "no rule asks for it any more: the rules were changed, the problem may still be there".into()
+        }
+        (Decision::Expired, Reason::OverLimit) => {
+            "the limit on incidents is reached and it gave way to others; the problem may still be there"
+                .into()
         }
         (Decision::Expired, _) => "its state can no longer be read: look at it yourself".into(),
         (_, Reason::Standing) => "it stood before kubeherald first looked".into(),
@@ -239,7 +252,9 @@ pub fn title_for(decision: Decision, reason: Reason, i: &IncidentView) -> String
             let end = i.ended_at.unwrap_or(i.last_seen);
             format!("Resolved after {}: {own}", words::duration(words::seconds_between(i.since, end)))
         }
-        Decision::Expired if reason == Reason::RuleRemoved => format!("No longer followed: {own}"),
+        Decision::Expired if matches!(reason, Reason::RuleRemoved | Reason::OverLimit) => {
+            format!("No longer followed: {own}")
+        }
         Decision::Expired => format!("State unknown: {own}"),
     };
     one_line(&line, MAX_TITLE)

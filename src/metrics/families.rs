@@ -16,7 +16,7 @@ use super::{ConfigStats, EngineStats, Format};
 use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::signal::Cause;
-use crate::store::{ReceiverSize, Sizes};
+use crate::store::{ReceiverSize, Sizes, StoreHealth};
 use crate::watch::Kind;
 use crate::watch::logs::LogOutcome;
 use crate::watch::scope::Forged;
@@ -24,6 +24,9 @@ use crate::watch::stream::{KindStatus, WatchState};
 
 /// The states of [`crate::engine::Incident::state`].
 pub(super) const STATES: [&str; 4] = ["pending", "held", "firing", "resolved"];
+
+/// At most so many namespaces have a series of their own: who may make namespaces must not make series.
+const MAX_TENANTS: usize = 20;
 
 /// How one receiver did since the start.
 #[derive(Debug)]
@@ -44,6 +47,7 @@ pub(super) struct Families {
     pub watches: Vec<KindStatus>,
     /// `None`: the store does not answer.
     pub sizes: Option<Sizes>,
+    pub store: StoreHealth,
     pub deliveries: Vec<Deliveries>,
     pub logs: Vec<(LogOutcome, u64)>,
     pub http: [(&'static str, u64); 2],
@@ -62,7 +66,18 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
         Decision::Standing => &[Reason::Standing],
         Decision::Storm => &[Reason::Storm],
         Decision::Digest => &[Reason::Schedule],
-        Decision::Notice => &[Reason::ConfigBroken, Reason::ConfigMended, Reason::Blind, Reason::SeesAgain],
+        Decision::Notice => &[
+            Reason::ConfigBroken,
+            Reason::ConfigMended,
+            Reason::Blind,
+            Reason::SeesAgain,
+            Reason::NotQueued,
+            Reason::LimitReached,
+            Reason::LimitLifted,
+            Reason::StoreInMemory,
+            Reason::StoreOnDisk,
+            Reason::StoreSetAside,
+        ],
     }
 }
 
@@ -139,6 +154,27 @@ impl Families {
             .iter()
             .map(|kind| (vec![("kind", kind.as_str())], engine.cut.get(kind).copied().unwrap_or_default()));
         out.counter("kubeherald_object_texts_cut", "Texts and lists of objects that were too long.", cut)?;
+        out.counter(
+            "kubeherald_incidents_displaced",
+            "Incidents that gave way to others because the limit on incidents was reached.",
+            [(none(), engine.displaced)],
+        )?;
+        out.gauge(
+            "kubeherald_incidents_limit_reached",
+            "1 while the limit on incidents keeps problems from being followed.",
+            [(none(), u32::from(engine.limit.is_some()))],
+        )?;
+        let left_out = engine.limit.iter().flat_map(|limit| limit.left_out.iter().take(MAX_TENANTS));
+        out.gauge(
+            "kubeherald_problems_left_out",
+            "Problems that are not followed because the limit on incidents is reached, in the namespaces with most.",
+            left_out.map(|(of, n)| (vec![("namespace", of.as_str())], u64::try_from(*n).unwrap_or(u64::MAX))),
+        )?;
+        out.counter(
+            "kubeherald_notifications_not_queued",
+            "Notifications that were not queued because another message had their key.",
+            [(none(), engine.not_queued)],
+        )?;
         let memory = engine.memory.iter().map(|(sort, n)| (vec![("sort", *sort)], *n));
         out.gauge("kubeherald_memory_objects", "Objects remembered.", memory)?;
         out.gauge(
@@ -224,6 +260,7 @@ impl Families {
             "1 if the store answered this scrape; 0: its metrics are missing.",
             [(Labels::new(), u32::from(self.sizes.is_some()))],
         )?;
+        self.of_disk(out)?;
         let Some(sizes) = &self.sizes else { return Ok(()) };
         let sizes_of = self.receivers(sizes);
         let by_receiver = |number: fn(&ReceiverSize) -> u64| {
@@ -261,6 +298,44 @@ impl Families {
             "kubeherald_store_history_rows",
             "Rows of history in the store; an upper bound.",
             [(none(), sizes.history)],
+        )
+    }
+
+    fn of_disk(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        let (store, none) = (&self.store, Labels::new);
+        out.gauge(
+            "kubeherald_store_in_memory",
+            "1 while nothing can be written to the disk and changes are kept in memory only.",
+            [(none(), u32::from(store.in_memory.is_some()))],
+        )?;
+        out.gauge(
+            "kubeherald_store_memory_bytes",
+            "Bytes that are kept in memory only.",
+            [(none(), store.memory_bytes)],
+        )?;
+        out.gauge(
+            "kubeherald_store_reserve",
+            "1 if the room that is held back for a full volume is there.",
+            [(none(), u32::from(store.reserve == Some(true)))],
+        )?;
+        out.gauge(
+            "kubeherald_store_over_budget",
+            "1 if what may not be dropped takes more than store.max_bytes allows.",
+            [(none(), u32::from(store.over_budget))],
+        )?;
+        out.gauge(
+            "kubeherald_store_set_aside",
+            "1 if a damaged file was replaced by a new one at the start.",
+            [(none(), u32::from(store.set_aside.is_some()))],
+        )?;
+        let failures = ["full", "disk", "read_only", "open", "corrupt"]
+            .map(|error| (vec![("error", error)], store.failures.get(error).copied().unwrap_or_default()));
+        out.counter("kubeherald_store_failures", "Transactions that the disk failed.", failures)?;
+        let dropped = [("history", store.dropped.history), ("dead_letters", store.dropped.dead_letters)];
+        out.counter(
+            "kubeherald_store_dropped",
+            "Rows dropped for want of room.",
+            dropped.map(|(what, rows)| (vec![("what", what)], rows)),
         )
     }
 

@@ -177,7 +177,7 @@ fn file(dir: &TempDir, faults: Faults) -> Store {
         path: Some(dir.path().join("herald.db")),
         durability: Durability::Process,
         faults,
-        exclusive: false,
+        ..Options::default()
     })
     .unwrap()
 }

@@ -1,6 +1,7 @@
 //! Compiled silences and mute times: which incidents are not told for a while.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -70,6 +71,31 @@ impl Filter {
             })
         });
         if any { each } else { self.own.iter().all(|(field, text)| text.matches(field.of(facts.signal))) }
+    }
+}
+
+/// What annotations of objects, workloads and namespaces may silence.
+#[derive(Debug, Clone)]
+pub struct AnnotationRules {
+    /// They count at all.
+    pub enabled: bool,
+    /// Each counts for at most so long from when it was first seen.
+    pub max: Duration,
+    /// Those of a node count: whoever may write to the node can silence its loss then.
+    pub nodes: bool,
+    /// These incidents they cannot silence; `None`: no exception.
+    pub except: Option<Filter>,
+}
+
+impl AnnotationRules {
+    /// Default of `max`: a forgotten one comes back while somebody still remembers it, and a planned absence or
+    /// a repair over several days is covered.
+    pub const MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+}
+
+impl Default for AnnotationRules {
+    fn default() -> Self {
+        Self { enabled: true, max: Self::MAX, nodes: false, except: None }
     }
 }
 

@@ -4,12 +4,64 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Labels, text};
+use super::{Labels, ObjectRef, text};
 
 /// Nothing is told until this moment (RFC 3339).
 pub const SILENCE_UNTIL: &str = "kubeherald.io/silence-until";
 /// `"true"`: nothing is told while it stands. `"false"`: what stands further out does not count.
 pub const MUTE: &str = "kubeherald.io/mute";
+
+/// Both.
+pub const KEYS: [&str; 2] = [SILENCE_UNTIL, MUTE];
+/// What the place of annotations of pods begins with.
+pub const PODS_OF: &str = "pods of ";
+/// The longest value of an annotation that is kept, in bytes.
+const MAX_VALUE: usize = 60;
+
+/// The annotations about silence that an object has since it changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SilenceSeen {
+    /// What they are counted for: see [`counted_for`].
+    pub place: Arc<str>,
+    /// That is all pods of a workload.
+    pub of_pods: bool,
+    /// The object, or of pods their workload, is gone.
+    pub gone: bool,
+    /// The values of [`KEYS`].
+    pub values: [Option<Arc<str>>; 2],
+}
+
+impl SilenceSeen {
+    /// Of an object of this workload; `annotations`: `None` where it is gone or has none.
+    #[must_use]
+    pub fn of(object: &ObjectRef, workload: &str, annotations: Option<&Labels>) -> Self {
+        let place: Arc<str> = Arc::from(counted_for(object, workload));
+        let of_pods = place.starts_with(PODS_OF);
+        let values = KEYS.map(|key| annotations.and_then(|map| map.get(key)).map(|value| shown(value)));
+        Self { place, of_pods, gone: false, values }
+    }
+}
+
+/// What an object's annotations are counted for: the object, and of pods that are made by a workload that
+/// workload, because each of them is soon replaced by another.
+#[must_use]
+pub fn counted_for(object: &ObjectRef, workload: &str) -> String {
+    let own = workload.split_once('/').is_some_and(|(kind, name)| kind == "Pod" && name == &*object.name);
+    if &*object.kind != "Pod" || own {
+        return object.to_string();
+    }
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    format!("{PODS_OF}{}", workload_place(namespace, workload))
+}
+
+/// `Deployment/shop/checkout` of the workload `Deployment/checkout`.
+#[must_use]
+pub fn workload_place(namespace: &str, workload: &str) -> String {
+    match workload.split_once('/') {
+        Some((kind, name)) => format!("{kind}/{namespace}/{name}"),
+        None => format!("{namespace}/{workload}"),
+    }
+}
 
 /// The layers of annotations: of the object, of its workload, of its namespace.
 pub type Layers = [Option<Labels>; 3];
@@ -27,13 +79,26 @@ pub enum Hush {
 /// innermost one that has a value. A value that cannot be read is as good as none: see [`bad`].
 #[must_use]
 pub fn hush(layers: &Layers, now: Timestamp) -> Option<Hush> {
-    let until = each(layers, SILENCE_UNTIL).filter_map(|(layer, value)| Some((moment(value)?, layer)));
+    hush_within(layers, now, |_, _| Some(Timestamp::MAX))
+}
+
+/// The same, where each annotation counts no longer than `bound` says of its layer and key; `None`: not at
+/// all. Of a mute that has run out, the next layer's counts.
+#[must_use]
+pub fn hush_within(
+    layers: &Layers,
+    now: Timestamp,
+    bound: impl Fn(usize, &'static str) -> Option<Timestamp>,
+) -> Option<Hush> {
+    let until = each(layers, SILENCE_UNTIL)
+        .filter_map(|(layer, value)| Some((moment(value)?.min(bound(layer, SILENCE_UNTIL)?), layer)));
     let latest = until.filter(|(until, _)| now < *until).max_by_key(|(until, layer)| (*until, 3 - layer));
     if let Some((until, layer)) = latest {
         return Some(Hush::Until(until, layer));
     }
     let mut mute = each(layers, MUTE).filter_map(|(layer, value)| Some((switch(value)?, layer)));
-    mute.next().filter(|(on, _)| *on).map(|(_, layer)| Hush::Mute(layer))
+    let counts = |layer| bound(layer, MUTE).is_some_and(|until| now < until);
+    mute.find(|(on, layer)| !on || counts(*layer)).filter(|(on, _)| *on).map(|(_, layer)| Hush::Mute(layer))
 }
 
 /// Values that cannot be read: layer, key and value.
@@ -72,8 +137,10 @@ fn switch(value: &str) -> Option<bool> {
     }
 }
 
-fn shown(value: &str) -> Arc<str> {
-    Arc::from(text::cut(&text::clean(value), 60))
+/// A value, cut and cleaned.
+#[must_use]
+pub fn shown(value: &str) -> Arc<str> {
+    Arc::from(text::cut(&text::clean(value), MAX_VALUE))
 }
 
 #[cfg(test)]
@@ -112,6 +179,40 @@ mod tests {
         let both = layer(&[(MUTE, "false"), (SILENCE_UNTIL, "2026-11-21T09:00:00Z")]);
         assert_eq!(hush(&[both, None, namespace], at(NOW)), Some(Hush::Until(at("2026-11-21T09:00:00Z"), 0)));
         assert_eq!(hush(&[None, None, None], at(NOW)), None);
+    }
+
+    #[test]
+    fn an_annotation_counts_no_longer_than_its_bound() {
+        let until = layer(&[(SILENCE_UNTIL, "2999-01-01T00:00:00Z")]);
+        let bound = at("2026-11-21T12:00:00Z");
+        let within = |layers: &Layers, now: &str| hush_within(layers, at(now), |_, _| Some(bound));
+        let layers = [until, None, None];
+        assert_eq!(within(&layers, NOW), Some(Hush::Until(bound, 0)));
+        assert_eq!(within(&layers, "2026-11-21T12:00:00Z"), None);
+        let mute = [layer(&[(MUTE, "true")]), None, layer(&[(MUTE, "true")])];
+        assert_eq!(within(&mute, NOW), Some(Hush::Mute(0)));
+        assert_eq!(within(&mute, "2026-11-21T12:00:00Z"), None);
+        // The innermost has run out or is not allowed: the next one counts.
+        let outer = hush_within(&mute, at(NOW), |layer, _| (layer > 0).then_some(bound));
+        assert_eq!(outer, Some(Hush::Mute(2)));
+        let off = [layer(&[(MUTE, "false")]), None, layer(&[(MUTE, "true")])];
+        assert_eq!(within(&off, NOW), None);
+    }
+
+    #[test]
+    fn pods_are_counted_for_their_workload() {
+        let object = |kind: &str, namespace: Option<&str>, name: &str| ObjectRef {
+            kind: kind.into(),
+            namespace: namespace.map(Arc::from),
+            name: name.into(),
+            uid: "u".into(),
+        };
+        let pod = object("Pod", Some("shop"), "checkout-1");
+        assert_eq!(counted_for(&pod, "Deployment/checkout"), "pods of Deployment/shop/checkout");
+        assert_eq!(counted_for(&pod, "Pod/checkout-1"), "Pod/shop/checkout-1");
+        let node = object("Node", None, "n1");
+        assert_eq!(counted_for(&node, "Node/n1"), "Node/n1");
+        assert_eq!(workload_place("shop", "Deployment/checkout"), "Deployment/shop/checkout");
     }
 
     #[test]

@@ -38,10 +38,11 @@ impl<T: Send + 'static> Call<T> {
         store: &Store,
         lane: Lane,
         name: &'static str,
-        work: impl FnOnce(&mut Session) -> Result<T, StoreError> + Send + 'static,
+        alone: bool,
+        work: impl FnMut(&mut Session) -> Result<T, StoreError> + Send + 'static,
     ) -> Self {
         let (tx, reply) = oneshot::channel();
-        let job = Task { name, work: Some(work), out: None, reply: tx };
+        let job = Task { name, alone, work, out: None, reply: tx };
         Self { store: store.clone(), lane, job: Ok(Box::new(job)), reply }
     }
 
@@ -122,7 +123,10 @@ impl<T> Future for Pending<T> {
 /// only when that is on disk.
 pub(super) trait Job: Send {
     fn name(&self) -> &'static str;
-    /// Runs the statements. An error undoes this job alone.
+    /// Does it manage its transactions itself? Then none is open when it runs.
+    fn is_alone(&self) -> bool;
+    /// Runs the statements. An error undoes this job alone. Runs again where its transaction failed
+    /// and something was done about it.
     fn run(&mut self, session: &mut Session) -> Result<(), StoreError>;
     /// The transaction ended so.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
@@ -130,7 +134,8 @@ pub(super) trait Job: Send {
 
 struct Task<T, F> {
     name: &'static str,
-    work: Option<F>,
+    alone: bool,
+    work: F,
     out: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -138,15 +143,18 @@ struct Task<T, F> {
 impl<T, F> Job for Task<T, F>
 where
     T: Send,
-    F: FnOnce(&mut Session) -> Result<T, StoreError> + Send,
+    F: FnMut(&mut Session) -> Result<T, StoreError> + Send,
 {
     fn name(&self) -> &'static str {
         self.name
     }
 
+    fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     fn run(&mut self, session: &mut Session) -> Result<(), StoreError> {
-        let Some(work) = self.work.take() else { return Err(StoreError::Stopped) };
-        let out = work(session);
+        let out = (self.work)(session);
         let result = out.as_ref().map(|_| ()).map_err(Clone::clone);
         self.out = Some(out);
         result

@@ -1,20 +1,23 @@
 //! The one transaction of the pipeline: engine delta, notifications and history together.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
+use sha2::{Digest, Sha256};
 
 use super::amend::Holds;
+use super::annotations::{self, AnnotationRow};
 use super::explain::{self, ObjectRow};
 use super::history::{self, HistoryRow};
 use super::limits::{self, Cuts, MAX_INCIDENT, MAX_PART};
-use super::outbox_rows::{self, NewRow};
+use super::outbox_rows::{self, Inserted, NewRow};
 use super::silences::{self, SilenceRow};
 use super::value::{limit, micros};
 use super::worker::Session;
 use super::{Call, Store, StoreError};
-use crate::message::Notification;
+use crate::message::{Notification, Reason};
 
 /// Everything one step of the engine decided. It is kept whole or not at all.
 #[derive(Debug, Clone, Default)]
@@ -25,8 +28,8 @@ pub struct Commit {
     pub removed: Vec<String>,
     /// Small facts, by name; the last value wins.
     pub marks: Vec<(String, String)>,
-    /// What receivers are owed. One whose key is known already is not inserted again, so replaying
-    /// input after a crash repeats nothing.
+    /// What receivers are owed. One whose key is known already is not inserted again: committing the same
+    /// thing twice repeats nothing. One with the key of another message is reported ([`Committed`]).
     pub notifications: Vec<Notification>,
     /// Of these, the ones that wait for something to be added ([`Store::amend`]), and until when.
     pub holds: Holds,
@@ -36,6 +39,8 @@ pub struct Commit {
     pub silences: Vec<SilenceRow>,
     /// Ids of silences to forget; ids not known are fine.
     pub silences_removed: Vec<String>,
+    /// Annotations that were seen, changed or (without a value) went.
+    pub annotations: Vec<AnnotationRow>,
     /// What was told of several incidents at once, and of which.
     pub summaries: Vec<(HistoryRow, Vec<Arc<str>>)>,
     /// Incidents that are not told, new or changed; not among those that are loaded at a start.
@@ -46,6 +51,24 @@ pub struct Commit {
     pub objects: Vec<ObjectRow>,
     /// Parts of digests to come, changed or (without a body) to be forgotten.
     pub digests: Vec<DigestRow>,
+}
+
+/// What a commit kept otherwise than it was asked to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Notifications that were not queued.
+    pub not_queued: Vec<NotQueued>,
+}
+
+/// A notification that was not queued because another message has its key. Recorded in the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotQueued {
+    /// The key.
+    pub key: String,
+    /// Who is not told.
+    pub receiver: Arc<str>,
+    /// What it says, in one line.
+    pub title: String,
 }
 
 impl Commit {
@@ -59,6 +82,7 @@ impl Commit {
             && self.history.is_empty()
             && self.silences.is_empty()
             && self.silences_removed.is_empty()
+            && self.annotations.is_empty()
             && self.summaries.is_empty()
             && self.pending.is_empty()
             && self.settled.is_empty()
@@ -95,8 +119,11 @@ pub struct IncidentRow {
 
 impl Store {
     /// Keeps all of it in one transaction. Receivers with new rows are woken once it is on disk.
-    pub fn commit(&self, mut commit: Commit) -> Call<()> {
-        limits::bound(&mut commit, self.cuts());
+    pub fn commit(&self, commit: impl Into<Arc<Commit>>) -> Call<Committed> {
+        let mut commit: Arc<Commit> = commit.into();
+        if limits::exceeded(&commit) {
+            limits::bound(Arc::make_mut(&mut commit), self.cuts());
+        }
         // Written out here and not in the store's one thread, which all wait for.
         let rows: Result<Vec<NewRow>, StoreError> =
             commit.notifications.iter().map(|n| NewRow::of(n, &commit.holds, self.cuts())).collect();
@@ -104,34 +131,31 @@ impl Store {
             Ok(rows) => rows,
             Err(error) => return Call::failed(self, error),
         };
-        let Commit {
-            incidents,
-            removed,
-            marks,
-            notifications: _,
-            holds: _,
-            history,
-            silences,
-            silences_removed,
-            summaries,
-            pending,
-            settled,
-            objects,
-            digests,
-        } = commit;
         self.write("commit", move |s| {
-            put_incidents(s, &incidents, &removed)?;
-            put_marks(s, &marks)?;
-            silences::put(s, &silences, &silences_removed)?;
-            put_digests(s, &digests)?;
-            for row in &rows {
-                outbox_rows::insert(s, row)?;
+            put_incidents(s, &commit.incidents, &commit.removed)?;
+            put_marks(s, &commit.marks)?;
+            silences::put(s, &commit.silences, &commit.silences_removed)?;
+            annotations::put(s, &commit.annotations)?;
+            put_digests(s, &commit.digests)?;
+            let mut not_queued = Vec::new();
+            for (row, notification) in rows.iter().zip(&commit.notifications) {
+                if outbox_rows::insert(s, row)? == Inserted::KeyTaken {
+                    not_queued.push(notification);
+                }
             }
-            history::insert(s, &history)?;
-            history::insert_summaries(s, &summaries)?;
-            explain::put_pending(s, &pending)?;
-            explain::put_objects(s, &objects)?;
-            explain::settle_pending(s, &settled)
+            history::insert(s, &commit.history)?;
+            let lost: Vec<HistoryRow> = not_queued.iter().map(|n| HistoryRow::not_queued(n)).collect();
+            history::insert(s, &lost)?;
+            history::insert_summaries(s, &commit.summaries)?;
+            explain::put_pending(s, &commit.pending)?;
+            explain::put_objects(s, &commit.objects)?;
+            explain::settle_pending(s, &commit.settled)?;
+            let of = |n: &&Notification| NotQueued {
+                key: n.key.clone(),
+                receiver: Arc::clone(&n.receiver),
+                title: n.title.clone(),
+            };
+            Ok(Committed { not_queued: not_queued.iter().map(of).collect() })
         })
     }
 
@@ -141,9 +165,18 @@ impl Store {
         let cuts = Arc::clone(self.cuts());
         self.read("load incidents", move |s| {
             limits::unread(s, "incidents", MAX_INCIDENT, &cuts)?;
-            let sql = format!(
-                "SELECT id, body FROM incidents WHERE octet_length(body) <= {MAX_INCIDENT} ORDER BY id"
-            );
+            // In memory there are the bodies of those that changed since.
+            let sql = if s.health.is_in_memory() {
+                format!(
+                    "SELECT id, iif(i.body = '', m.body, i.body) FROM incidents i
+                         LEFT JOIN main.incidents m USING (id)
+                     WHERE octet_length(iif(i.body = '', m.body, i.body)) <= {MAX_INCIDENT} ORDER BY id"
+                )
+            } else {
+                format!(
+                    "SELECT id, body FROM incidents WHERE octet_length(body) <= {MAX_INCIDENT} ORDER BY id"
+                )
+            };
             pairs(s, &sql)
         })
     }
@@ -181,7 +214,7 @@ impl Store {
             let failed = s.error("read a mark");
             s.conn
                 .prepare_cached("SELECT value FROM marks WHERE name = ?1")
-                .and_then(|mut q| q.query_row([name], |r| r.get(0)).optional())
+                .and_then(|mut q| q.query_row([&name], |r| r.get(0)).optional())
                 .map_err(failed)
         })
     }
@@ -189,18 +222,20 @@ impl Store {
     /// Can a commit be kept right now? Makes a real one, so a full disk or a file system that was
     /// remounted read-only is found; for readiness checks, every few seconds at most.
     pub fn writable(&self) -> Call<()> {
-        self.write("check that it can write", |s| {
-            // A value that differs each time, or SQLite would have nothing to write.
-            s.conn
-                .prepare_cached(
-                    "INSERT INTO marks (name, value) VALUES ('store.probe', '1')
-                     ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)",
-                )
-                .and_then(|mut q| q.execute([]))
-                .map_err(s.error("check that it can write"))?;
-            Ok(())
-        })
+        self.write("check that it can write", |s| probe(s))
     }
+}
+
+/// Writes something that differs each time, or SQLite would have nothing to write.
+pub(super) fn probe(s: &Session) -> Result<(), StoreError> {
+    s.conn
+        .prepare_cached(
+            "INSERT INTO marks (name, value) VALUES ('store.probe', '1')
+             ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)",
+        )
+        .and_then(|mut q| q.execute([]))
+        .map_err(s.error("check that it can write"))?;
+    Ok(())
 }
 
 pub(super) fn pairs(s: &Session, sql: &str) -> Result<Vec<(String, String)>, StoreError> {
@@ -270,14 +305,45 @@ fn put_marks(s: &Session, marks: &[(String, String)]) -> Result<(), StoreError> 
 
 impl NewRow {
     fn of(notification: &Notification, holds: &Holds, cuts: &Cuts) -> Result<Self, StoreError> {
+        let body = limits::notification(notification, cuts)?;
         Ok(Self {
             key: notification.key.clone(),
+            content: Some(content(&body)),
             receiver: Arc::clone(&notification.receiver),
             thread: notification.thread().to_owned(),
             summary: notification.decision.is_summary(),
             at: notification.at,
             not_before: holds.get(&notification.key).copied(),
-            body: limits::notification(notification, cuts)?,
+            body,
         })
+    }
+}
+
+/// SHA-256, in hexadecimal.
+fn content(body: &str) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(body.as_bytes()) {
+        // Writing to a String cannot fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    text
+}
+
+impl HistoryRow {
+    /// Beside the decision, which says that it was told.
+    fn not_queued(notification: &Notification) -> Self {
+        let one = notification.incident();
+        Self {
+            at: notification.at,
+            incident: one.map(|i| Arc::clone(&i.id)),
+            decision: None,
+            reason: Reason::NotQueued,
+            rule: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.rule)),
+            namespace: one.and_then(|i| i.namespace.clone()),
+            workload: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.workload)),
+            title: notification.title.clone(),
+            detail: serde_json::json!({ "key": notification.key, "receiver": notification.receiver })
+                .to_string(),
+        }
     }
 }

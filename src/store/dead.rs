@@ -73,7 +73,7 @@ impl Store {
             );
             s.conn
                 .prepare_cached(&sql)
-                .and_then(|mut q| q.query_map((after, receiver, limit(at_most)), letter)?.collect())
+                .and_then(|mut q| q.query_map((after, &receiver, limit(at_most)), letter)?.collect())
                 .map_err(s.error("list dead letters"))
         })
     }
@@ -86,7 +86,9 @@ impl Store {
             let row = s
                 .conn
                 .prepare_cached(&sql)
-                .and_then(|mut q| q.query_row([key], |r| Ok((letter(r)?, r.get::<_, String>(9)?))).optional())
+                .and_then(|mut q| {
+                    q.query_row([&key], |r| Ok((letter(r)?, r.get::<_, String>(9)?))).optional()
+                })
                 .map_err(s.error("read a dead letter"))?;
             Ok(row.map(|(letter, body)| DeadLetterBody {
                 letter,
@@ -109,7 +111,7 @@ impl Store {
         self.write("drop a dead letter", move |s| {
             s.conn
                 .prepare_cached("DELETE FROM outbox WHERE key = ?1 AND state = 'dead'")
-                .and_then(|mut q| q.execute([key]))
+                .and_then(|mut q| q.execute([&key]))
                 .map(|n| n > 0)
                 .map_err(s.error("drop a dead letter"))
         })
@@ -122,7 +124,7 @@ fn resend(s: &mut Session, key: &str, now: Timestamp) -> Result<bool, StoreError
         .conn
         .prepare_cached(
             "DELETE FROM outbox WHERE key = ?1 AND state = 'dead'
-             RETURNING receiver, thread, summary, created_at, body, inside IS NOT NULL",
+             RETURNING receiver, thread, summary, created_at, body, inside IS NOT NULL, content",
         )
         .and_then(|mut q| {
             q.query_row([key], |r| {
@@ -136,6 +138,7 @@ fn resend(s: &mut Session, key: &str, now: Timestamp) -> Result<bool, StoreError
                     at: now,
                     not_before: None,
                     body: r.get(4)?,
+                    content: r.get(6)?,
                 };
                 Ok((row, created, r.get::<_, bool>(5)?))
             })

@@ -44,6 +44,16 @@ pub enum StoreError {
         /// The database file.
         path: PathBuf,
     },
+    /// The disk failed to read or write.
+    #[error("the disk of the store {path} failed to {doing}: {why}; look at the volume", path = path.display())]
+    Disk {
+        /// The database file.
+        path: PathBuf,
+        /// Which operation.
+        doing: &'static str,
+        /// What SQLite said.
+        why: String,
+    },
     /// The file is damaged, or no SQLite database.
     #[error(
         "the store {path} is damaged or no database ({why}): restore it from a backup, or move it away to start with an empty one",
@@ -126,6 +136,17 @@ pub enum StoreError {
     Stopped,
 }
 
+/// What is wrong with the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// No room.
+    Space,
+    /// It fails, or may not be written.
+    Device,
+    /// What was read is no database.
+    Damage,
+}
+
 impl StoreError {
     /// A short name, for metrics.
     #[must_use]
@@ -135,6 +156,7 @@ impl StoreError {
             Self::Open { .. } => "open",
             Self::ReadOnly { .. } => "read_only",
             Self::Full { .. } => "full",
+            Self::Disk { .. } => "disk",
             Self::Corrupt { .. } => "corrupt",
             Self::Foreign { .. } => "foreign",
             Self::Newer { .. } => "newer",
@@ -146,12 +168,29 @@ impl StoreError {
         }
     }
 
+    /// Is it the disk that has no room, fails, or may not be written? Then it may succeed later.
+    #[must_use]
+    pub const fn is_disk(&self) -> bool {
+        matches!(self.trouble(), Some(Trouble::Space | Trouble::Device))
+    }
+
+    /// What is wrong with the disk, if that is what it says.
+    pub(super) const fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Full { .. } => Some(Trouble::Space),
+            Self::Disk { .. } | Self::ReadOnly { .. } | Self::Open { .. } => Some(Trouble::Device),
+            Self::Corrupt { .. } => Some(Trouble::Damage),
+            _ => None,
+        }
+    }
+
     /// Names the kinds of failure that people can do something about.
     pub(super) fn sqlite(doing: &'static str, path: &std::path::Path, error: rusqlite::Error) -> Self {
         let path = path.to_path_buf();
         match error.sqlite_error_code() {
             Some(ErrorCode::ReadOnly) => Self::ReadOnly { path },
             Some(ErrorCode::DiskFull) => Self::Full { path },
+            Some(ErrorCode::SystemIoFailure) => Self::Disk { path, doing, why: error.to_string() },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Corrupt { path, why: error.to_string() }
             }

@@ -76,7 +76,7 @@ impl Store {
                     "UPDATE outbox SET inside = NULL, alone = 1
                      WHERE inside = ?2 AND receiver = ?1 AND state = 'queued'",
                 )
-                .and_then(|mut q| q.execute((&*receiver, key)))
+                .and_then(|mut q| q.execute((&*receiver, &key)))
                 .map_err(s.error("take a summary apart"))
         })
     }
@@ -91,7 +91,7 @@ impl Store {
         now: Timestamp,
     ) -> Call<usize> {
         let (receiver, key) = (Arc::clone(receiver), key.to_owned());
-        self.write("settle a summary", move |s| settle(s, &receiver, &key, &what, told, now))
+        self.write("settle a summary", move |s| settle(s, &receiver, &key, &what, told.as_ref(), now))
     }
 }
 
@@ -215,7 +215,7 @@ fn settle(
     receiver: &str,
     key: &str,
     what: &Settle,
-    told: Option<HistoryRow>,
+    told: Option<&HistoryRow>,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let failed = s.error("settle a summary");
@@ -234,7 +234,7 @@ fn settle(
                 outbox_rows::keep_handle(s, receiver, thread, None, now)?;
             }
             advance_all(s, receiver, &ended)?;
-            history::insert(s, &Vec::from_iter(told))?;
+            history::insert(s, told)?;
             Ok(ended.len())
         }
         Settle::Retry { not_before, reason, gate } => {

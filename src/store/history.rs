@@ -152,8 +152,11 @@ fn select(s: &Session, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, StoreE
         .map_err(s.error("read history"))
 }
 
-pub(super) fn insert(s: &Session, rows: &[HistoryRow]) -> Result<(), StoreError> {
-    rows.iter().try_for_each(|row| insert_one(s, row))
+pub(super) fn insert<'a>(
+    s: &Session,
+    rows: impl IntoIterator<Item = &'a HistoryRow>,
+) -> Result<(), StoreError> {
+    rows.into_iter().try_for_each(|row| insert_one(s, row))
 }
 
 /// A summary, and which incidents it told.

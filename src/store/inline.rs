@@ -28,7 +28,7 @@ pub(super) struct Writer {
 
 impl Writer {
     fn serve(&mut self, first: Box<dyn Job>) {
-        worker::serve_group(&mut self.session, first, &mut self.queue, &self.wakers, &self.faults);
+        worker::serve(&mut self.session, first, &mut self.queue, &self.wakers, &self.faults);
     }
 
     fn serve_all(&mut self) {
@@ -76,6 +76,9 @@ impl Inline {
             Poll::Ready(None) => return Poll::Ready(ControlFlow::Break(())),
             Poll::Ready(Some(job)) => {
                 writer.serve(job);
+                if writer.session.health.is_damaged() {
+                    return Poll::Ready(ControlFlow::Break(()));
+                }
                 Poll::Ready(ControlFlow::Continue(()))
             }
             Poll::Pending => Poll::Pending,
@@ -89,7 +92,9 @@ impl Inline {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut writer) = slot.take() {
             writer.serve_all();
-            *slot = Some(writer);
+            if !writer.session.health.is_damaged() {
+                *slot = Some(writer);
+            }
         }
     }
 

@@ -57,6 +57,16 @@ pub(super) fn notification(n: &Notification, cuts: &Cuts) -> Result<String, Stor
     json("notification", &short)
 }
 
+/// Is anything in a commit too large?
+pub(super) fn exceeded(commit: &Commit) -> bool {
+    let history = |row: &HistoryRow| row.title.len() > MAX_TITLE || row.detail.len() > MAX_DETAIL;
+    commit.incidents.iter().chain(&commit.pending).any(|row| row.body.len() > MAX_INCIDENT)
+        || commit.silences.iter().any(|row| row.body.len() > MAX_PART)
+        || commit.digests.iter().any(|row| row.body.as_ref().is_some_and(|body| body.len() > MAX_PART))
+        || commit.history.iter().any(history)
+        || commit.summaries.iter().any(|(row, _)| history(row))
+}
+
 /// Cuts what is too large in a commit. Incidents and parts of digests are JSON of others: one that was
 /// not cut there is left out, and what is known of it stays as it was.
 pub(super) fn bound(commit: &mut Commit, cuts: &Cuts) {

@@ -21,6 +21,18 @@ pub(super) struct NewRow {
     /// It waits for something to be added to it.
     pub not_before: Option<Timestamp>,
     pub body: String,
+    /// SHA-256 of the body that was first committed under the key; `None`: an older version did not keep it.
+    pub content: Option<String>,
+}
+
+/// What became of a new row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inserted {
+    Queued,
+    /// The same message was committed under this key before.
+    Replay,
+    /// Another message has the key: this one was not queued.
+    KeyTaken,
 }
 
 /// The oldest open row of its thread, without its body.
@@ -176,9 +188,14 @@ impl Store {
     /// Records how a row fared and, in the same transaction, claims the row that `ahead` chooses of
     /// what is due then. One flush to the disk for both, and one way to the store's thread.
     pub fn settle_and_claim(&self, seq: i64, what: Settle, ahead: Ahead, now: Timestamp) -> Call<Settled> {
+        let mut ahead = Some(ahead);
         self.write("settle a row", move |s| {
             let changed = settle(s, seq, &what, now)?;
-            let next = if changed { ahead.claim(s, now)? } else { None };
+            // The choice is made once; where the transaction is run again, the row alone is settled.
+            let next = match ahead.take().filter(|_| changed) {
+                Some(ahead) => ahead.claim(s, now)?,
+                None => None,
+            };
             Ok(Settled { changed, next })
         })
     }
@@ -236,28 +253,53 @@ impl Store {
 /// `not_before` starts at 0 and not at the time of the decision: a clock that was set back must not
 /// hold back what was never tried. A row that waits for something to be added to it is released by
 /// whoever adds it, in any case; the time is for when that one is gone.
-pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<bool, StoreError> {
+pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<Inserted, StoreError> {
     let inserted = s
         .conn
         .prepare_cached(
             "INSERT INTO outbox
-                 (key, receiver, thread, summary, state, head, not_before, created_at, queued_at, body)
+                 (key, receiver, thread, summary, state, head, not_before, created_at, queued_at, body, content)
              VALUES (?1, ?2, ?3, ?4, 'queued',
                  NOT EXISTS (SELECT 1 FROM outbox
                      WHERE receiver = ?2 AND thread = ?3 AND state IN ('queued', 'sending')),
-                 ?7, ?5, ?5, ?6)
+                 ?7, ?5, ?5, ?6, ?8)
              ON CONFLICT (key) DO NOTHING",
         )
         .and_then(|mut q| {
             let not_before = row.not_before.map_or(0, micros);
             let at = micros(row.at);
-            q.execute((&row.key, &*row.receiver, &row.thread, row.summary, at, &row.body, not_before))
+            q.execute((
+                &row.key,
+                &*row.receiver,
+                &row.thread,
+                row.summary,
+                at,
+                &row.body,
+                not_before,
+                &row.content,
+            ))
         })
         .map_err(s.error("keep a notification"))?;
     if inserted > 0 {
         s.woken.insert(Arc::clone(&row.receiver));
+        return Ok(Inserted::Queued);
     }
-    Ok(inserted > 0)
+    Ok(if is_replay(s, row)? { Inserted::Replay } else { Inserted::KeyTaken })
+}
+
+/// Is the row that has this key the same message?
+fn is_replay(s: &Session, row: &NewRow) -> Result<bool, StoreError> {
+    let (receiver, content, body, at): (String, Option<String>, String, i64) = s
+        .conn
+        .prepare_cached("SELECT receiver, content, body, created_at FROM outbox WHERE key = ?1")
+        .and_then(|mut q| q.query_row([&row.key], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))))
+        .map_err(s.error("compare a notification with the row that has its key"))?;
+    let same = match (&content, &row.content) {
+        (Some(content), Some(new)) => content == new,
+        // Of a row of an older version the body is known until it is delivered, and then only its time.
+        _ => body == row.body || body.is_empty() && at == micros(row.at),
+    };
+    Ok(same && *receiver == *row.receiver)
 }
 
 pub(super) const DUE: &str =

@@ -26,6 +26,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "silences", sql: include_str!("schema/0003_silences.sql") },
     Migration { version: 4, name: "explain", sql: include_str!("schema/0004_explain.sql") },
     Migration { version: 5, name: "digests", sql: include_str!("schema/0005_digests.sql") },
+    Migration { version: 6, name: "content", sql: include_str!("schema/0006_content.sql") },
+    Migration { version: 7, name: "annotations", sql: include_str!("schema/0007_annotations.sql") },
 ];
 
 impl Migration {

@@ -9,11 +9,13 @@ use tokio::sync::mpsc;
 
 use super::call::Job;
 use super::disk::Disk;
+use super::health::{Health, SetAside};
 use super::inline::{Inline, Writer};
 use super::place;
 use super::schema::{self, MIGRATIONS};
+use super::trouble::{self, Keeper};
 use super::worker::{Session, Wakers, read_loop, write_loop};
-use super::{Driver, Durability, Options, StoreError};
+use super::{Driver, Durability, Options, StoreError, room, salvage};
 
 /// Jobs waiting for the writer; a full queue makes callers wait.
 const WRITE_QUEUE: usize = 1024;
@@ -24,6 +26,8 @@ const READERS: usize = 2;
 /// Files up to this size are read through once at start, to find damage before work depends on it;
 /// damage in larger ones is found where it is read.
 const CHECK_UP_TO_BYTES: u64 = 64 << 20;
+/// What `PRAGMA auto_vacuum` calls incremental.
+const INCREMENTAL: i64 = 2;
 /// More than there are different statements.
 const STATEMENTS: usize = 64;
 
@@ -39,13 +43,15 @@ pub(super) struct Opened {
     pub read_threads: Vec<JoinHandle<()>>,
     /// Instead of threads.
     pub inline: Option<Arc<Inline>>,
+    pub health: Arc<Health>,
 }
 
 impl Opened {
     /// One connection, for queries only.
     pub fn reading(conn: Connection, path: &Path) -> Result<Self, StoreError> {
         let (reader, rx) = mpsc::channel(READ_QUEUE);
-        let (rx, mut session) = (Mutex::new(rx), session(conn, path));
+        let health = Arc::new(Health::default());
+        let (rx, mut session) = (Mutex::new(rx), session(conn, path, &health));
         let thread = spawn("store-reader", path, move || read_loop(&mut session, &rx))?;
         Ok(Self {
             writer: None,
@@ -53,13 +59,15 @@ impl Opened {
             write_thread: None,
             read_threads: vec![thread],
             inline: None,
+            health,
         })
     }
 
     /// One connection, for queries and writes.
     pub fn writing(conn: Connection, path: &Path, options: &Options) -> Result<Self, StoreError> {
         let (writer, mut rx) = mpsc::channel(WRITE_QUEUE);
-        let (faults, mut session) = (options.faults.clone(), session(conn, path));
+        let health = Arc::new(Health::default());
+        let (faults, mut session) = (options.faults.clone(), session(conn, path, &health));
         let wakers = Wakers::default();
         let thread =
             spawn("store-writer", path, move || write_loop(&mut session, &mut rx, &wakers, &faults))?;
@@ -69,6 +77,7 @@ impl Opened {
             write_thread: Some(thread),
             read_threads: Vec::new(),
             inline: None,
+            health,
         })
     }
 }
@@ -80,9 +89,32 @@ pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, St
     let exclusive = options.exclusive
         || options.driver == Driver::Inline
         || options.path.as_deref().is_some_and(|path| disk.is_network(path));
-    let conn = connect(options.path.as_deref(), disk)?;
-    configure(&conn, &path, options, exclusive)?;
-    schema::migrate(&conn, &path, MIGRATIONS)?;
+    let health = Arc::new(Health::default());
+    let keeper = options.budget.zip(options.path.clone()).map(|(budget, file)| Keeper {
+        disk: Arc::clone(&options.disk),
+        file,
+        budget,
+    });
+    let opened = match (open_file(options, &path, exclusive), &keeper) {
+        // What opening itself has to write: a log, a schema that is brought up to date.
+        (Err(StoreError::Full { .. } | StoreError::Open { .. }), Some(keeper))
+            if disk.remove(&keeper.reserve()).is_ok() =>
+        {
+            tracing::warn!(path = %path.display(), "no room to open the store: the reserve was given up for it");
+            open_file(options, &path, exclusive)
+        }
+        (opened, _) => opened,
+    };
+    let conn = match (opened, &keeper) {
+        (Err(StoreError::Corrupt { why, .. }), Some(_)) => {
+            begin_anew(options, &path, exclusive, &why, &health)?
+        }
+        (opened, _) => opened?,
+    };
+    let mut writing = session(conn, &path, &health);
+    writing.keeper = keeper;
+    room::prepare(&mut writing, options.now)?;
+    room::keep_reserve(&mut writing);
 
     let mut read_threads = Vec::new();
     let reader = match &options.path {
@@ -90,7 +122,7 @@ pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, St
             let (tx, rx) = mpsc::channel(READ_QUEUE);
             let rx = Arc::new(Mutex::new(rx));
             for _ in 0..READERS {
-                let mut session = session(connect_reader(file)?, &path);
+                let mut session = session(connect_reader(file)?, &path, &health);
                 let rx = Arc::clone(&rx);
                 read_threads.push(spawn("store-reader", &path, move || read_loop(&mut session, &rx))?);
             }
@@ -101,7 +133,7 @@ pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, St
     };
 
     let (writer, rx) = mpsc::channel(WRITE_QUEUE);
-    let session = session(conn, &path);
+    let session = writing;
     let (wakers, faults) = (Arc::clone(wakers), options.faults.clone());
     if options.driver == Driver::Inline {
         let inline = Inline::start(Writer { queue: rx, session, _lock: lock, wakers, faults }, &path)?;
@@ -111,6 +143,7 @@ pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, St
             write_thread: None,
             read_threads,
             inline: Some(inline),
+            health,
         });
     }
     let write_thread = spawn("store-writer", &path, move || {
@@ -123,7 +156,51 @@ pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, St
         write_loop(&mut session, &mut rx, &wakers, &faults);
         session.close();
     })?;
-    Ok(Opened { writer: Some(writer), reader, write_thread: Some(write_thread), read_threads, inline: None })
+    Ok(Opened {
+        writer: Some(writer),
+        reader,
+        write_thread: Some(write_thread),
+        read_threads,
+        inline: None,
+        health,
+    })
+}
+
+/// Opens the file, checks it, and brings its schema up to date.
+fn open_file(options: &Options, path: &Path, exclusive: bool) -> Result<Connection, StoreError> {
+    let conn = connect(options.path.as_deref(), &*options.disk)?;
+    configure(&conn, path, options, exclusive)?;
+    schema::migrate(&conn, path, MIGRATIONS)?;
+    Ok(conn)
+}
+
+/// Sets a damaged file aside and carries over what can be read of it.
+fn begin_anew(
+    options: &Options,
+    path: &Path,
+    exclusive: bool,
+    why: &str,
+    health: &Health,
+) -> Result<Connection, StoreError> {
+    let disk = &*options.disk;
+    let aside = salvage::set_aside(disk, path, options.now)?;
+    tracing::error!(path = %path.display(), aside = %aside.display(), why, "the store is damaged and was set aside");
+    let conn = open_file(options, path, exclusive)?;
+    let Ok(damaged) = connect_with(&aside, OpenFlags::SQLITE_OPEN_READ_WRITE, disk.vfs()) else {
+        health.update(|health| health.set_aside = Some(SetAside::unread(aside, why)));
+        return Ok(conn);
+    };
+    if exclusive {
+        damaged.execute_batch("PRAGMA locking_mode = EXCLUSIVE").ok();
+    }
+    let failed = |e| StoreError::sqlite("carry over what can be read", path, e);
+    conn.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE").map_err(failed)?;
+    let carried = salvage::carry_over(&damaged, &conn, &aside, why);
+    conn.execute_batch("COMMIT; PRAGMA foreign_keys = ON").map_err(failed)?;
+    tracing::error!(kept = ?carried.kept, incomplete = ?carried.incomplete,
+        "a new store goes on with what could be read of the damaged one");
+    health.update(|health| health.set_aside = Some(carried));
+    Ok(conn)
 }
 
 /// Wakes everybody when the writer ends: who sleeps until new rows come would sleep for ever.
@@ -143,9 +220,15 @@ fn spawn(name: &str, path: &Path, run: impl FnOnce() + Send + 'static) -> Result
     })
 }
 
-fn session(conn: Connection, path: &Path) -> Session {
+fn session(conn: Connection, path: &Path, health: &Arc<Health>) -> Session {
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    Session { conn, path: path.to_path_buf(), woken: std::collections::BTreeSet::new() }
+    Session {
+        conn,
+        path: path.to_path_buf(),
+        woken: std::collections::BTreeSet::new(),
+        keeper: None,
+        health: Arc::clone(health),
+    }
 }
 
 fn connect(path: Option<&Path>, disk: &dyn Disk) -> Result<Connection, StoreError> {
@@ -196,8 +279,12 @@ fn configure(conn: &Connection, path: &Path, options: &Options, exclusive: bool)
     }
     schema::recognise(conn, path)?;
     if options.path.is_some() {
-        // Before the first table is made, or it has no effect.
-        conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(failed)?;
+        // Before the first table is made, or it has no effect; and only then, since setting it writes to
+        // the file, for which there may be no room.
+        let mode: i64 = conn.query_row("PRAGMA auto_vacuum", [], |r| r.get(0)).map_err(failed)?;
+        if mode != INCREMENTAL {
+            conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(failed)?;
+        }
         let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0)).map_err(failed)?;
         if !mode.eq_ignore_ascii_case("wal") {
             return Err(StoreError::Open {
@@ -238,9 +325,19 @@ pub(super) fn configure_beside(conn: &Connection, path: &Path, exclusive: bool) 
 
 fn quick_check(conn: &Connection, path: &Path, disk: &dyn Disk) -> Result<(), StoreError> {
     let failed = |e| StoreError::sqlite("check", path, e);
-    if disk.size(path).ok().flatten().unwrap_or(0) > CHECK_UP_TO_BYTES {
+    let suspect = trouble::suspect(path);
+    let suspected = disk.size(&suspect).ok().flatten().is_some();
+    if !suspected && disk.size(path).ok().flatten().unwrap_or(0) > CHECK_UP_TO_BYTES {
         return Ok(());
     }
-    let found: String = conn.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(failed)?;
-    if found == "ok" { Ok(()) } else { Err(StoreError::Corrupt { path: path.to_path_buf(), why: found }) }
+    // Also that indexes and tables agree, where an earlier process met damage.
+    let check = if suspected { "PRAGMA integrity_check(1)" } else { "PRAGMA quick_check(1)" };
+    let found: String = conn.query_row(check, [], |r| r.get(0)).map_err(failed)?;
+    if found != "ok" {
+        return Err(StoreError::Corrupt { path: path.to_path_buf(), why: found });
+    }
+    if suspected {
+        disk.remove(&suspect).ok();
+    }
+    Ok(())
 }

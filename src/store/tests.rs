@@ -459,3 +459,54 @@ fn a_finished_write_is_on_disk_by_default() {
     let wal = rusqlite::types::Value::Text("wal".into());
     assert_eq!(settings, [wal, number(2), number(1), number(2)]);
 }
+
+/// The same message committed again is a replay; another one under its key is reported, whatever became of
+/// the first.
+#[test]
+fn another_message_under_a_known_key_is_reported() {
+    let dir = dir();
+    let store = Store::open_with(&options(&dir)).unwrap();
+    let first = note("a-1-x", "x", "a", at(0));
+    let other = Notification { title: "another one".into(), ..note("a-1-x", "x", "a", at(60)) };
+    let lost = |message: &Notification| {
+        let committed = store.commit(owed(vec![message.clone(), note("b-1-x", "x", "b", at(0))])).wait();
+        committed.unwrap().not_queued
+    };
+    let reported = [NotQueued { key: "a-1-x".into(), receiver: name("x"), title: "another one".into() }];
+    assert_eq!(lost(&first), []);
+    assert_eq!(lost(&first), [], "a replay while it waits");
+    assert_eq!(lost(&other), reported);
+    let amended = Notification { text: "with a log".into(), ..first.clone() };
+    assert_eq!(store.amend(&[amended]).wait().unwrap(), 1);
+    assert_eq!(lost(&first), [], "what was added to the row is not the message's");
+    let (seq, _) = claim(&store, "x", at(1)).unwrap();
+    assert!(store.settle(seq, delivered(), at(1)).wait().unwrap());
+    assert_eq!(lost(&first), [], "a replay after it was delivered");
+    assert_eq!(lost(&other), reported, "its body is gone by now");
+    let rows = store.history(HistoryQuery::default()).wait().unwrap();
+    let reasons: Vec<&str> = rows.iter().map(|row| row.reason.as_str()).collect();
+    assert_eq!(reasons, ["not_queued", "not_queued"]);
+    assert_eq!(rows[0].title, "another one");
+}
+
+/// Rows of versions that kept no `content` are compared by what they have.
+#[test]
+fn a_replay_of_an_older_versions_row_is_none_of_another_message() {
+    let dir = dir();
+    let options = options(&dir);
+    let first = note("a-1-x", "x", "a", at(0));
+    let other = Notification { title: "another one".into(), ..note("a-1-x", "x", "a", at(60)) };
+    let store = Store::open_with(&options).unwrap();
+    store.commit(owed(vec![first.clone()])).wait().unwrap();
+    drop(store);
+    let file = rusqlite::Connection::open(options.path.as_ref().unwrap()).unwrap();
+    file.execute("UPDATE outbox SET content = NULL", []).unwrap();
+    drop(file);
+    let store = Store::open_with(&options).unwrap();
+    let lost =
+        |message: &Notification| store.commit(owed(vec![message.clone()])).wait().unwrap().not_queued.len();
+    assert_eq!((lost(&first), lost(&other)), (0, 1));
+    let (seq, _) = claim(&store, "x", at(1)).unwrap();
+    assert!(store.settle(seq, delivered(), at(1)).wait().unwrap());
+    assert_eq!((lost(&first), lost(&other)), (0, 1));
+}

@@ -10,7 +10,7 @@ use rusqlite::OptionalExtension;
 use super::explain;
 use super::value::{count, limit, micros, time_opt};
 use super::worker::Session;
-use super::{Call, Store, StoreError};
+use super::{Call, Store, StoreError, room};
 
 /// How long things are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,10 +103,21 @@ pub struct Sizes {
 }
 
 impl Store {
-    /// Removes what is older than `keep` says, at most [`Retention::STEP`] rows of a kind, and gives
-    /// free pages back. To be called every minute, and again while [`Pruned::is_full`].
+    /// Removes what is older than `keep` says or beyond the budget, at most [`Retention::STEP`] rows of a
+    /// kind, gives free pages back, and makes the reserve if it is missing. Nothing while things are kept
+    /// in memory only. To be called every minute, and again while [`Pruned::is_full`].
     pub fn prune(&self, keep: Retention, now: Timestamp) -> Call<Pruned> {
-        self.write("prune", move |s| prune(s, &keep, now))
+        self.write_alone("prune", move |s| {
+            let pruned = prune(s, &keep, now)?;
+            room::keep_reserve(s);
+            Ok(pruned)
+        })
+    }
+
+    /// While things are kept in memory only: tries to write them to the file. `true`: everything is on
+    /// disk. To be called every few seconds, and less often while it fails: it writes everything anew.
+    pub fn mend(&self) -> Call<bool> {
+        self.write_alone("go back to the disk", |s| Ok(s.mend()))
     }
 
     /// How much is kept: for metrics, at scrape time.
@@ -119,7 +130,20 @@ impl Store {
     }
 }
 
-fn prune(s: &mut Session, keep: &Retention, now: Timestamp) -> Result<Pruned, StoreError> {
+pub(super) fn prune(s: &mut Session, keep: &Retention, now: Timestamp) -> Result<Pruned, StoreError> {
+    // What is removed in memory would be missing when it is written back.
+    if s.health.is_in_memory() {
+        return Ok(Pruned::default());
+    }
+    s.transaction(|s| {
+        let mut pruned = prune_by_age(s, keep, now)?;
+        room::prune_by_bytes(s, &mut pruned)?;
+        room::give_pages_back(s)?;
+        Ok(pruned)
+    })
+}
+
+fn prune_by_age(s: &mut Session, keep: &Retention, now: Timestamp) -> Result<Pruned, StoreError> {
     let before = |age: Duration| micros(now.checked_sub(age).unwrap_or(Timestamp::MIN));
     let delete = |sql: &str, bound: i64| -> Result<usize, StoreError> {
         s.conn
@@ -163,10 +187,6 @@ fn prune(s: &mut Session, keep: &Retention, now: Timestamp) -> Result<Pruned, St
         )?;
     }
     pruned.objects = explain::prune_objects(s, before(keep.history_age), keep.history_rows, Retention::STEP)?;
-    s.conn
-        .prepare_cached("PRAGMA incremental_vacuum(1000)")
-        .and_then(|mut q| q.query_map([], |_| Ok(()))?.collect::<Result<Vec<()>, _>>())
-        .map_err(s.error("give pages back"))?;
     Ok(pruned)
 }
 

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use super::StoreError;
 use super::call::Job;
 use super::fault::{Faults, Point};
+use super::health::Health;
+use super::trouble::{Keeper, Tried};
 
 /// At most this many jobs share a transaction…
 const GROUP_JOBS: usize = 256;
@@ -27,11 +29,19 @@ pub(super) struct Session {
     pub path: PathBuf,
     /// Receivers that have new rows once this transaction is on disk.
     pub woken: BTreeSet<Arc<str>>,
+    /// What is done when the disk fails; `None`: errors are returned.
+    pub keeper: Option<Keeper>,
+    /// Shared with whoever looks at the store.
+    pub health: Arc<Health>,
 }
 
 impl Session {
     /// What is to be done before the connection is closed.
-    pub fn close(&self) {
+    pub fn close(&mut self) {
+        if self.health.is_in_memory() {
+            // The last chance for what is only in memory.
+            self.mend();
+        }
         self.conn.execute_batch("PRAGMA optimize").ok();
     }
 
@@ -39,6 +49,47 @@ impl Session {
     pub fn error(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError + use<> {
         let path = self.path.clone();
         move |error| StoreError::sqlite(doing, &path, error)
+    }
+
+    /// Runs `work` in a transaction of its own.
+    pub fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.begin()?;
+        let result = work(self).and_then(|value| {
+            self.conn.execute_batch("COMMIT").map_err(self.error("commit"))?;
+            Ok(value)
+        });
+        self.roll_back_unless_done();
+        result
+    }
+
+    fn begin(&self) -> Result<(), StoreError> {
+        // While changes are kept in memory only, nothing is to be written to the file.
+        let begin = if self.health.is_in_memory() { "BEGIN" } else { "BEGIN IMMEDIATE" };
+        self.conn.execute_batch(begin).map_err(self.error("begin a transaction"))
+    }
+
+    fn roll_back_unless_done(&self) {
+        if !self.conn.is_autocommit() {
+            // It failed already; if this fails too, the next BEGIN will say so.
+            self.conn.execute_batch("ROLLBACK").ok();
+        }
+    }
+
+    /// Runs `work` again as long as something can be done about the disk trouble that it met.
+    pub fn insist<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut tried = Tried::default();
+        loop {
+            match work(self) {
+                Err(error) if self.remedy(&error, &mut tried) => {}
+                done => return done,
+            }
+        }
     }
 }
 
@@ -67,7 +118,7 @@ impl Wakers {
     }
 }
 
-/// Serves jobs until the queue is closed and empty.
+/// Serves jobs until the queue is closed and empty, or the file is found damaged.
 pub(super) fn write_loop(
     session: &mut Session,
     queue: &mut mpsc::Receiver<Box<dyn Job>>,
@@ -75,65 +126,84 @@ pub(super) fn write_loop(
     faults: &Faults,
 ) {
     while let Some(first) = queue.blocking_recv() {
-        serve_group(session, first, queue, wakers, faults);
+        serve(session, first, queue, wakers, faults);
+        if session.health.is_damaged() {
+            return;
+        }
     }
 }
 
-/// Serves a job and what waits behind it in one transaction.
-pub(super) fn serve_group(
+/// Serves a job and, where it shares its transaction, what waits behind it.
+pub(super) fn serve(
     session: &mut Session,
     first: Box<dyn Job>,
     queue: &mut mpsc::Receiver<Box<dyn Job>>,
     wakers: &Wakers,
     faults: &Faults,
 ) {
-    session.woken.clear();
-    let mut group = vec![first];
-    let outcome = transact(session, &mut group, queue, faults);
-    if outcome.is_ok() {
-        for job in &group {
-            faults.at(Point::Committed, job.name());
+    let mut next = Some(first);
+    while let Some(mut job) = next.take() {
+        session.woken.clear();
+        if job.is_alone() {
+            let outcome = session.insist(|s| job.run(s));
+            session.roll_back_unless_done();
+            job.finish(outcome);
+            continue;
         }
-        wakers.wake(&session.woken);
+        let mut group = vec![job];
+        let mut drawn = Drawn::More(&mut next);
+        let outcome = session.insist(|s| {
+            s.woken.clear();
+            let result = run_group(s, &mut group, &mut drawn, queue, faults);
+            s.roll_back_unless_done();
+            // What is run again is run with the same jobs.
+            drawn = Drawn::Enough;
+            result
+        });
+        if outcome.is_ok() {
+            for job in &group {
+                faults.at(Point::Committed, job.name());
+            }
+            wakers.wake(&session.woken);
+        }
+        for job in group {
+            job.finish(outcome.clone());
+        }
     }
-    for job in group {
-        job.finish(outcome.clone());
-    }
+    session.measure_memory();
 }
 
-/// Runs the group, drawing more of what is queued into it, in one transaction.
-fn transact(
-    session: &mut Session,
-    group: &mut Vec<Box<dyn Job>>,
-    queue: &mut mpsc::Receiver<Box<dyn Job>>,
-    faults: &Faults,
-) -> Result<(), StoreError> {
-    let result = run_group(session, group, queue, faults);
-    if result.is_err() && !session.conn.is_autocommit() {
-        // It failed already; if this fails too, the next BEGIN will say so.
-        session.conn.execute_batch("ROLLBACK").ok();
-    }
-    result
+/// May a group grow? A job that runs alone ends it and is next.
+enum Drawn<'a> {
+    More(&'a mut Option<Box<dyn Job>>),
+    Enough,
 }
 
 fn run_group(
     session: &mut Session,
     group: &mut Vec<Box<dyn Job>>,
+    drawn: &mut Drawn<'_>,
     queue: &mut mpsc::Receiver<Box<dyn Job>>,
     faults: &Faults,
 ) -> Result<(), StoreError> {
-    session.conn.execute_batch("BEGIN IMMEDIATE").map_err(session.error("begin a transaction"))?;
+    session.begin()?;
     let begun = Instant::now();
     let mut done = 0;
     while let Some(job) = group.get_mut(done) {
         run_alone(session, job.as_mut())?;
         faults.at(Point::Applied, job.name());
         done += 1;
-        if group.len() < GROUP_JOBS
+        if let Drawn::More(after) = drawn
+            && after.is_none()
+            && group.len() < GROUP_JOBS
             && begun.elapsed() < GROUP_TIME
             && let Ok(next) = queue.try_recv()
         {
-            group.push(next);
+            if next.is_alone() {
+                **after = Some(next);
+            } else {
+                group.push(next);
+            }
         }
     }
     for job in group.iter() {
@@ -142,13 +212,18 @@ fn run_group(
     session.conn.execute_batch("COMMIT").map_err(session.error("commit"))
 }
 
-/// One job inside the transaction. Its error undoes it alone, unless it made SQLite give up the
-/// transaction (disk full, I/O error): then the whole group has failed.
+/// One job inside the transaction. Its error undoes it alone, unless the disk is the trouble or
+/// SQLite gave up the transaction: then the whole group has failed.
 fn run_alone(session: &mut Session, job: &mut dyn Job) -> Result<(), StoreError> {
     session.conn.execute_batch("SAVEPOINT job").map_err(session.error("begin a savepoint"))?;
     let result = job.run(session);
     if session.conn.is_autocommit() {
         return Err(result.err().unwrap_or(StoreError::Stopped));
+    }
+    if let Err(error) = &result
+        && error.trouble().is_some()
+    {
+        return Err(error.clone());
     }
     let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
     session.conn.execute_batch(end).map_err(session.error("end a savepoint"))
@@ -164,8 +239,9 @@ pub(super) fn read_loop(session: &mut Session, queue: &Mutex<mpsc::Receiver<Box<
             .execute_batch("BEGIN DEFERRED")
             .map_err(session.error("begin to read"))
             .and_then(|()| job.run(session));
-        if !session.conn.is_autocommit() {
-            session.conn.execute_batch("ROLLBACK").ok();
+        session.roll_back_unless_done();
+        if let Err(error) = &outcome {
+            session.note_damage(error);
         }
         job.finish(outcome);
     }

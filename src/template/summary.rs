@@ -115,6 +115,7 @@ fn values(i: &IncidentView) -> Value {
         "replicas": i.replicas,
         "rule": line(&i.rule),
         "severity": i.severity,
+        "victim": text::oom_victim(&i.why).map(line),
         "why": line(&i.why),
         "workload": line(&i.workload),
     })

@@ -28,6 +28,7 @@ use super::{Change, Kind, Object};
 use crate::signal::facts::{
     ClaimFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
 };
+use crate::signal::silence::SilenceSeen;
 use crate::signal::{Labels, ObjectRef, Signal};
 
 /// At most so many deleted pods are kept for Events that arrive late.
@@ -119,6 +120,8 @@ pub struct Memory {
     cut: BTreeMap<Kind, u64>,
     /// Whose annotations about silence changed since that was asked last.
     silence_changed: Vec<ObjectRef>,
+    /// See [`Self::take_silence_seen`].
+    silence_seen: Vec<SilenceSeen>,
 }
 
 impl Memory {
@@ -158,6 +161,7 @@ impl Memory {
             forged: BTreeMap::new(),
             cut: BTreeMap::new(),
             silence_changed: Vec::new(),
+            silence_seen: Vec::new(),
         }
     }
 

@@ -15,8 +15,8 @@ use serde::Serialize;
 
 use super::WebState;
 use crate::clock;
-use crate::metrics::ConfigStats;
-use crate::store::StoreError;
+use crate::metrics::{ConfigStats, LimitStats};
+use crate::store::{StoreError, StoreHealth};
 use crate::watch::stream::{KindStatus, WatchState};
 
 /// The engine's loop goes round every few seconds.
@@ -27,6 +27,9 @@ const FRESH: Duration = Duration::from_secs(300);
 const FRESH_BLIND: Duration = Duration::from_secs(600);
 /// For one commit, on a disk that is slow.
 const WRITABLE: Duration = Duration::from_secs(3);
+
+/// How many namespaces a check names.
+const MAX_NAMED: usize = 10;
 
 /// How one check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -69,8 +72,10 @@ fn stuck(beat: i64, started: Timestamp, now: Timestamp) -> Option<Duration> {
 pub(super) async fn readyz(State(state): State<WebState>) -> Response {
     let sources = state.0.metrics.sources();
     let watches = sources.watch.snapshot();
-    let mut checks = vec![first_lists(sources.engine.load().synced, &watches)];
+    let engine = sources.engine.load_full();
+    let mut checks = vec![first_lists(engine.synced, &watches)];
     checks.extend(watch_checks(&watches, state.0.metrics.started(), state.0.metrics.clock().now()));
+    checks.push(incidents(engine.limit.as_ref()));
     checks.push(config(&sources.config.load()));
     checks.push(store(&state).await);
     let status = if checks.iter().any(|check| check.status == Health::Failed) {
@@ -130,6 +135,23 @@ fn watch_check(watch: &KindStatus, started: Timestamp, now: Timestamp) -> Check 
     Check { name: format!("watch/{}", watch.kind), status, detail }
 }
 
+/// Room is shared fairly: most problems are followed also at the limit, but not all.
+fn incidents(limit: Option<&LimitStats>) -> Check {
+    let (status, detail) = match limit {
+        None => (Health::Ok, String::from("below their limit")),
+        Some(it) => {
+            let left = it.left_out.iter().take(MAX_NAMED).map(|(of, n)| format!("{of} {n}"));
+            let left = left.collect::<Vec<_>>().join(", ");
+            let detail = format!(
+                "at the limit of {} (`engine.max_incidents`), most of {} ({}); problems not followed: {left}",
+                it.limit, it.largest, it.largest_count
+            );
+            (Health::Degraded, detail)
+        }
+    };
+    Check { name: "incidents".into(), status, detail }
+}
+
 /// A configuration with errors is no reason to send nobody here: the last good one goes on.
 fn config(stats: &ConfigStats) -> Check {
     let (status, detail) = match &stats.error {
@@ -147,10 +169,27 @@ async fn store(state: &WebState) -> Check {
         }
     };
     let (status, detail) = match state.0.writable.get(ask).await {
-        Ok(()) => (Health::Ok, String::from("writable")),
+        Ok(()) => kept(&state.store().health()),
         Err(error) => (Health::Failed, error),
     };
     Check { name: "store".into(), status, detail }
+}
+
+/// Where a commit succeeds, it may still be in memory only.
+fn kept(health: &StoreHealth) -> (Health, String) {
+    if let Some(why) = &health.in_memory {
+        let (bytes, max) = (health.memory_bytes, health.memory_max);
+        return (Health::Degraded, format!("kept in memory only ({bytes} of {max} bytes): {why}"));
+    }
+    if health.over_budget {
+        let detail = "`store.max_bytes` is too little for what is owed and what stands";
+        return (Health::Degraded, detail.to_owned());
+    }
+    if health.reserve == Some(false) {
+        let detail = "writable, but the reserve is used up: the volume is nearly full";
+        return (Health::Degraded, detail.to_owned());
+    }
+    (Health::Ok, "writable".to_owned())
 }
 
 /// JSON with one check a line, for programs and for people who look with `curl`.
@@ -205,6 +244,22 @@ mod tests {
     fn nothing_to_be_read_at_all_is_a_failure() {
         let kinds = [Kind::Pod, Kind::Node].map(|kind| watch(kind, WatchState::Blind, Some(10)));
         assert_eq!(checked(&kinds, 11), [Health::Failed, Health::Failed]);
+    }
+
+    #[test]
+    fn the_limit_on_incidents_degrades_and_names_who_fills_it() {
+        assert_eq!(incidents(None).status, Health::Ok);
+        let limit = LimitStats {
+            limit: 50,
+            largest: "noisy".into(),
+            largest_count: 45,
+            left_out: vec![("noisy".into(), 12), ("the cluster".into(), 1)],
+        };
+        let check = incidents(Some(&limit));
+        assert_eq!((check.status, check.name.as_str()), (Health::Degraded, "incidents"));
+        for part in ["limit of 50", "most of noisy (45)", "noisy 12, the cluster 1"] {
+            assert!(check.detail.contains(part), "{}", check.detail);
+        }
     }
 
     #[test]

@@ -190,6 +190,10 @@ fn both_configurations_load_without_a_warning_and_name_what_is_mounted() {
         assert!(loaded.config.rules.iter().count() > 20, "{name}: the shipped rules are there");
         let store = loaded.config.store.path.clone().unwrap();
         assert!(store.starts_with(writable[0]["mountPath"].as_str().unwrap()), "{name}");
+        // Some of a volume is the file system's own, and a damaged file that is set aside stays on it.
+        let claim = &one("PersistentVolumeClaim")["spec"]["resources"]["requests"]["storage"];
+        let volume = config::bytes::parse(claim.as_str().unwrap()).unwrap();
+        assert!(loaded.config.store.max_bytes <= volume / 4 * 3, "{name}");
         let listen = loaded.config.http.unwrap();
         assert!(listen.ip().is_unspecified(), "{name}");
         assert_eq!(Value::from(listen.port()), container["ports"][0]["containerPort"]);

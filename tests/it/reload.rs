@@ -5,6 +5,10 @@
 mod broken;
 #[path = "reload/burst.rs"]
 mod burst;
+#[path = "reload/identity.rs"]
+mod identity;
+#[path = "reload/limit.rs"]
+mod limit;
 #[path = "reload/live.rs"]
 mod live;
 #[path = "reload/process.rs"]

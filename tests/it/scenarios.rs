@@ -1,6 +1,8 @@
 //! Stories of failures and of normal life that were not recorded, and what is said about them under
 //! the shipped rules.
 
+#[path = "scenarios/annotations.rs"]
+mod annotations;
 #[path = "scenarios/crash.rs"]
 mod crash;
 #[path = "scenarios/digests.rs"]
@@ -25,6 +27,8 @@ mod probes;
 mod reload;
 #[path = "scenarios/restart.rs"]
 mod restart;
+#[path = "scenarios/room.rs"]
+mod room;
 #[path = "scenarios/scheduling.rs"]
 mod scheduling;
 #[path = "scenarios/script.rs"]

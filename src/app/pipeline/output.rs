@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::log::LogWanted;
+use crate::engine::annotations::AnnotationKey;
 use crate::engine::digest::BookRow;
 use crate::engine::{BadAnnotation, Decided, Note, Trail};
 use crate::message::{Decision, Notification};
@@ -24,6 +25,8 @@ pub struct Output {
     pub silences_removed: Vec<Arc<str>>,
     /// Annotations that were meant to silence something and say nothing.
     pub bad_annotations: Vec<BadAnnotation>,
+    /// Annotations whose stored form is out of date, or which are to be forgotten.
+    pub annotations: std::collections::BTreeSet<AnnotationKey>,
     /// What else `explain` needs.
     pub trail: Trail,
     /// Parts of digests to come whose stored form is out of date.
@@ -41,6 +44,7 @@ impl Output {
             && self.silences.is_empty()
             && self.silences_removed.is_empty()
             && self.bad_annotations.is_empty()
+            && self.annotations.is_empty()
             && self.trail.is_empty()
             && self.digests.is_empty()
     }
@@ -73,12 +77,14 @@ impl Message {
     #[must_use]
     pub fn key(&self) -> String {
         let decided = &self.decided;
-        let seq = decided.seq;
+        let number = decided.number;
         match (decided.incidents.first(), &decided.digest) {
-            // By the time it was due: a digest is owed once for that, however late it is decided.
-            (_, Some(digest)) => format!("digest-{}-{seq}", digest.due.as_millisecond()),
-            (Some(incident), _) if !decided.decision.is_summary() => format!("{}-{seq}", incident.id),
-            _ => format!("{}-{}-{seq}", decided.decision, decided.at.as_millisecond()),
+            // Times are there for people: after a step of the clock they repeat, the number does not.
+            (_, Some(digest)) => format!("digest-{}-{number}", digest.due.as_millisecond()),
+            (Some(incident), _) if !decided.decision.is_summary() => {
+                format!("{}-{}", incident.id, decided.seq)
+            }
+            _ => format!("{}-{}-{number}", decided.decision, decided.at.as_millisecond()),
         }
     }
 

@@ -127,6 +127,7 @@ fn needs_restart(begun: &Config, now: &Config) -> Vec<String> {
         && names(&begun.watch.exclude) == names(&now.watch.exclude);
     [
         (begun.store.path == now.store.path, "store.path"),
+        (begun.store.max_bytes == now.store.max_bytes, "store.max_bytes"),
         (begun.http == now.http, "http.listen"),
         (begun.api_token == now.api_token, "http.token"),
         (same_watch, "watch.namespaces"),

@@ -9,7 +9,7 @@ use crate::app::pipeline::{Output, Pipeline};
 use crate::app::silences;
 use crate::engine::Incident;
 use crate::engine::digest::Book;
-use crate::store::{Commit, DigestRow, HistoryRow, IncidentRow, MAX_INCIDENT};
+use crate::store::{AnnotationRow, Commit, DigestRow, HistoryRow, IncidentRow, MAX_INCIDENT};
 
 /// Stored incidents. One that cannot be read is logged and forgotten.
 pub(super) fn restore(rows: Vec<(String, String)>) -> Vec<Incident> {
@@ -86,6 +86,15 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
     let engine = pipeline.engine();
     commit.silences = out.silences.iter().filter_map(|id| engine.silence(id)).map(silences::row).collect();
     commit.silences_removed = out.silences_removed.iter().map(ToString::to_string).collect();
+    commit.annotations = out
+        .annotations
+        .iter()
+        .map(|key| AnnotationRow {
+            place: key.0.to_string(),
+            key: key.1.to_owned(),
+            seen: engine.annotation_seen(key).map(|seen| (seen.value.to_string(), seen.since)),
+        })
+        .collect();
     for id in &out.dirty {
         let Some(incident) = pipeline.engine().incident(id) else { continue };
         commit.incidents.extend(row(incident, now));

@@ -9,16 +9,19 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::commit::{commit, restore, restore_digests};
+use super::upkeep::{self, Upkeep};
 use crate::app::logs::{LogRead, Logs};
-use crate::app::notice::{Announcer, Broken};
+use crate::app::notice::{Announcer, Broken, tenant};
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::app::silences;
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::metrics::EngineStats;
-use crate::store::{Commit, Retention, Store, StoreError};
+use crate::engine::{Identity, Numbers};
+use crate::metrics::{EngineStats, LimitStats};
+use crate::store::{Commit, Committed, Store, StoreError};
 use crate::watch::{Change, Kind};
 use crate::web::{Ask, Command, Refusal};
 
@@ -27,14 +30,19 @@ const MARK_STARTED: &str = "started";
 /// Up to when everything was taken in; what ended before is no news after a restart.
 pub(super) const MARK_SEEN: &str = "seen_until";
 
+/// The name of the store, of which its ids are made.
+const MARK_STORE: &str = "store.id";
+/// How many numbers were given: [`Numbers`] as JSON.
+const MARK_NUMBERS: &str = "numbers";
+
 /// Counters and last-seen times are stored at least this often; decisions at once.
 const FLUSH: Duration = Duration::from_secs(1);
 /// The mark of what was seen is stored at least this often.
 const MARK_EVERY: Duration = Duration::from_secs(10);
 /// So many changes are taken in before decisions are stored, at most.
 const BATCH: usize = 512;
-/// Old history and delivered rows are removed this often.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// The store is looked after this often.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// Statistics for metrics are taken this often.
 const STATS_EVERY: Duration = Duration::from_secs(2);
 
@@ -74,9 +82,14 @@ pub(super) struct EngineLoop {
     reachable: BTreeSet<Arc<str>>,
     logs: Logs,
     out: Output,
+    /// As they are stored.
+    numbers: Numbers,
+    not_queued: u64,
     last_flush: Timestamp,
     last_mark: Timestamp,
-    last_prune: Timestamp,
+    last_upkeep: Timestamp,
+    upkeep: Upkeep,
+    stop: CancellationToken,
     last_stats: Timestamp,
     started: bool,
 }
@@ -100,14 +113,27 @@ impl EngineLoop {
         if started {
             tracing::info!(incidents = incidents.len(), seen_until = ?news_since.map(|t| t.to_string()), "going on where it stopped");
         }
+        let identity = identity(&marks, config, now);
+        let mut begun = Vec::new();
         if news_since.is_none() {
             // A first start that is cut off goes on from its beginning, not from its end.
-            let marks = vec![(MARK_SEEN.into(), now.to_string())];
-            store.commit(Commit { marks, ..Commit::default() }).await?;
+            begun.push((MARK_SEEN.into(), now.to_string()));
         }
+        if !marks.contains_key(MARK_STORE) {
+            begun.push((MARK_STORE.into(), identity.store.to_string()));
+        }
+        if !begun.is_empty() {
+            store.commit(Commit { marks: begun, ..Commit::default() }).await?;
+        }
+        let numbers = identity.numbers;
         let silences = silences::restore(store.load_silences().await?);
+        let annotations = store.load_annotations().await?.into_iter();
+        let annotations = annotations
+            .filter_map(|row| row.seen.map(|(value, since)| (row.place, row.key, value, since)))
+            .collect();
         let digests = restore_digests(store.load_digests().await?);
-        let start = Start { first: !started, news_since, incidents, silences, digests };
+        let start =
+            Start { first: !started, news_since, identity, incidents, silences, annotations, digests };
         let mut announcer = Announcer::new(config, &marks);
         // It is loaded, or this would not be.
         announcer.in_order(now);
@@ -117,6 +143,9 @@ impl EngineLoop {
                 "no rule asks for it any more: the incident is forgotten, and who was told is told so");
         }
         Ok(Self {
+            last_upkeep: now,
+            upkeep: Upkeep::new(store.clone(), now),
+            stop: CancellationToken::new(),
             reachable: pipeline.receivers().into_iter().collect(),
             pipeline,
             announcer,
@@ -126,21 +155,24 @@ impl EngineLoop {
             clock,
             logs,
             out: Output::default(),
+            numbers,
+            not_queued: 0,
             last_flush: now,
             last_mark: now,
-            last_prune: now,
             last_stats: Timestamp::MIN,
             started,
         })
     }
 
-    /// Until every sender of changes is gone.
+    /// Until every sender of changes is gone, which follows soon after `stop`.
     pub(super) async fn run(
         mut self,
         mut changes: mpsc::Receiver<Change>,
         mut commands: mpsc::Receiver<EngineCommand>,
         mut log_read: mpsc::Receiver<LogRead>,
+        stop: CancellationToken,
     ) -> Result<(), StoreError> {
+        self.stop = stop;
         let mut batch = Vec::with_capacity(BATCH);
         let mut commanded = true;
         loop {
@@ -186,6 +218,9 @@ impl EngineLoop {
             let now = self.clock.now();
             self.pipeline.tick_until(now, &mut self.out);
             self.announcer.tick(now);
+            if self.pipeline.synced() {
+                self.announcer.limit(now, self.pipeline.engine().limit_reached());
+            }
             self.heartbeat.store(self.clock.machine().now().as_millisecond(), Ordering::Relaxed);
             let urgent = !self.out.messages.is_empty() || self.announcer.is_waiting();
             if urgent || clock::between(self.last_flush, now) >= FLUSH {
@@ -195,10 +230,11 @@ impl EngineLoop {
                 self.last_stats = now;
                 self.stats.store(Arc::new(self.statistics()));
             }
-            if clock::between(self.last_prune, now) >= PRUNE_EVERY {
-                self.last_prune = now;
+            if clock::between(self.last_upkeep, now) >= UPKEEP_EVERY {
+                self.last_upkeep = now;
                 self.pipeline.prune_silences(now, &mut self.out);
-                self.store.prune(Retention::default(), now).await?;
+                self.upkeep.tick(now).await?;
+                self.announcer.store(now, &self.store.health());
             }
         }
     }
@@ -272,19 +308,53 @@ impl EngineLoop {
         if commit.is_empty() {
             return Ok(());
         }
+        let numbers = self.pipeline.engine().numbers();
+        if numbers != self.numbers {
+            commit.marks.push((MARK_NUMBERS.into(), serde_json::to_string(&numbers).unwrap_or_default()));
+        }
         for message in &out.messages {
             tracing::info!(decision = %message.decided.decision, reason = %message.decided.reason,
                 title = %message.title, receivers = ?message.decided.receivers, "decided");
         }
         let waiting = self.logs.wanted(&out.messages, now);
         commit.holds = waiting.holds();
-        self.store.commit(commit).await?;
+        let committed = self.keep(commit).await?;
+        self.numbers = numbers;
         waiting.begin();
+        self.not_queued(now, &committed).await?;
         // The last digest of a receiver that was gone before this start: like all that it was owed, kept
         // as a dead letter. One that went with a reload is still served.
         if out.messages.iter().any(|m| m.decided.digest.as_ref().is_some_and(|digest| digest.last)) {
             let reachable: Vec<Arc<str>> = self.reachable.iter().cloned().collect();
             self.store.bury_unknown(&reachable, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a commit, however long that takes; the loop counts as alive meanwhile.
+    async fn keep(&self, commit: Commit) -> Result<Committed, StoreError> {
+        let round = || {
+            self.heartbeat.store(self.clock.machine().now().as_millisecond(), Ordering::Relaxed);
+        };
+        upkeep::keep(&self.store, commit, &self.clock, &self.stop, round).await
+    }
+
+    /// What was decided and could not be queued is never left at that: it is logged, counted and told.
+    async fn not_queued(&mut self, now: Timestamp, committed: &Committed) -> Result<(), StoreError> {
+        for lost in &committed.not_queued {
+            self.not_queued += 1;
+            tracing::error!(key = %lost.key, receiver = %lost.receiver, title = %lost.title,
+                "a notification was not queued: another message has its key");
+        }
+        self.announcer.not_queued(now, &committed.not_queued);
+        if !self.announcer.is_waiting() {
+            return Ok(());
+        }
+        let mut notice = Commit::default();
+        self.announcer.put_into(&mut notice);
+        let told = self.keep(notice).await?;
+        for lost in &told.not_queued {
+            tracing::error!(key = %lost.key, receiver = %lost.receiver, "a notice was not queued either");
         }
         Ok(())
     }
@@ -304,6 +374,14 @@ impl EngineLoop {
             incidents,
             memory: self.pipeline.memory().sizes().to_vec(),
             refused: engine.refused(),
+            displaced: engine.displaced(),
+            limit: engine.limit_reached().map(|reached| LimitStats {
+                limit: reached.limit,
+                largest: tenant(&reached.largest.0).to_owned(),
+                largest_count: reached.largest.1,
+                left_out: reached.left_out.iter().map(|(of, n)| (tenant(of).to_owned(), *n)).collect(),
+            }),
+            not_queued: self.not_queued,
             bad_annotations: engine.bad_annotations(),
             forged: self.pipeline.memory().forged().clone(),
             cut: self.pipeline.memory().cut().clone(),
@@ -311,4 +389,22 @@ impl EngineLoop {
             blind: self.pipeline.memory().blind().map(|kind| kind.to_string()).collect(),
         }
     }
+}
+
+/// Where the ids of this store come from.
+fn identity(marks: &BTreeMap<String, String>, config: &Config, now: Timestamp) -> Identity {
+    let numbers = match marks.get(MARK_NUMBERS).map(|kept| serde_json::from_str(kept)) {
+        None => Numbers::default(),
+        Some(Ok(numbers)) => numbers,
+        Some(Err(error)) => {
+            // Counting anew would give ids a second time: seconds since 1970 are more than ever were given.
+            tracing::error!(%error, "the counters of ids cannot be read; counting goes on far above them");
+            Numbers::all(u64::try_from(now.as_second()).unwrap_or_default())
+        }
+    };
+    let store = match marks.get(MARK_STORE) {
+        Some(name) => Arc::from(name.as_str()),
+        None => Identity::name_store(&config.cluster, now),
+    };
+    Identity { store, numbers }
 }

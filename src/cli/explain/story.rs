@@ -12,6 +12,8 @@ use crate::message::Reason;
 use crate::signal::{Cause, Severity};
 use crate::store::{Delivery, HistoryEntry, IncidentRecord, KnownObject, Peace};
 
+/// The reason of a history row about a notification that was not queued; the decision has a row of its own.
+const NOT_QUEUED: &str = Reason::NotQueued.as_str();
 /// Names of objects that an answer carries.
 const OBJECTS: usize = 200;
 
@@ -129,7 +131,8 @@ pub struct Receipt {
     /// Who is told.
     pub receiver: String,
     /// `delivered`, `queued`, `sending`, `dead`, `skipped` (the receiver wants no ends), `digest`
-    /// (it is told in its digests) or `unknown` (not in the outbox any more).
+    /// (it is told in its digests), `not_queued` (another message has the key) or `unknown` (not in the
+    /// outbox any more).
     pub state: String,
     /// When it was delivered or given up.
     pub at: Option<Timestamp>,
@@ -234,7 +237,7 @@ fn known_state(state: &str) -> &'static str {
 }
 
 fn of_history(story: &mut Story, rows: &[HistoryEntry]) {
-    let mine = || rows.iter().filter(|row| row.incident.is_some());
+    let mine = || rows.iter().filter(|row| row.incident.is_some() && row.reason != NOT_QUEUED);
     story.last_seen = rows.first().map(|row| row.at);
     if let Some(row) = mine().next() {
         story.rule.clone_from(&row.rule);
@@ -347,6 +350,10 @@ fn receipts(id: &str, row: &HistoryEntry, detail: &Value, from: &Sources<'_>) ->
                 }
             });
             match entry {
+                // The delivery of another message that had the key before: this one was not queued.
+                Some(delivery) if delivery.entry.created_at != row.at => {
+                    Receipt { receiver, state: NOT_QUEUED.to_owned(), ..Receipt::default() }
+                }
                 Some(delivery) => receipt(receiver, delivery, from.peace),
                 None => Receipt { receiver, state: "unknown".to_owned(), ..Receipt::default() },
             }

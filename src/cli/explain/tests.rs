@@ -10,7 +10,8 @@ use super::*;
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::app::run::commit;
 use crate::config::{Config, load};
-use crate::store::{Claim, HistoryQuery, OutboxQuery, Settle};
+use crate::store::fixture::note;
+use crate::store::{Claim, Commit, HistoryQuery, OutboxQuery, Settle};
 use crate::testkit::recording::{RecordingFile, changes};
 use crate::watch::Kind;
 
@@ -114,7 +115,7 @@ fn what_is_told_is_explained_while_it_goes_on_and_after_it_ended() {
         "\
 Pod/checkout-688988776f-kqtml: 1 incident
 
-pe7kvqpf3n Deployment/checkout in s-crashloop: CrashLoopBackOff, container checkout
+gye1pzhv3a Deployment/checkout in s-crashloop: CrashLoopBackOff, container checkout
   state    firing since 08:06:23 UTC (2 min ago), 10 times, last at 08:07:43 UTC (17 s ago)
   rule     crash-loop (critical)
   quiet    until 09:06:28 UTC (in 58 min): repeats are counted, not told, unless it grows; 8 so far
@@ -314,4 +315,26 @@ fn near_names_are_told_where_nothing_is_known() {
     assert!(text.starts_with("nothing is known of deploy/chekout\n"), "{text}");
     assert!(text.contains("  Deployment/checkout -n s-crashloop\n"), "{text}");
     assert!(text.contains("longer ago than 30 days"), "{text}");
+}
+
+/// A delivery from before the decision is another message's, whatever its key is.
+#[test]
+fn a_delivery_is_never_shown_before_its_decision() {
+    let mut bot = Bot::new("crashloop", &shipped());
+    bot.until("08:07:00");
+    let rows = bot.store.outbox(OutboxQuery { limit: 1, ..OutboxQuery::default() }).wait().unwrap();
+    let key = rows[0].key.clone();
+    let mut bot = Bot::new("crashloop", &shipped());
+    let taken = note(&key, "terminal", "another", at("07:00:00"));
+    bot.store.commit(Commit { notifications: vec![taken], ..Commit::default() }).wait().unwrap();
+    bot.deliver();
+    bot.until("08:07:00");
+    let answer = bot.answer(POD);
+    let receipts: Vec<_> = answer.incidents[0].events.iter().flat_map(|event| &event.receivers).collect();
+    let states: Vec<(&str, Option<Timestamp>)> =
+        receipts.iter().map(|receipt| (receipt.state.as_str(), receipt.at)).collect();
+    assert_eq!(states, [("not_queued", None)]);
+    let text = bot.text(POD);
+    assert!(text.contains("terminal: not queued: another message has its key"), "{text}");
+    assert!(text.contains("a notification was not queued, since another message has its key"), "{text}");
 }

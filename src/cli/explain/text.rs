@@ -222,6 +222,8 @@ fn told(event: &Event, when: &When) -> String {
         ("resolved", "objects_gone") => "told that it is over (the objects are gone, the workload is well)",
         ("resolved", "quiet") => "told that it is over (nothing was heard of it)",
         ("resolved", _) => "told that it is over",
+        ("expired", "over_limit") => "told that it is no longer followed (the limit on incidents is reached)",
+        ("expired", "rule_removed") => "told that it is no longer followed (its rule is gone)",
         ("expired", _) => "told that it is not known how it ended",
         ("standing", _) => "told in the summary of a first start",
         ("storm", _) => "told in a summary of many",
@@ -245,6 +247,14 @@ fn held(event: &Event, when: &When) -> String {
         "recovered" | "objects_gone" | "quiet" | "state_unknown" => {
             "over; not told, because its rule has `send_resolved: false`".to_owned()
         }
+        "not_queued" => format!(
+            "a notification was not queued, since another message has its key: {}",
+            words::one_line(&event.title, LINE)
+        ),
+        "over_limit" => words::join(
+            &["no longer followed: the limit on incidents was reached, and room went to", &by],
+            " ",
+        ),
         "no_rule" => "no longer followed: its rule was taken out of the configuration".to_owned(),
         other => {
             words::join(&["not told:", &words::one_line(&other.replace('_', " "), 60), by.as_str()], " ")
@@ -305,6 +315,7 @@ fn delivered(receipt: &Receipt, when: &When) -> String {
         }
         "skipped" => "not told: it wants no ends (`send_resolved: false`)".to_owned(),
         "digest" => "told in its digest".to_owned(),
+        "not_queued" => "not queued: another message has its key".to_owned(),
         _ => "not in the outbox any more: delivered more than a week ago, or dropped by hand".to_owned(),
     };
     format!("{name}: {said}")

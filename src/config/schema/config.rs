@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::{
     Defs, NAME, boolean, by_key, count, default, document, duration, int, list, object, of, one_of,
-    one_or_more, text, written,
+    one_or_more, size, text, written,
 };
 use super::{matching, silences};
 use crate::config::compile::matching::Scope;
-use crate::config::{EngineConfig, LogTailConfig, RateLimit, Receiver, StormConfig};
+use crate::config::{EngineConfig, LogTailConfig, RateLimit, Receiver, StoreConfig, StormConfig, bytes};
 use crate::notify::webhook::Preset;
 
 /// The schema of the configuration file.
@@ -46,6 +46,10 @@ pub fn config() -> Value {
                 "mute_times",
                 list("What is not told at some hours of the week.", &of("mute_time", "A mute time.")),
             ),
+            (
+                "annotations",
+                of("annotations", "What annotations of objects, workloads and namespaces may silence."),
+            ),
             ("log_tail", of("log_tail", "Log tails, where rules ask for them.")),
         ],
     );
@@ -82,7 +86,15 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
             "growth_steps",
             default(list("How many members break through a window.", &count("Members.")), it.growth_steps),
         ),
-        ("max_incidents", default(count("At most this many incidents are known."), it.max_incidents)),
+        (
+            "max_incidents",
+            default(
+                count(
+                    "At most this many incidents are followed; some room is kept for nodes, namespaces share the rest.",
+                ),
+                it.max_incidents,
+            ),
+        ),
         ("max_members", default(count("At most this many members are known by name."), it.max_members)),
     ];
     add("engine", object("How incidents behave where a rule does not say.", keys));
@@ -93,7 +105,20 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
     ];
     add("storm", object("When single messages give way to one summary.", keys));
     let path = || text("A path, relative to this file.");
-    add("store", object("Where state is kept.", vec![("path!", path())]));
+    let it = StoreConfig::default();
+    let keys = vec![
+        ("path!", path()),
+        (
+            "max_bytes",
+            default(
+                size(
+                    "The file, its log and its reserve take at most so many bytes; the oldest history goes first.",
+                ),
+                bytes::written(it.max_bytes),
+            ),
+        ),
+    ];
+    add("store", object("Where state is kept.", keys));
     add("templates", object("A directory of templates.", vec![("dir!", path())]));
     let patterns = list("Regular expressions of what is to be masked.", &text("A regular expression."));
     add("redact", object("Further secrets to mask.", vec![("patterns!", patterns)]));

@@ -88,7 +88,12 @@ fn rule() -> Value {
             ("max_window", default(duration("The window never grows past this."), written(it.max_window))),
             (
                 "stable_for",
-                default(duration("Recovery needs so long without a new occurrence."), written(it.stable_for)),
+                default(
+                    duration(
+                        "Recovery needs so long without a new occurrence; of JobFailed a success is enough.",
+                    ),
+                    written(it.stable_for),
+                ),
             ),
             (
                 "resolve_after",

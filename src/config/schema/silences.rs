@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{NAME, default, object, of, one_or_more, text};
+use super::{NAME, boolean, default, duration, object, of, one_or_more, text, written};
+use crate::rule::AnnotationRules;
 use crate::rule::calendar::WEEKDAYS;
 
 fn name(description: &str) -> Value {
@@ -63,4 +64,18 @@ pub(super) fn add(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
         map.insert("anyOf".into(), json!([{"required": ["weekdays"]}, {"required": ["from"]}]));
     }
     add("mute_time", it);
+    let it = AnnotationRules::default();
+    let keys = vec![
+        ("enabled", boolean("Annotations silence at all.", it.enabled)),
+        (
+            "max",
+            default(
+                duration("Each counts for at most so long from when it was first seen."),
+                written(it.max),
+            ),
+        ),
+        ("nodes", boolean("Annotations of nodes count, too.", it.nodes)),
+        ("except", of("match", "These incidents they cannot silence; at least one condition.")),
+    ];
+    add("annotations", object("What annotations may silence.", keys));
 }

@@ -179,7 +179,7 @@ inhibit: []
 http: {listen: ":8080"}
 engine: {growth_steps: [5, 1], max_members: many}
 storm: {incidents: 5, window: 1 minute}
-store: {}
+store: {max_bytes: 1Mi}
 "#,
     );
     assert_eq!(
@@ -199,6 +199,7 @@ store: {}
             "error: growth steps must grow",
             "error: expected a whole number from 1 to 1000000, found `many`",
             "error: expected a duration, found `1 minute`",
+            "error: expected a size from `64Mi` to `1Ti`, found `1Mi`",
             "error: `path` is missing",
         ]
     );
@@ -213,7 +214,7 @@ fn settings_arrive() {
     let text = "
 engine: {group_wait: 10s, growth_steps: [1, 10], max_incidents: 5, max_members: 7}
 storm: {incidents: 3, window: 2m}
-store: {path: state.db}
+store: {path: state.db, max_bytes: 2Gi}
 http: {listen: '127.0.0.1:8080'}
 templates: {dir: tpl}
 receivers: {a: {webhook: {url: https://example.com}, max_age: 1h, send_resolved: false}}
@@ -224,7 +225,7 @@ receivers: {a: {webhook: {url: https://example.com}, max_age: 1h, send_resolved:
     assert_eq!(config.engine.growth_steps, [1, 10]);
     assert_eq!((config.engine.max_incidents, config.engine.max_members), (5, 7));
     assert_eq!((config.storm.incidents, config.storm.window), (3, Duration::from_secs(120)));
-    assert_eq!(config.store.path, Some(files.path("state.db")));
+    assert_eq!((config.store.path.clone(), config.store.max_bytes), (Some(files.path("state.db")), 2 << 30));
     assert_eq!(config.http.map(|address| address.port()), Some(8080));
     assert_eq!(config.templates, Some(files.path("tpl")));
     assert_eq!(

@@ -203,3 +203,26 @@ fn jobs_may_retry_in_peace() {
     held.message = "Multi-Attach error for volume \"pvc-1\" …".into();
     assert_eq!(rules.first_match(&held).map(|r| &*r.name), Some("multi-attach"));
 }
+
+/// Whatever a rule's title names, a cluster-scoped object leaves no gap in it.
+#[test]
+fn no_title_has_a_gap_where_an_object_has_no_namespace() {
+    let rules = super::super::load(None, &[]).expect("the shipped rules load").config.rules.clone();
+    for cause in crate::signal::Cause::ALL {
+        let mut node = crate::template::sample::node();
+        (node.cause, node.exit, node.container) = (*cause, "".into(), None);
+        for why in ["", "System OOM encountered", "System OOM encountered, victim process: java, pid: 4711"] {
+            node.why = why.into();
+            let own = rules
+                .iter()
+                .filter_map(|rule| crate::template::compile_summary(rule.summary.as_deref()?).ok());
+            let titles =
+                own.map(|summary| summary.render(&node)).chain([crate::message::text::default_title(&node)]);
+            for title in titles {
+                let gap = ["  ", " :", " ,", " in:", "container was", " in keeps"];
+                let gap = gap.iter().find(|gap| title.contains(**gap));
+                assert!(gap.is_none() && !title.ends_with(" in"), "{cause}: `{title}` has {gap:?}");
+            }
+        }
+    }
+}

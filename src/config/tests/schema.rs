@@ -38,6 +38,7 @@ const CONFIG: &[(&str, &str)] = &[
     ("redact", "redact: {qqqqqqqq: 1}"),
     ("silence", "silences: [{qqqqqqqq: 1}]"),
     ("mute_time", "mute_times: [{qqqqqqqq: 1}]"),
+    ("annotations", "annotations: {qqqqqqqq: 1}"),
     ("log_tail", "log_tail: {qqqqqqqq: 1}"),
 ];
 const RULES: &[(&str, &str)] = &[

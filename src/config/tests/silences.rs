@@ -148,3 +148,37 @@ fn a_wrong_request_is_answered_with_what_and_where() {
         r#"{"match": {"namspace": "shop"}, "for": "two hours", "author": "anna"}"#
     ));
 }
+
+#[test]
+fn what_annotations_may_silence_is_read_with_its_defaults() {
+    let read = |text: &str| {
+        let files = Files::new(&[("c.yaml", text)]);
+        let loaded = files.load("c.yaml").unwrap_or_else(|report| panic!("{report}"));
+        let report = files.report(&loaded.warnings);
+        let warnings: Vec<String> = messages(&report).iter().map(ToString::to_string).collect();
+        (loaded.config.annotations.clone(), warnings)
+    };
+    let (rules, warnings) = read("cluster: lab\n");
+    assert!(rules.enabled && !rules.nodes && rules.except.is_none() && warnings.is_empty());
+    assert_eq!(rules.max.as_secs(), 7 * 86_400);
+    let (rules, _) = read("annotations: {max: 36h, nodes: true, except: {severity: critical}}");
+    assert!(rules.enabled && rules.nodes && rules.except.is_some());
+    assert_eq!(rules.max.as_secs(), 36 * 3600);
+    let (rules, warnings) = read("annotations: {enabled: false, max: 1h}");
+    assert!(!rules.enabled);
+    assert_eq!(warnings, ["warning: `max` is of no use here"]);
+}
+
+#[test]
+fn every_mistake_about_annotations_has_a_frame() {
+    insta::assert_snapshot!(config_report(
+        r"
+annotations:
+  enabled: sometimes
+  max: 0s
+  node: true
+  except: {rule: crash-lop, cause: NodeNotReddy}
+"
+    ));
+    assert!(config_report("annotations: {except: {}}").contains("this would except everything"));
+}

@@ -138,7 +138,7 @@ impl Book {
         let place = match self.held.iter().position(|held| held.reason == reason) {
             Some(place) => place,
             None => {
-                self.held.push(HeldSoFar { reason, count: 0, workloads: Vec::new(), more: false });
+                self.held.push(HeldSoFar::new(reason));
                 self.held.len() - 1
             }
         };
@@ -159,7 +159,11 @@ impl Book {
 }
 
 impl HeldSoFar {
-    fn add(&mut self, namespace: Option<&Arc<str>>, workload: &Arc<str>, times: u64) {
+    pub(super) const fn new(reason: Reason) -> Self {
+        Self { reason, count: 0, workloads: Vec::new(), more: false }
+    }
+
+    pub(super) fn add(&mut self, namespace: Option<&Arc<str>>, workload: &Arc<str>, times: u64) {
         self.count = self.count.saturating_add(times);
         let same = |w: &&mut HeldWorkload| w.namespace.as_ref() == namespace && w.workload == *workload;
         if let Some(known) = self.workloads.iter_mut().find(same) {
@@ -180,7 +184,7 @@ impl HeldSoFar {
         });
         let more = self.more || workloads.len() > most;
         workloads.truncate(most);
-        HeldBack { reason: self.reason, count: self.count, workloads, more }
+        HeldBack { reason: self.reason, count: self.count, workloads, more, by: None }
     }
 }
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::book::{Book, slim};
+use super::book::{Book, HeldSoFar, slim};
 use crate::clock;
+use crate::engine::silence::BY_ANNOTATION;
 use crate::engine::{Decided, Effects, Engine, Incident};
-use crate::message::{Begun, Decision, Digest, Group, IncidentView, Notification, Reason, Section};
+use crate::message::{Begun, Decision, Digest, Group, HeldBack, IncidentView, Notification, Reason, Section};
 use crate::signal::{Cause, Severity, World};
 
 /// How many of those that go on, and of those that are over, are listed however many new ones there are.
@@ -108,8 +109,10 @@ impl Engine {
                 _ => self.view(&item.id, now, world).map(|view| slim(&view)),
             })
             .collect();
-        let digest = draw(book, &items, &listed, &groups, now);
+        let mut digest = draw(book, &items, &listed, &groups, now);
+        digest.held.extend(self.held_by_annotations(book));
         book.seq += 1;
+        self.identity.numbers.digests += 1;
         let (decision, reason) = (Decision::Digest, Reason::Schedule);
         *self.decisions.entry((decision, reason)).or_default() += 1;
         for view in views.iter().filter(|view| view.ended_at.is_none()) {
@@ -121,6 +124,7 @@ impl Engine {
             decision,
             reason,
             seq: book.seq,
+            number: self.identity.numbers.digests,
             receivers: vec![Arc::clone(&book.receiver)],
             total: digest.total(),
             incidents: views,
@@ -134,6 +138,29 @@ impl Engine {
             || self.rules.get(&incident.rule).is_some_and(|rule| {
                 self.told_of(&incident.signal, rule, incident.severity).contains(receiver)
             })
+    }
+
+    /// What annotations hold back at this moment of what the receiver would be told: most first.
+    fn held_by_annotations(&self, book: &Book) -> Vec<HeldBack> {
+        let mut by: BTreeMap<(Reason, Arc<str>), HeldSoFar> = BTreeMap::new();
+        for incident in self.incidents.values().filter(|i| i.end.is_none() || i.reopening) {
+            let Some(quiet) = incident.quiet.as_ref().filter(|quiet| quiet.by.starts_with(BY_ANNOTATION))
+            else {
+                continue;
+            };
+            if self.concerns(incident, &book.receiver) {
+                by.entry((quiet.reason, Arc::clone(&quiet.by)))
+                    .or_insert_with(|| HeldSoFar::new(quiet.reason))
+                    .add(incident.namespace.as_ref(), &incident.workload, 1);
+            }
+        }
+        let mut held: Vec<HeldBack> = by
+            .into_iter()
+            .map(|((_, by), held)| HeldBack { by: Some(by), ..held.shown(Digest::MAX_HELD_WORKLOADS) })
+            .collect();
+        held.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.by.cmp(&b.by)));
+        held.truncate(Digest::MAX_ANNOTATIONS);
+        held
     }
 
     /// Incidents that nobody knows any more: their rule was taken away.
@@ -180,7 +207,7 @@ impl Engine {
             Some(Item {
                 id: Arc::clone(&view.id),
                 state: State::Resolved,
-                unknown: entry.end? == Reason::StateUnknown,
+                unknown: matches!(entry.end?, Reason::StateUnknown | Reason::OverLimit),
                 severity: view.severity,
                 cause: view.cause,
                 place: (view.namespace.clone(), view.team.clone()),

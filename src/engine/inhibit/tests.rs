@@ -51,6 +51,7 @@ fn engine(signals: impl Iterator<Item = Signal>) -> Engine {
         storm_window: Duration::from_secs(60),
         silences: Arc::from([]),
         mute_times: Arc::from([]),
+        annotations: crate::rule::AnnotationRules::default(),
         digests: Vec::new(),
     };
     let causes = [

@@ -195,6 +195,15 @@ pub fn counts(group: &Group) -> String {
     join(&[&parts[0], &parts[1], &parts[2]], ", ")
 }
 
+/// Why something was held back, after a number: for what annotations hold back, which one.
+#[must_use]
+pub fn held_why(held: &HeldBack) -> String {
+    match &held.by {
+        Some(by) => format!("silenced now by {}", one_line(by, MAX_NAME)),
+        None => held_words(held.reason).to_owned(),
+    }
+}
+
 /// Why something was held back, after a number.
 #[must_use]
 pub const fn held_words(reason: Reason) -> &'static str {
@@ -270,7 +279,7 @@ pub fn lists(digest: &Digest, incidents: &[IncidentView]) -> String {
         line("");
         line("HELD BACK");
         for held in &digest.held {
-            line(&format!("- {} {}: {}", held.count, held_words(held.reason), held_workloads(held)));
+            line(&format!("- {} {}: {}", held.count, held_why(held), held_workloads(held)));
         }
     }
     out.trim_matches('\n').to_owned()

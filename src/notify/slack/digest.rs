@@ -51,8 +51,7 @@ pub(super) fn blocks(
     if !digest.held.is_empty() {
         let mut text = Sections::new("*Held back*".into());
         for held in &digest.held {
-            let line =
-                format!("{} {}: {}", held.count, words::held_words(held.reason), words::held_workloads(held));
+            let line = format!("{} {}: {}", held.count, words::held_why(held), words::held_workloads(held));
             text.line(&fit(&format!("• {}", helpers::mrkdwn(&line)), MAX_LINE), out);
         }
         text.end(out);

@@ -205,7 +205,8 @@ fn held(digest: &Digest) -> Vec<Value> {
         json!({
             "reason": held.reason,
             "count": held.count,
-            "words": words::held_words(held.reason),
+            "words": words::held_why(held),
+            "by": held.by,
             "workloads": words::held_workloads(held),
         })
     };

@@ -65,6 +65,7 @@ pub fn of(listed: Vec<Listed>, more: u32) -> Notification {
         }
     }
     let held = |reason, count, workloads: &[(&str, u64)]| HeldBack {
+        by: None,
         reason,
         count,
         workloads: workloads

@@ -110,6 +110,7 @@ impl Memory {
         self.forget_namesake(now, &facts, &workload, out);
         let before = self.pods.remove(&uid);
         self.notice(before.as_ref().map(|p| &p.facts.id), Some(&facts.id));
+        self.notice_pod(&facts.id, &workload);
         if let Some(before) = &before {
             pod::carry(&before.facts, &mut facts, now);
         } else if let Some(mirror) = facts.id.annotations.as_ref().and_then(|a| a.get(MIRROR)) {

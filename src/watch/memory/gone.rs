@@ -103,6 +103,7 @@ impl Memory {
 
     pub(super) fn gone(&mut self, now: Timestamp, id: &Identity, out: &mut Vec<Signal>) {
         self.notice(Some(id), None);
+        self.notice_gone(id);
         if self.ready() {
             let finding = Finding::new(Cause::Event, Phase::Gone, &Arc::from("Deleted"));
             out.push(self.plain_signal(now, id, finding, Source::Status));
@@ -112,6 +113,7 @@ impl Memory {
     pub(super) fn pod_gone(&mut self, now: Timestamp, uid: &str, out: &mut Vec<Signal>) {
         let Some(entry) = self.pods.remove(uid) else { return };
         self.unindex(&entry.facts.id, &entry.workload);
+        self.notice_gone(&entry.facts.id);
         if let Some(mirror) = entry.facts.id.annotations.as_ref().and_then(|a| a.get(MIRROR)) {
             let namespace = entry.facts.id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
             self.mirrors.remove(&(namespace, Arc::from(mirror.as_str())));

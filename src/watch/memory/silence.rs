@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Key, Memory, NamespaceFacts};
 use crate::signal::facts::Identity;
-use crate::signal::silence::{self, Layers};
+use crate::signal::silence::{self, Layers, SilenceSeen};
 use crate::signal::{Labels, ObjectRef};
 use crate::watch::Kind;
 
@@ -18,14 +18,50 @@ impl Memory {
         std::mem::take(&mut self.silence_changed)
     }
 
+    /// Annotations about silence that came, changed or went since the last call.
+    pub fn take_silence_seen(&mut self) -> Vec<SilenceSeen> {
+        std::mem::take(&mut self.silence_seen)
+    }
+
     /// Compares what an object says about silence before and after a change. `before`: what was known
     /// under its name; `after`: what is known now, if it is still there.
     pub(super) fn notice(&mut self, before: Option<&Identity>, after: Option<&Identity>) {
-        let Some(before) = before else { return };
         let now = after.and_then(|id| id.annotations.as_ref());
-        if silence::differ(before.annotations.as_ref(), now) {
+        let old = before.and_then(|id| id.annotations.as_ref());
+        if !silence::differ(old, now) {
+            return;
+        }
+        if let Some(id) = after.or(before).filter(|id| &*id.object.kind != "Pod") {
+            let own = format!("{}/{}", id.object.kind, id.object.name);
+            self.silence_seen.push(SilenceSeen::of(&id.object, &own, now));
+        }
+        if let Some(before) = before {
             self.silence_changed.push(before.object.clone());
         }
+    }
+
+    /// A pod is here, of this workload.
+    pub(super) fn notice_pod(&mut self, id: &Identity, workload: &Arc<str>) {
+        if silence::differ(id.annotations.as_ref(), None) {
+            self.silence_seen.push(SilenceSeen::of(&id.object, workload, id.annotations.as_ref()));
+        }
+    }
+
+    /// An object is gone, and with it what is counted for it: a bare pod's annotations, or those of the pods of
+    /// a workload.
+    pub(super) fn notice_gone(&mut self, id: &Identity) {
+        let object = &id.object;
+        let own = format!("{}/{}", object.kind, object.name);
+        let namespace = object.namespace.as_deref().unwrap_or_default();
+        let place = match &*object.kind {
+            "Pod" if id.owner.is_none() => object.to_string(),
+            "Deployment" | "StatefulSet" | "DaemonSet" | "CronJob" | "Job" => {
+                format!("{}{}", silence::PODS_OF, silence::workload_place(namespace, &own))
+            }
+            _ => return,
+        };
+        let place = Arc::from(place);
+        self.silence_seen.push(SilenceSeen { place, of_pods: true, gone: true, values: [None, None] });
     }
 
     /// The same of a namespace.
@@ -35,8 +71,11 @@ impl Memory {
         before: Option<&NamespaceFacts>,
         after: Option<&Labels>,
     ) {
-        if before.is_some_and(|before| silence::differ(before.annotations.as_ref(), after)) {
-            self.silence_changed.push(of_namespace(name));
+        if silence::differ(before.and_then(|before| before.annotations.as_ref()), after) {
+            self.silence_seen.push(SilenceSeen::of(&of_namespace(name), "", after));
+            if before.is_some() {
+                self.silence_changed.push(of_namespace(name));
+            }
         }
     }
 
@@ -64,6 +103,14 @@ impl Memory {
         });
         found.truncate(MAX_LISTED);
         found
+    }
+
+    /// What the annotations of an object are counted for: see [`silence::counted_for`].
+    #[must_use]
+    pub fn counted_for(&self, object: &ObjectRef) -> String {
+        let pod = self.pods.get(&object.uid).filter(|_| &*object.kind == "Pod");
+        let own = format!("{}/{}", object.kind, object.name);
+        silence::counted_for(object, pod.map_or(own.as_str(), |pod| &pod.workload))
     }
 
     pub(super) fn silence_layers(&self, object: &ObjectRef, workload: &str) -> Layers {

@@ -57,17 +57,17 @@ fn what_a_storm_told_is_resolved_by_itself() {
     let mut story = many(21, 1);
     story = story.gone("2m", of(20, 0)).at("2m", deleted(deployment("app20")));
     let said = story.run("20m");
-    assert_eq!(said[20], format!("+27s storm 1: {}", listed(20..21)));
+    assert!(said[20].starts_with("+27s first crash-loop Deployment/app20/app x2"), "{}", said[20]);
     assert_eq!(said[21], "+2m resolved crash-loop Deployment/app20/app objects_gone after 1m48s");
     assert_eq!(said.len(), 22, "{said:#?}");
 }
 
 #[test]
 fn what_is_over_before_the_storm_is_told_was_never_told() {
-    let mut story = many(22, 1);
+    let mut story = many(23, 1);
     story = story.gone("18s", of(20, 0)).at("18s", deleted(deployment("app20")));
     let said = story.run("20m");
-    assert_eq!(said[20], format!("+27s storm 1: {}", listed(21..22)));
+    assert_eq!(said[20], format!("+27s storm 2: {}", listed(21..23)));
     assert_eq!(said.len(), 21, "{said:#?}");
 }
 
@@ -140,4 +140,54 @@ fn reminders_come_at_doubling_distances() {
             "+5d7h15s reminder crash-loop Deployment/app00/app x2 [app00-688988776f-0000]: the container exited with code 3 after running for 2 s",
         ],
     );
+}
+
+/// What is left of a storm when its summary is due may be a single problem, for all receivers or for one.
+#[test]
+fn a_summary_of_one_problem_is_that_problems_own_message() {
+    let mut story = Script::new().with(node("worker-1"));
+    for n in 0..4 {
+        story = story.see("10s", looping(pod(&format!("bare-{n}")).node("worker-1"), 3));
+    }
+    let story = story.under("storm: {incidents: 3}").once();
+    let said = story.run("30m");
+    let told: Vec<&str> = said.iter().filter_map(|line| line.split(" crash-loop").next()).collect();
+    assert_eq!(told, ["+15s first", "+15s first", "+15s first", "+25s first"], "{said:#?}");
+    let messages = story.messages("30m");
+    let last = messages.last().unwrap();
+    assert_eq!((last.decided.seq, last.decided.total), (1, 1));
+    assert!(!last.title.contains("at once") && last.title.contains("keeps crashing"), "{}", last.title);
+    // Its end is told as that of any other.
+    let mut ends = story;
+    for n in 0..4 {
+        let pod = pod(&format!("bare-{n}")).node("worker-1");
+        ends = ends.see("5m", pod.last(3, "Error", "-12s", "-10s").running("-0s").restarts(3));
+    }
+    let said = ends.run("30m");
+    assert_eq!(said.iter().filter(|line| line.contains(" resolved ")).count(), 4, "{said:#?}");
+}
+
+#[test]
+fn a_storm_is_one_only_for_receivers_of_several_problems() {
+    let text = "
+storm: {incidents: 2}
+receivers:
+  all: {webhook: {url: 'http://127.0.0.1:9/a'}}
+  one: {webhook: {url: 'http://127.0.0.1:9/b'}}
+routes:
+  - {match: {name: bare-4}, receivers: [one]}
+  - {receivers: [all]}
+";
+    let mut story = Script::new().with(node("worker-1"));
+    for n in 0..5 {
+        let when = if n < 2 { "10s" } else { "12s" };
+        story = story.see(when, looping(pod(&format!("bare-{n}")).node("worker-1"), 3));
+    }
+    let said = story.under(text).once().run("30m");
+    assert_eq!(
+        said.iter().filter(|line| line.contains("+27s first crash-loop Pod/bare-4")).count(),
+        1,
+        "{said:#?}"
+    );
+    assert_eq!(said.iter().filter(|line| line.contains("+27s storm 2:")).count(), 1, "{said:#?}");
 }

@@ -248,3 +248,28 @@ fn new_patterns_mask_what_is_kept() {
     assert_eq!(said.len(), 2, "{said:#?}");
     assert!(said[0].contains("code 3") && !said[1].contains("code 3"), "{said:#?}");
 }
+
+/// A rule that is removed and put back while the problem stands: the same group and the same beginning a
+/// second time, told as an incident of its own under keys of its own.
+#[test]
+fn a_rule_that_comes_back_tells_a_new_incident() {
+    let (without, with) = (rules(&[OFF]), rules(&[CRASH, OFF]));
+    let begun = story(&with).reload("2m", &without).reload("4m", &with).reload("6m", &without);
+    // Also when kubeherald restarts between the two, and remembers neither.
+    for story in
+        [begun.clone().reload("8m", &with), begun.at("7m", Step::Down).reload("8m", &with).at("9m", Step::Up)]
+    {
+        let messages = story.messages("20m");
+        let firsts: Vec<&str> = messages
+            .iter()
+            .filter(|m| m.decided.decision == kubeherald::message::Decision::First)
+            .map(|m| &*m.decided.incidents[0].id)
+            .collect();
+        assert_eq!(firsts.len(), 3, "{firsts:?}");
+        let ids: std::collections::BTreeSet<&str> = firsts.iter().copied().collect();
+        assert_eq!(ids.len(), 3, "an id twice: {firsts:?}");
+        let keys: Vec<String> = messages.iter().map(kubeherald::app::pipeline::Message::key).collect();
+        let unique: std::collections::BTreeSet<&String> = keys.iter().collect();
+        assert_eq!(unique.len(), keys.len(), "a key twice: {keys:?}");
+    }
+}

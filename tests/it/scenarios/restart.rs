@@ -172,7 +172,7 @@ fn a_cron_jobs_failure_is_told_once_though_its_job_is_gone() {
         "5h",
         &[
             "+2m5s first job-failed CronJob/report x1 [report]: Job report-29330001: Job has reached the specified backoff limit",
-            "+1h6m resolved job-failed CronJob/report recovered after 59m",
+            "+1h2m resolved job-failed CronJob/report recovered after 59m",
         ],
     );
 }

@@ -234,6 +234,11 @@ impl Script {
         self.play(then, Way::Plain).1.messages
     }
 
+    /// What was recorded beside the messages, told in one way.
+    pub fn notes(&self, then: &str) -> Vec<kubeherald::engine::Note> {
+        self.play(then, Way::Plain).1.notes
+    }
+
     fn tell(&self, then: &str, way: Way) -> (Vec<String>, Vec<String>) {
         let (start, out) = self.play(then, way);
         let mut said: Vec<(Timestamp, String)> =

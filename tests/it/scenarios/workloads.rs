@@ -89,7 +89,7 @@ fn a_cron_job_fails_until_the_next_run_succeeds() {
         &[
             "+2m5s first job-failed CronJob/report x1 [report]: Job report-29330001: Job has reached the specified backoff limit",
             "+1h2m5s reminder job-failed CronJob/report x2 [report]: Job report-29330061: Job has reached the specified backoff limit",
-            "+2h7m resolved job-failed CronJob/report recovered after 2h",
+            "+2h2m resolved job-failed CronJob/report recovered after 2h",
         ],
     );
 }
@@ -105,9 +105,46 @@ fn a_run_by_hand_counts_for_its_cron_job() {
         "8h",
         &[
             "+2m5s first job-failed CronJob/report x1 [report]: Job report-29330001: Job has reached the specified backoff limit",
-            "+15m resolved job-failed CronJob/report recovered after 8m",
+            "+10m resolved job-failed CronJob/report recovered after 8m",
         ],
     );
+}
+
+/// Each verdict is final: nothing has to prove itself, however often the runs fail and succeed by turns.
+#[test]
+fn a_cron_job_that_fails_and_succeeds_by_turns_is_told_so_at_once_each_time() {
+    let mut story = Script::new().with(cron_job("report"));
+    for n in 0..3 {
+        let at = |minutes: i64| format!("{}m", 10 + n * 20 + minutes);
+        story = story
+            .see(&at(0), run(&format!("report-a{n}")).backoff_limit("-0s"))
+            .see(&at(10), run(&format!("report-b{n}")).complete("-0s"));
+    }
+    let said = story.once().run("1h");
+    let times: Vec<&str> = said.iter().filter_map(|line| line.split(" job-failed").next()).collect();
+    assert_eq!(
+        times,
+        [
+            "+10m5s first",
+            "+20m resolved",
+            "+30m5s reopened",
+            "+40m resolved",
+            "+50m5s reopened",
+            "+1h resolved"
+        ],
+        "{said:#?}"
+    );
+}
+
+/// A run that began earlier and succeeds with a time before the failure proves nothing.
+#[test]
+fn a_success_from_before_the_failure_ends_nothing() {
+    let story = Script::new()
+        .with(cron_job("report"))
+        .see("10m", run("report-b").backoff_limit("-0s"))
+        .see("11m", run("report-a").complete("-2m"));
+    let said = story.run("30m");
+    assert!(said.len() == 1 && said[0].contains(" first "), "{said:#?}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kubeherald::app::pipeline::{Output, Pipeline, Start};
 use kubeherald::config::Config;
-use kubeherald::engine::Incident;
 use kubeherald::engine::digest::Book;
+use kubeherald::engine::{Identity, Incident, Numbers};
 use kubeherald::rule::Silence;
 use kubeherald::rule::silence::Origin;
 use kubeherald::testkit::builders;
@@ -33,6 +33,8 @@ pub(super) struct Run {
     /// Digests to come.
     books: Vec<StoredBook>,
     seen_until: Option<Timestamp>,
+    numbers: Numbers,
+    annotations: Vec<(String, String, String, Timestamp)>,
     world: BTreeMap<(Kind, String, String), Value>,
     pub(super) out: Output,
 }
@@ -53,6 +55,8 @@ impl Run {
             silences: Vec::new(),
             books: Vec::new(),
             seen_until: None,
+            numbers: Numbers::default(),
+            annotations: Vec::new(),
             world: BTreeMap::new(),
             out: Output::default(),
         }
@@ -173,6 +177,13 @@ impl Run {
             })
             .collect();
         self.seen_until = Some(self.now);
+        self.numbers = pipeline.engine().numbers();
+        let annotations = pipeline.engine().annotations();
+        self.annotations = annotations
+            .map(|((place, key), seen)| {
+                (place.to_string(), (*key).to_owned(), seen.value.to_string(), seen.since)
+            })
+            .collect();
     }
 
     fn up(&mut self) {
@@ -189,8 +200,10 @@ impl Run {
         let begin = Start {
             first: false,
             news_since: self.seen_until,
+            identity: Identity { numbers: self.numbers, ..Identity::default() },
             incidents,
             silences: self.silences.clone(),
+            annotations: self.annotations.clone(),
             digests: digests.collect(),
         };
         if let Some(config) = self.next_config.take() {
