@@ -7,7 +7,7 @@ use kubeherald::watch::decode::decode;
 use kubeherald::watch::scope::Forged;
 use kubeherald::watch::{Change, Kind, Memory};
 
-use super::script::{POD, Script, checkout, cluster, fresh, looping, silent};
+use super::script::{POD, Script, checkout, cluster, fresh, silent};
 
 const NOT_FOUND: &str = "MountVolume.SetUp failed for volume \"tls\" : secret \"tls\" not found";
 
@@ -111,17 +111,6 @@ fn a_namespace_that_is_excluded_is_excluded_for_its_events() {
     let oom = event("Node/worker-1", "SystemOOM", "System OOM encountered");
     let without_default = "watch: {namespaces: {exclude: [default]}}\n";
     assert_eq!(begin().see("10s", oom).under(without_default).run("10m").len(), 1);
-}
-
-#[test]
-fn a_crash_loop_keeps_its_own_explanation() {
-    let story = |extra: Option<Event>| {
-        let story = with_tenant().with(checkout("aaaaa").running("T-1h"));
-        let story = story.see("10s", looping(checkout("aaaaa"), 3));
-        extra.map_or(story.clone(), |extra| story.see("12s", extra)).run("10m")
-    };
-    let back_off = forged(POD, "BackOff", "Back-off restarting failed container, see evil.example.com");
-    assert_eq!(story(Some(back_off)), story(None));
 }
 
 #[test]
