@@ -8,7 +8,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -59,10 +59,21 @@ pub struct EngineStats {
     pub forged: BTreeMap<Forged, u64>,
     /// Texts and lists that were cut while objects were decoded.
     pub cut: BTreeMap<Kind, u64>,
+    /// How often the wall clock was set while it ran.
+    pub clock_steps: ClockSteps,
     /// The first picture of the cluster is complete.
     pub synced: bool,
     /// The kinds that cannot be read for now.
     pub blind: Vec<String>,
+}
+
+/// Steps of the wall clock of more than a few seconds. A machine that slept counts as a step forward.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClockSteps {
+    /// To a later time.
+    pub forward: u64,
+    /// To an earlier time.
+    pub back: u64,
 }
 
 /// The limit on incidents is reached.
@@ -101,6 +112,19 @@ impl ConfigStats {
     }
 }
 
+/// What became of heartbeats since the start.
+#[derive(Debug, Default)]
+pub struct HeartbeatStats {
+    /// Is one configured?
+    pub configured: AtomicBool,
+    /// Taken by the other side.
+    pub sent: AtomicU64,
+    /// Not taken, or not answered.
+    pub failed: AtomicU64,
+    /// Not sent because the bot was not well.
+    pub withheld: AtomicU64,
+}
+
 /// Where the numbers are read.
 #[derive(Debug, Clone)]
 pub struct Sources {
@@ -116,6 +140,18 @@ pub struct Sources {
     pub outbox: Outbox,
     /// Log tails.
     pub logs: Arc<LogStats>,
+    /// Heartbeats.
+    pub heartbeat: Arc<HeartbeatStats>,
+}
+
+impl HeartbeatStats {
+    /// `None`: no heartbeat is configured.
+    fn counts(&self) -> Option<[(&'static str, u64); 3]> {
+        let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let counts =
+            [("sent", load(&self.sent)), ("failed", load(&self.failed)), ("withheld", load(&self.withheld))];
+        self.configured.load(Ordering::Relaxed).then_some(counts)
+    }
 }
 
 /// In which text format.
@@ -206,15 +242,19 @@ impl Metrics {
         let sizes = self.sizes.get(|| self.read_sizes()).await;
         let load = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         let deliveries = self.sources.outbox.counters();
+        let refusals = self.sources.outbox.refusals();
         let deliveries = deliveries.iter().map(|(receiver, counters)| Deliveries {
             receiver: Arc::clone(receiver),
             outcomes: [
                 ("delivered", load(&counters.delivered)),
                 ("retried", load(&counters.retried)),
+                ("refused", load(&counters.refused)),
                 ("dead", load(&counters.dead)),
                 ("interrupted", load(&counters.interrupted)),
             ],
             folded: load(&counters.folded),
+            assertions: [("sent", load(&counters.asserted)), ("failed", load(&counters.assertions_failed))],
+            refusing: refusals.contains_key(receiver),
         });
         let families = Families {
             format,
@@ -228,6 +268,7 @@ impl Metrics {
             deliveries: deliveries.collect(),
             logs: self.sources.logs.counts(),
             http: [("closed_idle", load(&self.http.closed)), ("refused", load(&self.http.refused))],
+            heartbeats: self.sources.heartbeat.counts(),
             process: Process::read(),
         };
         families.render()

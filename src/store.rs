@@ -21,6 +21,7 @@
 //!
 //! All SQL is in this module and below. Nothing outside may know that it is SQLite.
 
+mod alerts;
 mod amend;
 mod annotations;
 mod beside;
@@ -42,6 +43,8 @@ mod listing;
 mod memory;
 mod outbox_rows;
 mod place;
+mod recipients;
+mod refusals;
 mod room;
 mod salvage;
 mod schema;
@@ -50,6 +53,7 @@ mod sqlite;
 mod trouble;
 mod upkeep;
 mod value;
+mod waits;
 mod worker;
 
 use std::fmt;
@@ -60,6 +64,7 @@ use std::thread::JoinHandle;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+pub use self::alerts::OpenAlert;
 pub use self::amend::Holds;
 pub use self::annotations::AnnotationRow;
 pub use self::beside::Beside;
@@ -76,6 +81,7 @@ pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
 pub use self::limits::{MAX_DETAIL, MAX_INCIDENT, MAX_NOTIFICATION, MAX_PART, MAX_TITLE};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
 pub use self::outbox_rows::{Ahead, Choose, Claim, Gate, HeadRow, Heads, Interrupted, Settle, Settled};
+pub use self::refusals::Refusal;
 pub use self::room::Budget;
 pub use self::silences::SilenceRow;
 pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};

@@ -5,7 +5,7 @@
 
 pub mod api;
 mod connections;
-mod health;
+pub mod health;
 mod metrics;
 
 use std::sync::Arc;

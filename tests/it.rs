@@ -9,6 +9,8 @@
     reason = "a test that stumbles fails"
 )]
 
+#[path = "it/alertmanager.rs"]
+mod alertmanager;
 #[path = "it/apiserver.rs"]
 mod apiserver;
 #[path = "it/asks.rs"]
@@ -49,6 +51,8 @@ mod order;
 mod outbox;
 #[path = "it/protocol.rs"]
 mod protocol;
+#[path = "it/recipients.rs"]
+mod recipients;
 #[path = "it/recordings.rs"]
 mod recordings;
 #[path = "it/reload.rs"]
@@ -67,6 +71,8 @@ mod silences;
 mod sim_disk;
 #[path = "it/test_command.rs"]
 mod test_command;
+#[path = "it/watches.rs"]
+mod watches;
 #[path = "it/web.rs"]
 mod web;
 #[path = "it/world.rs"]

@@ -89,14 +89,14 @@ pub fn build_some(
         return Ok(vec![(spec, notifier)]);
     }
     let receivers = config.receivers.iter().filter(|receiver| wanted(&receiver.name));
-    receivers.map(|receiver| Ok((spec(receiver), one(receiver, &parts)?))).collect()
+    receivers.map(|receiver| Ok((spec(receiver), one(receiver, &config.cluster, &parts)?))).collect()
 }
 
 /// One receiver by name, for `send`.
 pub fn by_name(config: &Config, name: &str) -> Result<Notifier, BuildError> {
     let parts = parts(config, &Environment::default())?;
     match config.receivers.iter().find(|receiver| &*receiver.name == name) {
-        Some(receiver) => one(receiver, &parts),
+        Some(receiver) => one(receiver, &config.cluster, &parts),
         None if config.receivers.is_empty() && name == TERMINAL => {
             make(&Arc::from(TERMINAL), NotifierConfig::Terminal(TerminalConfig::stdout()), &parts)
         }
@@ -116,11 +116,12 @@ fn parts(config: &Config, environment: &Environment) -> Result<Parts, BuildError
     Ok(Parts { templates, clock, network })
 }
 
-fn one(receiver: &Receiver, parts: &Parts) -> Result<Notifier, BuildError> {
+fn one(receiver: &Receiver, cluster: &str, parts: &Parts) -> Result<Notifier, BuildError> {
     let config = match &receiver.kind {
         ReceiverKind::Slack(raw) => NotifierConfig::Slack(slack(raw)),
         ReceiverKind::Webhook(raw) => {
-            let config = webhook(raw);
+            let config =
+                WebhookConfig { reassert: receiver.reassert, cluster: cluster.to_owned(), ..webhook(raw) };
             warn_in_the_open(&receiver.name, raw, &config.url);
             NotifierConfig::Webhook(config)
         }

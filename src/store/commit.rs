@@ -310,6 +310,7 @@ impl NewRow {
             key: notification.key.clone(),
             content: Some(content(&body)),
             receiver: Arc::clone(&notification.receiver),
+            recipient: String::new(),
             thread: notification.thread().to_owned(),
             summary: notification.decision.is_summary(),
             at: notification.at,

@@ -135,7 +135,9 @@ impl Store {
         self.read("read who is left alone", move |s| {
             s.conn
                 .prepare_cached(
-                    "SELECT receiver, not_before, reason FROM receiver_state WHERE not_before > ?1",
+                    "SELECT receiver, not_before, reason FROM receiver_state WHERE not_before > ?1
+                     UNION ALL
+                     SELECT receiver, not_before, reason FROM refusals WHERE not_before > ?1",
                 )
                 .and_then(|mut q| {
                     q.query_map([micros(now)], |r| {
@@ -258,14 +260,15 @@ fn record(s: &Session, id: &str, at_most: usize) -> Result<IncidentRecord, Store
 
 fn deliveries(s: &Session, prefix: &str) -> Result<Vec<Delivery>, StoreError> {
     s.conn
-        .prepare_cached(&format!(
-            "SELECT {}, state = 'queued' AND head = 0 FROM outbox
-             WHERE key >= ?1 AND key < ?1 || char(1114111) ORDER BY seq DESC LIMIT ?2",
-            listing::COLUMNS
+        .prepare_cached(&listing::rows(
+            "key >= ?1 AND key < ?1 || char(1114111)",
+            "seq DESC",
+            "?2",
+            ", state = 'queued' AND head = 0",
         ))
         .and_then(|mut q| {
             q.query_map((prefix, limit(MAX_OF_ONE)), |r| {
-                Ok(Delivery { entry: listing::entry(r)?, behind: r.get(12)? })
+                Ok(Delivery { entry: listing::entry(r)?, behind: r.get(14)? })
             })?
             .collect()
         })

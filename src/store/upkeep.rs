@@ -7,10 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
-use super::explain;
 use super::value::{count, limit, micros, time_opt};
 use super::worker::Session;
 use super::{Call, Store, StoreError, room};
+use super::{explain, recipients};
 
 /// How long things are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +138,7 @@ pub(super) fn prune(s: &mut Session, keep: &Retention, now: Timestamp) -> Result
     s.transaction(|s| {
         let mut pruned = prune_by_age(s, keep, now)?;
         room::prune_by_bytes(s, &mut pruned)?;
+        recipients::prune_bodies(s, Retention::STEP)?;
         room::give_pages_back(s)?;
         Ok(pruned)
     })

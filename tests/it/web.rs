@@ -68,8 +68,15 @@ impl Site {
         let outbox = Outbox::new(store.clone(), clock::Clock::System, Policy::default());
         let config = Arc::new(ArcSwap::from_pointee(ConfigStats::begun(String::new(), clock::now())));
         let logs = Arc::default();
-        let sources =
-            Sources { engine: Arc::clone(&engine), config, watch: Arc::clone(&watch), store, outbox, logs };
+        let sources = Sources {
+            engine: Arc::clone(&engine),
+            config,
+            watch: Arc::clone(&watch),
+            store,
+            outbox,
+            logs,
+            heartbeat: Arc::default(),
+        };
         let (asks, asked) = mpsc::channel(web::api::WAITING);
         let token: web::Token = Arc::new(|| Ok(TOKEN.to_owned()));
         let control = Control::new(Some(token), asks);
