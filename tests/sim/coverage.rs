@@ -16,16 +16,23 @@ pub struct Coverage {
     pub reasons: BTreeMap<String, u64>,
 }
 
-/// Reasons that the simulated configuration cannot lead to, and why.
-const NOT_REACHED: [(&str, &str); 8] = [
+/// Reasons that a simulated run cannot lead to, and why.
+const NOT_REACHED: &[(&str, &str)] = &[
     ("schedule", "no receiver has a digest"),
     ("storm", "the threshold is above what a plan can raise"),
     ("config_broken", "every configuration that is handed in is valid"),
     ("config_mended", "every configuration that is handed in is valid"),
     ("over_limit", "no plan has as many incidents"),
-    ("below_count", "no simulated rule counts"),
-    ("no_rule", "only rules of stories are removed, and their rows say rule_removed"),
+    ("limit_reached", "no plan has as many incidents"),
+    ("limit_lifted", "no plan has as many incidents"),
+    ("not_queued", "it must never happen: where it does, the check `fate` fails"),
+    ("store_set_aside", "no plan damages the file itself"),
+    ("not_yet_for", "it is in the live state, not in the history"),
+    ("group_wait", "it is in the live state, not in the history"),
+    ("below_count", "it is in the live state, not in the history"),
+    ("state_unknown", "it takes hours of blindness"),
     ("grew", "a story has one object"),
+    ("escalated", "a story keeps its severity"),
 ];
 
 impl Coverage {

@@ -188,6 +188,7 @@ async fn ask(world: Arc<World>, router: Router, wish: Wish) {
             record.ready.push(Ready { at: world.now(), status: status.as_u16(), wrong });
         }
         Wish::Silence { namespace, workload, lasts } if status.is_success() => {
+            *record.met.entry("silence/api".into()).or_default() += 1;
             record.silenced.push(Silenced { namespace, workload, from: began, to: world.now() + lasts });
         }
         Wish::Reload if status != StatusCode::OK => {

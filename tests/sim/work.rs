@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -65,24 +65,28 @@ pub fn work(wanted: &Wanted) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    for (name, plan) in &kept {
-        let outcome = guarded(&shared, usize::MAX, name, plan, wanted.trace);
-        if wanted.trace {
-            for line in outcome.trace.lines.iter().flatten() {
-                println!("{line}");
-            }
-        }
-        if wanted.trace || matches!(wanted.plans, Plans::One(_)) {
-            println!("{}", words::story(plan, &outcome));
-        }
-        judge(&shared, name, plan, &outcome);
-    }
+    let kept = Arc::new(kept);
+    let turn = Arc::new(AtomicUsize::new(0));
     let threads: Vec<_> = (0..wanted.jobs)
         .map(|thread| {
             let shared = Arc::clone(&shared);
             let (end, keep_going) = (wanted.seeds.end, wanted.keep_going);
             let until = wanted.seconds.map(|seconds| began + seconds);
-            std::thread::spawn(move || seeds(&shared, thread, end, until, keep_going))
+            let (kept, turn) = (Arc::clone(&kept), Arc::clone(&turn));
+            let (trace, one) = (wanted.trace, matches!(wanted.plans, Plans::One(_)));
+            std::thread::spawn(move || {
+                while let Some((name, plan)) = kept.get(turn.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = guarded(&shared, thread, name, plan, trace);
+                    if trace {
+                        outcome.trace.lines.iter().flatten().for_each(|line| println!("{line}"));
+                    }
+                    if one {
+                        println!("{}", words::story(plan, &outcome));
+                    }
+                    judge(&shared, name, plan, &outcome);
+                }
+                seeds(&shared, thread, end, until, keep_going);
+            })
         })
         .collect();
     let panicked = threads.into_iter().map(std::thread::JoinHandle::join).any(|ended| ended.is_err());

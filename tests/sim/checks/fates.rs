@@ -146,6 +146,10 @@ pub fn counted(case: &Case<'_>, out: &mut Vec<Failure>) {
     if !alive_at_end(case) {
         return;
     }
+    if let Some(row) = case.record.history.iter().find(|row| row.reason == "not_queued") {
+        let text = format!("the bot itself says that a notification was not queued: {}", row.detail);
+        out.push(Failure { check: "fate", at: case.plan.ends, text });
+    }
     let mut decided: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &case.record.history {
         if let (Some(incident), Some(decision)) = (&row.incident, &row.decision)
