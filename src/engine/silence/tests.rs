@@ -260,12 +260,12 @@ fn incidents_without_a_number_are_read() {
     let mut out = Effects::default();
     let mut before = engine(&[]);
     before.signal(at(1), &crash(at(1)), &Bad, &mut out);
-    let mut stored = serde_json::to_value(before.incidents().next().unwrap()).unwrap();
     let next = before.incidents().next().unwrap().id.to_string();
-    stored.as_object_mut().unwrap().remove("number").unwrap();
     // Their ids were hashes: one may be what the next number stands for.
-    stored["id"] = serde_json::Value::String(next.clone());
-    let stored = serde_json::from_value(stored).unwrap();
+    let stored = serde_json::to_string(before.incidents().next().unwrap()).unwrap();
+    let without = stored.replacen("\"number\":1,", "", 1);
+    assert_ne!(without, stored);
+    let stored = serde_json::from_str(&without).unwrap();
 
     let mut engine = Engine::new(settings(&[]), rules(), Routes::default(), false);
     engine.restore([stored]);
