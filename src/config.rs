@@ -87,15 +87,28 @@ pub struct Config {
 }
 
 /// `watch:`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct WatchConfig {
     /// Only these namespaces; empty: all.
     pub include: Vec<String>,
     /// Never these.
     pub exclude: Vec<String>,
+    /// A kind of which nothing could be seen for so long is announced, and `/readyz` fails.
+    pub blind_after: Duration,
+}
+
+impl Default for WatchConfig {
+    fn default() -> Self {
+        Self { include: Vec::new(), exclude: Vec::new(), blind_after: Duration::from_secs(60) }
+    }
 }
 
 impl WatchConfig {
+    /// The shortest `blind_after`: a restart of the API server takes as long and loses nothing.
+    pub const MIN_BLIND_AFTER: Duration = Duration::from_secs(10);
+    /// The longest `blind_after`: Events are kept for an hour, and what they tell is gone then.
+    pub const MAX_BLIND_AFTER: Duration = Duration::from_secs(3600);
+
     /// Is this namespace watched?
     #[must_use]
     pub fn wants(&self, namespace: &str) -> bool {

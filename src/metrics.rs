@@ -53,10 +53,21 @@ pub struct EngineStats {
     pub not_queued: u64,
     /// Annotations about silence that cannot be read.
     pub bad_annotations: u64,
+    /// How often the wall clock was set while it ran.
+    pub clock_steps: ClockSteps,
     /// The first picture of the cluster is complete.
     pub synced: bool,
     /// The kinds that cannot be read for now.
     pub blind: Vec<String>,
+}
+
+/// Steps of the wall clock of more than a few seconds. A machine that slept counts as a step forward.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClockSteps {
+    /// To a later time.
+    pub forward: u64,
+    /// To an earlier time.
+    pub back: u64,
 }
 
 /// The limit on incidents is reached.

@@ -52,6 +52,7 @@ mod sqlite;
 mod trouble;
 mod upkeep;
 mod value;
+mod waits;
 mod worker;
 
 use std::fmt;

@@ -67,6 +67,8 @@ mod silences;
 mod sim_disk;
 #[path = "it/test_command.rs"]
 mod test_command;
+#[path = "it/watches.rs"]
+mod watches;
 #[path = "it/web.rs"]
 mod web;
 #[path = "it/world.rs"]

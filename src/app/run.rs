@@ -13,7 +13,9 @@
 mod apply;
 mod commit;
 mod engine_loop;
+mod seen;
 mod senders;
+mod slices;
 mod trail;
 mod upkeep;
 
@@ -51,8 +53,8 @@ use crate::watch::stream::{self, Tuning, WatchStatus};
 use crate::web::health::vital::Vitals;
 use crate::web::{self, Ask, Command, Control, Refusal, Token, WebState};
 
-/// The mark in the store up to when everything was taken in, as RFC 3339.
-pub const SEEN_UNTIL: &str = engine_loop::MARK_SEEN;
+/// The mark in the store when the bot stored something last, as RFC 3339.
+pub const SEEN_UNTIL: &str = seen::MARK_SEEN;
 
 /// Why the bot could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]

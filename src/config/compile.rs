@@ -8,6 +8,7 @@ pub mod rules;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::annotations;
 use super::error::At;
@@ -171,16 +172,30 @@ fn patterns(reader: &mut Reader, node: &Node) -> Option<Redactor> {
 }
 
 fn watch(reader: &mut Reader, node: &Node) -> Option<WatchConfig> {
-    let mut map = reader.map(node, "`{namespaces}`")?;
-    let config = map.get(reader, "namespaces", |reader, node| {
+    let mut map = reader.map(node, "`{namespaces, blind_after}`")?;
+    let mut config = WatchConfig::default();
+    map.get(reader, "namespaces", |reader, node| {
         let mut map = reader.map(node, "`{include, exclude}`")?;
-        let include = map.get(reader, "include", namespaces).unwrap_or_default();
-        let exclude = map.get(reader, "exclude", namespaces).unwrap_or_default();
+        config.include = map.get(reader, "include", namespaces).unwrap_or_default();
+        config.exclude = map.get(reader, "exclude", namespaces).unwrap_or_default();
         map.finish(reader, "`namespaces`");
-        Some(WatchConfig { include, exclude })
+        Some(())
     });
+    if let Some(after) = map.get(reader, "blind_after", blind_after) {
+        config.blind_after = after;
+    }
     map.finish(reader, "`watch`");
-    config
+    Some(config)
+}
+
+fn blind_after(reader: &mut Reader, node: &Node) -> Option<Duration> {
+    let after = reader.span_of_time(node)?;
+    if !(WatchConfig::MIN_BLIND_AFTER..=WatchConfig::MAX_BLIND_AFTER).contains(&after) {
+        let help = "shorter, each restart of the API server is announced; longer, Events expire unseen";
+        reader.expected(node, "a duration from `10s` to `1h`", Some(help));
+        return None;
+    }
+    Some(after)
 }
 
 fn namespaces(reader: &mut Reader, node: &Node) -> Option<Vec<String>> {

@@ -117,7 +117,8 @@ impl Engine {
             });
             // Of several the one it waits for already, else the one that failed first.
             let held_by = incident.held_by.as_ref();
-            let claim = claims.min_by_key(|other| (held_by != Some(&other.id), other.since, &other.id));
+            let claim = claims
+                .min_by_key(|other| (held_by != Some(&other.id), other.since, &other.workload, &other.id));
             return claim.map(|other| Arc::clone(&other.id));
         }
         None

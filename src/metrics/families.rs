@@ -146,6 +146,12 @@ impl Families {
             "Annotations that were to silence something and cannot be read.",
             [(none(), engine.bad_annotations)],
         )?;
+        let steps = engine.clock_steps;
+        out.counter(
+            "kubeherald_clock_steps",
+            "How often the wall clock was set by more than a few seconds, or the machine slept.",
+            [(vec![("direction", "forward")], steps.forward), (vec![("direction", "back")], steps.back)],
+        )?;
         out.counter(
             "kubeherald_incidents_displaced",
             "Incidents that gave way to others because the limit on incidents was reached.",
@@ -223,6 +229,16 @@ impl Families {
             by_kind(|watch| u64::from(up(watch))),
         )?;
         out.counter("kubeherald_watch_lists", "Lists completed.", by_kind(|watch| watch.lists))?;
+        out.counter(
+            "kubeherald_watch_requests",
+            "Requests to the API server.",
+            by_kind(|watch| watch.requests),
+        )?;
+        out.counter(
+            "kubeherald_watch_requests_delayed",
+            "Requests that had to wait: too many came before, or watches ended as soon as they began.",
+            by_kind(|watch| watch.delayed),
+        )?;
         out.counter("kubeherald_watch_restarts", "Watches started anew.", by_kind(|watch| watch.restarts))?;
         out.counter(
             "kubeherald_watch_bad_objects",

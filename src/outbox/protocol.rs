@@ -80,8 +80,9 @@ pub fn next(
     let Some(row) = &heads.due else {
         return heads.next_at.map_or(Step::Idle, |at| Step::Wait(until(now, at)));
     };
-    // Before the gate: what is too old need not wait for being told so.
-    if now >= rules.expires(row.queued_at) {
+    // Before the gate: what is too old need not wait for being told so. What was never attempted is not
+    // given up: it may look old only because the machine slept or its clock was set.
+    if row.attempts > 0 && now >= rules.expires(row.queued_at) {
         return Step::Bury { row: row.clone(), reason: too_old(rules.max_age, &row.reason) };
     }
     if let Some(wait) = held(heads, now) {
@@ -138,7 +139,7 @@ pub fn after(
 fn too_old(max_age: Duration, last: &str) -> String {
     let age = SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX);
     if last.is_empty() {
-        format!("not delivered within {age:#}; it was never attempted")
+        format!("not delivered within {age:#}; no attempt was finished")
     } else {
         clip(format!("not delivered within {age:#}; last: {last}"))
     }
@@ -219,13 +220,22 @@ mod tests {
 
     #[test]
     fn too_old_is_buried_even_behind_a_gate() {
-        let heads = Heads { due: Some(row()), gate: Some(at(4_000)), ..Heads::default() };
-        let reason = "not delivered within 1h; it was never attempted".to_owned();
-        assert_eq!(next(&heads, at(3_600), &rules(), unasked), Step::Bury { row: row(), reason });
+        let cut_off = HeadRow { attempts: 1, ..row() };
+        let heads = Heads { due: Some(cut_off.clone()), gate: Some(at(4_000)), ..Heads::default() };
+        let reason = "not delivered within 1h; no attempt was finished".to_owned();
+        assert_eq!(next(&heads, at(3_600), &rules(), unasked), Step::Bury { row: cut_off, reason });
         let tried = HeadRow { reason: "HTTP 503".into(), attempts: 9, ..row() };
         let heads = Heads { due: Some(tried.clone()), ..Heads::default() };
         let reason = "not delivered within 1h; last: HTTP 503".to_owned();
         assert_eq!(next(&heads, at(9_000), &rules(), unasked), Step::Bury { row: tried, reason });
+    }
+
+    #[test]
+    fn what_was_never_attempted_is_attempted_however_old_it_looks() {
+        let heads = Heads { due: Some(row()), ..Heads::default() };
+        assert_eq!(next(&heads, at(200_000), &rules(), free), Step::Attempt(row()));
+        let heads = Heads { gate: Some(at(200_010)), ..heads };
+        assert_eq!(next(&heads, at(200_000), &rules(), unasked), Step::Wait(secs(10)));
     }
 
     #[test]

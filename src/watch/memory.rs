@@ -10,6 +10,7 @@ mod build;
 mod events;
 mod first;
 mod gone;
+mod news;
 mod owner;
 mod silence;
 mod world;
@@ -19,9 +20,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub use self::news::NewsSince;
+
 use super::intern::Interner;
 use super::objects::Event;
-use super::{Change, Kind};
+use super::{Change, Kind, Object};
 use crate::signal::facts::{
     ClaimFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
 };
@@ -87,8 +90,10 @@ pub struct Memory {
     listing: BTreeSet<Kind>,
     /// Kinds whose current list held something that cannot even be named: absence means nothing.
     unreliable: BTreeSet<Kind>,
-    /// What ended before this moment is no news.
-    news_since: Timestamp,
+    /// When the last list of a kind began that is complete, and the one that is under way.
+    listed_at: HashMap<Kind, (Option<Timestamp>, Timestamp)>,
+    /// What ended before these moments is no news.
+    news_since: NewsSince,
     raw_events: bool,
     /// Boxed: a table keeps room for twice as many entries as it holds.
     pods: HashMap<Arc<str>, Box<PodEntry>>,
@@ -107,7 +112,8 @@ pub struct Memory {
     namespaces: HashMap<Arc<str>, Entry<NamespaceFacts>>,
     /// Counts last seen, by Event UID.
     counts: HashMap<Arc<str>, u64>,
-    /// Events of the first list, told after everything else is known.
+    /// Events of the first list, told after everything else is known; later those of a list that came
+    /// before the list of what they are about.
     early: Vec<Event>,
     orphans: VecDeque<(Arc<str>, Event)>,
     /// Whose annotations about silence changed since that was asked last.
@@ -119,10 +125,10 @@ pub struct Memory {
 impl Memory {
     /// Nothing is known yet of `kinds`.
     ///
-    /// `news_since`: what happened before that moment was told already (or, at a first start, is
-    /// too old to be news). `raw_events`: a rule asks for Events as such.
+    /// `news_since`: what happened before was told already (or, at a first start, is too old to be
+    /// news). `raw_events`: a rule asks for Events as such.
     #[must_use]
-    pub fn new(kinds: &[Kind], news_since: Timestamp, raw_events: bool) -> Self {
+    pub fn new(kinds: &[Kind], news_since: impl Into<NewsSince>, raw_events: bool) -> Self {
         let watched: BTreeSet<Kind> = kinds.iter().copied().collect();
         Self {
             interner: Interner::default(),
@@ -132,7 +138,8 @@ impl Memory {
             lists: HashMap::new(),
             listing: BTreeSet::new(),
             unreliable: BTreeSet::new(),
-            news_since,
+            listed_at: HashMap::new(),
+            news_since: news_since.into(),
             raw_events,
             pods: HashMap::new(),
             mirrors: HashMap::new(),
@@ -192,15 +199,22 @@ impl Memory {
             Change::Listing(kind) => {
                 self.listing.insert(kind);
                 *self.lists.entry(kind).or_default() += 1;
+                self.listed_at.entry(kind).or_insert((None, now)).1 = now;
                 self.blind.remove(&kind);
             }
+            Change::Initial(Object::Event(event)) => self.event(now, *event, true, out),
             Change::Initial(object) | Change::Applied(object) => self.object(now, object, out),
             Change::Deleted(object) => self.deleted(now, &object, out),
             Change::Listed(kind) => {
                 self.listing.remove(&kind);
                 self.blind.remove(&kind);
                 if !self.unreliable.remove(&kind) {
+                    let (complete, begun) = self.listed_at.entry(kind).or_insert((None, now));
+                    *complete = Some(*begun);
                     self.sweep(now, kind, out);
+                }
+                if was_ready {
+                    self.late_events(now, kind, out);
                 }
                 self.missing.remove(&kind);
             }
@@ -212,6 +226,7 @@ impl Memory {
                 self.blind.insert(kind);
                 self.missing.remove(&kind);
             }
+            Change::Failing { .. } | Change::Contact(..) => {}
         }
         let complete = !was_ready && self.ready();
         if complete {

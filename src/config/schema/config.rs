@@ -9,7 +9,8 @@ use super::{
 use super::{matching, silences};
 use crate::config::compile::matching::Scope;
 use crate::config::{
-    EngineConfig, HeartbeatConfig, LogTailConfig, RateLimit, Receiver, StoreConfig, StormConfig, bytes,
+    EngineConfig, HeartbeatConfig, LogTailConfig, RateLimit, Receiver, StoreConfig, StormConfig, WatchConfig,
+    bytes,
 };
 use crate::notify::webhook::Preset;
 
@@ -62,7 +63,10 @@ pub fn config() -> Value {
         let name = json!({"type": ["string", "number", "boolean"], "pattern": "^[a-z0-9-]+$"});
         list(description, &name)
     };
-    add("watch", object("What is watched.", vec![("namespaces", of("namespaces", "Which namespaces."))]));
+    let after = "A kind that could not be seen for so long is announced, and /readyz fails; `10s` to `1h`.";
+    let after = default(duration(after), written(WatchConfig::default().blind_after));
+    let keys = vec![("namespaces", of("namespaces", "Which namespaces.")), ("blind_after", after)];
+    add("watch", object("What is watched.", keys));
     let keys = vec![("include", names("Only these; empty: all.")), ("exclude", names("Never these."))];
     add("namespaces", object("Which namespaces, by full name.", keys));
     let keys = vec![

@@ -199,8 +199,8 @@ store: {max_bytes: 1Mi}
             "error: growth steps must grow",
             "error: expected a whole number from 1 to 1000000, found `many`",
             "error: expected a duration, found `1 minute`",
-            "error: expected a size from `64Mi` to `1Ti`, found `1Mi`",
             "error: `path` is missing",
+            "error: expected a size from `64Mi` to `1Ti`, found `1Mi`",
         ]
     );
     assert!(

@@ -253,3 +253,26 @@ fn one_that_was_to_be_told_again_by_a_summary_goes_back_to_its_end() {
     told.sort();
     assert_eq!(told, [Decision::First, Decision::Reopened]);
 }
+
+/// Incidents of versions that did not count them keep their ids, and none is given again.
+#[test]
+fn incidents_without_a_number_are_read() {
+    let mut out = Effects::default();
+    let mut before = engine(&[]);
+    before.signal(at(1), &crash(at(1)), &Bad, &mut out);
+    let mut stored = serde_json::to_value(before.incidents().next().unwrap()).unwrap();
+    let next = before.incidents().next().unwrap().id.to_string();
+    stored.as_object_mut().unwrap().remove("number").unwrap();
+    // Their ids were hashes: one may be what the next number stands for.
+    stored["id"] = serde_json::Value::String(next.clone());
+    let stored = serde_json::from_value(stored).unwrap();
+
+    let mut engine = Engine::new(settings(&[]), rules(), Routes::default(), false);
+    engine.restore([stored]);
+    engine.synced(at(10), &Bad, &mut Effects::default());
+    assert_eq!(engine.incident(&next).unwrap().number, 0);
+    let other = Signal { workload: "Deployment/other".into(), ..named(9, crash(at(11))) };
+    engine.signal(at(11), &other, &Bad, &mut out);
+    let numbers: Vec<u64> = engine.incidents().filter(|i| *i.id != *next).map(|i| i.number).collect();
+    assert_eq!((numbers, engine.numbers().incidents), (vec![2], 2));
+}

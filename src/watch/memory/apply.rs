@@ -17,7 +17,7 @@ impl Memory {
                 let facts = convert::pod(*slim, &mut self.interner);
                 self.pod(now, facts, out);
             }
-            Object::Event(event) => self.event(now, *event, out),
+            Object::Event(event) => self.event(now, *event, false, out),
             Object::Node(slim) => {
                 let facts = convert::node(*slim, &mut self.interner);
                 self.node(now, facts, out);
@@ -119,7 +119,7 @@ impl Memory {
         }
         self.job_exit(&facts);
         let findings = if self.ready() {
-            pod::findings(before.as_ref().map(|b| &b.facts), &facts, self.news_since)
+            pod::findings(before.as_ref().map(|b| &b.facts), &facts, self.news_since.of(Kind::Pod))
         } else {
             Vec::new()
         };

@@ -11,6 +11,7 @@ use crate::signal::event::{self, EventFacts};
 use crate::signal::facts::{Identity, NodeFacts};
 use crate::signal::finding::{Finding, weight};
 use crate::signal::{Cause, ObjectRef, Phase, Signal, Source, pod, text};
+use crate::watch::Kind;
 use crate::watch::objects::{Event, Involved};
 
 /// What the recorder puts before the text of an Event that stands for several
@@ -19,12 +20,40 @@ const COMBINED: &str = "(combined from similar events): ";
 /// How long the API server keeps an Event that nobody updates.
 const LIFE: Duration = Duration::from_secs(3600);
 
+/// Where an Event comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The first lists of all kinds.
+    FirstLook,
+    /// A later list, after a gap.
+    List,
+    /// A watch.
+    Watch,
+}
+
 impl Memory {
-    pub(super) fn event(&mut self, now: Timestamp, event: Event, out: &mut Vec<Signal>) {
-        if self.ready() {
-            self.event_now(now, event, false, out);
+    pub(super) fn event(&mut self, now: Timestamp, event: Event, listed: bool, out: &mut Vec<Signal>) {
+        let waits = listed && needs(&event).is_some_and(|kind| self.to_be_listed(kind));
+        if self.ready() && !waits {
+            self.event_now(now, event, if listed { Origin::List } else { Origin::Watch }, out);
         } else if self.early.len() < MAX_EVENTS {
             self.early.push(event);
+        }
+    }
+
+    /// Whether a list will show which objects of this kind are still there.
+    fn to_be_listed(&self, kind: Kind) -> bool {
+        self.blind.contains(&kind) || self.listing.contains(&kind)
+    }
+
+    /// A kind was listed: Events that waited for that are looked at.
+    pub(super) fn late_events(&mut self, now: Timestamp, kind: Kind, out: &mut Vec<Signal>) {
+        let (mut waited, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.early).into_iter().partition(|event| needs(event) == Some(kind));
+        self.early = others;
+        waited.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
+        for event in waited {
+            self.event_now(now, event, Origin::List, out);
         }
     }
 
@@ -41,19 +70,19 @@ impl Memory {
             Some(_) => total,
             // Re-created with its old count after its hour, or from before the start.
             None => {
-                let known_until = self.news_since.max(clock::before(now, LIFE));
+                let known_until = self.news_since.of(Kind::Event).max(clock::before(now, LIFE));
                 if event.first_seen().is_some_and(|first| first < known_until) { 1 } else { total }
             }
         }
     }
 
-    pub(super) fn event_now(&mut self, now: Timestamp, event: Event, early: bool, out: &mut Vec<Signal>) {
+    pub(super) fn event_now(&mut self, now: Timestamp, event: Event, from: Origin, out: &mut Vec<Signal>) {
         let new = self.new_occurrences(now, &event);
         if new == 0 {
             return;
         }
         let at = event.last_seen().unwrap_or(now);
-        let old = early && pod::old_news(at, self.news_since);
+        let old = from != Origin::Watch && pod::old_news(at, self.news_since.of(Kind::Event));
         let facts = EventFacts {
             reason: &event.reason,
             kind: &event.r#type,
@@ -67,7 +96,7 @@ impl Memory {
         };
         let involved = &event.involved_object;
         let mut found = match involved.kind.as_str() {
-            "Pod" => match self.pod_event(now, &facts, &event, early) {
+            "Pod" => match self.pod_event(now, &facts, &event, from) {
                 Some(found) => found,
                 None => {
                     self.orphans.push_back((Arc::from(involved.uid.clone().unwrap_or_default()), event));
@@ -122,7 +151,7 @@ impl Memory {
         now: Timestamp,
         facts: &EventFacts<'_>,
         event: &Event,
-        early: bool,
+        from: Origin,
     ) -> Option<Option<Signal>> {
         let uid = event.involved_object.uid.as_deref().unwrap_or_default();
         let uid = self.mirrors.get(uid).cloned().unwrap_or_else(|| Arc::from(uid));
@@ -142,11 +171,18 @@ impl Memory {
             let (facts, workload) = (tomb.facts.clone(), Arc::clone(&tomb.workload));
             return Some(Some(self.pod_signal(now, &facts, &workload, finding, Source::Event)));
         }
-        if early {
+        if from == Origin::FirstLook || self.listed_without(facts.at) {
             return Some(self.past_eviction(now, facts, event));
         }
         // Only what could say something is worth waiting with.
         if event::pod(facts, None).is_none() && !waits(facts.reason) { Some(None) } else { None }
+    }
+
+    /// Whether a pod that had an Event then, and is not known, is gone: a list that began later would
+    /// have shown it.
+    fn listed_without(&self, at: Timestamp) -> bool {
+        let complete = self.listed_at.get(&Kind::Pod).and_then(|(complete, _)| *complete);
+        complete.is_some_and(|began| at < began) && !self.blind.contains(&Kind::Pod)
     }
 
     /// An eviction of a pod that was gone before anybody looked. Of a past pod nothing else comes any
@@ -173,7 +209,7 @@ impl Memory {
             if let Some(uid) = &event.metadata.uid {
                 self.counts.remove(uid.as_str());
             }
-            self.event_now(now, event, false, out);
+            self.event_now(now, event, Origin::Watch, out);
         }
     }
 
@@ -278,6 +314,12 @@ impl Memory {
             owner: None,
         })
     }
+}
+
+/// The kind without whose objects an Event says nothing.
+fn needs(event: &Event) -> Option<Kind> {
+    let kind = Kind::parse(&event.involved_object.kind)?;
+    matches!(kind, Kind::Pod | Kind::Node | Kind::PersistentVolumeClaim).then_some(kind)
 }
 
 /// Reasons that mean something only together with the pod.
