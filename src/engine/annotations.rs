@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Effects, Engine, Incident, Member};
 use crate::clock;
@@ -50,6 +50,14 @@ impl SeenAnnotations {
         *count += 1;
         self.all.insert(key, seen);
         true
+    }
+
+    /// The clock was set by `by`: each has been known for as long as before.
+    pub(super) fn clock_set(&mut self, by: SignedDuration, out: &mut Effects) {
+        for (key, seen) in &mut self.all {
+            seen.since = clock::moved(seen.since, by);
+            out.annotations.insert(key.clone());
+        }
     }
 
     fn remove(&mut self, key: &AnnotationKey) -> bool {

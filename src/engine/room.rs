@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::incident::object_key;
 use super::{Effects, Engine, Incident, Member, group};
@@ -130,6 +130,13 @@ impl Rooms {
             let soon = clock::after(now, LOOK_SOON);
             self.look_at = self.look_at.map(|at| at.min(soon));
         }
+    }
+
+    /// The clock was set by `by`.
+    pub(super) fn clock_set(&mut self, by: SignedDuration) {
+        self.look_at = self.look_at.map(|at| clock::moved(at, by));
+        self.since = self.since.map(|at| clock::moved(at, by));
+        self.no_place.clear();
     }
 
     pub(super) const fn next(&self) -> Option<Timestamp> {
