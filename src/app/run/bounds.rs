@@ -262,7 +262,7 @@ fn spoil(object: &mut Value, path: &Path, how: Spoil) {
 
 /// Takes an object in after its healthy cluster, lets a day pass, and returns all that is to be kept.
 fn told(config: &Config, spoiled: &[(Kind, String)]) -> (Pipeline, Vec<Commit>) {
-    let start = Start { first: false, news_since: Some(at(-60)), ..Start::default() };
+    let start = Start { first: false, news_since: Some(at(-60).into()), ..Start::default() };
     let (mut pipeline, _) = Pipeline::new(config, &Kind::ALL, at(0), start);
     let mut out = Output::default();
     let mut commits = Vec::new();
