@@ -115,7 +115,9 @@ fn values(i: &IncidentView) -> Value {
         "replicas": i.replicas,
         "rule": line(&i.rule),
         "severity": i.severity,
+        "short_why": line(&text::short_why(i)),
         "why": line(&i.why),
+        "why_line": line(&text::title_why(i)),
         "workload": line(&i.workload),
     })
 }

@@ -1,18 +1,19 @@
 //! From slim objects to facts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::intern::Interner;
 use super::objects::{
-    Condition, Container, ContainerState, ContainerStatus, CronJob, Job, Node, PersistentVolumeClaim, Pod,
-    Terminated, WorkloadSpec, WorkloadStatus,
+    Condition, Container, ContainerState, ContainerStatus, CronJob, Job, Namespace, Node,
+    PersistentVolumeClaim, Pod, Terminated, WorkloadSpec, WorkloadStatus,
 };
 use crate::signal::facts::{
-    BadCondition, ClaimFacts, ContainerFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts,
-    PodPhase, RestartPolicy, Role, Run, State, Unschedulable, WorkloadFacts,
+    BadCondition, ClaimFacts, ContainerFacts, CronJobFacts, Deletion, Identity, JobFacts, NamespaceFacts,
+    NodeFacts, Owner, PodFacts, PodPhase, RestartPolicy, Role, Run, State, Unschedulable, WorkloadFacts,
 };
 use crate::signal::{Exit, ObjectRef, node, text};
 
@@ -20,12 +21,19 @@ fn time(time: Option<&Time>) -> Option<Timestamp> {
     time.map(|t| t.0)
 }
 
+/// The longest list of failed indexes that is kept, in bytes: a Job may have 100,000 of them.
+const MAX_INDEXES: usize = 200;
+/// The longest finalizer: a DNS subdomain, a slash and a name
+/// (<https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go>).
+const MAX_FINALIZER: usize = 253 + 1 + 63;
+
 fn optional(text: Option<&str>, interner: &mut Interner) -> Option<Arc<str>> {
     text.filter(|t| !t.is_empty()).map(|t| interner.text(t))
 }
 
 /// Who an object is.
 pub fn identity(kind: &str, meta: ObjectMeta, interner: &mut Interner) -> Identity {
+    let deletion = deletion(&meta, interner);
     let owner = meta
         .owner_references
         .as_ref()
@@ -41,9 +49,40 @@ pub fn identity(kind: &str, meta: ObjectMeta, interner: &mut Interner) -> Identi
         labels: interner.labels(meta.labels),
         annotations: interner.labels(meta.annotations),
         created: time(meta.creation_timestamp.as_ref()),
-        deleting: meta.deletion_timestamp.is_some(),
+        deletion,
         owner,
     }
+}
+
+fn deletion(meta: &ObjectMeta, interner: &mut Interner) -> Option<Box<Deletion>> {
+    let at = time(meta.deletion_timestamp.as_ref())?;
+    let grace = meta.deletion_grace_period_seconds.and_then(|secs| u64::try_from(secs).ok());
+    let finalizers = finalizers(meta.finalizers.as_deref().unwrap_or_default(), interner);
+    Some(Box::new(Deletion { at, grace: Duration::from_secs(grace.unwrap_or_default()), finalizers }))
+}
+
+fn finalizers(names: &[String], interner: &mut Interner) -> Box<[Arc<str>]> {
+    let names = names.iter().filter(|name| !name.is_empty()).take(Deletion::MAX_FINALIZERS);
+    names.map(|name| interner.text(&text::clean(&text::cut(name, MAX_FINALIZER)))).collect()
+}
+
+/// A namespace.
+pub fn namespace(namespace: Namespace, interner: &mut Interner) -> NamespaceFacts {
+    let Namespace { metadata, spec, status } = namespace;
+    let mut id = identity("Namespace", metadata, interner);
+    let name = interner.text(&id.object.name);
+    id.object.namespace = Some(name);
+    if let Some(deletion) = &mut id.deletion {
+        // `kubernetes` is the namespace controller's own; it goes last, when everything else has gone.
+        let others: Vec<String> = spec.finalizers.into_iter().filter(|name| name != "kubernetes").collect();
+        let mut all = deletion.finalizers.to_vec();
+        all.extend(finalizers(&others, interner));
+        all.truncate(Deletion::MAX_FINALIZERS);
+        deletion.finalizers = all.into_boxed_slice();
+    }
+    let conditions = status.conditions.iter().filter(|_| id.deletion.is_some());
+    let conditions = conditions.filter(|c| c.status == "True" && c.r#type.starts_with("Namespace"));
+    NamespaceFacts { conditions: conditions.take(8).map(|c| bad_condition(c, interner)).collect(), id }
 }
 
 /// A pod.
@@ -76,7 +115,10 @@ pub fn pod(pod: Pod, interner: &mut Interner) -> PodFacts {
             _ => PodPhase::Pending,
         },
         status: status.reason.as_deref().filter(|r| !r.is_empty()).map(|reason| {
-            let message = text::clean(status.message.as_deref().unwrap_or_default());
+            let mut message = text::clean(status.message.as_deref().unwrap_or_default());
+            if let Some(secs) = spec.active_deadline_seconds.filter(|_| reason == "DeadlineExceeded") {
+                message = Arc::from(format!("{message} (activeDeadlineSeconds: {secs})"));
+            }
             Box::new((interner.text(reason), message))
         }),
         nominated: status.nominated_node_name.as_deref().is_some_and(|n| !n.is_empty()),
@@ -91,6 +133,9 @@ pub fn pod(pod: Pod, interner: &mut Interner) -> PodFacts {
             .filter(|c| c.status == "True")
             .and_then(|c| time(c.last_transition_time.as_ref())),
         ready: condition("Ready").is_some_and(|c| c.status == "True"),
+        gate: condition("Ready")
+            .filter(|c| c.status != "True" && c.reason.as_deref() == Some("ReadinessGatesNotReady"))
+            .map(|c| text::clean(c.message.as_deref().unwrap_or_default())),
         disruption: condition("DisruptionTarget")
             .filter(|c| c.status == "True")
             .map(|c| interner.text(c.reason.as_deref().unwrap_or("DisruptionTarget"))),
@@ -123,6 +168,7 @@ fn container(
         sticky: None,
         slow: 0,
         slow_from: None,
+        kill: None,
     }
 }
 
@@ -150,6 +196,7 @@ fn run(terminated: &Terminated, interner: &mut Interner) -> Run {
             message: terminated.message.as_deref().filter(|m| !m.trim().is_empty()).map(text::clean),
             started_at: time(terminated.started_at.as_ref()),
             finished_at: time(terminated.finished_at.as_ref()),
+            ended_by: None,
         },
     }
 }
@@ -248,15 +295,28 @@ pub fn workload(
 
 /// A Job.
 pub fn job(job: Job, interner: &mut Interner) -> JobFacts {
-    let Job { metadata, status, .. } = job;
+    let Job { metadata, spec, status } = job;
     let find = |kind: &str| status.conditions.iter().find(|c| c.r#type == kind && c.status == "True");
+    // `FailureTarget` comes first; `Failed` is the verdict, after the last pod has gone.
+    let failed = find("Failed").map(|c| {
+        let mut failed = bad_condition(c, interner);
+        // At the end of the text, so that rules may match its beginning as Kubernetes words it.
+        if let Some(secs) = spec.active_deadline_seconds.filter(|_| &*failed.reason == "DeadlineExceeded") {
+            failed.message = Arc::from(format!("{} (activeDeadlineSeconds: {secs})", failed.message));
+        }
+        if let Some(indexes) = status.failed_indexes.as_deref().filter(|list| !list.is_empty()) {
+            let list = text::clean(&text::cut(indexes, MAX_INDEXES));
+            failed.message = Arc::from(format!("{} (failed indexes: {list})", failed.message));
+        }
+        failed
+    });
     JobFacts {
-        // `FailureTarget` comes first; `Failed` is the verdict, after the last pod has gone.
-        failed: find("Failed").map(|c| bad_condition(c, interner)),
+        failed,
         completed: find("Complete")
             .and_then(|c| time(c.last_transition_time.as_ref()))
             .or_else(|| time(status.completion_time.as_ref())),
         last_exit: None,
+        waits_for: None,
         id: identity("Job", metadata, interner),
     }
 }

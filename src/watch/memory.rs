@@ -11,7 +11,9 @@ mod events;
 mod first;
 mod gone;
 mod owner;
+mod reasons;
 mod silence;
+mod terminating;
 mod world;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -23,7 +25,7 @@ use super::intern::Interner;
 use super::objects::Event;
 use super::{Change, Kind};
 use crate::signal::facts::{
-    ClaimFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
+    ClaimFacts, CronJobFacts, Identity, JobFacts, NamespaceFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
 };
 use crate::signal::{Labels, ObjectRef, Signal};
 
@@ -43,13 +45,6 @@ struct Entry<T> {
 
 /// Namespace and name.
 type Key = (Arc<str>, Arc<str>);
-
-/// A namespace, with its labels and annotations.
-#[derive(Debug, Default)]
-struct NamespaceFacts {
-    labels: Option<Labels>,
-    annotations: Option<Labels>,
-}
 
 /// A ReplicaSet is only the way from a pod to its Deployment.
 #[derive(Debug)]
@@ -109,6 +104,8 @@ pub struct Memory {
     /// Events of the first list, told after everything else is known.
     early: Vec<Event>,
     orphans: VecDeque<(Arc<str>, Event)>,
+    /// Deletions that have not come to an end.
+    terminating: terminating::Terminating,
     /// Whose annotations about silence changed since that was asked last.
     silence_changed: Vec<ObjectRef>,
 }
@@ -147,6 +144,7 @@ impl Memory {
             counts: HashMap::new(),
             early: Vec::new(),
             orphans: VecDeque::new(),
+            terminating: terminating::Terminating::default(),
             silence_changed: Vec::new(),
         }
     }
@@ -184,6 +182,7 @@ impl Memory {
     /// completed the first picture of the cluster.
     pub fn apply(&mut self, now: Timestamp, change: Change, out: &mut Vec<Signal>) -> bool {
         let was_ready = self.ready();
+        let before = out.len();
         match change {
             Change::Listing(kind) => {
                 self.listing.insert(kind);
@@ -213,6 +212,7 @@ impl Memory {
         if complete {
             self.first_look(now, out);
         }
+        self.drop_with_namespaces(before, out);
         complete
     }
 
@@ -225,7 +225,7 @@ impl Memory {
             .namespace
             .as_ref()
             .and_then(|ns| self.namespaces.get(ns))
-            .map_or((None, None), |entry| (entry.facts.labels.clone(), entry.facts.annotations.clone()))
+            .map_or((None, None), |entry| (entry.facts.id.labels.clone(), entry.facts.id.annotations.clone()))
     }
 }
 

@@ -154,7 +154,12 @@ slim! {
         status: NodeStatus,
     }
     /// core/v1 Namespace
-    Namespace, "namespaces", "", true {}
+    Namespace, "namespaces", "", false {
+        /// `spec`
+        spec: NamespaceSpec,
+        /// `status`
+        status: NamespaceStatus,
+    }
     /// apps/v1 Deployment
     Deployment, "deployments", "apps", false {
         /// `spec`
@@ -237,10 +242,14 @@ macro_rules! part {
 }
 
 part! {
+    /// core/v1 NamespaceSpec
+    NamespaceSpec { finalizers: Vec<String> }
+    /// core/v1 NamespaceStatus
+    NamespaceStatus { conditions: Vec<Condition> }
     /// core/v1 PodSpec
     PodSpec {
         node_name: Option<String>, restart_policy: Option<String>, containers: Vec<Container>,
-        init_containers: Vec<Container>,
+        init_containers: Vec<Container>, active_deadline_seconds: Option<i64>,
     }
     /// core/v1 Container
     Container { name: String, image: Option<String>, restart_policy: Option<String>, resources: Resources }
@@ -296,11 +305,11 @@ part! {
         update_revision: Option<String>,
     }
     /// batch/v1 JobSpec
-    JobSpec { backoff_limit: Option<i64>, suspend: bool }
+    JobSpec { backoff_limit: Option<i64>, suspend: bool, active_deadline_seconds: Option<i64> }
     /// batch/v1 JobStatus
     JobStatus {
         conditions: Vec<Condition>, failed: i64, succeeded: i64, active: i64, start_time: Option<Time>,
-        completion_time: Option<Time>,
+        completion_time: Option<Time>, failed_indexes: Option<String>,
     }
     /// batch/v1 CronJobSpec
     CronJobSpec { suspend: bool }
@@ -338,6 +347,8 @@ fn metadata<'de, D: Deserializer<'de>>(d: D) -> Result<ObjectMeta, D::Error> {
         generation: Option<i64>,
         creation_timestamp: Option<Time>,
         deletion_timestamp: Option<Time>,
+        deletion_grace_period_seconds: Option<i64>,
+        finalizers: Option<Vec<String>>,
         labels: Option<BTreeMap<String, String>>,
         #[serde(deserialize_with = "annotations")]
         annotations: Option<BTreeMap<String, String>>,
@@ -351,7 +362,10 @@ fn metadata<'de, D: Deserializer<'de>>(d: D) -> Result<ObjectMeta, D::Error> {
         resource_version: meta.resource_version,
         generation: meta.generation,
         creation_timestamp: meta.creation_timestamp,
+        // Nobody asks for finalizers before somebody deletes the object.
+        finalizers: meta.finalizers.filter(|_| meta.deletion_timestamp.is_some()),
         deletion_timestamp: meta.deletion_timestamp,
+        deletion_grace_period_seconds: meta.deletion_grace_period_seconds,
         labels: meta.labels,
         annotations: meta.annotations,
         owner_references: meta.owner_references.map(|mut owners| {

@@ -1,6 +1,8 @@
 //! Stories of failures and of normal life that were not recorded, and what is said about them under
 //! the shipped rules.
 
+#[path = "scenarios/bare.rs"]
+mod bare;
 #[path = "scenarios/crash.rs"]
 mod crash;
 #[path = "scenarios/digests.rs"]
@@ -11,6 +13,8 @@ mod events;
 mod evict;
 #[path = "scenarios/group.rs"]
 mod group;
+#[path = "scenarios/headlines.rs"]
+mod headlines;
 #[path = "scenarios/life.rs"]
 mod life;
 #[path = "scenarios/memory.rs"]
@@ -31,5 +35,7 @@ mod script;
 mod silences;
 #[path = "scenarios/start.rs"]
 mod start;
+#[path = "scenarios/terminating.rs"]
+mod terminating;
 #[path = "scenarios/workloads.rs"]
 mod workloads;

@@ -67,7 +67,7 @@ impl Memory {
         };
         let involved = &event.involved_object;
         let mut found = match involved.kind.as_str() {
-            "Pod" => match self.pod_event(now, &facts, &event, early) {
+            "Pod" => match self.pod_event(now, &facts, &event, early, out) {
                 Some(found) => found,
                 None => {
                     self.orphans.push_back((Arc::from(involved.uid.clone().unwrap_or_default()), event));
@@ -123,9 +123,11 @@ impl Memory {
         facts: &EventFacts<'_>,
         event: &Event,
         early: bool,
+        out: &mut Vec<Signal>,
     ) -> Option<Option<Signal>> {
         let uid = event.involved_object.uid.as_deref().unwrap_or_default();
         let uid = self.mirrors.get(uid).cloned().unwrap_or_else(|| Arc::from(uid));
+        self.run_ended_by(now, &uid, facts, out);
         if let Some(entry) = self.pods.get(&uid) {
             let Some(finding) = event::pod(facts, Some(&entry.facts)) else { return Some(None) };
             let evicted = finding.cause == Cause::Evicted;
@@ -196,7 +198,7 @@ impl Memory {
 
     fn claim_event(&self, now: Timestamp, facts: &EventFacts<'_>, involved: &Involved) -> Option<Signal> {
         let entry = self.claims.get(&involved_key(involved))?;
-        let pending = !entry.facts.bound && !entry.facts.id.deleting;
+        let pending = !entry.facts.bound && !entry.facts.id.deleting();
         let finding = event::claim(facts, pending)?;
         Some(self.plain_signal(now, &entry.facts.id, finding, Source::Event))
     }
@@ -274,7 +276,7 @@ impl Memory {
             labels: None,
             annotations: None,
             created: None,
-            deleting: false,
+            deletion: None,
             owner: None,
         })
     }
