@@ -53,6 +53,8 @@ mod run;
 mod scenarios;
 #[path = "it/silences.rs"]
 mod silences;
+#[path = "it/terminating.rs"]
+mod terminating;
 #[path = "it/test_command.rs"]
 mod test_command;
 #[path = "it/web.rs"]

@@ -1,8 +1,8 @@
 //! The cause in one line, out of the texts of Kubernetes and of container runtimes.
 //!
-//! Such a text is a chain: each layer puts its own words in front of what it was told, and the cause stands
-//! at the end, where a title is cut. The whole text is kept and shown; these functions only choose the
-//! line above it. They never guess: a text of another shape gives `None`, and its own first line stands.
+//! Such a text is a chain: each layer puts its own words in front of the error of the layer below, so the
+//! cause stands at the end, where a title is cut. The whole text is kept and shown; these functions only
+//! choose the line above it. A text of another shape gives `None`; then its own first line is shown.
 
 use super::Cause;
 
@@ -38,40 +38,43 @@ pub fn of(cause: Cause, why: &str, image: Option<&str>) -> Option<String> {
     (!line.is_empty() && line != first).then_some(line)
 }
 
-/// Why an image cannot be pulled: the words of containerd, CRI-O, Docker and of registries, in order of how
-/// much they say. All lower case.
+/// Errors of containerd, CRI-O, Docker and of registries, in lower case, and what each means. The first that
+/// occurs in a text counts, so the more specific ones stand above.
 const PULL: &[(&str, &str)] = &[
     ("no space left on device", "no space left on the node's disk"),
-    ("toomanyrequests", "the registry allows no more pulls for now (429)"),
-    ("429 too many requests", "the registry allows no more pulls for now (429)"),
+    ("toomanyrequests", "the registry's pull rate limit is reached (429)"),
+    ("429 too many requests", "the registry's pull rate limit is reached (429)"),
     ("no match for platform", "the image has no variant for the node's platform"),
     ("no matching manifest for", "the image has no variant for the node's platform"),
     ("no image found in image index for architecture", "the image has no variant for the node's platform"),
     ("pull access denied", "no such repository, or no permission to pull from it"),
     ("insufficient_scope", "no such repository, or no permission to pull from it"),
-    ("401 unauthorized", "the registry wants other credentials (401)"),
-    ("no basic auth credentials", "the registry wants credentials"),
-    ("authentication required", "the registry wants credentials"),
+    ("401 unauthorized", "the registry rejects the credentials (401)"),
+    ("no basic auth credentials", "the registry requires credentials"),
+    ("authentication required", "the registry requires credentials"),
     ("403 forbidden", "the registry refuses (403)"),
     ("server gave http response to https client", "the registry speaks HTTP, not HTTPS"),
-    ("certificate signed by unknown authority", "the registry's certificate is of an unknown authority"),
+    (
+        "certificate signed by unknown authority",
+        "the registry's certificate is signed by an unknown authority",
+    ),
     ("certificate has expired", "the registry's certificate has expired"),
     ("x509: ", "the registry's certificate is not accepted"),
-    ("no such host", "the registry's name is not in the DNS"),
-    ("server misbehaving", "the DNS does not answer for the registry's name"),
+    ("no such host", "DNS does not know the registry's name"),
+    ("server misbehaving", "DNS fails for the registry's name"),
     ("connection refused", "the registry refuses the connection"),
     ("no route to host", "there is no route to the registry"),
-    ("connection reset by peer", "the registry breaks the connection off"),
+    ("connection reset by peer", "the registry resets the connection"),
     ("i/o timeout", "the registry does not answer in time"),
     ("tls handshake timeout", "the registry does not answer in time"),
     ("client.timeout exceeded", "the registry does not answer in time"),
     ("deadline exceeded", "the registry does not answer in time"),
-    ("500 internal server error", "the registry has an error of its own (500)"),
-    ("502 bad gateway", "the registry has an error of its own (502)"),
-    ("503 service unavailable", "the registry has an error of its own (503)"),
-    ("504 gateway", "the registry has an error of its own (504)"),
-    ("invalid reference format", "this is no valid image name"),
-    ("invalidimagename", "this is no valid image name"),
+    ("500 internal server error", "the registry fails (500)"),
+    ("502 bad gateway", "the registry fails (502)"),
+    ("503 service unavailable", "the registry fails (503)"),
+    ("504 gateway", "the registry fails (504)"),
+    ("invalid reference format", "the image name is not valid"),
+    ("invalidimagename", "the image name is not valid"),
     ("with pull policy of never", "the image is not on the node, and its pull policy is Never"),
     ("manifest unknown", "there is no such image"),
     ("name unknown", "there is no such repository"),
@@ -93,7 +96,7 @@ fn pull(why: &str, image: Option<&str>) -> Option<String> {
     })
 }
 
-/// What a container runtime says last, without what its layers put in front and behind.
+/// The error of a container runtime without the prefixes of its layers.
 #[must_use]
 pub fn runtime(why: &str) -> &str {
     const LAYERS: &[&str] = &[
@@ -185,7 +188,7 @@ fn dial(why: &str) -> Option<String> {
     Some(format!("{head}: {error}"))
 }
 
-/// Who used too much stands behind two numbers that nobody compares.
+/// The container that used too much stands behind threshold and usage of the node: those two are left out.
 fn evicted(why: &str) -> Option<String> {
     let (what, rest) = why.split_once(" Threshold quantity: ")?;
     let (_, who) = rest.split_once(". ")?;
@@ -222,7 +225,7 @@ fn job(why: &str) -> Option<String> {
     why.split_once(UNTIL_THEN).map(|(_, waited)| format!("deadline exceeded{UNTIL_THEN}{waited}"))
 }
 
-/// The failed indexes in the text of a Job.
+/// The failed indexes in the text of a Job: `1,3-5`.
 #[must_use]
 pub fn failed_indexes(why: &str) -> Option<&str> {
     why.rsplit_once("(failed indexes: ").and_then(|(_, rest)| rest.split(')').next())

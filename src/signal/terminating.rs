@@ -54,7 +54,7 @@ pub fn pod(pod: &PodFacts, deletion: &Deletion, host: Host<'_>, since: Timestamp
     if lines.is_empty() {
         reason = "NotConfirmed";
         lines.push(if node.is_empty() {
-            String::from("it was never bound to a node, and nothing removes it")
+            String::from("the pod was never bound to a node, and nothing removes it")
         } else {
             format!("its containers have ended, but the kubelet of node {node} has not cleaned up after them")
         });
@@ -76,7 +76,7 @@ pub fn namespace(facts: &NamespaceFacts, deletion: &Deletion, since: Timestamp) 
     }
     if lines.is_empty() {
         reason = "Terminating";
-        lines.push(String::from("the namespace controller has not said what is left in it"));
+        lines.push(String::from("the namespace controller has not reported what is left"));
     }
     finding(reason, &lines, since)
 }

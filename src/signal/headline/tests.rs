@@ -16,7 +16,7 @@ fn an_image_that_cannot_be_pulled_says_why() {
         ("registry.example.com/shop/checkout:1: not found", "there is no such image"),
         (
             "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://registry.example.com/token: 401 Unauthorized",
-            "the registry wants other credentials (401)",
+            "the registry rejects the credentials (401)",
         ),
         (
             "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
@@ -33,13 +33,13 @@ fn an_image_that_cannot_be_pulled_says_why() {
         ),
         (
             &format!("{head}dial tcp: lookup registry.example.com on 10.96.0.10:53: no such host"),
-            "the registry's name is not in the DNS",
+            "DNS does not know the registry's name",
         ),
         (
             &format!(
                 "{head}tls: failed to verify certificate: x509: certificate signed by unknown authority"
             ),
-            "the registry's certificate is of an unknown authority",
+            "the registry's certificate is signed by an unknown authority",
         ),
         (
             &format!("{head}http: server gave HTTP response to HTTPS client"),
@@ -51,7 +51,7 @@ fn an_image_that_cannot_be_pulled_says_why() {
         ),
         (
             "failed to copy: httpReadSeeker: failed open: unexpected status code https://registry-1.docker.io/v2: 429 Too Many Requests - Server message: toomanyrequests: You have reached your unauthenticated pull rate limit.",
-            "the registry allows no more pulls for now (429)",
+            "the registry's pull rate limit is reached (429)",
         ),
         ("no match for platform in manifest: not found", "the image has no variant for the node's platform"),
     ] {
@@ -213,8 +213,8 @@ fn the_rest_is_cut_to_what_somebody_can_act_on() {
         ),
         (
             Cause::RolloutStuck,
-            "ReplicaSet \"checkout-1\" has timed out progressing. Pod checkout-1-x: container app runs and is not ready",
-            "Pod checkout-1-x: container app runs and is not ready",
+            "ReplicaSet \"checkout-1\" has timed out progressing. Pod checkout-1-x: container app runs but is not ready",
+            "Pod checkout-1-x: container app runs but is not ready",
         ),
     ] {
         says(cause, why, expected);

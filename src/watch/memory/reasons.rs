@@ -100,7 +100,7 @@ fn lacks(pod: &PodFacts) -> Option<String> {
     }
     let unready = pod.containers.iter().find(|c| matches!(c.state, State::Running(_)) && !c.ready);
     if let Some(container) = unready {
-        return Some(format!("container {} runs and is not ready", container.name));
+        return Some(format!("container {} runs but is not ready", container.name));
     }
     pod.gate.as_ref().map(ToString::to_string)
 }

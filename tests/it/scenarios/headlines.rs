@@ -281,7 +281,7 @@ fn a_job_names_its_failed_indexes() {
     let most = "Job has exceeded the specified maximal number of failed indexes";
     headline(&verdict("MaxFailedIndexesExceeded", most), "1m", expected);
     // Somebody may have 100,000 of them.
-    let many: String = (0..50_000).map(|n| format!("{},", n * 2)).collect();
+    let many = (0..50_000).map(|n| (n * 2).to_string()).collect::<Vec<_>>().join(",");
     let story = import().see("11s", job("import").failed_indexes(&many).failed("FailedIndexes", "x", "-0s"));
     let said = story.messages("1m");
     assert!(said[0].title.contains("failed indexes 0,2,4,"), "{}", said[0].title);
@@ -342,7 +342,7 @@ fn a_rollout_that_hangs_says_what_its_pods_lack() {
     headline(
         &hangs(new().running("-0s").unready()),
         "1m",
-        "RolloutStuck: Deployment/checkout in shop – Pod checkout-7c5ddbdf54-bbbbb: container app runs and is not ready",
+        "RolloutStuck: Deployment/checkout in shop – Pod checkout-7c5ddbdf54-bbbbb: container app runs but is not ready",
     );
     let gate = "corresponding condition of pod readiness gate \"target-health.elbv2.k8s.aws/checkout\" does not exist.";
     headline(
