@@ -37,6 +37,8 @@ mod explain;
 mod flood;
 #[path = "it/flow.rs"]
 mod flow;
+#[path = "it/hostile.rs"]
+mod hostile;
 #[path = "it/layering.rs"]
 mod layering;
 #[path = "it/lives.rs"]
@@ -65,6 +67,8 @@ mod room;
 mod run;
 #[path = "it/scenarios.rs"]
 mod scenarios;
+#[path = "it/security.rs"]
+mod security;
 #[path = "it/silences.rs"]
 mod silences;
 #[path = "support/disk.rs"]

@@ -53,9 +53,10 @@ impl SeenAnnotations {
     }
 
     /// The clock was set by `by` and shows `now`. How long they silence goes by the wall clock.
-    pub(super) fn clock_set(&mut self, by: SignedDuration, now: Timestamp) {
-        for seen in self.all.values_mut() {
+    pub(super) fn clock_set(&mut self, by: SignedDuration, now: Timestamp, out: &mut Effects) {
+        for (key, seen) in &mut self.all {
             seen.since = clock::past(seen.since, by, now);
+            out.annotations.insert(key.clone());
         }
     }
 
