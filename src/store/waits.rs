@@ -11,7 +11,7 @@ use super::{Call, Store, StoreError};
 
 impl Store {
     /// The clock was set by `by` and shows `now`: what waits in the outbox waits for as long as it would
-    /// have, and so do receivers that asked to be left alone. All of them look again. No wait is ever
+    /// have, and so do receivers that asked to be left alone or refuse. All of them look again. No wait is ever
     /// longer than `longest`: what would be was written by the clock as it is now.
     pub fn move_waits(&self, by: SignedDuration, now: Timestamp, longest: Duration) -> Call<()> {
         let before = crate::clock::moved(now, -by);
@@ -24,6 +24,8 @@ impl Store {
                 "UPDATE outbox SET not_before = max(1, not_before + ?1)
                  WHERE state = 'queued' AND not_before > ?2 AND not_before <= ?3",
                 "UPDATE receiver_state SET not_before = max(1, not_before + ?1)
+                 WHERE not_before > ?2 AND not_before <= ?3",
+                "UPDATE refusals SET not_before = max(1, not_before + ?1)
                  WHERE not_before > ?2 AND not_before <= ?3",
             ] {
                 s.conn.prepare_cached(sql).and_then(|mut q| q.execute((by, from, to))).map_err(&failed)?;
@@ -41,6 +43,7 @@ impl Store {
             for sql in [
                 "UPDATE outbox SET not_before = ?1 WHERE state = 'queued' AND not_before > ?1",
                 "UPDATE receiver_state SET not_before = ?1 WHERE not_before > ?1",
+                "UPDATE refusals SET not_before = ?1 WHERE not_before > ?1",
             ] {
                 s.conn.prepare_cached(sql).and_then(|mut q| q.execute([latest])).map_err(&failed)?;
             }
