@@ -14,6 +14,10 @@ lint:
 test *args:
     cargo test --locked {{args}}
 
+# So many seeds of the simulated world (docs/simulation.md), from a given one on.
+simulate seeds="2000" from="0":
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 cargo test --locked --test sim -- --seeds {{from}}..$(({{from}} + {{seeds}}))
+
 # Take new snapshots over after looking at them (needs cargo-insta).
 snapshots:
     cargo insta review

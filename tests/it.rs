@@ -17,6 +17,8 @@ mod apiserver;
 mod asks;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/clock.rs"]
+mod clock;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/demo.rs"]
@@ -39,6 +41,8 @@ mod flow;
 mod hostile;
 #[path = "it/layering.rs"]
 mod layering;
+#[path = "it/lives.rs"]
+mod lives;
 #[path = "it/logs.rs"]
 mod logs;
 #[path = "it/matrix.rs"]
