@@ -28,7 +28,7 @@ pub const SHOWN_INCIDENTS: usize = 200;
 /// The longest line that says why, in characters: with cause and workload before it a title still fits a
 /// phone's notification.
 const MAX_SHORT_WHY: usize = 120;
-/// An explaining text of no more characters needs no line above it.
+/// An explaining text of no more bytes needs no line above it.
 const SHORT_TEXT: usize = 200;
 /// What is said of a container that crashes in consequence of what an incident is about.
 pub const LOOPING: &str = "crash-looping";
@@ -149,7 +149,7 @@ pub fn short_why(i: &IncidentView) -> String {
 /// Is the explaining text short enough to be read as a whole, and the line above it a part of it?
 fn says_it_too(i: &IncidentView, short: &str) -> bool {
     let error = short.split(" (volume ").next().unwrap_or(short);
-    i.why.contains(error) && i.why.chars().count() <= SHORT_TEXT
+    i.why.len() <= SHORT_TEXT && i.why.contains(error)
 }
 
 /// The cause in one line: whoever sees only the title on a lock screen wants to know why, too.
