@@ -290,7 +290,13 @@ pub(super) fn insert(s: &mut Session, row: &NewRow) -> Result<Inserted, StoreErr
 fn is_replay(s: &Session, row: &NewRow) -> Result<bool, StoreError> {
     let (receiver, content, body, at): (String, Option<String>, String, i64) = s
         .conn
-        .prepare_cached("SELECT receiver, content, body, created_at FROM outbox WHERE key = ?1")
+        // Of `main`, too: while things are kept in memory only, ended rows are not copied there.
+        .prepare_cached(
+            "SELECT receiver, content, body, created_at FROM outbox WHERE key = ?1
+             UNION ALL
+             SELECT receiver, content, body, created_at FROM main.outbox WHERE key = ?1
+             LIMIT 1",
+        )
         .and_then(|mut q| q.query_row([&row.key], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))))
         .map_err(s.error("compare a notification with the row that has its key"))?;
     let same = match (&content, &row.content) {
