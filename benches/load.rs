@@ -206,7 +206,12 @@ async fn run(scenario: &str) {
     let config = kubeherald::config::load(Some(&config), &[]).expect("it loads").config;
     let clock = Simulated::new(begin);
     let at_start = scenario == "crashing-at-start";
-    let count = if scenario == "events-500-a-second" { 100 } else { WORKLOADS };
+    let count = match scenario {
+        "events-500-a-second" => 100,
+        // A week has many lists.
+        "receiver-down-a-week" => 1_000,
+        _ => WORKLOADS,
+    };
     let crashing = Arc::new(Mutex::new(HashMap::new()));
     let crashes = Arc::clone(&crashing);
     let server = Server {

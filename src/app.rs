@@ -1,5 +1,6 @@
 //! Builds every part from a compiled configuration and runs them.
 
+pub mod heartbeat;
 pub mod logs;
 pub mod notice;
 pub mod pipeline;

@@ -8,6 +8,7 @@ pub mod compile;
 pub mod digest;
 pub mod duration;
 pub mod error;
+pub mod heartbeat;
 pub mod load;
 mod mask;
 pub mod raw;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use compile::cases::{Expect, Given, RuleTest, TestInput};
 pub use digest::DigestConfig;
 pub use error::{Diagnostic, Diagnostics, Level};
+pub use heartbeat::{HeartbeatConfig, HeartbeatMethod};
 pub use load::{Attempt, Loaded, attempt, load, load_shipped};
 pub use receiver::{RateLimit, Receiver, ReceiverKind};
 pub use secret::SecretRef;
@@ -80,18 +82,33 @@ pub struct Config {
     pub annotations: AnnotationRules,
     /// How long a message waits for the log that its rule asks for.
     pub log_tail: LogTailConfig,
+    /// Requests to a dead man's switch; `None`: none.
+    pub heartbeat: Option<HeartbeatConfig>,
 }
 
 /// `watch:`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct WatchConfig {
     /// Only these namespaces; empty: all.
     pub include: Vec<String>,
     /// Never these.
     pub exclude: Vec<String>,
+    /// A kind of which nothing could be seen for so long is announced, and `/readyz` fails.
+    pub blind_after: Duration,
+}
+
+impl Default for WatchConfig {
+    fn default() -> Self {
+        Self { include: Vec::new(), exclude: Vec::new(), blind_after: Duration::from_secs(60) }
+    }
 }
 
 impl WatchConfig {
+    /// The shortest `blind_after`: a restart of the API server takes as long and loses nothing.
+    pub const MIN_BLIND_AFTER: Duration = Duration::from_secs(10);
+    /// The longest `blind_after`: Events are kept for an hour, and what they tell is gone then.
+    pub const MAX_BLIND_AFTER: Duration = Duration::from_secs(3600);
+
     /// Is this namespace watched?
     #[must_use]
     pub fn wants(&self, namespace: &str) -> bool {

@@ -18,6 +18,7 @@
 //! ```
 
 pub mod annotations;
+mod clock_set;
 pub mod digest;
 mod effects;
 mod evaluate;

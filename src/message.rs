@@ -2,6 +2,7 @@
 
 mod apart;
 mod digest;
+mod fit;
 pub mod text;
 
 use std::fmt;
@@ -132,6 +133,10 @@ pub enum Reason {
     Blind,
     /// They can be read again.
     SeesAgain,
+    /// Another receiver refuses every message.
+    ReceiverRefuses,
+    /// It takes messages again.
+    ReceiverWorks,
     /// A notification was not queued, because another message has its key.
     NotQueued,
     /// Incidents are at their limit: some problems are not followed.
@@ -186,6 +191,8 @@ impl Reason {
         Self::ConfigMended,
         Self::Blind,
         Self::SeesAgain,
+        Self::ReceiverRefuses,
+        Self::ReceiverWorks,
         Self::NotQueued,
         Self::LimitReached,
         Self::LimitLifted,
@@ -225,6 +232,8 @@ impl Reason {
             Self::ConfigMended => "config_mended",
             Self::Blind => "blind",
             Self::SeesAgain => "sees_again",
+            Self::ReceiverRefuses => "receiver_refuses",
+            Self::ReceiverWorks => "receiver_works",
             Self::NotQueued => "not_queued",
             Self::LimitReached => "limit_reached",
             Self::LimitLifted => "limit_lifted",
@@ -249,7 +258,14 @@ impl Reason {
     /// Does a notice with this reason take back an earlier one?
     #[must_use]
     pub const fn is_mend(self) -> bool {
-        matches!(self, Self::ConfigMended | Self::SeesAgain | Self::LimitLifted | Self::StoreOnDisk)
+        matches!(
+            self,
+            Self::ConfigMended
+                | Self::SeesAgain
+                | Self::ReceiverWorks
+                | Self::LimitLifted
+                | Self::StoreOnDisk
+        )
     }
 }
 

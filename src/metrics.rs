@@ -8,7 +8,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,7 +22,9 @@ use crate::message::{Decision, Reason};
 use crate::outbox::Outbox;
 use crate::signal::Cause;
 use crate::store::{Sizes, Store};
+use crate::watch::Kind;
 use crate::watch::logs::LogStats;
+use crate::watch::scope::Forged;
 use crate::watch::stream::WatchStatus;
 
 /// Several scrapers share one look at the store.
@@ -53,10 +55,25 @@ pub struct EngineStats {
     pub not_queued: u64,
     /// Annotations about silence that cannot be read.
     pub bad_annotations: u64,
+    /// Events that were not believed.
+    pub forged: BTreeMap<Forged, u64>,
+    /// Texts and lists that were cut while objects were decoded.
+    pub cut: BTreeMap<Kind, u64>,
+    /// How often the wall clock was set while it ran.
+    pub clock_steps: ClockSteps,
     /// The first picture of the cluster is complete.
     pub synced: bool,
     /// The kinds that cannot be read for now.
     pub blind: Vec<String>,
+}
+
+/// Steps of the wall clock of more than a few seconds. A machine that slept counts as a step forward.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClockSteps {
+    /// To a later time.
+    pub forward: u64,
+    /// To an earlier time.
+    pub back: u64,
 }
 
 /// The limit on incidents is reached.
@@ -95,6 +112,19 @@ impl ConfigStats {
     }
 }
 
+/// What became of heartbeats since the start.
+#[derive(Debug, Default)]
+pub struct HeartbeatStats {
+    /// Is one configured?
+    pub configured: AtomicBool,
+    /// Taken by the other side.
+    pub sent: AtomicU64,
+    /// Not taken, or not answered.
+    pub failed: AtomicU64,
+    /// Not sent because the bot was not well.
+    pub withheld: AtomicU64,
+}
+
 /// Where the numbers are read.
 #[derive(Debug, Clone)]
 pub struct Sources {
@@ -110,6 +140,18 @@ pub struct Sources {
     pub outbox: Outbox,
     /// Log tails.
     pub logs: Arc<LogStats>,
+    /// Heartbeats.
+    pub heartbeat: Arc<HeartbeatStats>,
+}
+
+impl HeartbeatStats {
+    /// `None`: no heartbeat is configured.
+    fn counts(&self) -> Option<[(&'static str, u64); 3]> {
+        let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let counts =
+            [("sent", load(&self.sent)), ("failed", load(&self.failed)), ("withheld", load(&self.withheld))];
+        self.configured.load(Ordering::Relaxed).then_some(counts)
+    }
 }
 
 /// In which text format.
@@ -139,10 +181,20 @@ impl Format {
     }
 }
 
+/// Connections of the HTTP server that did not end by themselves.
+#[derive(Debug, Default)]
+pub struct HttpStats {
+    /// Idle ones that were closed to make room.
+    pub closed: AtomicU64,
+    /// Refused, because all others were being answered.
+    pub refused: AtomicU64,
+}
+
 /// Answers scrapes.
 #[derive(Debug)]
 pub struct Metrics {
     sources: Sources,
+    http: Arc<HttpStats>,
     clock: Clock,
     started: Timestamp,
     sizes: Cached<Option<Sizes>>,
@@ -158,7 +210,7 @@ impl Metrics {
     /// The same by another clock: the one by which the sources give their times.
     #[must_use]
     pub fn with_clock(sources: Sources, clock: Clock) -> Self {
-        Self { sources, started: clock.now(), clock, sizes: Cached::new(SIZES_AGE) }
+        Self { sources, http: Arc::default(), started: clock.now(), clock, sizes: Cached::new(SIZES_AGE) }
     }
 
     /// The clock by which the sources give their times.
@@ -179,20 +231,30 @@ impl Metrics {
         &self.sources
     }
 
+    /// Of the server that shows them.
+    #[must_use]
+    pub const fn http(&self) -> &Arc<HttpStats> {
+        &self.http
+    }
+
     /// Everything, in a text format.
     pub async fn render(&self, format: Format) -> Result<String, std::fmt::Error> {
         let sizes = self.sizes.get(|| self.read_sizes()).await;
         let load = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         let deliveries = self.sources.outbox.counters();
+        let refusals = self.sources.outbox.refusals();
         let deliveries = deliveries.iter().map(|(receiver, counters)| Deliveries {
             receiver: Arc::clone(receiver),
             outcomes: [
                 ("delivered", load(&counters.delivered)),
                 ("retried", load(&counters.retried)),
+                ("refused", load(&counters.refused)),
                 ("dead", load(&counters.dead)),
                 ("interrupted", load(&counters.interrupted)),
             ],
             folded: load(&counters.folded),
+            assertions: [("sent", load(&counters.asserted)), ("failed", load(&counters.assertions_failed))],
+            refusing: refusals.contains_key(receiver),
         });
         let families = Families {
             format,
@@ -205,6 +267,8 @@ impl Metrics {
             store: self.sources.store.health(),
             deliveries: deliveries.collect(),
             logs: self.sources.logs.counts(),
+            http: [("closed_idle", load(&self.http.closed)), ("refused", load(&self.http.refused))],
+            heartbeats: self.sources.heartbeat.counts(),
             process: Process::read(),
         };
         families.render()

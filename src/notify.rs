@@ -10,6 +10,7 @@ pub mod terminal;
 pub mod webhook;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -31,6 +32,9 @@ pub struct Attempt<'a> {
     /// What the first delivery of this thread to this receiver returned as its
     /// [`Outcome::Delivered::handle`] (a Slack channel and timestamp, a Message-ID), if any.
     pub handle: Option<&'a str>,
+    /// Whom of the receiver this attempt is for: one of [`Deliver::recipients`]. `None` where the receiver
+    /// is one destination.
+    pub recipient: Option<&'a str>,
     /// Counts from 1.
     pub number: u32,
 }
@@ -50,17 +54,63 @@ pub enum Outcome {
         /// For people; never contains a URL or a secret.
         reason: String,
     },
-    /// It will never work as it is: a dead letter.
+    /// The receiver takes no message of ours at the moment, whatever it says: the credentials are not valid
+    /// (any more), the channel or the address is gone. The message stays queued and nothing else is sent to
+    /// the receiver for a while.
+    Refused {
+        /// For people, with what to do; never contains a URL or a secret.
+        reason: String,
+    },
+    /// This message will never be taken as it is: a dead letter.
     Reject {
         /// For people, with what to do; never contains a URL or a secret.
         reason: String,
     },
 }
 
+/// A digest of secrets, to see that they changed. Kept in memory only.
+pub type Credentials = [u8; 32];
+
 /// Something that can attempt a delivery.
 pub trait Deliver: Send + Sync + 'static {
-    /// Makes one attempt. Never blocks for longer than the notifier's own time limits.
+    /// Makes one attempt, within [`Self::time_limit`].
     fn deliver(&self, attempt: Attempt<'_>) -> impl Future<Output = Outcome> + Send;
+
+    /// The longest an attempt takes when everything on the other side is as slow as it may be. The outbox
+    /// cuts an attempt off only after that: an attempt that is cut off may have arrived.
+    fn time_limit(&self) -> Duration;
+
+    /// Who is told each notification by an attempt of their own; empty where the receiver is one
+    /// destination.
+    fn recipients(&self) -> &[Arc<str>] {
+        &[]
+    }
+
+    /// Nothing is to be sent for a while: closes what is kept open between attempts.
+    fn rest(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
+    /// How often open alerts are sent again, to a receiver that ends what is not repeated.
+    fn reasserts(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Sends alerts again that are open; each is the last that was told about it.
+    fn reassert(&self, _alerts: &[Notification]) -> impl Future<Output = Outcome> + Send {
+        std::future::ready(Outcome::Delivered { handle: None })
+    }
+
+    /// Says that the bot is alive and well, to a receiver that ends what is not repeated.
+    fn watchdog(&self) -> impl Future<Output = Outcome> + Send {
+        std::future::ready(Outcome::Delivered { handle: None })
+    }
+
+    /// Changes when a secret that the receiver is reached with does. A receiver that refuses is tried again
+    /// at once with a new secret.
+    fn credentials(&self) -> Option<Credentials> {
+        None
+    }
 
     /// How many incidents a summary can list so that a person still sees each of them.
     fn lists(&self) -> usize {
@@ -161,6 +211,58 @@ impl Deliver for Notifier {
         }
     }
 
+    fn time_limit(&self) -> Duration {
+        match self {
+            Self::Slack(n) => n.time_limit(),
+            Self::Webhook(n) => n.time_limit(),
+            Self::Email(n) => n.time_limit(),
+            Self::Terminal(n) => n.time_limit(),
+        }
+    }
+
+    fn recipients(&self) -> &[Arc<str>] {
+        match self {
+            Self::Email(n) => n.recipients(),
+            Self::Slack(_) | Self::Webhook(_) | Self::Terminal(_) => &[],
+        }
+    }
+
+    async fn rest(&self) {
+        if let Self::Email(n) = self {
+            n.rest().await;
+        }
+    }
+
+    fn reasserts(&self) -> Option<Duration> {
+        match self {
+            Self::Webhook(n) => n.reasserts(),
+            Self::Slack(_) | Self::Email(_) | Self::Terminal(_) => None,
+        }
+    }
+
+    async fn reassert(&self, alerts: &[Notification]) -> Outcome {
+        match self {
+            Self::Webhook(n) => n.reassert(alerts).await,
+            Self::Slack(_) | Self::Email(_) | Self::Terminal(_) => Outcome::Delivered { handle: None },
+        }
+    }
+
+    async fn watchdog(&self) -> Outcome {
+        match self {
+            Self::Webhook(n) => n.watchdog().await,
+            Self::Slack(_) | Self::Email(_) | Self::Terminal(_) => Outcome::Delivered { handle: None },
+        }
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        match self {
+            Self::Slack(n) => n.credentials(),
+            Self::Webhook(n) => n.credentials(),
+            Self::Email(n) => n.credentials(),
+            Self::Terminal(_) => None,
+        }
+    }
+
     fn lists(&self) -> usize {
         match self {
             Self::Slack(n) => n.lists(),
@@ -172,8 +274,18 @@ impl Deliver for Notifier {
 }
 
 impl Outcome {
+    /// Did the other side answer about this message, so that it takes messages at all?
+    #[must_use]
+    pub const fn is_answer(&self) -> bool {
+        matches!(self, Self::Delivered { .. } | Self::Reject { .. })
+    }
+
     fn retry(reason: impl Into<String>) -> Self {
         Self::Retry { after: None, reason: reason.into() }
+    }
+
+    fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused { reason: reason.into() }
     }
 
     fn reject(reason: impl Into<String>) -> Self {

@@ -96,12 +96,15 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::backoff::Backoff;
 pub use self::dispatcher::Dispatcher;
+use self::dispatcher::Limiters;
 pub use self::limit::Limit;
-use self::limit::Limiter;
 
 use crate::clock::Clock;
 use crate::notify::Deliver;
-use crate::store::Store;
+use crate::store::{Refusal, Store};
+
+/// Says whether the bot sees the cluster, decides, and keeps what it decides.
+pub type Vital = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// One receiver, as the outbox sees it.
 #[derive(Debug, Clone)]
@@ -137,9 +140,9 @@ impl ReceiverSpec {
 pub struct Policy {
     /// How long to wait after a failed attempt.
     pub backoff: Backoff,
-    /// An attempt that takes longer has failed. A notifier has its own, shorter limits; this one
-    /// only keeps a mistake there from stopping the receiver for ever.
-    pub attempt_timeout: Duration,
+    /// An attempt that takes longer than the notifier's own limit ([`Deliver::time_limit`]) and this has
+    /// failed. It only keeps a mistake in a notifier from stopping the receiver for ever.
+    pub attempt_grace: Duration,
     /// How long an attempt under way may go on after shutdown was asked for.
     pub drain: Duration,
     /// So many incidents that wait when the rate limit next allows a message are told in one
@@ -153,7 +156,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             backoff: Backoff::default(),
-            attempt_timeout: Duration::from_secs(90),
+            attempt_grace: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             fold_from: 3,
             seed: None,
@@ -170,8 +173,14 @@ pub struct Counters {
     pub folded: AtomicU64,
     /// Attempts that failed and will be repeated.
     pub retried: AtomicU64,
+    /// Attempts that ended because the receiver refuses every message.
+    pub refused: AtomicU64,
     /// Notifications given up.
     pub dead: AtomicU64,
+    /// Open alerts sent again.
+    pub asserted: AtomicU64,
+    /// Requests with open alerts that failed.
+    pub assertions_failed: AtomicU64,
     /// Attempts cut off by the end of a process, found at start or left at shutdown.
     pub interrupted: AtomicU64,
 }
@@ -182,6 +191,7 @@ pub struct Outbox {
     store: Store,
     clock: Clock,
     policy: Policy,
+    vital: Vital,
     desks: Arc<Mutex<BTreeMap<Arc<str>, Desk>>>,
 }
 
@@ -191,8 +201,43 @@ struct Desk {
     counters: Arc<Counters>,
     /// One permit: two dispatchers of one receiver would take each other's rows for interrupted.
     turn: Arc<Semaphore>,
-    /// The rate limit as the last dispatcher left it.
-    limiter: Arc<Mutex<Option<(Limit, Limiter)>>>,
+    /// The rate limits as the last dispatcher left them.
+    limiters: Arc<Mutex<Option<Limiters>>>,
+    /// As in the store.
+    acceptance: Arc<Mutex<Acceptance>>,
+}
+
+/// Does a receiver take messages?
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Acceptance {
+    /// No dispatcher has looked into the store yet.
+    #[default]
+    Unknown,
+    /// It refuses nothing, as far as is known.
+    Taking,
+    /// It refuses every message.
+    Refusing(Refusal),
+}
+
+/// By receiver.
+pub type Acceptances = BTreeMap<Arc<str>, Acceptance>;
+
+impl Desk {
+    fn acceptance(&self) -> Acceptance {
+        self.acceptance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        match self.acceptance() {
+            Acceptance::Refusing(refusal) => Some(refusal),
+            Acceptance::Unknown | Acceptance::Taking => None,
+        }
+    }
+
+    fn set_refusal(&self, refusal: Option<Refusal>) {
+        let acceptance = refusal.map_or(Acceptance::Taking, Acceptance::Refusing);
+        *self.acceptance.lock().unwrap_or_else(PoisonError::into_inner) = acceptance;
+    }
 }
 
 /// How a dispatcher is told to end before the process does.
@@ -224,7 +269,13 @@ impl Outbox {
     /// An outbox over `store`.
     #[must_use]
     pub fn new(store: Store, clock: Clock, policy: Policy) -> Self {
-        Self { store, clock, policy, desks: Arc::default() }
+        Self { store, clock, policy, vital: Arc::new(|| true), desks: Arc::default() }
+    }
+
+    /// With somebody who knows whether the whole bot is well: only then receivers are told so.
+    #[must_use]
+    pub fn with_vital(self, vital: Vital) -> Self {
+        Self { vital, ..self }
     }
 
     /// The dispatcher of one receiver; nothing happens until it runs. A second one for the same
@@ -242,10 +293,28 @@ impl Outbox {
         desks.iter().map(|(name, desk)| (Arc::clone(name), Arc::clone(&desk.counters))).collect()
     }
 
+    /// The receivers that refuse every message, by name.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<Arc<str>, Refusal> {
+        let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        desks.iter().filter_map(|(name, desk)| Some((Arc::clone(name), desk.refusal()?))).collect()
+    }
+
+    /// Every receiver that ever had a dispatcher, by name.
+    #[must_use]
+    pub fn acceptances(&self) -> Acceptances {
+        let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        desks.iter().map(|(name, desk)| (Arc::clone(name), desk.acceptance())).collect()
+    }
+
     fn desk(&self, name: &Arc<str>) -> Desk {
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        let new =
-            || Desk { counters: Arc::default(), turn: Arc::new(Semaphore::new(1)), limiter: Arc::default() };
+        let new = || Desk {
+            counters: Arc::default(),
+            turn: Arc::new(Semaphore::new(1)),
+            limiters: Arc::default(),
+            acceptance: Arc::default(),
+        };
         desks.entry(Arc::clone(name)).or_insert_with(new).clone()
     }
 }

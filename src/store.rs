@@ -21,6 +21,7 @@
 //!
 //! All SQL is in this module and below. Nothing outside may know that it is SQLite.
 
+mod alerts;
 mod amend;
 mod annotations;
 mod beside;
@@ -37,10 +38,13 @@ mod folds;
 mod health;
 mod history;
 mod inline;
+mod limits;
 mod listing;
 mod memory;
 mod outbox_rows;
 mod place;
+mod recipients;
+mod refusals;
 mod room;
 mod salvage;
 mod schema;
@@ -49,6 +53,7 @@ mod sqlite;
 mod trouble;
 mod upkeep;
 mod value;
+mod waits;
 mod worker;
 
 use std::fmt;
@@ -59,6 +64,7 @@ use std::thread::JoinHandle;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+pub use self::alerts::OpenAlert;
 pub use self::amend::Holds;
 pub use self::annotations::AnnotationRow;
 pub use self::beside::Beside;
@@ -72,8 +78,10 @@ pub use self::fault::{Faults, Point};
 pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::health::{Dropped, SetAside, StoreHealth};
 pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
+pub use self::limits::{MAX_DETAIL, MAX_INCIDENT, MAX_NOTIFICATION, MAX_PART, MAX_TITLE};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
 pub use self::outbox_rows::{Ahead, Choose, Claim, Gate, HeadRow, Heads, Interrupted, Settle, Settled};
+pub use self::refusals::Refusal;
 pub use self::room::Budget;
 pub use self::silences::SilenceRow;
 pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};
@@ -160,6 +168,7 @@ struct Inner {
     health: Arc<Health>,
     wakers: Arc<Wakers>,
     faults: Faults,
+    cuts: Arc<limits::Cuts>,
 }
 
 impl Store {
@@ -193,6 +202,7 @@ impl Store {
                 health,
                 wakers,
                 faults: options.faults,
+                cuts: Arc::default(),
             }),
         }
     }
@@ -225,6 +235,10 @@ impl Store {
     /// The hook of crash tests.
     pub(crate) fn faults(&self) -> &Faults {
         &self.inner.faults
+    }
+
+    fn cuts(&self) -> &Arc<limits::Cuts> {
+        &self.inner.cuts
     }
 
     fn inline(&self) -> Option<Arc<Inline>> {

@@ -4,17 +4,21 @@
 //! `run` gets its changes from [`stream`] (kube's watchers under supervision), `replay` from a
 //! recording; both feed the same [`Memory`].
 
+pub mod bounded;
 pub mod convert;
 pub mod decode;
 pub mod intern;
 pub mod logs;
 pub mod memory;
 pub mod objects;
+pub mod scope;
 pub mod stream;
 
 use std::fmt;
 
 pub use memory::Memory;
+use tokio::time::Instant;
+
 use objects::{
     CronJob, DaemonSet, Deployment, Event, Job, Namespace, Node, PersistentVolumeClaim, Pod, ReplicaSet,
     StatefulSet,
@@ -151,6 +155,17 @@ pub enum Change {
         /// Empty if not even that could be read.
         uid: String,
     },
-    /// This kind cannot be read for now; for people: why.
+    /// This kind cannot be read for now; for people: why. Ends with [`Change::Listed`].
     Blind(Kind, String),
+    /// Requests for this kind began to fail. Ends with [`Change::Contact`] or [`Change::Listed`].
+    Failing {
+        /// Of which kind.
+        kind: Kind,
+        /// The last moment at which the watch was in order.
+        since: Instant,
+        /// For people.
+        why: String,
+    },
+    /// All that the server had sent about this kind by this moment has been passed on before this.
+    Contact(Kind, Instant),
 }

@@ -9,12 +9,16 @@
     reason = "a test that stumbles fails"
 )]
 
+#[path = "it/alertmanager.rs"]
+mod alertmanager;
 #[path = "it/apiserver.rs"]
 mod apiserver;
 #[path = "it/asks.rs"]
 mod asks;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/clock.rs"]
+mod clock;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/demo.rs"]
@@ -33,8 +37,12 @@ mod explain;
 mod flood;
 #[path = "it/flow.rs"]
 mod flow;
+#[path = "it/hostile.rs"]
+mod hostile;
 #[path = "it/layering.rs"]
 mod layering;
+#[path = "it/lives.rs"]
+mod lives;
 #[path = "it/logs.rs"]
 mod logs;
 #[path = "it/matrix.rs"]
@@ -47,6 +55,8 @@ mod order;
 mod outbox;
 #[path = "it/protocol.rs"]
 mod protocol;
+#[path = "it/recipients.rs"]
+mod recipients;
 #[path = "it/recordings.rs"]
 mod recordings;
 #[path = "it/reload.rs"]
@@ -57,12 +67,16 @@ mod room;
 mod run;
 #[path = "it/scenarios.rs"]
 mod scenarios;
+#[path = "it/security.rs"]
+mod security;
 #[path = "it/silences.rs"]
 mod silences;
 #[path = "support/disk.rs"]
 mod sim_disk;
 #[path = "it/test_command.rs"]
 mod test_command;
+#[path = "it/watches.rs"]
+mod watches;
 #[path = "it/web.rs"]
 mod web;
 #[path = "it/world.rs"]

@@ -8,15 +8,16 @@
 
 pub mod blindness;
 mod disk;
+mod receivers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use self::blindness::{Blindness, Sight};
+use self::blindness::{Blindness, Sight, Span};
 use super::pipeline::TERMINAL;
 use crate::clock;
 use crate::config::Config;
@@ -25,11 +26,13 @@ use crate::message::text::{self as message_text, words};
 use crate::message::{Decision, Notification, Reason};
 use crate::signal::Severity;
 use crate::store::{Commit, HistoryRow, NotQueued};
-use crate::watch::Change;
+use crate::watch::{Change, Kind};
 
 /// Marks of these names hold what was said.
 const MARK_CONFIG: &str = "notice.config";
 const MARK_BLIND: &str = "notice.blind";
+/// Since when kinds could not be seen: JSON, kinds to RFC 3339. Also of those that were not told yet.
+const MARK_UNSEEN: &str = "notice.unseen";
 const MARK_LIMIT: &str = "notice.limit";
 const MARK_NOT_QUEUED: &str = "notice.not_queued";
 /// How many threads of notices there were. Times repeat after a step of the clock, this number does not.
@@ -90,6 +93,8 @@ pub struct Announcer {
     disk: disk::Changed,
     pending: Commit,
     counts: BTreeMap<(Decision, Reason), u64>,
+    /// Receivers that were called refusing.
+    refusing: BTreeMap<Arc<str>, Trouble>,
 }
 
 impl Announcer {
@@ -103,18 +108,21 @@ impl Announcer {
             .filter_map(|name| Some((name, serde_json::from_str(marks.get(name)?).ok()?)))
             .collect();
         let told = troubles.get(MARK_BLIND).map_or("", |trouble| trouble.content.as_str());
+        let unseen =
+            marks.get(MARK_UNSEEN).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
         let mut announcer = Self {
             cluster: Arc::from(""),
             to: Vec::new(),
             known: Vec::new(),
             no_ends: Vec::new(),
             threads: marks.get(MARK_THREADS).and_then(|count| count.parse().ok()).unwrap_or(0),
-            blindness: Blindness::told_of(told),
+            blindness: Blindness::restored(told, &unseen),
             limit: None,
             disk: disk::Changed::default(),
             troubles,
             pending: Commit::default(),
             counts: BTreeMap::new(),
+            refusing: receivers::restored(marks),
         };
         announcer.configure(config);
         announcer
@@ -122,6 +130,7 @@ impl Announcer {
 
     /// Goes on under another configuration.
     pub fn configure(&mut self, config: &Config) {
+        self.blindness.set_blind_after(config.watch.blind_after);
         self.cluster = Arc::clone(&config.cluster);
         self.to = default_receivers(config);
         self.known = config.receivers.iter().map(|r| Arc::clone(&r.name)).collect();
@@ -219,36 +228,60 @@ impl Announcer {
         self.blindness.change(now, change);
     }
 
+    /// Requests for a kind fail; `since`: when it was seen last.
+    pub fn failing(&mut self, kind: Kind, since: Timestamp) {
+        self.blindness.failing(kind, since);
+    }
+
+    /// The clock was set by `by` and shows `now`.
+    pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp) {
+        self.blindness.clock_set(by, now);
+        if let Some((since, _)) = &mut self.limit {
+            *since = clock::moved(*since, by);
+        }
+    }
+
     /// Says what is due.
     pub fn tick(&mut self, now: Timestamp) {
-        let Some(Sight { blind, again }) = self.blindness.tick(now) else { return };
-        let names = |kinds: &[String]| words::list(kinds.iter().map(String::as_str), 5, kinds.len());
-        let blind_names: Vec<String> = blind.iter().map(|(kind, _)| kind.to_string()).collect();
-        let again: Vec<String> = again.iter().map(ToString::to_string).collect();
+        let sight = self.blindness.tick(now);
+        if let Some(unseen) = self.blindness.take_changed() {
+            let unseen = serde_json::to_string(&unseen).unwrap_or_default();
+            self.pending.marks.push((MARK_UNSEEN.into(), unseen));
+        }
+        let Some(Sight { blind, again }) = sight else { return };
+        let names = |spans: &[Span]| {
+            let names: Vec<String> = spans.iter().map(|span| span.kind.to_string()).collect();
+            words::list(names.iter().map(String::as_str), 5, names.len())
+        };
         let back =
             if again.is_empty() { String::new() } else { format!("{} can be read again", names(&again)) };
+        let spans = |spans: &[Span]| {
+            let mut lines: Vec<String> = spans.iter().take(MAX_LINES).map(|span| line(span, now)).collect();
+            if spans.len() > MAX_LINES {
+                lines.push(format!("… and {} more", spans.len() - MAX_LINES));
+            }
+            lines
+        };
         if blind.is_empty() {
-            let text = "What it did not see meanwhile is told now, as far as it still stands.";
-            self.say(now, MARK_BLIND, Reason::SeesAgain, "", (&format!("No longer blind: {back}"), text));
+            let mut lines = spans(&again);
+            lines.push("What it did not see meanwhile is told now, as far as it still stands.".into());
+            let title = format!("No longer blind: {back}");
+            self.say(now, MARK_BLIND, Reason::SeesAgain, "", (&title, &lines.join("\n")));
             return;
         }
         let kinds = words::plural(u64::try_from(blind.len()).unwrap_or(u64::MAX), "kind");
-        let title = format!("Blind: {kinds} of objects cannot be read: {}", names(&blind_names));
-        let mut lines: Vec<String> = Vec::new();
-        for (kind, why) in blind.iter().take(MAX_LINES) {
-            lines.push(words::one_line(&format!("{kind}: {why}"), MAX_LINE));
-        }
-        if blind.len() > MAX_LINES {
-            lines.push(format!("… and {} more", blind.len() - MAX_LINES));
-        }
+        let over = blind.iter().all(|span| span.until.is_some());
+        let could = if over { "could not be read for a time" } else { "cannot be read" };
+        let title = format!("Blind: {kinds} of objects {could}: {}", names(&blind));
+        let mut lines = spans(&blind);
         lines.push(
             "Problems that only these show are not seen; what is open and shows in them stays open.".into(),
         );
         if !back.is_empty() {
             lines.push(back);
         }
-        let content = blind_names.join(" ");
-        self.say(now, MARK_BLIND, Reason::Blind, &content, (&title, &lines.join("\n")));
+        let content: Vec<String> = blind.iter().map(|span| span.kind.to_string()).collect();
+        self.say(now, MARK_BLIND, Reason::Blind, &content.join(" "), (&title, &lines.join("\n")));
     }
 
     /// Is something waiting to be stored?
@@ -279,16 +312,11 @@ impl Announcer {
         content: &str,
         (title, text): (&str, &str),
     ) {
-        let mut trouble = self.troubles.remove(mark).unwrap_or_else(|| {
-            self.threads += 1;
-            self.pending.marks.push((MARK_THREADS.to_owned(), self.threads.to_string()));
-            let subject = mark.trim_start_matches("notice.");
-            Trouble {
-                thread: format!("{subject}-{}-{}", now.as_millisecond(), self.threads),
-                seq: 0,
-                content: String::new(),
-                to: Vec::new(),
-            }
+        let mut trouble = self.troubles.remove(mark).unwrap_or_else(|| Trouble {
+            thread: self.new_thread(now, mark.trim_start_matches("notice.")),
+            seq: 0,
+            content: String::new(),
+            to: Vec::new(),
         });
         trouble.seq += 1;
         content.clone_into(&mut trouble.content);
@@ -298,6 +326,23 @@ impl Announcer {
                 trouble.to.push(Arc::clone(receiver));
             }
         }
+        self.tell(now, &trouble, reason, (title, text));
+        let over = reason.is_mend();
+        let kept = if over { String::new() } else { serde_json::to_string(&trouble).unwrap_or_default() };
+        self.pending.marks.push((mark.to_owned(), kept));
+        if !over {
+            self.troubles.insert(mark, trouble);
+        }
+    }
+
+    fn new_thread(&mut self, now: Timestamp, subject: &str) -> String {
+        self.threads += 1;
+        self.pending.marks.push((MARK_THREADS.to_owned(), self.threads.to_string()));
+        format!("{subject}-{}-{}", now.as_millisecond(), self.threads)
+    }
+
+    /// Queues a notice for everybody who is told of a trouble.
+    fn tell(&mut self, now: Timestamp, trouble: &Trouble, reason: Reason, (title, text): (&str, &str)) {
         let over = reason.is_mend();
         let title = words::one_line(title, message_text::MAX_TITLE);
         tracing::info!(decision = %Decision::Notice, %reason, title, receivers = ?trouble.to, "decided");
@@ -330,12 +375,22 @@ impl Announcer {
             detail: serde_json::json!({ "receivers": trouble.to, "text": text }).to_string(),
         });
         *self.counts.entry((Decision::Notice, reason)).or_default() += 1;
-        let kept = if over { String::new() } else { serde_json::to_string(&trouble).unwrap_or_default() };
-        self.pending.marks.push((mark.to_owned(), kept));
-        if !over {
-            self.troubles.insert(mark, trouble);
-        }
     }
+}
+
+/// `Pod: from 08:06:24 UTC to 08:07:40 UTC (76 s): 500: …`
+fn line(span: &Span, now: Timestamp) -> String {
+    let when = match (span.since, span.until) {
+        (Some(since), Some(until)) => {
+            let lasted = words::duration(words::seconds_between(since, until));
+            format!("from {} to {} ({lasted})", words::moment(since, now), words::moment(until, now))
+        }
+        (Some(since), None) => words::since(since, now),
+        (None, Some(until)) => format!("until {}", words::moment(until, now)),
+        (None, None) => "still".into(),
+    };
+    let why = if span.why.is_empty() { String::new() } else { format!(": {}", span.why) };
+    words::one_line(&format!("{}: {when}{why}", span.kind), MAX_LINE)
 }
 
 /// `shop`, or `the cluster` for what belongs to no namespace.

@@ -10,11 +10,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use output::{Message, Output};
 
-use crate::clock;
 use crate::config::{Config, Receiver, WatchConfig};
 use crate::engine::digest::{Book, DigestReceiver};
 use crate::engine::{Decided, Effects, Engine, Identity, Incident, Settings};
@@ -23,7 +22,8 @@ use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
 use crate::template::{Summary, compile_summary};
-use crate::watch::{Change, Kind, Memory, Object, objects::Kinded};
+use crate::watch::memory::NewsSince;
+use crate::watch::{Change, Kind, Memory, Object, objects::Kinded, scope};
 
 pub use log::LogWanted;
 
@@ -62,7 +62,7 @@ pub struct Start {
     /// Nothing was ever stored.
     pub first: bool,
     /// What happened before was told already.
-    pub news_since: Option<Timestamp>,
+    pub news_since: Option<NewsSince>,
     /// Where ids come from.
     pub identity: Identity,
     /// Stored incidents.
@@ -79,7 +79,7 @@ impl Pipeline {
     /// Builds memory and engine. Incidents whose rule is gone come back.
     #[must_use]
     pub fn new(config: &Config, kinds: &[Kind], now: Timestamp, start: Start) -> (Self, Vec<Incident>) {
-        let news_since = start.news_since.map_or(now, |seen| clock::before(seen, OVERLAP));
+        let news_since = start.news_since.map_or_else(|| now.into(), |seen| seen.before(OVERLAP));
         let memory = Memory::new(kinds, news_since, wants_raw_events(config));
         let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
         engine.restore_identity(start.identity);
@@ -156,6 +156,12 @@ impl Pipeline {
         for object in self.memory.take_silence_changed() {
             self.engine.review_about(&object, now, &self.memory, &mut self.effects);
         }
+        self.settle(out);
+    }
+
+    /// The clock was set by `by` and shows `now`: deadlines are moved by as much.
+    pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp, out: &mut Output) {
+        self.engine.clock_set(by, now, &self.memory, &mut self.effects);
         self.settle(out);
     }
 
@@ -236,10 +242,7 @@ impl Pipeline {
         match object {
             Object::Node(_) => true,
             Object::Namespace(o) => self.filter.wants(o.meta().name.as_deref().unwrap_or_default()),
-            Object::Event(event) => match event.involved_object.namespace.as_deref() {
-                Some(namespace) if !namespace.is_empty() => self.filter.wants(namespace),
-                _ => true,
-            },
+            Object::Event(event) => scope::wanted(event, &self.filter),
             Object::Pod(o) => self.filter.wants(namespace(o.meta())),
             Object::Deployment(o) => self.filter.wants(namespace(o.meta())),
             Object::ReplicaSet(o) => self.filter.wants(namespace(o.meta())),

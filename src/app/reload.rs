@@ -139,6 +139,8 @@ pub struct Identity {
     certificates: Snapshot,
     /// The templates, where it uses them.
     templates: Snapshot,
+    /// The name of the cluster, where the notifier itself names it.
+    cluster: Option<Arc<str>>,
 }
 
 /// Identities by receiver.
@@ -491,8 +493,12 @@ fn receivers_changed(old: &Identities, new: &Identities) -> Vec<String> {
 /// What makes each receiver what it is.
 fn identities(config: &Config, seen: &Snapshot) -> Identities {
     if config.receivers.is_empty() {
-        let terminal =
-            Identity { receiver: None, certificates: Snapshot::default(), templates: Snapshot::default() };
+        let terminal = Identity {
+            receiver: None,
+            certificates: Snapshot::default(),
+            templates: Snapshot::default(),
+            cluster: None,
+        };
         return [(Arc::from(super::pipeline::TERMINAL), terminal)].into();
     }
     let templates = config.templates.as_ref().map(|dir| seen.below(dir)).unwrap_or_default();
@@ -501,6 +507,7 @@ fn identities(config: &Config, seen: &Snapshot) -> Identities {
             receiver: Some(receiver.clone()),
             certificates: seen.only(receiver.kind.certificates()),
             templates: if receiver.kind.uses_templates() { templates.clone() } else { Snapshot::default() },
+            cluster: receiver.reassert.map(|_| Arc::clone(&config.cluster)),
         };
         (Arc::clone(&receiver.name), identity)
     });

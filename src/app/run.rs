@@ -11,8 +11,11 @@
 //! commit, then the outbox, which finishes the attempts under way, and the web server last.
 
 mod apply;
+#[cfg(test)]
+mod bounds;
 mod commit;
 mod engine_loop;
+mod seen;
 mod senders;
 mod slices;
 mod trail;
@@ -28,19 +31,20 @@ use std::sync::atomic::AtomicI64;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::apply::Applier;
 use self::engine_loop::{COMMANDS, EngineCommand, EngineLoop};
 use self::senders::Senders;
+use super::heartbeat::{Heartbeat, Wanted, Wellness};
 use super::logs;
 use super::receivers::{self, BuildError, Environment};
 use super::reload::{self, Begun, Reloader};
 use crate::clock::Clock;
 use crate::config::{Config, StoreConfig, WatchConfig};
-use crate::metrics::{ConfigStats, EngineStats, Metrics, Sources};
+use crate::metrics::{ConfigStats, EngineStats, HeartbeatStats, Metrics, Sources};
 use crate::notify::Network;
 use crate::outbox::{Outbox, Policy};
 use crate::store::{Budget, Store, StoreError};
@@ -48,10 +52,11 @@ use crate::template::Templates;
 use crate::watch::Kind;
 use crate::watch::logs::LogStats;
 use crate::watch::stream::{self, Tuning, WatchStatus};
+use crate::web::health::vital::Vitals;
 use crate::web::{self, Ask, Command, Control, Refusal, Token, WebState};
 
-/// The mark in the store up to when everything was taken in, as RFC 3339.
-pub const SEEN_UNTIL: &str = engine_loop::MARK_SEEN;
+/// The mark in the store when the bot stored something last, as RFC 3339.
+pub const SEEN_UNTIL: &str = seen::MARK_SEEN;
 
 /// Why the bot could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +67,9 @@ pub enum RunError {
     /// A receiver.
     #[error(transparent)]
     Receiver(#[from] BuildError),
+    /// The heartbeat.
+    #[error("the heartbeat cannot be sent")]
+    Heartbeat(#[from] crate::notify::http::HttpError),
     /// The HTTP server.
     #[error("cannot listen on {address}")]
     Listen {
@@ -174,7 +182,7 @@ async fn run_with(
     // Health, metrics and what receivers compare with their own clocks.
     let machine = clock.machine();
     let now = clock.now();
-    let environment = Environment { clock: machine.clone(), network, templates };
+    let environment = Environment { clock: machine.clone(), network: network.clone(), templates };
     let built = receivers::build_some(config, &environment, |_| true)?;
     if let Some(begun) = &mut options.reload {
         begun.set_environment(environment);
@@ -193,7 +201,8 @@ async fn run_with(
     let status = WatchStatus::with_clock(&options.kinds, &machine);
     let stats = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
     let heartbeat = Arc::new(AtomicI64::new(machine.now().as_millisecond()));
-    let outbox = Outbox::new(store.clone(), clock.clone(), options.policy);
+    let wellness = Wellness::default();
+    let outbox = Outbox::new(store.clone(), clock.clone(), options.policy).with_vital(wellness.vital());
 
     // Each stage has a token of its own, so that the stages can end one after the other.
     let (watching, sending, serving) =
@@ -205,6 +214,19 @@ async fn run_with(
     let hash = options.reload.as_ref().map(|begun| begun.hash().to_owned()).unwrap_or_default();
     let config_stats = Arc::new(ArcSwap::from_pointee(ConfigStats::begun(hash, now)));
     let log_stats = Arc::new(LogStats::default());
+    let heartbeat_stats = Arc::new(HeartbeatStats::default());
+    let (wanted, wants) = watch::channel(Wanted::of(config));
+    let vitals = Vitals {
+        watch: Arc::clone(&status),
+        engine: Arc::clone(&stats),
+        heartbeat: Arc::clone(&heartbeat),
+        store: store.clone(),
+        clock: machine.clone(),
+        started: machine.now(),
+    };
+    let beats = Heartbeat::new(vitals, wellness, Arc::clone(&heartbeat_stats), wants, &network)?;
+    let mut heartbeat_task = JoinSet::new();
+    heartbeat_task.spawn(beats.run(watching.clone()));
     let (log_news, log_read) = mpsc::channel(COMMANDS);
     let (log_queue, log_readers) =
         logs::logs(options.client.clone(), store.clone(), clock.clone(), Arc::clone(&log_stats), log_news);
@@ -222,6 +244,7 @@ async fn run_with(
                 store: store.clone(),
                 outbox: outbox.clone(),
                 logs: log_stats,
+                heartbeat: heartbeat_stats,
             },
             machine,
         );
@@ -254,8 +277,9 @@ async fn run_with(
     );
     // The watches hold the channel open, nobody else.
     drop(tx);
+    let parts = (log_queue, outbox);
     let engine =
-        EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock.clone(), log_queue)
+        EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock.clone(), parts)
             .await?;
     let mut engine_task = JoinSet::new();
     engine_task.spawn(engine.run(rx, commanded, log_read, watching.clone()));
@@ -269,7 +293,7 @@ async fn run_with(
     } else {
         drop((updates, reload_asked));
     }
-    let mut applier = Applier::new(Arc::clone(config), config_stats, commands.clone(), clock);
+    let mut applier = Applier::new(Arc::clone(config), config_stats, commands.clone(), wanted, clock);
 
     let mut failure = None;
     loop {
@@ -280,6 +304,7 @@ async fn run_with(
             biased;
             () = stop.cancelled() => tracing::info!("stopping"),
             _ = log_task.join_next() => failure = Some(RunError::Ended("reading logs")),
+            _ = heartbeat_task.join_next() => failure = Some(RunError::Ended("the heartbeat")),
             _ = watches.join_next() => failure = Some(RunError::Ended("a watch")),
             ended = engine_task.join_next() => failure = Some(early("the engine loop", ended.map(|r| r.map(|r| r.map_err(RunError::from))))),
             error = senders.failed() => failure = Some(error),
@@ -304,6 +329,7 @@ async fn run_with(
     }
 
     watching.cancel();
+    while heartbeat_task.join_next().await.is_some() {}
     while watches.join_next().await.is_some() {}
     // The watches held the sender: the engine takes in what is left, commits and ends.
     while let Some(ended) = engine_task.join_next().await {

@@ -177,7 +177,7 @@ fn table(rows: &[OutboxEntry], now: Timestamp, out: &mut String) -> std::fmt::Re
     for row in rows {
         lines.push([
             words::one_line(&row.key, 120),
-            words::one_line(&row.receiver, 60),
+            words::one_line(&told(row), 60),
             row.state.clone(),
             row.attempts.to_string(),
             words::duration(words::seconds_between(row.created_at, now)),
@@ -200,6 +200,15 @@ fn table(rows: &[OutboxEntry], now: Timestamp, out: &mut String) -> std::fmt::Re
     Ok(())
 }
 
+/// `mail`, or `mail (a@example.com)`.
+fn told(row: &OutboxEntry) -> String {
+    if row.recipient.is_empty() {
+        row.receiver.clone()
+    } else {
+        format!("{} ({})", row.receiver, row.recipient)
+    }
+}
+
 fn what(row: &OutboxEntry) -> String {
     let title = words::one_line(&row.title, MAX_TEXT);
     let reason = words::one_line(&row.reason, MAX_TEXT);
@@ -215,6 +224,7 @@ fn as_json(row: &OutboxEntry) -> Value {
     json!({
         "key": row.key,
         "receiver": row.receiver,
+        "recipient": (!row.recipient.is_empty()).then_some(&row.recipient),
         "thread": row.thread,
         "state": row.state,
         "attempts": row.attempts,
@@ -254,6 +264,7 @@ fn as_text(item: &OutboxItem) -> Result<String, std::fmt::Error> {
     };
     line("key", &row.key)?;
     line("receiver", &row.receiver)?;
+    line("recipient", &row.recipient)?;
     line("thread", &row.thread)?;
     line("state", &row.state)?;
     line("inside", row.inside.as_deref().unwrap_or_default())?;

@@ -35,17 +35,38 @@ pub async fn send(args: &SendArgs) -> Result<(), Failure> {
         incident.since = notification.at.checked_sub(age).unwrap_or(notification.at);
         incident.title = format!("Test message, nothing is wrong: {}", incident.title);
     }
-    match notifier.deliver(Attempt { notification: &notification, handle: None, number: 1 }).await {
-        Outcome::Delivered { .. } => {
-            output::say(&format!("delivered to `{}` ({})", args.receiver, notifier.kind()));
-            Ok(())
+    let recipients: Vec<Option<&str>> = match notifier.recipients() {
+        [] => vec![None],
+        several => several.iter().map(|recipient| Some(&**recipient)).collect(),
+    };
+    let mut failed = Vec::new();
+    for recipient in recipients {
+        let attempt = Attempt { notification: &notification, handle: None, recipient, number: 1 };
+        match said(notifier.deliver(attempt).await) {
+            Ok(()) => {
+                let whom = recipient.map(|whom| format!("{whom} of ")).unwrap_or_default();
+                output::say(&format!("delivered to {whom}`{}` ({})", args.receiver, notifier.kind()));
+            }
+            Err(why) => failed.push(why),
         }
-        Outcome::Retry { after, reason } => Err(Failure::Error(anyhow::anyhow!(
+    }
+    notifier.rest().await;
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Error(anyhow::anyhow!(failed.join("\n")))) }
+}
+
+/// What the bot would do about what was answered.
+fn said(outcome: Outcome) -> Result<(), String> {
+    match outcome {
+        Outcome::Delivered { .. } => Ok(()),
+        Outcome::Retry { after, reason } => Err(format!(
             "not delivered: {reason}\n  the bot would try again{}",
             after.map(|a| format!(" after {} s", a.as_secs())).unwrap_or_default()
-        ))),
-        Outcome::Reject { reason } => Err(Failure::Error(anyhow::anyhow!(
+        )),
+        Outcome::Refused { reason } => Err(format!(
+            "the receiver refuses: {reason}\n  the bot would keep what it owes the receiver, and try again after a while"
+        )),
+        Outcome::Reject { reason } => Err(format!(
             "refused: {reason}\n  the bot would not try again: it would keep the message as a dead letter"
-        ))),
+        )),
     }
 }

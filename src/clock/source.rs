@@ -69,6 +69,15 @@ impl Clock {
         }
     }
 
+    /// `span` of the runtime's time by this clock: longer where a story is played faster.
+    #[must_use]
+    pub const fn unscaled(&self, span: Duration) -> Duration {
+        match self {
+            Self::Played { speed, .. } => span.saturating_mul(*speed),
+            Self::System | Self::Simulated(_) | Self::Fixed(_) => span,
+        }
+    }
+
     /// Sleeps until `span` of this clock's monotonic time has passed.
     pub async fn sleep(&self, span: Duration) {
         tokio::time::sleep(self.scaled(span)).await;

@@ -8,6 +8,7 @@ pub mod rules;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::annotations;
 use super::error::At;
@@ -16,7 +17,9 @@ use super::read::Reader;
 use super::receiver::{self, Receiver};
 use super::secret::SecretRef;
 use super::silences::{self, Drafts};
-use super::{EngineConfig, LogTailConfig, StoreConfig, StormConfig, WatchConfig, secret};
+use super::{
+    EngineConfig, HeartbeatConfig, LogTailConfig, StoreConfig, StormConfig, WatchConfig, heartbeat, secret,
+};
 use crate::rule::{MuteTime, Route, Silence};
 use crate::signal::redact::{self, Redactor};
 use matching::Scope;
@@ -58,6 +61,8 @@ pub struct ConfigDraft {
     pub annotations: annotations::Draft,
     /// `log_tail:`
     pub log_tail: LogTailConfig,
+    /// `heartbeat:`
+    pub heartbeat: Option<HeartbeatConfig>,
 }
 
 /// A route whose names are to be looked up.
@@ -127,6 +132,7 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
     draft.mute_times = map.get(reader, "mute_times", silences::mute_times).unwrap_or_default();
     draft.annotations = map.get(reader, "annotations", annotations::read).unwrap_or_default();
     draft.log_tail = map.get(reader, "log_tail", log_tail::settings).unwrap_or_default();
+    draft.heartbeat = map.get(reader, "heartbeat", |r, n| heartbeat::read(r, n, directory));
     for key in LATER {
         if let Some(span) = map.key_span(key) {
             let _ = map.take(key);
@@ -166,16 +172,30 @@ fn patterns(reader: &mut Reader, node: &Node) -> Option<Redactor> {
 }
 
 fn watch(reader: &mut Reader, node: &Node) -> Option<WatchConfig> {
-    let mut map = reader.map(node, "`{namespaces}`")?;
-    let config = map.get(reader, "namespaces", |reader, node| {
+    let mut map = reader.map(node, "`{namespaces, blind_after}`")?;
+    let mut config = WatchConfig::default();
+    map.get(reader, "namespaces", |reader, node| {
         let mut map = reader.map(node, "`{include, exclude}`")?;
-        let include = map.get(reader, "include", namespaces).unwrap_or_default();
-        let exclude = map.get(reader, "exclude", namespaces).unwrap_or_default();
+        config.include = map.get(reader, "include", namespaces).unwrap_or_default();
+        config.exclude = map.get(reader, "exclude", namespaces).unwrap_or_default();
         map.finish(reader, "`namespaces`");
-        Some(WatchConfig { include, exclude })
+        Some(())
     });
+    if let Some(after) = map.get(reader, "blind_after", blind_after) {
+        config.blind_after = after;
+    }
     map.finish(reader, "`watch`");
-    config
+    Some(config)
+}
+
+fn blind_after(reader: &mut Reader, node: &Node) -> Option<Duration> {
+    let after = reader.span_of_time(node)?;
+    if !(WatchConfig::MIN_BLIND_AFTER..=WatchConfig::MAX_BLIND_AFTER).contains(&after) {
+        let help = "shorter, each restart of the API server is announced; longer, Events expire unseen";
+        reader.expected(node, "a duration from `10s` to `1h`", Some(help));
+        return None;
+    }
+    Some(after)
 }
 
 fn namespaces(reader: &mut Reader, node: &Node) -> Option<Vec<String>> {

@@ -282,6 +282,7 @@ impl Loader {
             mute_times: draft.mute_times.items,
             annotations: draft.annotations.rules,
             log_tail: draft.log_tail,
+            heartbeat: draft.heartbeat,
         };
         (config, self)
     }

@@ -2,13 +2,15 @@
 
 mod webhook;
 
+pub use self::webhook::in_the_open;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::digest::{self, DigestConfig};
 use super::raw::{Node, Value};
-use super::read::Reader;
+use super::read::{Map, Reader};
 use super::secret::{self, SecretRef};
 use crate::notify::webhook::Preset;
 use crate::template::json::Document;
@@ -31,12 +33,17 @@ pub struct Receiver {
     pub fold: bool,
     /// When summaries are sent in place of single messages.
     pub digest: Option<DigestConfig>,
+    /// How often open alerts are sent again, to a receiver that ends what is not repeated
+    /// ([`Preset::reassert`]).
+    pub reassert: Option<Duration>,
 }
 
 impl Receiver {
     /// Default of `max_age`: what happened yesterday is for the digest or the history. See also
     /// [`digest::MAX_AGE`].
     pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+    /// Bounds of `reassert`.
+    pub const REASSERT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 }
 
 /// `rate_limit: {per: 1s, messages: 1, burst: 5}`
@@ -239,10 +246,33 @@ fn read(reader: &mut Reader, name: &str, node: &Node, directory: &Path) -> Optio
     if let (Some(key), Some(Some(kind))) = (key, &kind) {
         digest::check(reader, key, kind);
     }
+    let reassert = reassert(reader, &mut map, preset);
     let usual = if digest.is_some() { digest::MAX_AGE } else { Receiver::MAX_AGE };
     let max_age = max_age.unwrap_or(usual);
     map.finish(reader, "a receiver");
-    Some(Receiver { name: name.into(), kind: kind??, rate_limit, max_age, send_resolved, fold, digest })
+    let name = name.into();
+    Some(Receiver { name, kind: kind??, rate_limit, max_age, send_resolved, fold, digest, reassert })
+}
+
+/// `reassert: 5m`
+fn reassert(reader: &mut Reader, map: &mut Map<'_>, preset: Option<Preset>) -> Option<Duration> {
+    let usual = preset.and_then(Preset::reassert);
+    let key = map.key_span("reassert");
+    let given = map.get(reader, "reassert", |reader, node| {
+        let every = reader.span_of_time(node)?;
+        let (least, most) = Receiver::REASSERT;
+        if every < least || every > most {
+            reader.expected(node, "between `1m` and `1h`", None);
+            return None;
+        }
+        Some(every)
+    });
+    if let (Some(key), None) = (key, usual) {
+        let help = "only the preset `alertmanager` ends alerts that are not sent again; remove `reassert`";
+        reader.error(key, "this receiver keeps alerts until they are ended", "", Some(help));
+        return None;
+    }
+    given.or(usual)
 }
 
 fn rate_limit(reader: &mut Reader, node: &Node, default: RateLimit) -> Option<RateLimit> {
@@ -258,6 +288,11 @@ fn slack_access(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Sl
     let mut map = reader.map(node, "`{token, channel}` or `{webhook_url}`")?;
     let read_secret = |reader: &mut Reader, node: &Node| secret::read(reader, node, directory);
     let api_url = map.get(reader, "api_url", http_url);
+    if let (Some(url), Some(span)) = (&api_url, map.key_span("api_url"))
+        && webhook::in_the_open(url)
+    {
+        reader.warn(span, "the bot's token is sent without encryption", "", Some(webhook::ENCRYPT));
+    }
     let access = if map.has("webhook_url") {
         let url = map.get(reader, "webhook_url", read_secret);
         if let Some(span) = map.key_span("token").or_else(|| map.key_span("channel")) {
@@ -343,7 +378,7 @@ fn mailbox(reader: &mut Reader, node: &Node) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn http_url(reader: &mut Reader, node: &Node) -> Option<String> {
+pub(super) fn http_url(reader: &mut Reader, node: &Node) -> Option<String> {
     let text = reader.text(node)?;
     let good = text.parse::<http::Uri>().is_ok_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())

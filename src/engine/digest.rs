@@ -13,13 +13,13 @@ mod draw;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use book::{Book, Entry, HeldSoFar};
 
 use super::{Effects, Engine, Incident};
-use crate::clock;
 use crate::clock::schedule::Schedule;
+use crate::clock::{self, past};
 use crate::message::{Decision, IncidentView, Reason};
 use crate::rule::{RouteFacts, Rule};
 use crate::signal::Signal;
@@ -65,6 +65,14 @@ impl Books {
 
     pub(super) fn saw(&mut self, now: Timestamp) {
         self.clock = self.clock.max(Some(now));
+    }
+
+    /// The clock was set. Digests go by the wall clock, so their times stay.
+    pub(super) fn clock_set(&mut self, by: SignedDuration, now: Timestamp) {
+        self.clock = self.clock.map(|at| past(at, by, now));
+        for book in self.all.values_mut() {
+            book.seen = past(book.seen, by, now);
+        }
     }
 
     fn decided(

@@ -341,12 +341,14 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        let held: Vec<Arc<str>> = self
+        let mut held: Vec<Arc<str>> = self
             .incidents
             .values()
             .filter(|i| i.held_by.as_ref() == Some(id))
             .map(|i| Arc::clone(&i.id))
             .collect();
+        // Decisions do not depend on the order of a hash map.
+        held.sort();
         for other in held {
             if let Some(incident) =
                 self.incidents.get(&other).filter(|i| was_told && i.cause.is_point()).cloned()

@@ -17,7 +17,9 @@ use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::signal::Cause;
 use crate::store::{ReceiverSize, Sizes, StoreHealth};
+use crate::watch::Kind;
 use crate::watch::logs::LogOutcome;
+use crate::watch::scope::Forged;
 use crate::watch::stream::{KindStatus, WatchState};
 
 /// The states of [`crate::engine::Incident::state`].
@@ -30,8 +32,11 @@ const MAX_TENANTS: usize = 20;
 #[derive(Debug)]
 pub(super) struct Deliveries {
     pub receiver: Arc<str>,
-    pub outcomes: [(&'static str, u64); 4],
+    pub outcomes: [(&'static str, u64); 5],
     pub folded: u64,
+    pub assertions: [(&'static str, u64); 2],
+    /// Does it refuse every message?
+    pub refusing: bool,
 }
 
 /// All numbers at one moment.
@@ -48,6 +53,9 @@ pub(super) struct Families {
     pub store: StoreHealth,
     pub deliveries: Vec<Deliveries>,
     pub logs: Vec<(LogOutcome, u64)>,
+    pub http: [(&'static str, u64); 2],
+    /// `None`: no heartbeat is configured.
+    pub heartbeats: Option<[(&'static str, u64); 3]>,
     pub process: Process,
 }
 
@@ -68,6 +76,8 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
             Reason::ConfigMended,
             Reason::Blind,
             Reason::SeesAgain,
+            Reason::ReceiverRefuses,
+            Reason::ReceiverWorks,
             Reason::NotQueued,
             Reason::LimitReached,
             Reason::LimitLifted,
@@ -138,6 +148,24 @@ impl Families {
             "kubeherald_bad_annotations",
             "Annotations that were to silence something and cannot be read.",
             [(none(), engine.bad_annotations)],
+        )?;
+        let forged = Forged::ALL.iter().map(|reason| {
+            (vec![("reason", reason.as_str())], engine.forged.get(reason).copied().unwrap_or_default())
+        });
+        out.counter(
+            "kubeherald_events_ignored",
+            "Events about objects that their namespace may not speak about.",
+            forged,
+        )?;
+        let cut = Kind::ALL
+            .iter()
+            .map(|kind| (vec![("kind", kind.as_str())], engine.cut.get(kind).copied().unwrap_or_default()));
+        out.counter("kubeherald_object_texts_cut", "Texts and lists of objects that were too long.", cut)?;
+        let steps = engine.clock_steps;
+        out.counter(
+            "kubeherald_clock_steps",
+            "How often the wall clock was set by more than a few seconds, or the machine slept.",
+            [(vec![("direction", "forward")], steps.forward), (vec![("direction", "back")], steps.back)],
         )?;
         out.counter(
             "kubeherald_incidents_displaced",
@@ -216,6 +244,16 @@ impl Families {
             by_kind(|watch| u64::from(up(watch))),
         )?;
         out.counter("kubeherald_watch_lists", "Lists completed.", by_kind(|watch| watch.lists))?;
+        out.counter(
+            "kubeherald_watch_requests",
+            "Requests to the API server.",
+            by_kind(|watch| watch.requests),
+        )?;
+        out.counter(
+            "kubeherald_watch_requests_delayed",
+            "Requests that had to wait: too many came before, or watches ended as soon as they began.",
+            by_kind(|watch| watch.delayed),
+        )?;
         out.counter("kubeherald_watch_restarts", "Watches started anew.", by_kind(|watch| watch.restarts))?;
         out.counter(
             "kubeherald_watch_bad_objects",
@@ -234,6 +272,29 @@ impl Families {
         out.counter("kubeherald_deliveries", "Attempts at delivery, by how they ended.", outcomes)?;
         let folded = self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], of.folded));
         out.counter("kubeherald_outbox_folded", "Notifications delivered inside a summary.", folded)?;
+        let asserted = self.deliveries.iter().filter(|of| of.assertions.iter().any(|(_, n)| *n > 0));
+        let asserted = asserted.flat_map(|of| {
+            let receiver = &*of.receiver;
+            of.assertions
+                .iter()
+                .map(move |(outcome, n)| (vec![("receiver", receiver), ("outcome", outcome)], *n))
+        });
+        out.counter(
+            "kubeherald_alert_assertions",
+            "Open alerts sent again, and requests with them that failed.",
+            asserted,
+        )?;
+        if let Some(heartbeats) = &self.heartbeats {
+            let each = heartbeats.iter().map(|(outcome, n)| (vec![("outcome", *outcome)], *n));
+            out.counter("kubeherald_heartbeats", "Requests to the dead man's switch.", each)?;
+        }
+        let refusing =
+            self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], u32::from(of.refusing)));
+        out.gauge(
+            "kubeherald_receiver_refusing",
+            "1 while a receiver refuses every message and is left alone.",
+            refusing,
+        )?;
         let logs = self.logs.iter().map(|(outcome, n)| (vec![("outcome", outcome.as_str())], *n));
         out.counter(
             "kubeherald_log_tails",
@@ -268,6 +329,16 @@ impl Families {
         out.gauge("kubeherald_dead_letters", "Notifications given up and kept.", by_receiver(|of| of.dead))?;
         let none = Labels::new;
         out.gauge("kubeherald_store_bytes", "Size of the database.", [(none(), sizes.bytes)])?;
+        out.counter(
+            "kubeherald_store_rows_cut",
+            "Rows that were shortened because they were too large.",
+            [(none(), sizes.cut)],
+        )?;
+        out.counter(
+            "kubeherald_store_rows_unread",
+            "Rows found too large to be read, and left aside.",
+            [(none(), sizes.unread)],
+        )?;
         out.gauge("kubeherald_store_incidents", "Incidents in the store.", [(none(), sizes.incidents)])?;
         out.gauge(
             "kubeherald_store_history_rows",
@@ -327,6 +398,11 @@ impl Families {
     }
 
     fn of_process(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        out.counter(
+            "kubeherald_http_connections_ended",
+            "Connections of this server that were closed to make room, or refused because there was none.",
+            self.http.iter().map(|(how, n)| (vec![("how", *how)], *n)),
+        )?;
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         out.gauge("kubeherald_build_info", "Always 1; what is running.", [(version, 1_u32)])?;
         let started = self.started.as_duration().as_secs_f64();

@@ -18,6 +18,7 @@ fn metrics(stats: EngineStats) -> Metrics {
         watch: WatchStatus::new(&Kind::ALL),
         outbox: Outbox::new(store.clone(), Clock::System, Policy::default()),
         logs: Arc::default(),
+        heartbeat: Arc::default(),
         store,
     })
 }
@@ -25,6 +26,10 @@ fn metrics(stats: EngineStats) -> Metrics {
 struct Nobody;
 
 impl Deliver for Nobody {
+    fn time_limit(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(30)
+    }
+
     async fn deliver(&self, _: Attempt<'_>) -> Outcome {
         Outcome::Delivered { handle: None }
     }
@@ -64,7 +69,9 @@ async fn every_label_value_is_there_from_the_start() {
     }
     for kind in Kind::ALL {
         zero(format!("kubeherald_watch_up{{kind=\"{kind}\"}}"));
-        zero(format!("kubeherald_watch_restarts_total{{kind=\"{kind}\"}}"));
+        for counter in ["restarts", "requests", "requests_delayed"] {
+            zero(format!("kubeherald_watch_{counter}_total{{kind=\"{kind}\"}}"));
+        }
         let age = all[&format!("kubeherald_watch_last_activity_age_seconds{{kind=\"{kind}\"}}")];
         assert!((0.0..60.0).contains(&age));
     }
@@ -106,6 +113,9 @@ async fn what_the_parts_know_is_told() {
         limit: None,
         not_queued: 0,
         bad_annotations: 0,
+        forged: BTreeMap::new(),
+        cut: BTreeMap::new(),
+        clock_steps: ClockSteps { forward: 0, back: 2 },
         synced: true,
         blind: vec!["Event".into()],
     });
@@ -132,6 +142,8 @@ async fn what_the_parts_know_is_told() {
         ("kubeherald_incidents{state=\"firing\"}", 3.0),
         ("kubeherald_memory_objects{sort=\"pods\"}", 150_000.0),
         ("kubeherald_refused_total", 5.0),
+        ("kubeherald_clock_steps_total{direction=\"forward\"}", 0.0),
+        ("kubeherald_clock_steps_total{direction=\"back\"}", 2.0),
         ("kubeherald_synced", 1.0),
         ("kubeherald_store_up", 1.0),
         ("kubeherald_deliveries_total{receiver=\"on\\\"call\",outcome=\"retried\"}", 4.0),

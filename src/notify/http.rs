@@ -15,8 +15,8 @@ use crate::message::text::words;
 
 /// Until a connection stands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// From the first byte sent to the last byte read.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// For one request: from the first byte sent to the last byte read.
+pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Shorter than the keep-alive of common servers: a connection they closed already costs an attempt.
 const POOL_IDLE: Duration = Duration::from_secs(30);
 /// How much of an answer is read, in bytes. Slack repeats the message in its answer.
@@ -71,6 +71,11 @@ impl Client {
     /// Begins a request.
     pub fn post(&self, url: impl reqwest::IntoUrl) -> reqwest::RequestBuilder {
         self.inner.post(url)
+    }
+
+    /// Begins a request without a body.
+    pub fn get(&self, url: impl reqwest::IntoUrl) -> reqwest::RequestBuilder {
+        self.inner.get(url)
     }
 
     /// Makes one request. An error is a reason for people, without the URL.
@@ -224,18 +229,21 @@ pub enum Class {
     Taken,
     /// It may be taken later.
     Later,
-    /// It will not be taken as it is.
+    /// Nothing is taken at this address, or with these credentials.
+    Refused,
+    /// This message will not be taken as it is.
     Never,
 }
 
 /// Sorts statuses (<https://www.rfc-editor.org/rfc/rfc9110#section-15>): 2xx is taken; 408, 409 (a
-/// request with the same key is being processed), 421, 423, 425, 429 and 5xx may pass; the rest is
-/// about the request or the configuration and stays.
+/// request with the same key is being processed), 421, 423, 425, 429 and 5xx may pass; 3xx, 401, 402, 403,
+/// 404, 405, 407 and 410 are about the address or the credentials; the rest is about this message.
 #[must_use]
 pub const fn class(status: u16) -> Class {
     match status {
         200..=299 => Class::Taken,
         408 | 409 | 421 | 423 | 425 | 429 | 500..=599 => Class::Later,
+        300..=399 | 401..=405 | 407 | 410 => Class::Refused,
         _ => Class::Never,
     }
 }
@@ -247,7 +255,7 @@ pub const fn advice(status: u16) -> &'static str {
         300..=399 => "redirects are not followed: configure the final address",
         401 | 407 => "check the credentials",
         403 => "the credentials do not allow this",
-        404 | 410 => "check the address",
+        404 | 405 | 410 => "check the address",
         413 => "the message is too large for the other side",
         400 | 415 | 422 => {
             "the other side does not understand the message: is it the right kind of receiver?"

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
 /// The largest secret file that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -73,6 +74,21 @@ impl Secret {
     }
 }
 
+/// A digest of what secrets are at the moment, also of one that cannot be read; `None` where there are none.
+pub fn digest<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Option<super::Credentials> {
+    let mut hash = Sha256::new();
+    let mut any = false;
+    for secret in secrets {
+        any = true;
+        let value = secret.resolve();
+        let value = value.as_ref().map_or("", |value| value.expose_secret());
+        // With its length, so that no two lists are one text.
+        hash.update(value.len().to_le_bytes());
+        hash.update(value.as_bytes());
+    }
+    any.then(|| hash.finalize().into())
+}
+
 /// "No such file or directory", without "(os error 2)".
 fn plain(e: &std::io::Error) -> String {
     let text = e.to_string();
@@ -97,8 +113,6 @@ impl fmt::Debug for Secret {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     #[test]
@@ -116,6 +130,20 @@ mod tests {
         assert_eq!(secret.resolve().unwrap().expose_secret(), "two \n");
         std::fs::write(&path, "\n").unwrap();
         assert!(secret.resolve().unwrap_err().to_string().ends_with("is empty"));
+    }
+
+    #[test]
+    fn a_digest_changes_with_a_secret_and_not_without() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let secrets = [Secret::Inline("other".into()), Secret::File(path.clone())];
+        let missing = digest(&secrets);
+        assert_eq!(missing, digest(&secrets));
+        std::fs::write(&path, "one\n").unwrap();
+        let one = digest(&secrets);
+        std::fs::write(&path, "two\n").unwrap();
+        assert!(missing.is_some() && missing != one && one != digest(&secrets));
+        assert_eq!(digest(&[]), None);
     }
 
     #[test]

@@ -1,10 +1,8 @@
-//! E-mail: text and HTML in one message, over one connection an attempt, one message a recipient.
+//! E-mail: text and HTML in one message, one message a recipient, one recipient an attempt.
 //!
-//! One recipient a message, because a server that refuses one of several refuses the whole
-//! transaction. Which recipients have got a notification is remembered in memory while it is being
-//! tried again; after a restart a recipient may get it twice, with the same Message-ID, which mail
-//! stores fold. There is no connection pool: a pooled connection that was given up in the middle of a
-//! message would be handed out again in that state.
+//! Each recipient has a row in the outbox, so what one server says about one recipient is that one's fate
+//! alone. The mails of one notification go over one connection: it is kept for a few seconds after a mail
+//! and closed when nothing more is to be sent.
 
 mod config;
 mod request;

@@ -55,6 +55,11 @@ impl Terminal {
 }
 
 impl Deliver for Terminal {
+    fn time_limit(&self) -> std::time::Duration {
+        // A pipe whose reader does not read.
+        std::time::Duration::from_secs(30)
+    }
+
     fn lists(&self) -> usize {
         text::SHOWN_INCIDENTS
     }

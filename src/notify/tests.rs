@@ -12,6 +12,7 @@ fn every_status_has_its_class() {
         let expected = match status {
             200..=299 => Class::Taken,
             408 | 409 | 421 | 423 | 425 | 429 | 500..=599 => Class::Later,
+            300..=399 | 401 | 402 | 403 | 404 | 405 | 407 | 410 => Class::Refused,
             _ => Class::Never,
         };
         assert_eq!(class(status), expected, "{status}");

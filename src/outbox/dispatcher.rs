@@ -1,9 +1,13 @@
 //! One task per receiver: the I/O around [`super::protocol`].
 
+mod asserting;
 mod folding;
+mod lanes;
+mod refusing;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -14,9 +18,12 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::limit::{Limit, Limiter};
+use self::asserting::Asserting;
+use self::lanes::Lanes;
+pub(super) use self::lanes::Limiters;
+use self::refusing::Refusing;
 use super::protocol::{self, Rules, Step};
-use super::{Counters, Desk, Leash, Outbox, Policy, ReceiverSpec};
+use super::{Counters, Desk, Leash, Outbox, Policy, ReceiverSpec, Vital};
 use crate::clock::Clock;
 use crate::notify::{Attempt, Deliver, Outcome};
 use crate::store::{Ahead, Call, Claim, HeadRow, Interrupted, Point, Settle, Settled, Store, StoreError};
@@ -25,6 +32,8 @@ use crate::store::{Ahead, Call, Claim, HeadRow, Interrupted, Point, Settle, Sett
 const MAX_NAP: Duration = Duration::from_secs(60);
 /// Between tries of a store that fails (a full disk, most likely).
 const STORE_NAP: Duration = Duration::from_secs(1);
+/// Who has nothing to send for so long closes what it keeps open.
+const REST_AFTER: Duration = Duration::from_secs(3);
 
 /// Delivers what one receiver is owed.
 pub struct Dispatcher<D> {
@@ -34,16 +43,16 @@ pub struct Dispatcher<D> {
     clock: Clock,
     policy: Policy,
     rules: Rules,
-    limit: Limit,
-    limiter: Limiter,
+    lanes: Lanes,
     fold: bool,
     rng: fastrand::Rng,
     counters: Arc<Counters>,
     wake: Arc<Notify>,
     desk: Desk,
     leash: Leash,
-    /// The rate limit held something back since the last message: what has piled up goes together.
-    waited: bool,
+    refusing: Refusing,
+    asserting: Asserting,
+    vital: Vital,
 }
 
 /// Whether the dispatcher goes on.
@@ -58,8 +67,7 @@ impl<D: Deliver> Dispatcher<D> {
         Self {
             wake: outbox.store.wakeups(&spec.name),
             rules: Rules::of(&spec, outbox.policy.backoff),
-            limit: spec.limit,
-            limiter: Limiter::new(spec.limit),
+            lanes: Lanes::new(spec.limit, deliver.recipients()),
             fold: spec.fold,
             rng: outbox.policy.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
             store: outbox.store.clone(),
@@ -70,7 +78,9 @@ impl<D: Deliver> Dispatcher<D> {
             counters: Arc::clone(&desk.counters),
             desk,
             leash: Leash::default(),
-            waited: false,
+            refusing: Refusing::default(),
+            asserting: Asserting::default(),
+            vital: Arc::clone(&outbox.vital),
         }
     }
 
@@ -102,27 +112,39 @@ impl<D: Deliver> Dispatcher<D> {
         if self.recover(stop).await? == Flow::Stop {
             return Ok(());
         }
-        while !self.leash.hand_over.is_cancelled() && self.step(stop).await? == Flow::On {}
-        Ok(())
+        let done = loop {
+            if self.leash.hand_over.is_cancelled() {
+                break Ok(());
+            }
+            match self.step(stop).await {
+                Ok(Flow::On) => {}
+                Ok(Flow::Stop) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.deliver.rest().await;
+        done
     }
 
     /// A change of the receiver is no reason for a burst: the limit goes on where it was.
     fn take_limiter(&mut self) {
-        let mut kept = self.desk.limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((limit, limiter)) = kept.take()
-            && limit == self.limit
-        {
-            self.limiter = limiter;
+        let kept = self.desk.limiters.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(kept) = kept {
+            self.lanes.take_over(kept);
         }
     }
 
     fn leave_limiter(&mut self) {
-        let limiter = std::mem::replace(&mut self.limiter, Limiter::new(self.limit));
-        *self.desk.limiter.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.limit, limiter));
+        *self.desk.limiters.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.lanes.leave());
     }
 
     /// Queues again what an earlier process left under way.
-    async fn recover(&self, stop: &CancellationToken) -> Result<Flow, StoreError> {
+    async fn recover(&mut self, stop: &CancellationToken) -> Result<Flow, StoreError> {
+        let resume = || self.store.resume_refusal(&self.name);
+        let Some(refusal) = self.insist(stop, "resume after a refusal", resume).await? else {
+            return Ok(Flow::Stop);
+        };
+        self.desk.set_refusal(refusal);
         let Some(rows) = self.insist(stop, "recover rows", || self.store.recover(&self.name)).await? else {
             return Ok(Flow::Stop);
         };
@@ -145,22 +167,38 @@ impl<D: Deliver> Dispatcher<D> {
         if self.store.is_stopped() {
             return Err(StoreError::Stopped);
         }
-        let look = || self.store.heads(&self.name, &self.rules.gate, self.now());
+        if self.refusing.credentials_changed(&self.deliver) {
+            let resume = || self.store.resume_refusal(&self.name);
+            if self.insist(stop, "resume after a refusal", resume).await?.is_none() {
+                return Ok(Flow::Stop);
+            }
+            info!(receiver = %self.name, "a secret of the receiver changed; it is tried again");
+        }
+        let (held, free_in) = self.lanes.held();
+        let look = || self.store.heads_without(&self.name, &self.rules.gate, held.clone(), self.now());
         let Some(heads) = self.insist(stop, "look for the next row", look).await? else {
             return Ok(Flow::Stop);
         };
         if stop.is_cancelled() {
             return Ok(Flow::Stop);
         }
+        if let Some(flow) = self.assert_open(&heads, stop).await? {
+            return Ok(flow);
+        }
+        if let Some(row) = &heads.due
+            && let Some(flow) = self.address(row, stop).await?
+        {
+            return Ok(flow);
+        }
         let now = self.now();
+        let recipient = heads.due.as_ref().map_or_else(|| Arc::from(""), |row| Arc::clone(&row.recipient));
         let mut limited = false;
-        let limit = || self.limiter.check().inspect_err(|_| limited = true);
+        let limit = || self.lanes.check(&recipient).inspect_err(|_| limited = true);
         let step = protocol::next(&heads, now, &self.rules, limit);
-        self.waited |= limited;
         match step {
             Step::Attempt(row) => {
                 self.store.faults().at(Point::Chosen, "dispatch");
-                let waited = std::mem::take(&mut self.waited);
+                let waited = self.lanes.take_waited(&recipient);
                 // Also where the receiver does without summaries by now: this one may have arrived.
                 if let Some(key) = &row.inside {
                     return self.fold_again(&row, key, stop).await;
@@ -168,18 +206,37 @@ impl<D: Deliver> Dispatcher<D> {
                 if waited
                     && self.fold
                     && row.foldable
-                    && let Some(flow) = self.fold(stop).await?
+                    && let Some(flow) = self.fold(&row.recipient, stop).await?
                 {
                     return Ok(flow);
                 }
                 self.attempt(row, stop).await
             }
             Step::Bury { row, reason } => self.settle(&row, Settle::Dead { reason }, stop).await,
-            Step::Wait(wait) => Ok(self.nap(wait.min(MAX_NAP), stop).await),
+            // Another recipient may be free.
+            Step::Wait(_) if limited && self.lanes.several() => Ok(Flow::On),
+            Step::Wait(wait) => Ok(self.nap(wait.min(free_in.unwrap_or(wait)), stop).await),
+            Step::Idle if free_in.is_some() => Ok(self.nap(free_in.unwrap_or_default(), stop).await),
             // No row waits and none is under way.
             Step::Idle if self.leash.drain.is_cancelled() => Ok(Flow::Stop),
             Step::Idle => Ok(self.nap(MAX_NAP, stop).await),
         }
+    }
+
+    /// Makes sure that a row is for a recipient that the notifier knows, or for none where it knows none.
+    /// `None`: it is.
+    async fn address(&self, row: &HeadRow, stop: &CancellationToken) -> Result<Option<Flow>, StoreError> {
+        let known = self.deliver.recipients();
+        if row.recipient.is_empty() && !known.is_empty() {
+            let give = || self.store.give_out(&self.name, known, self.now());
+            let given = self.insist(stop, "give rows out to recipients", give).await?;
+            return Ok(Some(if given.is_some() { Flow::On } else { Flow::Stop }));
+        }
+        if row.recipient.is_empty() || known.contains(&row.recipient) {
+            return Ok(None);
+        }
+        let reason = format!("{} is no recipient of this receiver any more", row.recipient);
+        self.settle(row, Settle::Dead { reason }, stop).await.map(Some)
     }
 
     /// Statements 3 to 6, and on with the rows that were claimed along with statement 6.
@@ -197,8 +254,13 @@ impl<D: Deliver> Dispatcher<D> {
                 Claim::Gone => return Ok(Flow::On),
             };
             self.store.faults().at(Point::Claimed, "dispatch");
-            let attempt = Attempt { notification: &notification, handle: handle.as_deref(), number };
-            let Some(outcome) = self.deliver_once(attempt, stop).await else {
+            let attempt = Attempt {
+                notification: &notification,
+                handle: handle.as_deref(),
+                recipient: some(&row.recipient),
+                number,
+            };
+            let Some(outcome) = self.limited(self.deliver.deliver(attempt), stop).await else {
                 count(&self.counters.interrupted);
                 warn!(
                     receiver = %self.name, key = %row.key,
@@ -207,22 +269,44 @@ impl<D: Deliver> Dispatcher<D> {
                 return Ok(Flow::Stop);
             };
             self.store.faults().at(Point::Attempted, "dispatch");
-            let now = self.now();
-            let settle = protocol::after(outcome, row.queued_at, number, now, &self.rules, &mut self.rng);
-            let ahead =
-                !stop.is_cancelled() && !self.leash.hand_over.is_cancelled() && self.limiter.check().is_ok();
-            if !ahead {
-                return self.settle(&row, settle, stop).await;
+            let outcome = self.refusing.judge(&row, outcome);
+            let answered = outcome.is_answer();
+            if self.keep_alerts(&notification, &outcome, stop).await? == Flow::Stop {
+                self.unsettled(&row);
+                return Ok(Flow::Stop);
             }
-            match self.settle_and_claim(&row, settle, stop).await? {
-                Some(settled) => next = settled.next,
-                None => return Ok(Flow::Stop),
+            let settle = self.after(outcome, row.queued_at, number);
+            let refused = matches!(settle, Settle::Refused { .. });
+            let free = if refused || stop.is_cancelled() || self.leash.hand_over.is_cancelled() {
+                Vec::new()
+            } else {
+                self.lanes.take_free()
+            };
+            if free.is_empty() {
+                if self.settle(&row, settle, stop).await? == Flow::Stop {
+                    return Ok(Flow::Stop);
+                }
+            } else {
+                let settled = self.settle_and_claim(&row, settle, free.clone(), stop).await?;
+                let Some(settled) = settled else { return Ok(Flow::Stop) };
+                next = settled.next;
+                self.lanes.put_back(&free, next.as_ref().map(|(row, _)| &row.recipient));
             }
-            if next.is_none() {
-                self.limiter.put_back();
+            if answered && self.takes_messages(stop).await? == Flow::Stop {
+                // What was claimed along is queued again at the next start.
+                return Ok(Flow::Stop);
             }
         }
         Ok(Flow::On)
+    }
+
+    /// What an outcome means for its row.
+    fn after(&mut self, outcome: Outcome, queued_at: Timestamp, number: u32) -> Settle {
+        if matches!(outcome, Outcome::Refused { .. }) {
+            self.refusing.refused_with(self.deliver.credentials());
+        }
+        let refused = self.desk.refusal().map_or(0, |refusal| refusal.attempts);
+        protocol::after(outcome, queued_at, (number, refused), self.now(), &self.rules, &mut self.rng)
     }
 
     /// Statement 6 with 2 and 3 of the next row. `None`: shutdown came while the store failed.
@@ -230,6 +314,7 @@ impl<D: Deliver> Dispatcher<D> {
         &self,
         row: &HeadRow,
         what: Settle,
+        free: Vec<Arc<str>>,
         stop: &CancellationToken,
     ) -> Result<Option<Settled>, StoreError> {
         let record = || {
@@ -237,6 +322,7 @@ impl<D: Deliver> Dispatcher<D> {
             let ahead = Ahead {
                 receiver: Arc::clone(&self.name),
                 gate: Arc::clone(&rules.gate),
+                held: self.lanes.all_but(&free),
                 // Its place in the rate limit is taken already. A summary is claimed as a whole.
                 choose: Box::new(move |heads| match protocol::next(heads, now, &rules, || Ok(())) {
                     Step::Attempt(row) if row.inside.is_none() => Some(row),
@@ -254,15 +340,19 @@ impl<D: Deliver> Dispatcher<D> {
     }
 
     /// `None`: cut off by shutdown.
-    async fn deliver_once(&self, attempt: Attempt<'_>, stop: &CancellationToken) -> Option<Outcome> {
-        let limit = self.policy.attempt_timeout;
+    async fn limited(
+        &self,
+        sending: impl Future<Output = Outcome> + Send,
+        stop: &CancellationToken,
+    ) -> Option<Outcome> {
+        let limit = self.deliver.time_limit() + self.policy.attempt_grace;
         let cut_off = async {
             stop.cancelled().await;
             sleep(self.policy.drain).await;
         };
         tokio::select! {
             biased;
-            outcome = timeout(limit, self.deliver.deliver(attempt)) => {
+            outcome = timeout(limit, sending) => {
                 Some(outcome.unwrap_or_else(|_| Outcome::Retry {
                     after: None,
                     reason: format!("the attempt did not end within {} s", limit.as_secs()),
@@ -308,6 +398,7 @@ impl<D: Deliver> Dispatcher<D> {
                 count(&self.counters.retried);
                 info!(receiver = %self.name, key = %row.key, %reason, %not_before, "will try again");
             }
+            Settle::Refused { until, reason } => self.refused(&row.key, &reason, until),
             Settle::Dead { reason } => {
                 count(&self.counters.dead);
                 error!(receiver = %self.name, key = %row.key, %reason, "given up: a dead letter");
@@ -339,7 +430,12 @@ impl<D: Deliver> Dispatcher<D> {
         }
     }
 
-    async fn nap(&self, at_most: Duration, stop: &CancellationToken) -> Flow {
+    async fn nap(&self, wait: Duration, stop: &CancellationToken) -> Flow {
+        let looks = [self.refusing.look_again_in(), self.assertion_in()];
+        let at_most = looks.into_iter().flatten().fold(wait.min(MAX_NAP), Duration::min);
+        if at_most >= REST_AFTER {
+            self.deliver.rest().await;
+        }
         let draining = self.leash.drain.is_cancelled();
         // Whichever ends the nap, the next step looks at all of them again: none can starve another.
         tokio::select! {
@@ -356,6 +452,11 @@ impl<D: Deliver> Dispatcher<D> {
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+/// `None` where the receiver is one destination.
+fn some(recipient: &str) -> Option<&str> {
+    (!recipient.is_empty()).then_some(recipient)
 }
 
 fn count(counter: &AtomicU64) {

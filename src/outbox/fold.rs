@@ -10,9 +10,10 @@ use sha2::{Digest, Sha256};
 use crate::message::{Decision, IncidentView, Notification, Reason, text};
 use crate::store::{FoldRow, HistoryRow};
 
-/// The key of a summary of these rows: the same rows in the same order give the same key.
+/// The key of a summary of these rows: the same rows in the same order give the same key. `recipient` is
+/// empty where the receiver is one destination.
 #[must_use]
-pub fn key(receiver: &str, rows: &[FoldRow]) -> String {
+pub fn key(receiver: &str, recipient: &str, rows: &[FoldRow]) -> String {
     let mut hash = Sha256::new();
     for row in rows {
         // With its length, so that no two lists are one text.
@@ -25,6 +26,9 @@ pub fn key(receiver: &str, rows: &[FoldRow]) -> String {
         write!(key, "{byte:02x}").ok();
     }
     write!(key, "-{receiver}").ok();
+    if !recipient.is_empty() {
+        write!(key, "/{recipient}").ok();
+    }
     key
 }
 
@@ -118,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn the_key_names_the_rows_and_the_receiver() {
+    fn the_key_names_the_rows_and_who_is_told() {
         let rows = [row("a", "a", 1), row("bc", "b", 2)];
         let other = [row("ab", "a", 1), row("c", "b", 2)];
-        assert_eq!(key("x", &rows), key("x", &rows));
-        assert!(key("x", &rows).ends_with("-x"));
-        for (receiver, rows) in [("x", &other), ("y", &rows)] {
-            assert_ne!(key("x", &[row("a", "a", 1), row("bc", "b", 2)]), key(receiver, rows));
+        assert_eq!(key("x", "", &rows), key("x", "", &rows));
+        assert!(key("x", "", &rows).ends_with("-x") && key("x", "a@b", &rows).ends_with("-x/a@b"));
+        for (receiver, recipient, rows) in [("x", "", &other), ("y", "", &rows), ("x", "z", &rows)] {
+            assert_ne!(key("x", "", &[row("a", "a", 1), row("bc", "b", 2)]), key(receiver, recipient, rows));
         }
     }
 }

@@ -26,6 +26,10 @@ fn rate(what: &str, n: usize, took: Duration) {
 struct Sink(Arc<AtomicUsize>);
 
 impl Deliver for Sink {
+    fn time_limit(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(30)
+    }
+
     async fn deliver(&self, _: Attempt<'_>) -> Outcome {
         self.0.fetch_add(1, Ordering::Relaxed);
         Outcome::Delivered { handle: Some("handle".to_owned()) }

@@ -42,6 +42,8 @@ enum Answer {
     Later,
     After(u64),
     No,
+    /// The receiver as such.
+    Never,
 }
 
 impl Answer {
@@ -52,6 +54,7 @@ impl Answer {
             Self::Later => Outcome::Retry { after: None, reason },
             Self::After(s) => Outcome::Retry { after: Some(Duration::from_secs(s)), reason },
             Self::No => Outcome::Reject { reason },
+            Self::Never => Outcome::Refused { reason },
         }
     }
 }
@@ -73,6 +76,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Answer::Later),
         1 => (0_u64..120).prop_map(Answer::After),
         1 => Just(Answer::No),
+        1 => Just(Answer::Never),
     ];
     let until = prop_oneof![
         12 => Just(Until::Never),
@@ -100,6 +104,7 @@ struct Row {
     thread: usize,
     not_before: i64,
     queued_at: i64,
+    attempts: u32,
     /// The summary it was claimed for.
     inside: Option<String>,
     /// It must keep its own key.
@@ -108,7 +113,8 @@ struct Row {
 
 impl Row {
     fn new(key: &str, thread: usize, now: i64) -> Self {
-        Self { key: key.to_owned(), thread, not_before: 0, queued_at: now, inside: None, alone: false }
+        let key = key.to_owned();
+        Self { key, thread, not_before: 0, queued_at: now, attempts: 0, inside: None, alone: false }
     }
 }
 
@@ -126,6 +132,8 @@ struct Model {
     /// Open rows in order, by receiver.
     open: [Vec<Row>; 2],
     gate: [i64; 2],
+    /// Which receiver refuses: how often in a row, and until when it is left alone.
+    refuses: [Option<(u32, i64)>; 2],
     delivered: BTreeSet<String>,
     dead: BTreeMap<String, Dead>,
     /// Under which key a row may have arrived, where nobody knows: it must be told under it again.
@@ -141,13 +149,21 @@ struct Model {
 }
 
 impl Model {
-    /// The lowest due row that no earlier row of its thread holds back.
+    /// The lowest due row that no earlier row of its thread holds back; of a receiver that refuses the one
+    /// that was attempted least.
     fn due(&self, receiver: usize, now: i64) -> Option<&Row> {
         let rows = &self.open[receiver];
-        rows.iter().enumerate().find_map(|(i, row)| {
-            let held = rows[..i].iter().any(|earlier| earlier.thread == row.thread);
-            (!held && row.not_before <= now).then_some(row)
-        })
+        let due = rows.iter().enumerate().filter(|(i, row)| {
+            let held = rows[..*i].iter().any(|earlier| earlier.thread == row.thread);
+            !held && row.not_before <= now
+        });
+        let refuses = self.refuses[receiver].is_some();
+        due.min_by_key(|(i, row)| (if refuses { row.attempts } else { 0 }, *i)).map(|(_, row)| row)
+    }
+
+    /// Nothing may be sent before.
+    fn closed_until(&self, receiver: usize) -> i64 {
+        self.gate[receiver].max(self.refuses[receiver].map_or(0, |(_, until)| until))
     }
 
     /// What a summary would tell now, by thread and then in order.
@@ -215,6 +231,10 @@ impl World {
         let store = Store::open_with(&options).unwrap();
         for receiver in RECEIVERS {
             store.recover(&Arc::from(receiver)).wait().unwrap();
+            store.resume_refusal(&Arc::from(receiver)).wait().unwrap();
+        }
+        for (_, until) in self.model.refuses.iter_mut().flatten() {
+            *until = 0;
         }
         self.store = Some(store);
     }
@@ -287,7 +307,7 @@ impl World {
             }
             Step::Wait(wait) => {
                 assert!(!wait.is_zero());
-                assert!(expected.is_none() || self.model.gate[receiver] > self.now);
+                assert!(expected.is_none() || self.model.closed_until(receiver) > self.now);
                 false
             }
             Step::Bury { row, reason } => {
@@ -297,7 +317,10 @@ impl World {
                 false
             }
             Step::Attempt(row) => {
-                assert!(self.model.gate[receiver] <= self.now, "Retry-After is respected");
+                assert!(
+                    self.model.closed_until(receiver) <= self.now,
+                    "Retry-After and pauses are respected"
+                );
                 if until == Until::Chosen {
                     return true;
                 }
@@ -309,6 +332,7 @@ impl World {
                 let claim = self.store().claim(row.seq, at(self.now)).wait().unwrap();
                 let Claim::Claimed { notification, attempt, .. } = claim else { panic!("{claim:?}") };
                 assert_eq!(notification.key, row.key);
+                self.model.row(receiver, &row.key).attempts += 1;
                 if until >= Until::Attempted {
                     self.model.sent(&row.key, &row.key);
                 }
@@ -324,12 +348,13 @@ impl World {
                 let settle = protocol::after(
                     answer.outcome(),
                     row.queued_at,
-                    attempt,
+                    (attempt, self.model.refuses[receiver].map_or(0, |(times, _)| times)),
                     at(self.now),
                     &rules,
                     &mut self.rng,
                 );
                 self.settle(receiver, &row, &settle);
+                self.answered(receiver, answer, until);
                 until == Until::Settled
             }
         }
@@ -351,6 +376,7 @@ impl World {
         }
         let query = FoldQuery {
             receiver: name,
+            recipient: Arc::from(""),
             now: at(self.now),
             queued_after: Self::rules(receiver).born_after(at(self.now)),
             threads: 500,
@@ -367,11 +393,13 @@ impl World {
         let name: Arc<str> = Arc::from(RECEIVERS[receiver]);
         let keys: Vec<String> = rows.iter().map(|r| r.notification.key.clone()).collect();
         let inside = self.model.row(receiver, &keys[0]).inside.clone();
-        let fold = inside.unwrap_or_else(|| fold::key(&name, rows));
+        let fold = inside.unwrap_or_else(|| fold::key(&name, "", rows));
         let seqs = rows.iter().map(|r| r.seq).collect();
         let claim = self.store().claim_fold(&fold, seqs, at(self.now)).wait().unwrap().unwrap();
         for key in &keys {
-            self.model.row(receiver, key).inside = Some(fold.clone());
+            let row = self.model.row(receiver, key);
+            row.inside = Some(fold.clone());
+            row.attempts += 1;
             if until >= Until::Attempted {
                 self.model.sent(key, &fold);
             }
@@ -388,20 +416,41 @@ impl World {
         let settle = protocol::after(
             answer.outcome(),
             claim.queued_at,
-            claim.attempt,
+            (claim.attempt, self.model.refuses[receiver].map_or(0, |(times, _)| times)),
             at(self.now),
             &Self::rules(receiver),
             &mut self.rng,
         );
         let settled = self.store().settle_fold(&name, &fold, settle.clone(), None, at(self.now));
         assert_eq!(settled.wait().unwrap(), rows.len());
+        if let Settle::Refused { until, .. } = &settle {
+            self.refused(receiver, *until);
+        }
         for key in &keys {
             self.settled(receiver, key, &settle);
         }
+        self.answered(receiver, answer, until);
         until == Until::Settled
     }
 
+    fn refused(&mut self, receiver: usize, until: jiff::Timestamp) {
+        let times = self.model.refuses[receiver].map_or(0, |(times, _)| times);
+        let until = until.as_second() - at(0).as_second();
+        self.model.refuses[receiver] = Some((times + 1, until));
+    }
+
+    /// An answer about a message ends a refusal, unless the process ended before that was written down.
+    fn answered(&mut self, receiver: usize, answer: Answer, until: Until) {
+        if until == Until::Never && answer.outcome().is_answer() && self.model.refuses[receiver].is_some() {
+            self.store().end_refusal(&Arc::from(RECEIVERS[receiver])).wait().unwrap();
+            self.model.refuses[receiver] = None;
+        }
+    }
+
     fn settle(&mut self, receiver: usize, row: &HeadRow, settle: &Settle) {
+        if let Settle::Refused { until, .. } = settle {
+            self.refused(receiver, *until);
+        }
         assert!(self.store().settle(row.seq, settle.clone(), at(self.now)).wait().unwrap());
         self.settled(receiver, &row.key, settle);
         // Only what is too old ends by itself although it was to be told in a summary. The others of
@@ -427,6 +476,10 @@ impl World {
                 self.model.last_inside = gone.inside;
                 self.model.ambiguous.remove(key);
                 self.model.dead.insert(key.to_owned(), dead);
+            }
+            Settle::Refused { .. } => {
+                self.model.once_more(key);
+                self.model.row(receiver, key).not_before = 0;
             }
             Settle::Retry { not_before, gate, .. } => {
                 // Rounded up: the model counts whole seconds.

@@ -13,6 +13,12 @@ use crate::store::{Gate, HeadRow, Heads, Settle};
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The shortest.
 pub const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A receiver that refuses every message is left alone for so long at first; twice as long each time it
+/// refuses again…
+pub const FIRST_PAUSE: Duration = Duration::from_secs(30);
+/// … up to this: so late, at most, is it noticed that it was mended. A credential that changes is noticed at
+/// once.
+pub const MAX_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// How much of a reason is kept.
 const MAX_REASON: usize = 500;
 
@@ -74,16 +80,13 @@ pub fn next(
     let Some(row) = &heads.due else {
         return heads.next_at.map_or(Step::Idle, |at| Step::Wait(until(now, at)));
     };
-    // Before the gate: what is too old need not wait for being told so.
-    if now >= rules.expires(row.queued_at) {
+    // Before the gate: what is too old need not wait for being told so. What was never attempted is not
+    // given up: it may look old only because the machine slept or its clock was set.
+    if row.attempts > 0 && now >= rules.expires(row.queued_at) {
         return Step::Bury { row: row.clone(), reason: too_old(rules.max_age, &row.reason) };
     }
-    if let Some(gate) = heads.gate {
-        let wait = until(now, gate);
-        // A longer wait than was ever accepted means that the clock was set back since.
-        if !wait.is_zero() && wait <= MAX_RETRY_AFTER {
-            return Step::Wait(wait);
-        }
+    if let Some(wait) = held(heads, now) {
+        return Step::Wait(wait);
     }
     match limit() {
         Ok(()) => Step::Attempt(row.clone()),
@@ -91,18 +94,36 @@ pub fn next(
     }
 }
 
-/// Statement 6: what becomes of a row whose attempt `number` (from 1) ended so at `now`.
+/// For how long nothing may be sent to the receiver at all.
+#[must_use]
+pub fn held(heads: &Heads, now: Timestamp) -> Option<Duration> {
+    let wait = until(now, heads.gate?);
+    // A longer wait than was ever accepted means that the clock was set back since.
+    (!wait.is_zero() && wait <= MAX_RETRY_AFTER).then_some(wait)
+}
+
+/// The pause after a receiver refused that had refused `before` times in a row.
+#[must_use]
+pub fn pause(before: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1_u32 << before.min(16)).min(MAX_PAUSE)
+}
+
+/// Statement 6: what becomes of a row whose attempt `number` (from 1) ended so at `now`. `refused`: how often
+/// in a row the receiver had refused before.
 #[must_use]
 pub fn after(
     outcome: Outcome,
     queued_at: Timestamp,
-    number: u32,
+    (number, refused): (u32, u32),
     now: Timestamp,
     rules: &Rules,
     rng: &mut fastrand::Rng,
 ) -> Settle {
     match outcome {
         Outcome::Delivered { handle } => Settle::Delivered { handle },
+        Outcome::Refused { reason } => {
+            Settle::Refused { until: later(now, pause(refused)), reason: clip(reason) }
+        }
         Outcome::Reject { reason } => Settle::Dead { reason: clip(reason) },
         Outcome::Retry { after, reason } => {
             let after = after.map(|a| a.clamp(MIN_RETRY_AFTER, MAX_RETRY_AFTER));
@@ -118,7 +139,7 @@ pub fn after(
 fn too_old(max_age: Duration, last: &str) -> String {
     let age = SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX);
     if last.is_empty() {
-        format!("not delivered within {age:#}; it was never attempted")
+        format!("not delivered within {age:#}; no attempt was finished")
     } else {
         clip(format!("not delivered within {age:#}; last: {last}"))
     }
@@ -155,6 +176,7 @@ mod tests {
         HeadRow {
             seq: 1,
             key: "k".into(),
+            recipient: Arc::from(""),
             attempts: 0,
             queued_at: at(0),
             reason: String::new(),
@@ -198,9 +220,10 @@ mod tests {
 
     #[test]
     fn too_old_is_buried_even_behind_a_gate() {
-        let heads = Heads { due: Some(row()), gate: Some(at(4_000)), ..Heads::default() };
-        let reason = "not delivered within 1h; it was never attempted".to_owned();
-        assert_eq!(next(&heads, at(3_600), &rules(), unasked), Step::Bury { row: row(), reason });
+        let cut_off = HeadRow { attempts: 1, ..row() };
+        let heads = Heads { due: Some(cut_off.clone()), gate: Some(at(4_000)), ..Heads::default() };
+        let reason = "not delivered within 1h; no attempt was finished".to_owned();
+        assert_eq!(next(&heads, at(3_600), &rules(), unasked), Step::Bury { row: cut_off, reason });
         let tried = HeadRow { reason: "HTTP 503".into(), attempts: 9, ..row() };
         let heads = Heads { due: Some(tried.clone()), ..Heads::default() };
         let reason = "not delivered within 1h; last: HTTP 503".to_owned();
@@ -208,9 +231,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_never_attempted_is_attempted_however_old_it_looks() {
+        let heads = Heads { due: Some(row()), ..Heads::default() };
+        assert_eq!(next(&heads, at(200_000), &rules(), free), Step::Attempt(row()));
+        let heads = Heads { gate: Some(at(200_010)), ..heads };
+        assert_eq!(next(&heads, at(200_000), &rules(), unasked), Step::Wait(secs(10)));
+    }
+
+    #[test]
     fn outcomes() {
         let mut rng = fastrand::Rng::with_seed(1);
-        let mut after = |outcome, number, now| after(outcome, at(0), number, now, &rules(), &mut rng);
+        let mut after = |outcome, number, now| after(outcome, at(0), (number, 0), now, &rules(), &mut rng);
         let handle = Some("h".to_owned());
         assert_eq!(
             after(Outcome::Delivered { handle: handle.clone() }, 1, at(0)),
@@ -240,10 +271,25 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_that_refuses_is_left_alone_longer_and_longer() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut until = |refused| {
+            let outcome = Outcome::Refused { reason: "401".into() };
+            match after(outcome, at(0), (9, refused), at(100), &rules(), &mut rng) {
+                Settle::Refused { until, .. } => until.as_second() - at(100).as_second(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let pauses = [0, 1, 2, 3, 4, 5, 6, 1_000, u32::MAX].map(&mut until);
+        assert_eq!(pauses, [30, 60, 120, 240, 480, 900, 900, 900, 900]);
+    }
+
+    #[test]
     fn long_reasons_are_cut_between_characters() {
         let mut rng = fastrand::Rng::with_seed(1);
         let reason = "ü".repeat(10_000);
-        let Settle::Dead { reason } = after(Outcome::Reject { reason }, at(0), 1, at(0), &rules(), &mut rng)
+        let Settle::Dead { reason } =
+            after(Outcome::Reject { reason }, at(0), (1, 0), at(0), &rules(), &mut rng)
         else {
             panic!()
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
-use super::outbox_rows::{self, NewRow};
+use super::outbox_rows::{self, BODY, NewRow};
 use super::value::{limit, time, time_opt};
 use super::worker::Session;
 use super::{Call, Store, StoreError};
@@ -20,6 +20,8 @@ pub struct DeadLetter {
     pub key: String,
     /// Who was to be told.
     pub receiver: String,
+    /// Whom of the receiver; empty where it is one destination.
+    pub recipient: String,
     /// The incident, or `summary`.
     pub thread: String,
     /// Attempts begun.
@@ -45,7 +47,12 @@ pub struct DeadLetterBody {
 
 // A body no version can read must not fail the list of all others.
 const COLUMNS: &str = "seq, key, receiver, thread, attempts, created_at, ended_at, reason,
-     CASE WHEN json_valid(body) THEN coalesce(json_extract(body, '$.title'), '') ELSE '' END";
+     CASE WHEN json_valid(said) THEN coalesce(json_extract(said, '$.title'), '') ELSE '' END, recipient, said";
+
+/// The rows that meet `condition`, by `seq`, with what they say.
+fn rows(condition: &str) -> String {
+    format!("SELECT {COLUMNS} FROM (SELECT *, {BODY} AS said FROM outbox WHERE {condition}) ORDER BY seq")
+}
 
 fn letter(r: &rusqlite::Row<'_>) -> rusqlite::Result<DeadLetter> {
     Ok(DeadLetter {
@@ -58,6 +65,7 @@ fn letter(r: &rusqlite::Row<'_>) -> rusqlite::Result<DeadLetter> {
         dead_at: time_opt(r, 6)?,
         reason: r.get(7)?,
         title: r.get(8)?,
+        recipient: r.get(9)?,
     })
 }
 
@@ -66,11 +74,8 @@ impl Store {
     pub fn dead_letters(&self, receiver: Option<&str>, after: i64, at_most: usize) -> Call<Vec<DeadLetter>> {
         let receiver = receiver.map(str::to_owned);
         self.read("list dead letters", move |s| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM outbox
-                 WHERE state = 'dead' AND seq > ?1 AND (?2 IS NULL OR receiver = ?2)
-                 ORDER BY seq LIMIT ?3"
-            );
+            let sql =
+                rows("state = 'dead' AND seq > ?1 AND (?2 IS NULL OR receiver = ?2) ORDER BY seq LIMIT ?3");
             s.conn
                 .prepare_cached(&sql)
                 .and_then(|mut q| q.query_map((after, &receiver, limit(at_most)), letter)?.collect())
@@ -82,12 +87,12 @@ impl Store {
     pub fn dead_letter(&self, key: &str) -> Call<Option<DeadLetterBody>> {
         let key = key.to_owned();
         self.read("read a dead letter", move |s| {
-            let sql = format!("SELECT {COLUMNS}, body FROM outbox WHERE key = ?1 AND state = 'dead'");
+            let sql = rows("key = ?1 AND state = 'dead'");
             let row = s
                 .conn
                 .prepare_cached(&sql)
                 .and_then(|mut q| {
-                    q.query_row([&key], |r| Ok((letter(r)?, r.get::<_, String>(9)?))).optional()
+                    q.query_row([&key], |r| Ok((letter(r)?, r.get::<_, String>(10)?))).optional()
                 })
                 .map_err(s.error("read a dead letter"))?;
             Ok(row.map(|(letter, body)| DeadLetterBody {
@@ -122,30 +127,35 @@ fn resend(s: &mut Session, key: &str, now: Timestamp) -> Result<bool, StoreError
     let failed = s.error("send a dead letter again");
     let row = s
         .conn
-        .prepare_cached(
-            "DELETE FROM outbox WHERE key = ?1 AND state = 'dead'
-             RETURNING receiver, thread, summary, created_at, body, inside IS NOT NULL, content",
-        )
+        .prepare_cached(&format!(
+            "SELECT receiver, recipient, thread, summary, created_at, {BODY}, inside IS NOT NULL, content
+             FROM outbox WHERE key = ?1 AND state = 'dead'"
+        ))
         .and_then(|mut q| {
             q.query_row([key], |r| {
                 let receiver: String = r.get(0)?;
-                let created: i64 = r.get(3)?;
+                let created: i64 = r.get(4)?;
                 let row = NewRow {
                     key: key.to_owned(),
                     receiver: Arc::from(receiver),
-                    thread: r.get(1)?,
-                    summary: r.get(2)?,
+                    recipient: r.get(1)?,
+                    thread: r.get(2)?,
+                    summary: r.get(3)?,
                     at: now,
                     not_before: None,
-                    body: r.get(4)?,
-                    content: r.get(6)?,
+                    body: r.get(5)?,
+                    content: r.get(7)?,
                 };
-                Ok((row, created, r.get::<_, bool>(5)?))
+                Ok((row, created, r.get::<_, bool>(6)?))
             })
             .optional()
         })
         .map_err(&failed)?;
     let Some((row, created, alone)) = row else { return Ok(false) };
+    s.conn
+        .prepare_cached("DELETE FROM outbox WHERE key = ?1")
+        .and_then(|mut q| q.execute([key]))
+        .map_err(&failed)?;
     outbox_rows::insert(s, &row)?;
     s.conn
         .prepare_cached("UPDATE outbox SET created_at = ?2, alone = ?3 WHERE key = ?1")

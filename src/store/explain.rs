@@ -135,7 +135,9 @@ impl Store {
         self.read("read who is left alone", move |s| {
             s.conn
                 .prepare_cached(
-                    "SELECT receiver, not_before, reason FROM receiver_state WHERE not_before > ?1",
+                    "SELECT receiver, not_before, reason FROM receiver_state WHERE not_before > ?1
+                     UNION ALL
+                     SELECT receiver, not_before, reason FROM refusals WHERE not_before > ?1",
                 )
                 .and_then(|mut q| {
                     q.query_map([micros(now)], |r| {
@@ -223,10 +225,10 @@ fn record(s: &Session, id: &str, at_most: usize) -> Result<IncidentRecord, Store
         })
     };
     let mut found =
-        row("SELECT id, rule, state, body, updated_at FROM incidents WHERE id = ?1").map_err(&failed)?;
+        row("SELECT id, rule, state, CASE WHEN octet_length(body) <= 1048576 THEN body ELSE '' END, updated_at FROM incidents WHERE id = ?1").map_err(&failed)?;
     if found.is_none() {
         found =
-            row("SELECT id, rule, state, body, updated_at FROM pending WHERE id = ?1").map_err(&failed)?;
+            row("SELECT id, rule, state, CASE WHEN octet_length(body) <= 1048576 THEN body ELSE '' END, updated_at FROM pending WHERE id = ?1").map_err(&failed)?;
     }
     let mut history: Vec<HistoryEntry> = s
         .conn
@@ -258,14 +260,15 @@ fn record(s: &Session, id: &str, at_most: usize) -> Result<IncidentRecord, Store
 
 fn deliveries(s: &Session, prefix: &str) -> Result<Vec<Delivery>, StoreError> {
     s.conn
-        .prepare_cached(&format!(
-            "SELECT {}, state = 'queued' AND head = 0 FROM outbox
-             WHERE key >= ?1 AND key < ?1 || char(1114111) ORDER BY seq DESC LIMIT ?2",
-            listing::COLUMNS
+        .prepare_cached(&listing::rows(
+            "key >= ?1 AND key < ?1 || char(1114111)",
+            "seq DESC",
+            "?2",
+            ", state = 'queued' AND head = 0",
         ))
         .and_then(|mut q| {
             q.query_map((prefix, limit(MAX_OF_ONE)), |r| {
-                Ok(Delivery { entry: listing::entry(r)?, behind: r.get(12)? })
+                Ok(Delivery { entry: listing::entry(r)?, behind: r.get(14)? })
             })?
             .collect()
         })

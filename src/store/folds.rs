@@ -6,10 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::history::{self, HistoryRow};
-use super::outbox_rows::{self, Settle};
+use super::limits::MAX_FOLDED;
+use super::outbox_rows::{self, BODY, Settle};
 use super::value::{limit, micros, time};
 use super::worker::Session;
-use super::{Call, Store, StoreError};
+use super::{Call, Store, StoreError, refusals};
 use crate::message::Notification;
 
 /// So many rows of one thread are looked at, at most; what is behind them waits.
@@ -20,6 +21,8 @@ const MAX_ROWS_OF_A_THREAD: usize = 50;
 pub struct FoldQuery {
     /// Whose.
     pub receiver: Arc<str>,
+    /// A summary is for one recipient.
+    pub recipient: Arc<str>,
     /// Due by now.
     pub now: Timestamp,
     /// Queued after this: what is too old is given up, not told.
@@ -95,7 +98,7 @@ impl Store {
 }
 
 pub(super) const FOLDABLE: &str = "SELECT thread FROM outbox
-     WHERE receiver = ?1 AND state = 'queued' AND head = 1 AND not_before <= ?2
+     WHERE receiver = ?1 AND recipient = ?5 AND state = 'queued' AND head = 1 AND not_before <= ?2
          AND queued_at > ?3 AND summary = 0 AND alone = 0 AND inside IS NULL
      ORDER BY seq LIMIT ?4";
 
@@ -106,28 +109,40 @@ fn foldable(s: &Session, query: &FoldQuery) -> Result<Vec<FoldRow>, StoreError> 
         .prepare_cached(FOLDABLE)
         .and_then(|mut q| {
             q.query_map(
-                (&*query.receiver, micros(query.now), micros(query.queued_after), limit(query.threads)),
+                (
+                    &*query.receiver,
+                    micros(query.now),
+                    micros(query.queued_after),
+                    limit(query.threads),
+                    &*query.recipient,
+                ),
                 |r| r.get(0),
             )?
             .collect()
         })
         .map_err(&failed)?;
     let mut rows = Vec::new();
+    let mut bytes = 0;
     let mut of_thread = s
         .conn
-        .prepare_cached(
-            "SELECT seq, body, state = 'queued' AND alone = 0 AND inside IS NULL FROM outbox
-             WHERE receiver = ?1 AND thread = ?2 AND state IN ('queued', 'sending')
-             ORDER BY seq LIMIT ?3",
-        )
+        .prepare_cached(&format!(
+            "SELECT seq, {BODY}, state = 'queued' AND alone = 0 AND inside IS NULL FROM outbox
+             WHERE receiver = ?1 AND thread = ?2 AND recipient = ?4 AND state IN ('queued', 'sending')
+             ORDER BY seq LIMIT ?3"
+        ))
         .map_err(&failed)?;
     for thread in threads {
+        // What is left for later is told later: it is at the head of its thread then, as it is now.
+        if bytes > MAX_FOLDED {
+            break;
+        }
         let found: Vec<(i64, String, bool)> = of_thread
-            .query_map((&*query.receiver, &thread, limit(MAX_ROWS_OF_A_THREAD)), |r| {
+            .query_map((&*query.receiver, &thread, limit(MAX_ROWS_OF_A_THREAD), &*query.recipient), |r| {
                 Ok((r.get(0)?, r.get(1)?, r.get(2)?))
             })
             .and_then(Iterator::collect)
             .map_err(&failed)?;
+        bytes += found.iter().map(|(_, body, _)| body.len()).sum::<usize>();
         // Up to the first that cannot be folded: what is behind it must not overtake it.
         let readable = found.into_iter().map_while(|(seq, body, free)| read(seq, &body).filter(|_| free));
         rows.extend(readable);
@@ -138,10 +153,10 @@ fn foldable(s: &Session, query: &FoldQuery) -> Result<Vec<FoldRow>, StoreError> 
 fn folded(s: &Session, receiver: &str, key: &str) -> Result<Option<Vec<FoldRow>>, StoreError> {
     let found: Vec<(i64, String)> = s
         .conn
-        .prepare_cached(
-            "SELECT seq, body FROM outbox
-             WHERE inside = ?2 AND receiver = ?1 AND state = 'queued' ORDER BY seq",
-        )
+        .prepare_cached(&format!(
+            "SELECT seq, {BODY} FROM outbox
+             WHERE inside = ?2 AND receiver = ?1 AND state = 'queued' ORDER BY seq"
+        ))
         .and_then(|mut q| q.query_map((receiver, key), |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
         .map_err(s.error("read the rows of a summary"))?;
     Ok(found.into_iter().map(|(seq, body)| read(seq, &body)).collect())
@@ -210,43 +225,42 @@ fn settle(
     let failed = s.error("settle a summary");
     match what {
         Settle::Delivered { .. } => {
-            let ended: Vec<String> = s
+            let sql = "UPDATE outbox SET state = 'delivered', head = 0, reason = '', ended_at = ?3, body = ''
+                 WHERE inside = ?2 AND receiver = ?1 AND state = 'sending'
+                 RETURNING recipient, thread";
+            let ended: Vec<Ended> = s
                 .conn
-                .prepare_cached(
-                    "UPDATE outbox SET state = 'delivered', head = 0, reason = '', ended_at = ?3, body = ''
-                     WHERE inside = ?2 AND receiver = ?1 AND state = 'sending'
-                     RETURNING thread",
-                )
-                .and_then(|mut q| q.query_map((receiver, key, micros(now)), |r| r.get(0))?.collect())
+                .prepare_cached(sql)
+                .and_then(|mut q| q.query_map((receiver, key, micros(now)), ended)?.collect())
                 .map_err(&failed)?;
-            for thread in &ended {
-                outbox_rows::keep_handle(s, receiver, thread, None, now)?;
+            for (recipient, thread) in &ended {
+                let holder = outbox_rows::holder(receiver, recipient);
+                outbox_rows::keep_handle(s, &holder, thread, None, now)?;
             }
             advance_all(s, receiver, &ended)?;
             history::insert(s, told)?;
             Ok(ended.len())
         }
         Settle::Retry { not_before, reason, gate } => {
-            let changed = s
-                .conn
-                .prepare_cached(
-                    "UPDATE outbox SET state = 'queued', not_before = ?3, reason = ?4
-                     WHERE inside = ?2 AND receiver = ?1 AND state = 'sending'",
-                )
-                .and_then(|mut q| q.execute((receiver, key, micros(*not_before), reason)))
-                .map_err(&failed)?;
+            let changed = queue_again(s, receiver, key, *not_before, reason)?;
             outbox_rows::keep_gate(s, gate.as_ref(), reason)?;
             Ok(changed)
         }
+        Settle::Refused { until, reason } => {
+            let changed = queue_again(s, receiver, key, Timestamp::UNIX_EPOCH, reason)?;
+            if changed > 0 {
+                refusals::keep(s, receiver, *until, reason, now)?;
+            }
+            Ok(changed)
+        }
         Settle::Dead { reason } => {
-            let ended: Vec<String> = s
+            let sql = "UPDATE outbox SET state = 'dead', head = 0, reason = ?4, ended_at = ?3
+                 WHERE inside = ?2 AND receiver = ?1 AND state = 'sending'
+                 RETURNING recipient, thread";
+            let ended: Vec<Ended> = s
                 .conn
-                .prepare_cached(
-                    "UPDATE outbox SET state = 'dead', head = 0, reason = ?4, ended_at = ?3
-                     WHERE inside = ?2 AND receiver = ?1 AND state = 'sending'
-                     RETURNING thread",
-                )
-                .and_then(|mut q| q.query_map((receiver, key, micros(now), reason), |r| r.get(0))?.collect())
+                .prepare_cached(sql)
+                .and_then(|mut q| q.query_map((receiver, key, micros(now), reason), ended)?.collect())
                 .map_err(&failed)?;
             advance_all(s, receiver, &ended)?;
             Ok(ended.len())
@@ -254,9 +268,32 @@ fn settle(
     }
 }
 
-fn advance_all(s: &Session, receiver: &str, ended: &[String]) -> Result<(), StoreError> {
-    for thread in ended.iter().collect::<BTreeSet<_>>() {
-        outbox_rows::advance(s, receiver, thread)?;
+/// The recipient and the thread of a row.
+type Ended = (String, String);
+
+fn ended(r: &rusqlite::Row<'_>) -> rusqlite::Result<Ended> {
+    Ok((r.get(0)?, r.get(1)?))
+}
+
+fn queue_again(
+    s: &Session,
+    receiver: &str,
+    key: &str,
+    not_before: Timestamp,
+    reason: &str,
+) -> Result<usize, StoreError> {
+    s.conn
+        .prepare_cached(
+            "UPDATE outbox SET state = 'queued', not_before = ?3, reason = ?4
+             WHERE inside = ?2 AND receiver = ?1 AND state = 'sending'",
+        )
+        .and_then(|mut q| q.execute((receiver, key, micros(not_before), reason)))
+        .map_err(s.error("settle a summary"))
+}
+
+fn advance_all(s: &Session, receiver: &str, ended: &[Ended]) -> Result<(), StoreError> {
+    for (recipient, thread) in ended.iter().collect::<BTreeSet<_>>() {
+        outbox_rows::advance(s, receiver, recipient, thread)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::outbox_rows::BODY;
 use super::value::{limit, time, time_opt};
 use super::worker::Session;
 use super::{Call, Store, StoreError};
@@ -16,6 +17,9 @@ pub struct OutboxEntry {
     pub key: String,
     /// Who is to be told.
     pub receiver: String,
+    /// Whom of the receiver; empty where it is one destination, or where the row has not been given out to
+    /// recipients yet.
+    pub recipient: String,
     /// The incident, or `summary`.
     pub thread: String,
     /// `queued`, `sending`, `delivered` or `dead`.
@@ -73,9 +77,19 @@ pub struct OutboxItem {
 }
 
 // A body no version can read must not fail the list of all others.
-pub(super) const COLUMNS: &str =
-    "seq, key, receiver, thread, state, attempts, created_at, not_before, ended_at, reason,
-     inside, CASE WHEN json_valid(body) THEN coalesce(json_extract(body, '$.title'), '') ELSE '' END";
+const COLUMNS: &str = "seq, key, receiver, thread, state, attempts, created_at, not_before, ended_at, reason,
+     inside, CASE WHEN json_valid(said) THEN coalesce(json_extract(said, '$.title'), '') ELSE '' END,
+     recipient, said";
+
+/// The first rows of the outbox, by `order`, that meet `condition`. The
+/// columns are those of [`entry`], then what the row says, then `more`.
+pub(super) fn rows(condition: &str, order: &str, limit: &str, more: &str) -> String {
+    format!(
+        "SELECT {COLUMNS}{more}
+         FROM (SELECT *, {BODY} AS said FROM outbox WHERE {condition} ORDER BY {order} LIMIT {limit})
+         ORDER BY {order}"
+    )
+}
 
 pub(super) fn entry(r: &rusqlite::Row<'_>) -> rusqlite::Result<OutboxEntry> {
     let not_before: i64 = r.get(7)?;
@@ -92,6 +106,7 @@ pub(super) fn entry(r: &rusqlite::Row<'_>) -> rusqlite::Result<OutboxEntry> {
         reason: r.get(9)?,
         inside: r.get(10)?,
         title: r.get(11)?,
+        recipient: r.get(12)?,
     })
 }
 
@@ -114,10 +129,11 @@ fn list(s: &Session, query: &OutboxQuery) -> Result<Vec<OutboxEntry>, StoreError
         OutboxStates::Dead => "state = 'dead'",
         OutboxStates::All => "1",
     };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM outbox
-         WHERE seq > ?1 AND {states} AND (?2 IS NULL OR receiver = ?2) AND (?3 IS NULL OR inside = ?3)
-         ORDER BY seq LIMIT ?4"
+    let sql = rows(
+        &format!("seq > ?1 AND {states} AND (?2 IS NULL OR receiver = ?2) AND (?3 IS NULL OR inside = ?3)"),
+        "seq",
+        "?4",
+        "",
     );
     s.conn
         .prepare_cached(&sql)
@@ -129,14 +145,11 @@ fn list(s: &Session, query: &OutboxQuery) -> Result<Vec<OutboxEntry>, StoreError
 
 fn find(s: &Session, key: &str, at_most: usize) -> Result<Vec<OutboxItem>, StoreError> {
     // A range and not LIKE: keys may hold `_` and `%`, and the index on keys serves it.
-    let sql = format!(
-        "SELECT {COLUMNS}, body FROM outbox WHERE key >= ?1 AND key < ?1 || char(1114111)
-         ORDER BY key LIMIT ?2"
-    );
+    let sql = rows("key >= ?1 AND key < ?1 || char(1114111)", "key", "?2", "");
     let found: Vec<(OutboxEntry, String)> = s
         .conn
         .prepare_cached(&sql)
-        .and_then(|mut q| q.query_map((key, limit(at_most)), |r| Ok((entry(r)?, r.get(12)?)))?.collect())
+        .and_then(|mut q| q.query_map((key, limit(at_most)), |r| Ok((entry(r)?, r.get(13)?)))?.collect())
         .map_err(s.error("look for a key"))?;
     let mut items: Vec<OutboxItem> = found
         .into_iter()

@@ -6,7 +6,9 @@
 //! their threads, marks, silences, and in general every table that is not named here. History and
 //! trail begin empty. Of incidents only the ids are copied, to know which are forgotten later.
 //!
-//! A row whose key the file knows as delivered or dead is not inserted here either.
+//! A row whose key the file knows as delivered or dead is not inserted here either. A row that is given
+//! out to recipients here is still in the file afterwards, and is given out once more: to nobody, since
+//! the rows of the recipients are known by then.
 
 use rusqlite::Connection;
 
@@ -33,6 +35,10 @@ enum Way {
 fn way(table: &str) -> Way {
     match table {
         "outbox" => Way::Part("state NOT IN ('delivered', 'dead')"),
+        "bodies" => Way::Part(
+            "EXISTS (SELECT 1 FROM main.outbox o WHERE o.key >= bodies.key || '/' AND o.key < bodies.key || '0'
+                 AND o.state NOT IN ('delivered', 'dead'))",
+        ),
         "handles" => Way::Part(
             "thread IN (SELECT id FROM main.incidents)
              OR thread IN (SELECT thread FROM main.outbox WHERE state NOT IN ('delivered', 'dead'))",
@@ -114,7 +120,9 @@ fn shadow(conn: &Connection, max: u64) -> rusqlite::Result<()> {
          INSERT INTO temp.sqlite_sequence (name, seq)
              SELECT name, seq + iif(name = 'outbox', {GAP}, 0) FROM main.sqlite_sequence;
          CREATE TEMP TRIGGER known_key BEFORE INSERT ON temp.outbox
-             WHEN EXISTS (SELECT 1 FROM main.outbox WHERE key = NEW.key AND state IN ('delivered', 'dead'))
+             WHEN EXISTS (SELECT 1 FROM main.outbox
+                 WHERE (key = NEW.key OR (key >= NEW.key || '/' AND key < NEW.key || '0'))
+                     AND state IN ('delivered', 'dead'))
              BEGIN SELECT RAISE(IGNORE); END"
     ))
 }

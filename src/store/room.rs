@@ -243,8 +243,12 @@ fn prune_dead_letters(s: &mut Session, bytes: u64) -> Result<u64, StoreError> {
     // Of a long text SQLite knows the length without reading it.
     let sql = "DELETE FROM main.outbox WHERE seq IN (
                    SELECT seq FROM (
-                       SELECT seq, sum(octet_length(body)) OVER (ORDER BY seq DESC) AS newer
-                       FROM main.outbox WHERE state = 'dead')
+                       SELECT seq, sum(octet_length(body) + coalesce((
+                           SELECT octet_length(b.body) FROM main.bodies b
+                           WHERE o.recipient <> ''
+                               AND b.key = substr(o.key, 1, length(o.key) - length(o.recipient) - 1)), 0))
+                           OVER (ORDER BY seq DESC) AS newer
+                       FROM main.outbox o WHERE state = 'dead')
                    WHERE newer > ?1 ORDER BY seq LIMIT ?2)";
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     let rows = s

@@ -63,6 +63,7 @@ pub(super) fn carry_over(damaged: &Connection, new: &Connection, path: &Path, wh
     new.execute_batch(
         "UPDATE outbox SET head = (seq = (SELECT min(o.seq) FROM outbox o
              WHERE o.receiver = outbox.receiver AND o.thread = outbox.thread
+                 AND o.recipient = outbox.recipient
                  AND o.state IN ('queued', 'sending')))
          WHERE state IN ('queued', 'sending')",
     )

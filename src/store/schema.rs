@@ -28,6 +28,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 5, name: "digests", sql: include_str!("schema/0005_digests.sql") },
     Migration { version: 6, name: "content", sql: include_str!("schema/0006_content.sql") },
     Migration { version: 7, name: "annotations", sql: include_str!("schema/0007_annotations.sql") },
+    Migration { version: 8, name: "delivery", sql: include_str!("schema/0008_delivery.sql") },
 ];
 
 impl Migration {

@@ -20,6 +20,7 @@ use std::io;
 use std::sync::{Arc, LazyLock};
 
 use handlebars::{Context, Handlebars, Output, RenderContext, RenderError, Renderable, Template};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::registry::describe;
@@ -30,8 +31,8 @@ use crate::signal::text::cut;
 
 /// The largest document, in bytes of its texts. PagerDuty takes 512 KiB, the others less.
 pub const MAX_DOCUMENT: usize = 256 * 1024;
-/// How long an alert stays with a system that forgets what is not repeated (Alertmanager): a little
-/// longer than the longest silence between two reminders.
+/// How long an alert is said to stand where nothing repeats it: a little longer than the longest silence
+/// between two reminders.
 const STANDS_FOR: jiff::SignedDuration = jiff::SignedDuration::from_hours(25);
 
 /// A compiled document. Cheap to clone.
@@ -105,7 +106,17 @@ impl Document {
 
     /// The document for a notification.
     pub fn render(&self, n: &Notification, key: &str) -> Result<Value, DocumentError> {
-        let root = Scope::root(n);
+        self.render_until(n, key, n.at.checked_add(STANDS_FOR).unwrap_or(n.at))
+    }
+
+    /// The document for a notification whose incidents stand until then, where they are not over.
+    pub fn render_until(
+        &self,
+        n: &Notification,
+        key: &str,
+        stands: Timestamp,
+    ) -> Result<Value, DocumentError> {
+        let root = Scope::root(n, stands);
         let mut last = None;
         // A summary that is too large is told with fewer incidents rather than not at all.
         for most in [usize::MAX, 20, 5, 1] {
@@ -128,12 +139,10 @@ impl Document {
 }
 
 /// The values of a notification as documents see them: those of templates, with `incidents` also where
-/// there is only one.
-#[must_use]
-pub fn values(n: &Notification) -> Value {
+/// there is only one. `stands`: until when what is not over is said to stand.
+fn values(n: &Notification, stands: Timestamp) -> Value {
     let mut out = model::notification(n);
     let Some(map) = out.as_object_mut() else { return out };
-    let stands = n.at.checked_add(STANDS_FOR).unwrap_or(n.at);
     let mut listed: Vec<Value> = match map.get("incident") {
         Some(one @ Value::Object(_)) => vec![one.clone()],
         _ => match map.get("incidents") {
@@ -178,8 +187,8 @@ struct Scope {
 }
 
 impl Scope {
-    fn root(n: &Notification) -> Self {
-        let values = values(n);
+    fn root(n: &Notification, stands: Timestamp) -> Self {
+        let values = values(n, stands);
         let mut message = values.clone();
         if let Some(map) = message.as_object_mut() {
             map.remove("incidents");

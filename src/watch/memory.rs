@@ -7,21 +7,26 @@
 
 mod apply;
 mod build;
+mod early;
 mod events;
 mod first;
 mod gone;
+mod news;
 mod owner;
 mod silence;
 mod world;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::early::Early;
+pub use self::news::NewsSince;
 use super::intern::Interner;
 use super::objects::Event;
-use super::{Change, Kind};
+use super::scope::Forged;
+use super::{Change, Kind, Object};
 use crate::signal::facts::{
     ClaimFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
 };
@@ -87,13 +92,16 @@ pub struct Memory {
     listing: BTreeSet<Kind>,
     /// Kinds whose current list held something that cannot even be named: absence means nothing.
     unreliable: BTreeSet<Kind>,
-    /// What ended before this moment is no news.
-    news_since: Timestamp,
+    /// When the last list of a kind began that is complete, and the one that is under way.
+    listed_at: HashMap<Kind, (Option<Timestamp>, Timestamp)>,
+    /// What ended before these moments is no news.
+    news_since: NewsSince,
     raw_events: bool,
     /// Boxed: a table keeps room for twice as many entries as it holds.
     pods: HashMap<Arc<str>, Box<PodEntry>>,
-    /// Static pods: Events name them by the hash of their file.
-    mirrors: HashMap<Arc<str>, Arc<str>>,
+    /// Static pods, by namespace and the hash of their file: Events name them by that. A pod of
+    /// another namespace that claims the hash gets none of them.
+    mirrors: HashMap<Key, Arc<str>>,
     by_workload: HashMap<Key, Vec<Arc<str>>>,
     tombstones: HashMap<Arc<str>, Tombstone>,
     tomb_order: VecDeque<Arc<str>>,
@@ -107,9 +115,14 @@ pub struct Memory {
     namespaces: HashMap<Arc<str>, Entry<NamespaceFacts>>,
     /// Counts last seen, by Event UID.
     counts: HashMap<Arc<str>, u64>,
-    /// Events of the first list, told after everything else is known.
-    early: Vec<Event>,
+    /// Events of the first list, told after everything else is known; later those of a list that came
+    /// before the list of what they are about.
+    early: Early,
     orphans: VecDeque<(Arc<str>, Event)>,
+    /// Events that were not believed, by reason.
+    forged: BTreeMap<Forged, u64>,
+    /// Texts and lists that were cut while objects were decoded, by kind.
+    cut: BTreeMap<Kind, u64>,
     /// Whose annotations about silence changed since that was asked last.
     silence_changed: Vec<ObjectRef>,
     /// See [`Self::take_silence_seen`].
@@ -119,10 +132,10 @@ pub struct Memory {
 impl Memory {
     /// Nothing is known yet of `kinds`.
     ///
-    /// `news_since`: what happened before that moment was told already (or, at a first start, is
-    /// too old to be news). `raw_events`: a rule asks for Events as such.
+    /// `news_since`: what happened before was told already (or, at a first start, is too old to be
+    /// news). `raw_events`: a rule asks for Events as such.
     #[must_use]
-    pub fn new(kinds: &[Kind], news_since: Timestamp, raw_events: bool) -> Self {
+    pub fn new(kinds: &[Kind], news_since: impl Into<NewsSince>, raw_events: bool) -> Self {
         let watched: BTreeSet<Kind> = kinds.iter().copied().collect();
         Self {
             interner: Interner::default(),
@@ -132,7 +145,8 @@ impl Memory {
             lists: HashMap::new(),
             listing: BTreeSet::new(),
             unreliable: BTreeSet::new(),
-            news_since,
+            listed_at: HashMap::new(),
+            news_since: news_since.into(),
             raw_events,
             pods: HashMap::new(),
             mirrors: HashMap::new(),
@@ -148,8 +162,10 @@ impl Memory {
             claims: HashMap::new(),
             namespaces: HashMap::new(),
             counts: HashMap::new(),
-            early: Vec::new(),
+            early: Early::default(),
             orphans: VecDeque::new(),
+            forged: BTreeMap::new(),
+            cut: BTreeMap::new(),
             silence_changed: Vec::new(),
             silence_seen: Vec::new(),
         }
@@ -179,6 +195,18 @@ impl Memory {
         ]
     }
 
+    /// Events that were not believed, by reason, since the start.
+    #[must_use]
+    pub const fn forged(&self) -> &BTreeMap<Forged, u64> {
+        &self.forged
+    }
+
+    /// Texts and lists that were cut while objects were decoded, by kind, since the start.
+    #[must_use]
+    pub const fn cut(&self) -> &BTreeMap<Kind, u64> {
+        &self.cut
+    }
+
     /// Switches raw Events on or off (after a reload of the rules).
     pub const fn set_raw_events(&mut self, on: bool) {
         self.raw_events = on;
@@ -192,15 +220,31 @@ impl Memory {
             Change::Listing(kind) => {
                 self.listing.insert(kind);
                 *self.lists.entry(kind).or_default() += 1;
+                self.listed_at.entry(kind).or_insert((None, now)).1 = now;
                 self.blind.remove(&kind);
             }
-            Change::Initial(object) | Change::Applied(object) => self.object(now, object, out),
+            Change::Initial(object) => {
+                self.count_cut(&object);
+                match object {
+                    Object::Event(event) => self.event(now, *event, true, out),
+                    object => self.object(now, object, out),
+                }
+            }
+            Change::Applied(object) => {
+                self.count_cut(&object);
+                self.object(now, object, out);
+            }
             Change::Deleted(object) => self.deleted(now, &object, out),
             Change::Listed(kind) => {
                 self.listing.remove(&kind);
                 self.blind.remove(&kind);
                 if !self.unreliable.remove(&kind) {
+                    let (complete, begun) = self.listed_at.entry(kind).or_insert((None, now));
+                    *complete = Some(*begun);
                     self.sweep(now, kind, out);
+                }
+                if was_ready {
+                    self.late_events(now, kind, out);
                 }
                 self.missing.remove(&kind);
             }
@@ -212,12 +256,23 @@ impl Memory {
                 self.blind.insert(kind);
                 self.missing.remove(&kind);
             }
+            Change::Failing { .. } | Change::Contact(..) => {}
         }
         let complete = !was_ready && self.ready();
         if complete {
             self.first_look(now, out);
         }
         complete
+    }
+
+    fn count_cut(&mut self, object: &Object) {
+        let cut = object.cut();
+        if cut > 0 {
+            let kind = object.kind();
+            *self.cut.entry(kind).or_default() += u64::from(cut);
+            let meta = object.metadata();
+            tracing::debug!(%kind, namespace = meta.namespace, name = meta.name, cut, "texts or lists of an object were cut");
+        }
     }
 
     fn list_of(&self, kind: Kind) -> u32 {

@@ -9,12 +9,20 @@
 //! * when a connection shows no sign of life (`stale_after`), because a dead one may never say so;
 //! * when the server is alive but tells nothing, not even a bookmark (`quiet_after`): a watch from
 //!   a version that an etcd restore took back is accepted and stays silent;
+//! * when three watches in a row ended at once and brought nothing (`empty_watch`);
 //! * every few hours in any case.
 //!
 //! A new start is a new list, so the receiver learns of deletions it missed: whatever does not come
 //! between [`Change::Listing`] and [`Change::Listed`] is gone. A list can break off; then
 //! `Listing` comes again before any `Listed`, and the marks begin anew. During a list
 //! [`Change::Applied`] does not come, but [`Change::Undecodable`] can, for objects that are there.
+//!
+//! **Requests.** Whatever is answered, no kind is asked more than [`Pace::per_minute`] times a minute, and a
+//! failure is followed by a pause that doubles up to `backoff_max`.
+//!
+//! **Blindness.** A kind of which nothing has been seen for `watch.blind_after` is announced as
+//! [`Change::Blind`], a forbidden one at once. The next attempt is a list. Before that,
+//! [`Change::Failing`] says since when, and [`Change::Contact`] up to when everything was passed on.
 //!
 //! **Back-pressure.** The channel is awaited, so a slow receiver slows the reading down. The API
 //! server then cuts the watch after about 1,000 events, and it resumes from its last version:
@@ -23,6 +31,8 @@
 //! which take milliseconds, and a store that cannot be written ends the process.
 
 mod guard;
+mod pace;
+mod page;
 mod status;
 mod supervise;
 
@@ -33,6 +43,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use pace::Pace;
 pub use status::{KindStatus, WatchState, WatchStatus};
 
 use super::objects::{
@@ -72,16 +83,27 @@ pub struct Tuning {
     pub backoff_max: Duration,
     /// After so long without a failure, pauses begin at `backoff_min` again.
     pub backoff_reset: Duration,
-    /// A kind that fails for so long is announced as [`Change::Blind`]; a forbidden one at once.
-    pub blind_after: Duration,
     /// The first pause of a kind that may not be read; doubles.
     pub blind_min: Duration,
     /// The longest pause of a kind that may not be read.
     pub blind_max: Duration,
     /// Objects in one page of a list of pods, the largest objects.
     pub pod_page: u32,
+    /// Objects in one page of a list of Events, which whoever may create some makes as large as they
+    /// like.
+    pub event_page: u32,
     /// Objects in one page of any other list.
     pub page: u32,
+    /// Bytes in one page of any list; a larger one is asked for in smaller pages.
+    pub page_bytes: usize,
+    /// A watch that ends sooner and brought nothing is not alive. After three in a row the kind is listed
+    /// anew.
+    pub empty_watch: Duration,
+    /// The most requests for one kind, but for those of `pages`, whatever is answered.
+    pub requests: Pace,
+    /// The most requests for the next page of a list, where the page before was not short. The burst is
+    /// two lists of 150,000 pods.
+    pub pages: Pace,
     /// Where jitter starts from; `None`: somewhere else each time.
     pub seed: Option<u64>,
 }
@@ -98,11 +120,15 @@ impl Default for Tuning {
             backoff_min: Duration::from_millis(800),
             backoff_max: Duration::from_secs(30),
             backoff_reset: Duration::from_secs(120),
-            blind_after: Duration::from_secs(120),
             blind_min: Duration::from_secs(30),
             blind_max: Duration::from_secs(300),
             pod_page: 250,
+            event_page: 100,
             page: 500,
+            page_bytes: 24 << 20,
+            empty_watch: Duration::from_secs(2),
+            requests: Pace { burst: 20, every: Duration::from_secs(2) },
+            pages: Pace { burst: 1_200, every: Duration::from_millis(200) },
             seed: None,
         }
     }
@@ -114,6 +140,7 @@ impl Tuning {
     const fn page_size(&self, kind: Kind) -> u32 {
         match kind {
             Kind::Pod => self.pod_page,
+            Kind::Event => self.event_page,
             _ => self.page,
         }
     }
@@ -143,6 +170,7 @@ pub fn spawn(
     tuning: &Tuning,
 ) -> JoinSet<Kind> {
     let mut tasks = JoinSet::new();
+    let large = page::LargePages::new();
     for &kind in kinds {
         let Some(entry) = status.entry(kind) else {
             tracing::error!(%kind, "not watched: its status is not kept");
@@ -150,7 +178,7 @@ pub fn spawn(
         };
         let watch = supervise::Supervisor {
             kind,
-            client: guard::guard(client.clone(), &entry, tuning),
+            client: guard::guard(client.clone(), &entry, tuning, &large),
             wanted: cfg.clone(),
             tx: tx.clone(),
             entry,

@@ -3,6 +3,9 @@
 //! Alive says that the process is worth keeping: only a stuck engine loop says no, because nothing
 //! else is mended by a restart. Ready says that problems in the cluster are seen and kept.
 
+mod receivers;
+pub mod vital;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -75,8 +78,9 @@ pub(super) async fn readyz(State(state): State<WebState>) -> Response {
     let engine = sources.engine.load_full();
     let mut checks = vec![first_lists(engine.synced, &watches)];
     checks.extend(watch_checks(&watches, state.0.metrics.started(), state.0.metrics.clock().now()));
-    checks.push(incidents(engine.limit.as_ref()));
+    checks.extend(engine.limit.as_ref().map(incidents));
     checks.push(config(&sources.config.load()));
+    checks.push(receivers::check(&sources.outbox.refusals()));
     checks.push(store(&state).await);
     let status = if checks.iter().any(|check| check.status == Health::Failed) {
         StatusCode::SERVICE_UNAVAILABLE
@@ -124,8 +128,11 @@ fn watch_check(watch: &KindStatus, started: Timestamp, now: Timestamp) -> Check 
     let error = watch.last_error.as_deref().unwrap_or("unknown");
     let heard = format!("{}, last heard {} s ago", watch.state.as_str(), silent.as_secs());
     let (status, detail) = match watch.state {
-        // The server answers, but this kind it does not give.
-        WatchState::Blind if silent < FRESH_BLIND => (Health::Degraded, format!("cannot be read: {error}")),
+        // The server answers, but this kind it does not give: no restart mends that.
+        WatchState::Blind if watch.forbidden && silent < FRESH_BLIND => {
+            (Health::Degraded, format!("cannot be read: {error}"))
+        }
+        // What happens in the cluster is not seen, for longer than `watch.blind_after`.
         WatchState::Blind => (Health::Failed, format!("cannot be read: {error}; {heard}")),
         WatchState::Failing if silent < FRESH => (Health::Degraded, format!("{heard}: {error}")),
         WatchState::Failing => (Health::Failed, format!("{heard}: {error}")),
@@ -135,21 +142,15 @@ fn watch_check(watch: &KindStatus, started: Timestamp, now: Timestamp) -> Check 
     Check { name: format!("watch/{}", watch.kind), status, detail }
 }
 
-/// Room is shared fairly: most problems are followed also at the limit, but not all.
-fn incidents(limit: Option<&LimitStats>) -> Check {
-    let (status, detail) = match limit {
-        None => (Health::Ok, String::from("below their limit")),
-        Some(it) => {
-            let left = it.left_out.iter().take(MAX_NAMED).map(|(of, n)| format!("{of} {n}"));
-            let left = left.collect::<Vec<_>>().join(", ");
-            let detail = format!(
-                "at the limit of {} (`engine.max_incidents`), most of {} ({}); problems not followed: {left}",
-                it.limit, it.largest, it.largest_count
-            );
-            (Health::Degraded, detail)
-        }
-    };
-    Check { name: "incidents".into(), status, detail }
+/// Only at the limit. Room is shared fairly: most problems are followed also at the limit, but not all.
+fn incidents(limit: &LimitStats) -> Check {
+    let left = limit.left_out.iter().take(MAX_NAMED).map(|(of, n)| format!("{of} {n}"));
+    let left = left.collect::<Vec<_>>().join(", ");
+    let detail = format!(
+        "at the limit of {} (`engine.max_incidents`), most of {} ({}); problems not followed: {left}",
+        limit.limit, limit.largest, limit.largest_count
+    );
+    Check { name: "incidents".into(), status: Health::Degraded, detail }
 }
 
 /// A configuration with errors is no reason to send nobody here: the last good one goes on.
@@ -208,6 +209,9 @@ mod tests {
             kind,
             state,
             last_activity: heard.map(|s| Timestamp::from_second(s).unwrap()),
+            forbidden: state == WatchState::Blind,
+            requests: 1,
+            delayed: 0,
             lists: u64::from(state == WatchState::Watching),
             restarts: 0,
             bad_objects: 0,
@@ -241,6 +245,13 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_could_not_be_seen_for_too_long_fails_at_once() {
+        let failing = KindStatus { forbidden: false, ..watch(Kind::Pod, WatchState::Blind, Some(1000)) };
+        let other = watch(Kind::Node, WatchState::Watching, Some(1001));
+        assert_eq!(checked(&[failing, other], 1001), [Health::Failed, Health::Ok]);
+    }
+
+    #[test]
     fn nothing_to_be_read_at_all_is_a_failure() {
         let kinds = [Kind::Pod, Kind::Node].map(|kind| watch(kind, WatchState::Blind, Some(10)));
         assert_eq!(checked(&kinds, 11), [Health::Failed, Health::Failed]);
@@ -248,14 +259,13 @@ mod tests {
 
     #[test]
     fn the_limit_on_incidents_degrades_and_names_who_fills_it() {
-        assert_eq!(incidents(None).status, Health::Ok);
         let limit = LimitStats {
             limit: 50,
             largest: "noisy".into(),
             largest_count: 45,
             left_out: vec![("noisy".into(), 12), ("the cluster".into(), 1)],
         };
-        let check = incidents(Some(&limit));
+        let check = incidents(&limit);
         assert_eq!((check.status, check.name.as_str()), (Health::Degraded, "incidents"));
         for part in ["limit of 50", "most of noisy (45)", "noisy 12, the cluster 1"] {
             assert!(check.detail.contains(part), "{}", check.detail);

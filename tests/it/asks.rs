@@ -43,8 +43,15 @@ impl Bot {
         let engine = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
         let outbox = Outbox::new(store.clone(), clock::Clock::System, Policy::default());
         let config = Arc::new(ArcSwap::from_pointee(ConfigStats::begun(String::new(), clock::now())));
-        let sources =
-            Sources { engine, config, watch: WatchStatus::new(&[]), store, outbox, logs: Arc::default() };
+        let sources = Sources {
+            engine,
+            config,
+            watch: WatchStatus::new(&[]),
+            store,
+            outbox,
+            logs: Arc::default(),
+            heartbeat: Arc::default(),
+        };
         let (asks, mut asked) = mpsc::channel::<web::Ask>(web::api::WAITING);
         let token: Option<web::Token> =
             token.map(|token| -> web::Token { Arc::new(|| Ok(token.to_owned())) });

@@ -88,6 +88,10 @@ struct Scripted {
 }
 
 impl Deliver for Scripted {
+    fn time_limit(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(30)
+    }
+
     async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
         let n = attempt.notification;
         let draw = dice(&[text_dice(self.seed, &n.key), attempt.number.into(), self.life]) % 100;

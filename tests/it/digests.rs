@@ -191,7 +191,8 @@ async fn the_digest_of_a_receiver_that_is_gone_is_a_dead_letter() {
     // Whoever asks why nothing came by itself is told so.
     let told = HistoryQuery { told: Some(true), ..HistoryQuery::default() };
     let history = store.history(told).await.unwrap();
-    let first = history.iter().find(|row| row.decision.as_deref() == Some("first")).expect("decided");
+    let first = history.iter().find(|row| row.decision.as_deref() == Some("first"));
+    let first = first.unwrap_or_else(|| panic!("nothing decided: {history:#?}"));
     let detail: serde_json::Value = serde_json::from_str(&first.detail).unwrap();
     assert_eq!((&detail["digests"], &detail["receivers"]), (&json!(["mail"]), &json!([])), "{detail}");
     let kept: Vec<String> =

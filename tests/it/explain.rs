@@ -122,7 +122,7 @@ fn note(key: &str, receiver: &str, incident: &str, at: Timestamp) -> Notificatio
 /// One incident told to five receivers with all that can become of it, and one held back in all ways.
 fn fill(store: &Store) {
     let told = json!({
-        "key": "aaaaaaaaaa-1", "receivers": ["ok", "late", "dead", "folded", "digested", "old"], "skipped": [],
+        "key": "aaaaaaaaaa-1", "receivers": ["ok", "late", "dead", "folded", "digested", "old", "mail"], "skipped": [],
         "cause": "CrashLoopBackOff", "severity": "critical", "since": ago(700), "until": ago(0),
     });
     let ended = json!({ "key": "aaaaaaaaaa-2", "receivers": ["late"], "skipped": ["quiet"], "digests": ["daily"], "ended_at": ago(400) });
@@ -145,6 +145,7 @@ fn fill(store: &Store) {
         ("aaaaaaaaaa-1-dead", "dead"),
         ("aaaaaaaaaa-1-folded", "folded"),
         ("aaaaaaaaaa-1-digested", "digested"),
+        ("aaaaaaaaaa-1-mail", "mail"),
         ("aaaaaaaaaa-2-late", "late"),
     ];
     let notifications = keys.map(|(key, receiver)| note(key, receiver, "aaaaaaaaaa", ago(600))).to_vec();
@@ -164,6 +165,8 @@ fn fill(store: &Store) {
     ];
     let marks = vec![("seen_until".to_owned(), ago(1).to_string())];
     store.commit(Commit { history, notifications, objects, marks, ..Commit::default() }).wait().unwrap();
+    let both = ["a@x.test".into(), "b@x.test".into()];
+    assert_eq!(store.give_out(&"mail".into(), &both, ago(595)).wait().unwrap(), 1);
     let rows = store.outbox(QUERY).wait().unwrap();
     let seq = |key: &str| rows.iter().find(|row| row.key == key).unwrap().seq;
     let settle = |key: &str, what: Settle| {
@@ -175,6 +178,8 @@ fn fill(store: &Store) {
     let not_before = clock::after(clock::now(), Duration::from_secs(290));
     let gate = Gate { name: "late".into(), until: not_before };
     settle("aaaaaaaaaa-1-late", Settle::Retry { not_before, reason, gate: Some(gate) });
+    settle("aaaaaaaaaa-1-mail/a@x.test", Settle::Delivered { handle: None });
+    settle("aaaaaaaaaa-1-mail/b@x.test", Settle::Dead { reason: "RCPT TO: 550".to_owned() });
     settle("aaaaaaaaaa-1-dead", Settle::Dead { reason: "channel_not_found".to_owned() });
     for (receiver, key) in [("folded", "fold-12-folded"), ("digested", "digest-7-digested")] {
         let seqs = vec![seq(&format!("aaaaaaaaaa-1-{receiver}"))];
@@ -214,6 +219,9 @@ fn every_receiver_has_a_line_that_says_how_it_went() {
         "(in 5 min), tried 1 time, SMTP 451 try [31m later\n",
         "      dead: given up at ",
         ": channel_not_found: send it again: kubeherald outbox resend aaaaaaaaaa-1-dead\n",
+        "      mail (a@x.test): delivered at ",
+        "      mail (b@x.test): given up at ",
+        ": RCPT TO: 550: send it again: kubeherald outbox resend aaaaaaaaaa-1-mail/b@x.test\n",
         "      folded: delivered at ",
         " in the summary fold-12-folded\n",
         " in the digest digest-7-digested\n",
@@ -234,8 +242,13 @@ fn every_receiver_has_a_line_that_says_how_it_went() {
         .iter()
         .map(|r| r["state"].as_str().unwrap())
         .collect();
-    assert_eq!(states, ["delivered", "queued", "dead", "delivered", "delivered", "unknown"]);
+    assert_eq!(
+        states,
+        ["delivered", "queued", "dead", "delivered", "delivered", "unknown", "delivered", "dead"]
+    );
     assert_eq!(story["events"][1]["receivers"][3]["inside"], "fold-12-folded");
+    assert_eq!(story["events"][1]["receivers"][7]["recipient"], "b@x.test");
+    assert_eq!(story["events"][1]["receivers"][0]["recipient"], Value::Null);
 }
 
 #[test]
@@ -274,7 +287,7 @@ fn the_json_has_the_documented_keys() {
     assert_eq!(keys(&story["events"][1]), "at by by_title decision reason receivers title until waited");
     assert_eq!(
         keys(&story["events"][1]["receivers"][1]),
-        "at attempts behind inside key next_attempt reason receiver state"
+        "at attempts behind inside key next_attempt reason receiver recipient state"
     );
     let docs =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/explain.md")).unwrap();

@@ -319,7 +319,7 @@ fn with_restart(name: &str, stop: f64, down: Duration) -> Vec<String> {
     let begun = !pipeline.engine().is_gathering_standing();
     let start = Start {
         first: !begun,
-        news_since: Some(if begun { now } else { changes[0].0 }),
+        news_since: Some(if begun { now } else { changes[0].0 }.into()),
         incidents: kept(&pipeline),
         ..Start::default()
     };

@@ -35,14 +35,25 @@ fn says(decision: Decision) -> Notification {
 }
 
 async fn tell(notifier: &Notifier, n: &Notification, handle: Option<&str>) -> Outcome {
-    notifier.deliver(Attempt { notification: n, handle, number: 1 }).await
+    let recipient = notifier.recipients().first().map(|first| &**first);
+    tell_to(notifier, n, handle, recipient).await
 }
 
-/// `Delivered`, `Retry` or `Reject`, and the reason.
+async fn tell_to(
+    notifier: &Notifier,
+    n: &Notification,
+    handle: Option<&str>,
+    recipient: Option<&str>,
+) -> Outcome {
+    notifier.deliver(Attempt { notification: n, handle, recipient, number: 1 }).await
+}
+
+/// The name of the outcome, and the reason.
 fn class(outcome: &Outcome) -> (&'static str, &str) {
     match outcome {
         Outcome::Delivered { .. } => ("Delivered", ""),
         Outcome::Retry { reason, .. } => ("Retry", reason),
+        Outcome::Refused { reason } => ("Refused", reason),
         Outcome::Reject { reason } => ("Reject", reason),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kubeherald::config::WatchConfig;
 use kubeherald::testkit::{ApiServer, Fault, Verb, What};
-use kubeherald::watch::stream::{self, Tuning, WatchState, WatchStatus};
+use kubeherald::watch::stream::{self, Pace, Tuning, WatchState, WatchStatus};
 use kubeherald::watch::{Change, Kind};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -34,6 +34,8 @@ fn tuning() -> Tuning {
         blind_max: ms(100),
         pod_page: 2,
         page: 2,
+        empty_watch: ms(10),
+        requests: Pace { burst: 10_000, every: ms(1) },
         ..Tuning::default()
     }
 }
@@ -79,6 +81,7 @@ impl Known {
                 self.objects.remove(&key(&object).0);
             }
             Change::Blind(kind, why) => self.log.push(format!("blind {kind}: {why}")),
+            Change::Failing { .. } | Change::Contact(..) => {}
         }
     }
 }
@@ -177,7 +180,8 @@ async fn survives(faults: Vec<Fault>) -> (ApiServer, Bot) {
     tokio::time::timeout(HANG, calm).await.expect("faults are left");
     change(&server, 1);
     bot.agrees(&server).await;
-    assert_eq!(bot.status.of(Kind::Pod).unwrap().state, WatchState::Watching);
+    // A list may have shown the last changes; it is the watch that has to be well.
+    bot.until("watching", |_| bot.status.of(Kind::Pod).unwrap().state == WatchState::Watching).await;
     (server, bot)
 }
 
@@ -355,8 +359,8 @@ async fn a_server_that_restarts_is_found_again() {
 #[tokio::test]
 async fn a_server_that_stays_away_is_announced_and_then_listed() {
     let server = server().await;
-    let patience = Tuning { blind_after: ms(300), ..tuning() };
-    let bot = Bot::start(&server, &[Kind::Pod], &WatchConfig::default(), &patience);
+    let watched = WatchConfig { blind_after: ms(300), ..WatchConfig::default() };
+    let bot = Bot::start(&server, &[Kind::Pod], &watched, &tuning());
     bot.agrees(&server).await;
     server.stop().await;
     bot.until("blind", |known| known.log.iter().any(|l| l.starts_with("blind Pod: "))).await;
@@ -423,13 +427,37 @@ async fn only_wanted_namespaces_pass() {
     server.apply(event("of-node", "Node")).unwrap();
     server.apply(event("of-pod", "Pod")).unwrap();
     server.apply(json!({"kind": "Pod", "metadata": {"name": "mine", "namespace": "team"}})).unwrap();
-    let cfg = WatchConfig { include: vec!["team".into()], exclude: vec![] };
+    let cfg = WatchConfig { include: vec!["team".into()], ..WatchConfig::default() };
     let bot = Bot::start(&server, &[Kind::Node, Kind::Pod, Kind::Event], &cfg, &tuning());
     let names = |known: &Known| known.objects.keys().map(|k| k.2.clone()).collect::<Vec<_>>();
     bot.until("names", |known| known.log.len() == 6 && names(known) == ["node", "mine", "of-node"]).await;
     change(&server, 0);
     server.delete("Pod", "team", "mine").unwrap();
     bot.until("names", |known| names(known) == ["node", "of-node"]).await;
+}
+
+/// A tenant's Events have up to 1.5 MB each, and a page of a hundred of them 150 MB.
+#[tokio::test]
+async fn a_list_whose_pages_are_too_large_is_read_in_smaller_ones() {
+    let server = ApiServer::start().await.unwrap();
+    let event = |n: usize, bytes: usize| {
+        json!({"kind": "Event", "apiVersion": "v1", "metadata": {"name": format!("e{n:02}"), "namespace": "n"},
+            "involvedObject": {"kind": "Widget", "namespace": "n", "name": "w"}, "message": "x".repeat(bytes)})
+    };
+    for n in 0..40 {
+        server.apply(event(n, if n < 20 { 10_000 } else { 100 })).unwrap();
+    }
+    let tuning = Tuning { event_page: 100, page_bytes: 64 * 1024, ..tuning() };
+    let bot = Bot::start(&server, &[Kind::Event], &WatchConfig::default(), &tuning);
+    bot.agrees(&server).await;
+    // Pages of 100, 50, 25 and 12 are given up; then come pages of six.
+    assert_eq!(bot.log(), ["listing Event", "listed Event"], "given up before anything was taken in");
+    assert_eq!(server.count(Verb::List, "events"), 4 + 7, "{:?}", server.requests());
+    let status = bot.status.of(Kind::Event).unwrap();
+    assert!(status.last_error.is_some_and(|error| error.contains("65536 bytes")));
+    // Large ones that come later come alone, and are no page.
+    server.apply(event(50, 500_000)).unwrap();
+    bot.agrees(&server).await;
 }
 
 #[tokio::test]

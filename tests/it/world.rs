@@ -40,12 +40,12 @@ const LATENCY: Duration = Duration::from_millis(10);
 
 /// A webhook receiver and a mail server that take their time and take everything.
 #[derive(Debug)]
-struct Receivers {
-    clock: Arc<Simulated>,
+pub(crate) struct Receivers {
+    pub(crate) clock: Arc<Simulated>,
     /// When, where and what.
-    trace: Mutex<Vec<(Timestamp, String, String)>>,
+    pub(crate) trace: Mutex<Vec<(Timestamp, String, String)>>,
     /// Refused before anything is taken.
-    refuse: Mutex<Vec<TransportError>>,
+    pub(crate) refuse: Mutex<Vec<TransportError>>,
 }
 
 impl Receivers {
@@ -79,29 +79,29 @@ impl SimulatedNetwork for Receivers {
     }
 }
 
-fn loaded(text: &str) -> Loaded {
+pub(crate) fn loaded(text: &str) -> Loaded {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kubeherald.yaml");
     std::fs::write(&path, text).unwrap();
     kubeherald::config::load(Some(&path), &[]).unwrap()
 }
 
-const HOOK: &str = "cluster: lab\nreceivers:\n  hook: {webhook: {url: \"http://hook.test/a\"}}\n";
+pub(crate) const HOOK: &str = "cluster: lab\nreceivers:\n  hook: {webhook: {url: \"http://hook.test/a\"}}\n";
 const OTHER: &str = "cluster: lab\nreceivers:\n  hook: {webhook: {url: \"http://hook.test/b\"}}\n";
 
-fn checkout() -> Pod {
+pub(crate) fn checkout() -> Pod {
     pod("checkout-688988776f-aaaaa").owned_by("ReplicaSet", "checkout-688988776f").node("worker-1")
 }
 
-struct Life {
-    server: Arc<ApiServer>,
-    receivers: Arc<Receivers>,
-    clock: Arc<Simulated>,
+pub(crate) struct Life {
+    pub(crate) server: Arc<ApiServer>,
+    pub(crate) receivers: Arc<Receivers>,
+    pub(crate) clock: Arc<Simulated>,
     begin: Timestamp,
 }
 
 impl Life {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let begin: Timestamp = BEGIN.parse().unwrap();
         let clock = Simulated::new(begin);
         let server = Arc::new(ApiServer::in_memory(Clock::Simulated(Arc::clone(&clock))));
@@ -117,11 +117,11 @@ impl Life {
         life
     }
 
-    fn apply(&self, object: Value) {
+    pub(crate) fn apply(&self, object: Value) {
         self.server.apply(builders::at(object, self.begin, self.clock.truth())).unwrap();
     }
 
-    fn options(&self, seed: u64) -> Options {
+    pub(crate) fn options(&self, seed: u64) -> Options {
         let client = self.server.client().unwrap();
         Options {
             clock: Clock::Simulated(Arc::clone(&self.clock)),
@@ -131,7 +131,7 @@ impl Life {
         }
     }
 
-    fn world(&self, store: Store, routers: Arc<Mutex<Option<axum::Router>>>) -> World {
+    pub(crate) fn world(&self, store: Store, routers: Arc<Mutex<Option<axum::Router>>>) -> World {
         World {
             store,
             network: Network::Simulated(Arc::clone(&self.receivers) as _),
@@ -142,7 +142,9 @@ impl Life {
 }
 
 /// Runs on a thread of its own, as seeds do.
-fn in_paused_time<T: Send + 'static, F: Future<Output = T>>(life: impl FnOnce() -> F + Send + 'static) -> T {
+pub(crate) fn in_paused_time<T: Send + 'static, F: Future<Output = T>>(
+    life: impl FnOnce() -> F + Send + 'static,
+) -> T {
     let life = || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().start_paused(true).build().unwrap().block_on(life())
@@ -150,7 +152,7 @@ fn in_paused_time<T: Send + 'static, F: Future<Output = T>>(life: impl FnOnce() 
     std::thread::spawn(life).join().unwrap()
 }
 
-async fn ask(router: &Mutex<Option<axum::Router>>, path: &str) -> (u16, String) {
+pub(crate) async fn ask(router: &Mutex<Option<axum::Router>>, path: &str) -> (u16, String) {
     let router = router.lock().unwrap().clone().unwrap();
     let request = http::Request::get(path).body(axum::body::Body::empty()).unwrap();
     let response = router.oneshot(request).await.unwrap();
@@ -296,11 +298,18 @@ fn mail_goes_through_the_whole_dialogue_in_memory() {
             let config = EmailConfig { from, to, reply_to: None, smtp };
             let email = Notifier::new(NotifierConfig::Email(config), &parts).unwrap();
             let notification = sample::notification(Decision::First, sample::incident());
-            let attempt = |number| Attempt { notification: &notification, handle: None, number };
+            let attempt = |recipient, number| Attempt {
+                notification: &notification,
+                handle: None,
+                recipient: Some(recipient),
+                number,
+            };
             post.0.next("RCPT", "b@example.com", SmtpReply::Line("450 later".into()));
-            let outcome = email.deliver(attempt(1)).await;
+            let outcome = email.deliver(attempt("a@example.com", 1)).await;
+            assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
+            let outcome = email.deliver(attempt("b@example.com", 1)).await;
             assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
-            let outcome = email.deliver(attempt(2)).await;
+            let outcome = email.deliver(attempt("b@example.com", 2)).await;
             assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
         }
         let to: Vec<String> = post.0.mails().all().into_iter().flat_map(|mail| mail.to).collect();

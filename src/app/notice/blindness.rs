@@ -1,91 +1,199 @@
 //! When to speak of kinds that cannot be read. A watch says that it is blind at once when it may not
-//! read, and after minutes when it fails; here the kinds that went blind together gather, and what
-//! can be read again has to stay so for a moment.
+//! read, and after `watch.blind_after` when it fails; here the kinds that went blind together gather, and
+//! what can be read again has to stay so for a moment. A kind that was blind for longer than
+//! `watch.blind_after` is spoken of although it can be read again, also when it began before a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
 use crate::watch::{Change, Kind};
 
 /// A kind is called blind after so long: those that follow from the same trouble come along.
 const GATHER: Duration = Duration::from_secs(30);
-/// A kind is called seen again after so long.
+/// What goes blind after that is told so long after the last notice, at the earliest: the watches of an
+/// API server that fades away end one after the other.
+const MORE: Duration = Duration::from_secs(120);
+/// A kind is called seen again after so long; twice as long each time it soon turned out to be wrong.
 const STEADY: Duration = Duration::from_secs(60);
+/// What goes blind again within so long soon turned out not to be seen again.
+const RELAPSE: Duration = Duration::from_secs(3600);
+/// The most doublings of `STEADY`: about an hour.
+const MAX_RELAPSES: u32 = 6;
 
 /// What is to be said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
-    /// All kinds that cannot be read, with the reasons.
-    pub blind: Vec<(Kind, String)>,
+    /// All kinds that cannot be read, or could not until a moment ago.
+    pub blind: Vec<Span>,
     /// Those that were called blind and can be read again.
-    pub again: Vec<Kind>,
+    pub again: Vec<Span>,
 }
 
-#[derive(Debug)]
-enum State {
-    Blind(Timestamp, String),
-    Sees(Timestamp),
+/// For how long a kind could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Which.
+    pub kind: Kind,
+    /// `None`: nobody knows; a former version did not store it.
+    pub since: Option<Timestamp>,
+    /// `None`: it still cannot be read.
+    pub until: Option<Timestamp>,
+    /// For people; empty: not known after a restart.
+    pub why: String,
+}
+
+#[derive(Debug, Clone)]
+struct Unseen {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    /// When it was found to be blind, and not only to fail.
+    blind: Option<Timestamp>,
+    why: String,
 }
 
 /// Which kinds cannot be read, and which of them were told.
 #[derive(Debug, Default)]
 pub struct Blindness {
-    kinds: BTreeMap<Kind, State>,
+    blind_after: Duration,
+    kinds: BTreeMap<Kind, Unseen>,
     told: BTreeSet<Kind>,
+    /// How often blindness came back soon after its end was told, and when its end was told last.
+    relapses: u32,
+    ended: Option<Timestamp>,
+    /// When something was said last.
+    said: Option<Timestamp>,
+    /// The stored form of `kinds` is out of date.
+    changed: bool,
 }
 
 impl Blindness {
-    /// These kinds, by name, were told before a restart.
+    /// Goes on after a restart: these kinds, by name, were told, and these could not be seen since then.
     #[must_use]
-    pub fn told_of(names: &str) -> Self {
-        Self { told: names.split(' ').filter_map(Kind::parse).collect(), kinds: BTreeMap::new() }
+    pub fn restored(told: &str, unseen: &BTreeMap<String, Timestamp>) -> Self {
+        let told: BTreeSet<Kind> = told.split(' ').filter_map(Kind::parse).collect();
+        let since = unseen.iter().filter_map(|(kind, since)| Some((Kind::parse(kind)?, Some(*since))));
+        let kinds = told.iter().map(|kind| (*kind, None)).chain(since);
+        let kinds =
+            kinds.map(|(kind, since)| (kind, Unseen { since, until: None, blind: None, why: String::new() }));
+        Self { kinds: kinds.collect(), told, ..Self::default() }
+    }
+
+    /// A span of blindness shorter than this is not spoken of, unless it is forbidden to read the kind.
+    pub const fn set_blind_after(&mut self, blind_after: Duration) {
+        self.blind_after = blind_after;
+    }
+
+    /// The clock was set by `by` and shows `now`: what remains until something is said stays.
+    pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp) {
+        for unseen in self.kinds.values_mut() {
+            unseen.since = unseen.since.map(|at| clock::past(at, by, now));
+            unseen.until = unseen.until.map(|at| clock::past(at, by, now));
+            unseen.blind = unseen.blind.map(|at| clock::moved(at, by));
+        }
+        self.ended = self.ended.map(|at| clock::moved(at, by));
+        self.said = self.said.map(|at| clock::moved(at, by));
+        self.changed |= !self.kinds.is_empty();
+    }
+
+    /// Requests for the kind fail; `since`: when it was seen last.
+    pub fn failing(&mut self, kind: Kind, since: Timestamp) {
+        self.unseen(kind, since);
+    }
+
+    fn unseen(&mut self, kind: Kind, since: Timestamp) -> &mut Unseen {
+        self.changed |= self.kinds.get(&kind).is_none_or(|known| known.until.is_some());
+        let new = || Unseen { since: Some(since), until: None, blind: None, why: String::new() };
+        let known = self.kinds.entry(kind).or_insert_with(new);
+        // It could be seen for a moment only.
+        known.until = None;
+        known
     }
 
     /// Takes a change in.
     pub fn change(&mut self, now: Timestamp, change: &Change) {
         match change {
-            Change::Blind(kind, why) => match self.kinds.get_mut(kind) {
-                Some(State::Blind(_, last)) => last.clone_from(why),
-                _ => {
-                    self.kinds.insert(*kind, State::Blind(now, why.clone()));
-                }
-            },
-            Change::Listed(kind) if !matches!(self.kinds.get(kind), Some(State::Sees(_))) => {
-                self.kinds.insert(*kind, State::Sees(now));
+            Change::Blind(kind, why) => {
+                let unseen = self.unseen(*kind, now);
+                unseen.why.clone_from(why);
+                unseen.blind.get_or_insert(now);
             }
+            Change::Failing { kind, why, .. } => {
+                if let Some(unseen) = self.kinds.get_mut(kind) {
+                    unseen.why.clone_from(why);
+                }
+            }
+            Change::Listed(kind) | Change::Contact(kind, _) => self.seen(now, *kind),
             _ => {}
+        }
+    }
+
+    fn seen(&mut self, now: Timestamp, kind: Kind) {
+        let Some(unseen) = self.kinds.get_mut(&kind).filter(|unseen| unseen.until.is_none()) else { return };
+        self.changed = true;
+        let long = unseen.since.is_some_and(|since| clock::between(since, now) >= self.blind_after);
+        if long || self.told.contains(&kind) {
+            unseen.until = Some(now);
+            unseen.blind.get_or_insert(now);
+        } else {
+            self.kinds.remove(&kind);
         }
     }
 
     /// What is to be said now, if anything.
     pub fn tick(&mut self, now: Timestamp) -> Option<Sight> {
         let for_long = |since: Timestamp, span: Duration| clock::between(since, now) >= span;
-        let new = self.kinds.iter().any(|(kind, state)| {
-            matches!(state, State::Blind(since, _) if for_long(*since, GATHER) && !self.told.contains(kind))
-        });
-        let seen = |kind: &Kind| matches!(self.kinds.get(kind), Some(State::Sees(since)) if for_long(*since, STEADY));
-        let again: Vec<Kind> = self.told.iter().copied().filter(seen).collect();
+        let more = self.told.is_empty() || self.said.is_none_or(|said| for_long(said, MORE));
+        let new = more
+            && self.kinds.iter().any(|(kind, unseen)| {
+                !self.told.contains(kind) && unseen.blind.is_some_and(|at| for_long(at, GATHER))
+            });
+        let needed = STEADY.saturating_mul(1 << self.relapses);
+        let seen = self.told.iter().filter_map(|kind| Some((*kind, self.kinds.get(kind)?.until?)));
+        let (mut again, soon): (Vec<_>, Vec<_>) = seen.partition(|(_, until)| for_long(*until, needed));
+        // Kinds come back one after the other, too.
+        if !soon.is_empty() && !again.iter().any(|(_, until)| for_long(*until, needed.saturating_mul(2))) {
+            again.clear();
+        }
+        let again: Vec<Kind> = again.into_iter().map(|(kind, _)| kind).collect();
         if !new && again.is_empty() {
             return None;
         }
+        if new && self.told.is_empty() {
+            let soon = self.ended.is_some_and(|ended| !for_long(ended, RELAPSE));
+            self.relapses = if soon { (self.relapses + 1).min(MAX_RELAPSES) } else { 0 };
+        }
         self.told.retain(|kind| !again.contains(kind));
+        let gone = again.iter().filter_map(|kind| Some(Span::of(*kind, self.kinds.remove(kind)?)));
+        let again: Vec<Span> = gone.collect();
         let mut blind = Vec::new();
-        for (kind, state) in &self.kinds {
-            if let State::Blind(_, why) = state {
+        for (kind, unseen) in &self.kinds {
+            // Told before, and not known to be blind since a restart: not yet seen either.
+            if unseen.blind.is_some() || self.told.contains(kind) {
                 self.told.insert(*kind);
-                blind.push((*kind, why.clone()));
+                blind.push(Span::of(*kind, unseen.clone()));
             }
         }
-        // Told before, and not yet steady enough to be taken back.
-        for kind in &self.told {
-            if !blind.iter().any(|(k, _)| k == kind) {
-                blind.push((*kind, "seen for a moment only".to_owned()));
-            }
+        if blind.is_empty() {
+            self.ended = Some(now);
         }
+        self.said = Some(now);
+        self.changed = true;
         Some(Sight { blind, again })
+    }
+
+    /// Since when kinds could not be seen, to be stored, if that changed.
+    pub fn take_changed(&mut self) -> Option<BTreeMap<String, Timestamp>> {
+        let of = |(kind, unseen): (&Kind, &Unseen)| Some((kind.to_string(), unseen.since?));
+        std::mem::take(&mut self.changed).then(|| self.kinds.iter().filter_map(of).collect())
+    }
+}
+
+impl Span {
+    fn of(kind: Kind, unseen: Unseen) -> Self {
+        Self { kind, since: unseen.since, until: unseen.until, why: unseen.why }
     }
 }
 
@@ -101,13 +209,25 @@ mod tests {
         Change::Blind(kind, "403: no".into())
     }
 
+    fn blindness() -> Blindness {
+        Blindness { blind_after: Duration::from_secs(60), ..Blindness::default() }
+    }
+
+    fn restored(told: &str, unseen: &[(&str, i64)]) -> Blindness {
+        let unseen = unseen.iter().map(|(kind, second)| ((*kind).to_owned(), at(*second))).collect();
+        let mut of = Blindness::restored(told, &unseen);
+        of.set_blind_after(Duration::from_secs(60));
+        of
+    }
+
     fn said(sight: Option<Sight>) -> Option<(Vec<Kind>, Vec<Kind>)> {
-        sight.map(|s| (s.blind.into_iter().map(|(kind, _)| kind).collect(), s.again))
+        let kinds = |spans: Vec<Span>| spans.into_iter().map(|span| span.kind).collect();
+        sight.map(|s| (kinds(s.blind), kinds(s.again)))
     }
 
     #[test]
     fn kinds_gather_and_are_told_once() {
-        let mut of = Blindness::default();
+        let mut of = blindness();
         of.change(at(0), &blind(Kind::Event));
         assert_eq!(of.tick(at(29)), None);
         of.change(at(29), &blind(Kind::Pod));
@@ -118,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_moment_of_either_is_nothing() {
-        let mut of = Blindness::default();
+        let mut of = blindness();
         of.change(at(0), &blind(Kind::Pod));
         of.change(at(20), &Change::Listed(Kind::Pod));
         assert_eq!(of.tick(at(100)), None);
@@ -137,7 +257,7 @@ mod tests {
 
     #[test]
     fn what_stays_blind_is_named_when_others_see() {
-        let mut of = Blindness::default();
+        let mut of = blindness();
         of.change(at(0), &blind(Kind::Pod));
         of.change(at(0), &blind(Kind::Event));
         of.tick(at(30));
@@ -147,12 +267,84 @@ mod tests {
 
     #[test]
     fn after_a_restart_nothing_is_repeated_and_the_end_is_told() {
-        let mut of = Blindness::told_of("Event");
+        let mut of = restored("Event", &[]);
         assert_eq!(of.tick(at(0)), None);
         of.change(at(0), &blind(Kind::Event));
         assert_eq!(of.tick(at(100)), None);
-        let mut of = Blindness::told_of("Event");
+        let mut of = restored("Event", &[]);
         of.change(at(0), &Change::Listed(Kind::Event));
         assert_eq!(said(of.tick(at(60))), Some((vec![], vec![Kind::Event])));
+    }
+
+    #[test]
+    fn a_span_longer_than_blind_after_is_told_although_it_is_over() {
+        let mut of = blindness();
+        of.failing(Kind::Pod, at(0));
+        of.change(at(59), &Change::Listed(Kind::Pod));
+        assert_eq!((of.tick(at(200)), of.kinds.len()), (None, 0), "too short to be told");
+
+        of.failing(Kind::Pod, at(300));
+        of.change(at(360), &blind(Kind::Pod));
+        of.change(at(361), &Change::Listed(Kind::Pod));
+        let told = of.tick(at(390)).unwrap();
+        let span =
+            Span { kind: Kind::Pod, since: Some(at(300)), until: Some(at(361)), why: "403: no".into() };
+        assert_eq!((told.blind, told.again), (vec![span.clone()], vec![]));
+        assert_eq!(of.tick(at(421)).unwrap(), Sight { blind: vec![], again: vec![span] });
+        assert_eq!((of.tick(at(900)), of.kinds.len()), (None, 0));
+    }
+
+    #[test]
+    fn kinds_that_go_and_come_one_after_the_other_are_a_few_notices() {
+        let mut of = blindness();
+        let mut told = Vec::new();
+        for second in 0..1_000 {
+            for (n, kind) in Kind::ALL.into_iter().enumerate() {
+                let n = i64::try_from(n).unwrap();
+                if second == n * 10 {
+                    of.change(at(second), &blind(kind));
+                }
+                if second == 400 + n * 3 {
+                    of.change(at(second), &Change::Listed(kind));
+                }
+            }
+            told.extend(of.tick(at(second)).map(|sight| (second, sight.blind.len(), sight.again.len())));
+        }
+        assert_eq!(told, [(30, 4, 0), (150, 11, 0), (490, 0, 11)]);
+    }
+
+    #[test]
+    fn blindness_that_comes_back_again_and_again_is_soon_one() {
+        let mut of = blindness();
+        let mut told = Vec::new();
+        for second in 0..3 * 3600 {
+            // Dead connections, and a list after each.
+            if second % 150 == 0 {
+                of.failing(Kind::Pod, at(second - 150));
+                of.change(at(second), &blind(Kind::Pod));
+                of.change(at(second), &Change::Listed(Kind::Pod));
+            }
+            told.extend(of.tick(at(second)).map(|sight| sight.blind.len()));
+        }
+        assert_eq!(told, [1, 0, 1, 0, 1], "the third time it is not over before it comes back");
+    }
+
+    #[test]
+    fn a_span_that_began_before_a_restart_is_told() {
+        let mut of = blindness();
+        of.failing(Kind::Pod, at(0));
+        of.failing(Kind::Node, at(1));
+        of.change(at(5), &Change::Contact(Kind::Node, tokio::time::Instant::now()));
+        assert_eq!(of.take_changed().unwrap(), BTreeMap::from([("Pod".to_owned(), at(0))]));
+        assert_eq!(of.take_changed(), None);
+
+        // Thirty seconds of it are in the first process, forty in the second.
+        let mut of = restored("", &[("Pod", 0)]);
+        of.failing(Kind::Pod, at(31));
+        of.change(at(70), &Change::Listed(Kind::Pod));
+        assert_eq!(of.tick(at(99)), None);
+        let told = of.tick(at(100)).unwrap();
+        assert_eq!((told.blind[0].since, told.blind[0].until), (Some(at(0)), Some(at(70))));
+        assert_eq!(said(of.tick(at(130))), Some((vec![], vec![Kind::Pod])));
     }
 }

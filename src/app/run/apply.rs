@@ -12,10 +12,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::engine_loop::EngineCommand;
 use super::senders::Senders;
+use crate::app::heartbeat::Wanted;
 use crate::app::notice::Broken;
 use crate::app::reload::{Ready, Refused, Update};
 use crate::clock::Clock;
@@ -36,6 +37,7 @@ pub(super) struct Applier {
     begun: Arc<Config>,
     stats: Arc<ArcSwap<ConfigStats>>,
     commands: mpsc::Sender<EngineCommand>,
+    wanted: watch::Sender<Wanted>,
     clock: Clock,
     under: Option<Under>,
 }
@@ -45,9 +47,10 @@ impl Applier {
         begun: Arc<Config>,
         stats: Arc<ArcSwap<ConfigStats>>,
         commands: mpsc::Sender<EngineCommand>,
+        wanted: watch::Sender<Wanted>,
         clock: Clock,
     ) -> Self {
-        Self { begun, stats, commands, clock, under: None }
+        Self { begun, stats, commands, wanted, clock, under: None }
     }
 
     /// May another one begin?
@@ -65,6 +68,7 @@ impl Applier {
                 for (spec, notifier) in built {
                     senders.start(spec, notifier);
                 }
+                self.wanted.send_replace(Wanted::of(&loaded.config));
                 let notes = needs_restart(&self.begun, &loaded.config);
                 for note in &notes {
                     tracing::warn!("{note}");

@@ -12,25 +12,25 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{commit, restore, restore_digests};
+use super::seen::{MARK_SEEN, Seen};
 use super::slices::Slices;
 use super::upkeep::{self, Upkeep};
 use crate::app::logs::{LogRead, Logs};
 use crate::app::notice::{Announcer, Broken, tenant};
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::app::silences;
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, Steady};
 use crate::config::Config;
 use crate::engine::{Identity, Numbers};
-use crate::metrics::{EngineStats, LimitStats};
+use crate::metrics::{ClockSteps, EngineStats, LimitStats};
+use crate::outbox::Outbox;
+use crate::outbox::protocol::MAX_RETRY_AFTER;
 use crate::store::{Commit, Committed, Store, StoreError};
 use crate::watch::{Change, Kind};
 use crate::web::{Ask, Command, Refusal};
 
 /// The mark that says that a first look was completed and stored.
 const MARK_STARTED: &str = "started";
-/// Up to when everything was taken in; what ended before is no news after a restart.
-pub(super) const MARK_SEEN: &str = "seen_until";
-
 /// The name of the store, of which its ids are made.
 const MARK_STORE: &str = "store.id";
 /// How many numbers were given: [`Numbers`] as JSON.
@@ -38,7 +38,7 @@ const MARK_NUMBERS: &str = "numbers";
 
 /// Counters and last-seen times are stored at least this often; decisions at once.
 const FLUSH: Duration = Duration::from_secs(1);
-/// The mark of what was seen is stored at least this often.
+/// The marks of what was seen are stored at least this often.
 const MARK_EVERY: Duration = Duration::from_secs(10);
 /// So many changes are taken in before decisions are stored, at most.
 const BATCH: usize = 512;
@@ -78,10 +78,18 @@ pub(super) struct EngineLoop {
     store: Store,
     stats: Arc<ArcSwap<EngineStats>>,
     heartbeat: Arc<AtomicI64>,
-    clock: Clock,
+    /// Steps of the wall clock are seen between two rounds only.
+    clock: Steady,
+    machine: Clock,
+    clock_steps: ClockSteps,
     /// Who had a dispatcher since the start.
     reachable: BTreeSet<Arc<str>>,
     logs: Logs,
+    outbox: Outbox,
+    seen: Seen,
+    /// Kinds that were listed since the start.
+    listed: BTreeSet<Kind>,
+    blind_after: Duration,
     out: Output,
     /// As they are stored.
     numbers: Numbers,
@@ -103,29 +111,30 @@ impl EngineLoop {
         stats: Arc<ArcSwap<EngineStats>>,
         heartbeat: Arc<AtomicI64>,
         clock: Clock,
-        logs: Logs,
+        (logs, outbox): (Logs, Outbox),
     ) -> Result<Self, StoreError> {
+        let machine = clock.machine();
+        let clock = Steady::new(clock);
         let now = clock.now();
         let marks: BTreeMap<String, String> = store.load_marks().await?.into_iter().collect();
         let started = marks.contains_key(MARK_STARTED);
-        let news_since = marks.get(MARK_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
+        let mut seen = Seen::load(&marks, kinds, now);
+        let news_since = (!seen.is_first()).then(|| seen.news_since());
         let incidents = restore(store.load_incidents().await?);
         store.forget_pending().await?;
         if started {
-            tracing::info!(incidents = incidents.len(), seen_until = ?news_since.map(|t| t.to_string()), "going on where it stopped");
+            let seen_until = seen.before().map(|at| at.to_string());
+            tracing::info!(incidents = incidents.len(), ?seen_until, "going on where it stopped");
         }
         let identity = identity(&marks, config, now);
-        let mut begun = Vec::new();
-        if news_since.is_none() {
-            // A first start that is cut off goes on from its beginning, not from its end.
-            begun.push((MARK_SEEN.into(), now.to_string()));
-        }
+        // A first start that is cut off goes on from its beginning, not from its end.
+        let mut begun = Commit::default();
+        let at = seen.before().unwrap_or(now);
+        seen.put_into(&mut begun, at);
         if !marks.contains_key(MARK_STORE) {
-            begun.push((MARK_STORE.into(), identity.store.to_string()));
+            begun.marks.push((MARK_STORE.into(), identity.store.to_string()));
         }
-        if !begun.is_empty() {
-            store.commit(Commit { marks: begun, ..Commit::default() }).await?;
-        }
+        store.commit(begun).await?;
         let numbers = identity.numbers;
         let silences = silences::restore(store.load_silences().await?);
         let annotations = store.load_annotations().await?.into_iter();
@@ -138,7 +147,16 @@ impl EngineLoop {
         let mut announcer = Announcer::new(config, &marks);
         // It is loaded, or this would not be.
         announcer.in_order(now);
-        let (pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
+        let (mut pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
+        let mut out = Output::default();
+        let stored = marks.get(MARK_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
+        if let Some(by) = stored.and_then(|stored| clock::set_back(stored, now)) {
+            tracing::warn!(seconds = by.as_secs(), "the clock is behind the one of the process before");
+            pipeline.clock_set(by, now, &mut out);
+            announcer.clock_set(by, now);
+            store.move_waits(by, now, MAX_RETRY_AFTER).await?;
+        }
+        store.cap_waits(now, MAX_RETRY_AFTER).await?;
         for incident in orphaned {
             tracing::warn!(incident = %incident.id, rule = %incident.rule, workload = %incident.workload,
                 "no rule asks for it any more: the incident is forgotten, and who was told is told so");
@@ -154,8 +172,14 @@ impl EngineLoop {
             stats,
             heartbeat,
             clock,
+            machine,
+            clock_steps: ClockSteps::default(),
             logs,
-            out: Output::default(),
+            outbox,
+            seen,
+            listed: BTreeSet::new(),
+            blind_after: config.watch.blind_after,
+            out,
             numbers,
             not_queued: 0,
             last_flush: now,
@@ -190,7 +214,7 @@ impl EngineLoop {
                 },
                 Some(read) = log_read.recv() => self.put_log(read),
                 taken = changes.recv_many(&mut batch, BATCH) => ended = taken == 0,
-                () = self.clock.sleep(due) => {}
+                () = self.clock.clock().sleep(due) => {}
             }
             for _ in 0..COMMANDS {
                 match log_read.try_recv() {
@@ -212,17 +236,19 @@ impl EngineLoop {
                 let now = self.clock.now();
                 return self.flush(now, true).await;
             }
+            self.follow_the_clock().await?;
             for change in batch.drain(..) {
-                self.announcer.change(self.clock.now(), &change);
+                self.look_at(&change);
                 self.pipeline.feed(self.clock.now(), change, &mut self.out);
             }
             let now = self.clock.now();
             self.pipeline.tick_until(now, &mut self.out);
             self.announcer.tick(now);
+            self.announcer.receivers(now, &self.outbox.acceptances());
             if self.pipeline.synced() {
                 self.announcer.limit(now, self.pipeline.engine().limit_reached());
             }
-            self.heartbeat.store(self.clock.machine().now().as_millisecond(), Ordering::Relaxed);
+            self.heartbeat.store(self.machine.now().as_millisecond(), Ordering::Relaxed);
             let urgent = !self.out.messages.is_empty() || self.announcer.is_waiting();
             if urgent || clock::between(self.last_flush, now) >= FLUSH {
                 self.flush(now, false).await?;
@@ -238,6 +264,43 @@ impl EngineLoop {
                 self.announcer.store(now, &self.store.health());
             }
         }
+    }
+
+    /// Deadlines move with the wall clock when it is set, so that what remains until them stays.
+    async fn follow_the_clock(&mut self) -> Result<(), StoreError> {
+        let Some(by) = self.clock.look() else { return Ok(()) };
+        let now = self.clock.now();
+        tracing::warn!(
+            seconds = by.as_secs(),
+            "the clock was set, or the machine slept: deadlines are moved"
+        );
+        let counter =
+            if by.is_negative() { &mut self.clock_steps.back } else { &mut self.clock_steps.forward };
+        *counter += 1;
+        for at in [&mut self.last_flush, &mut self.last_mark, &mut self.last_upkeep, &mut self.last_stats] {
+            *at = clock::moved(*at, by);
+        }
+        self.pipeline.clock_set(by, now, &mut self.out);
+        self.announcer.clock_set(by, now);
+        self.store.move_waits(by, now, MAX_RETRY_AFTER).await
+    }
+
+    /// What a change says of its watch.
+    fn look_at(&mut self, change: &Change) {
+        let now = self.clock.now();
+        match change {
+            Change::Listed(kind) => {
+                self.listed.insert(*kind);
+            }
+            Change::Contact(kind, at) => self.seen.contact(*kind, self.clock.at(*at)),
+            Change::Failing { kind, since, .. } => {
+                let since = self.clock.at(*since);
+                let listed = self.listed.contains(kind);
+                self.announcer.failing(*kind, self.seen.unseen_since(since, listed, self.blind_after));
+            }
+            _ => {}
+        }
+        self.announcer.change(now, change);
     }
 
     fn put_log(&mut self, LogRead { incident, log }: LogRead) {
@@ -314,12 +377,11 @@ impl EngineLoop {
             if begun && !self.started {
                 self.started = true;
                 commit.marks.push((MARK_STARTED.into(), now.to_string()));
-                commit.marks.push((MARK_SEEN.into(), now.to_string()));
             }
             let due = clock::between(self.last_mark, now) >= MARK_EVERY;
             if self.started && (due || last || !commit.is_empty()) {
                 self.last_mark = now;
-                commit.marks.push((MARK_SEEN.into(), now.to_string()));
+                self.seen.put_into(&mut commit, now);
             }
         }
         if commit.is_empty() {
@@ -351,9 +413,9 @@ impl EngineLoop {
     /// Stores a commit, however long that takes; the loop counts as alive meanwhile.
     async fn keep(&self, commit: Commit) -> Result<Committed, StoreError> {
         let round = || {
-            self.heartbeat.store(self.clock.machine().now().as_millisecond(), Ordering::Relaxed);
+            self.heartbeat.store(self.machine.now().as_millisecond(), Ordering::Relaxed);
         };
-        upkeep::keep(&self.store, commit, &self.clock, &self.stop, round).await
+        upkeep::keep(&self.store, commit, self.clock.clock(), &self.stop, round).await
     }
 
     /// What was decided and could not be queued is never left at that: it is logged, counted and told.
@@ -400,6 +462,9 @@ impl EngineLoop {
             }),
             not_queued: self.not_queued,
             bad_annotations: engine.bad_annotations(),
+            forged: self.pipeline.memory().forged().clone(),
+            cut: self.pipeline.memory().cut().clone(),
+            clock_steps: self.clock_steps,
             synced: self.pipeline.synced(),
             blind: self.pipeline.memory().blind().map(|kind| kind.to_string()).collect(),
         }

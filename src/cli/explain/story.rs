@@ -1,7 +1,7 @@
 //! One incident as `explain` tells it: put together from what the store has on it. Serialised, this
 //! is the JSON of `explain --format json`, a contract (docs/explain.md).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::engine::Incident;
 use crate::message::Reason;
 use crate::signal::{Cause, Severity};
-use crate::store::{Delivery, HistoryEntry, IncidentRecord, KnownObject, Peace};
+use crate::store::{Delivery, HistoryEntry, IncidentRecord, KnownObject, OutboxEntry, Peace};
 
 /// The reason of a history row about a notification that was not queued; the decision has a row of its own.
 const NOT_QUEUED: &str = Reason::NotQueued.as_str();
@@ -130,6 +130,8 @@ pub struct Event {
 pub struct Receipt {
     /// Who is told.
     pub receiver: String,
+    /// Whom of the receiver; `null` where it is one destination.
+    pub recipient: Option<String>,
     /// `delivered`, `queued`, `sending`, `dead`, `skipped` (the receiver wants no ends), `digest`
     /// (it is told in its digests), `not_queued` (another message has the key) or `unknown` (not in the
     /// outbox any more).
@@ -206,11 +208,12 @@ fn time(value: &Value, name: &str) -> Option<Timestamp> {
 
 /// The story of one incident.
 pub fn story(id: &str, record: IncidentRecord, asked: Vec<KnownObject>, from: &Sources<'_>) -> Story {
+    let lost = lost(&record.history);
     let mut story = Story {
         incident: id.to_owned(),
         asked: asked.into_iter().map(Object::from).collect(),
         objects_total: record.objects_total,
-        events: record.history.iter().map(|row| event(id, row, from)).collect(),
+        events: record.history.iter().map(|row| event(id, row, from, &lost)).collect(),
         events_cut: record.history_cut,
         ..Story::default()
     };
@@ -300,7 +303,7 @@ fn of_incident(story: &mut Story, incident: &Incident, titles: &BTreeMap<String,
     };
 }
 
-fn event(id: &str, row: &HistoryEntry, from: &Sources<'_>) -> Event {
+fn event(id: &str, row: &HistoryEntry, from: &Sources<'_>, lost: &BTreeSet<(Timestamp, String)>) -> Event {
     let detail = detail(row);
     let title_of = |id: &Option<String>| id.as_ref().and_then(|id| from.titles.get(id).cloned());
     let by = text(&detail, "by");
@@ -323,12 +326,31 @@ fn event(id: &str, row: &HistoryEntry, from: &Sources<'_>) -> Event {
         by,
         until: time(&detail, "until"),
         waited,
-        receivers: if row.decision.is_some() { receipts(id, row, &detail, from) } else { Vec::new() },
+        receivers: if row.decision.is_some() { receipts(id, row, &detail, from, lost) } else { Vec::new() },
     }
 }
 
+/// Was another message queued under the key of this decision, and this one not? That is recorded; versions
+/// that did not record it show a delivery from before the decision.
+fn is_of_another(entry: &OutboxEntry, row: &HistoryEntry, lost: &BTreeSet<(Timestamp, String)>) -> bool {
+    let before = entry.created_at < row.at && entry.ended_at.is_some_and(|ended| ended < row.at);
+    before || lost.contains(&(row.at, entry.key.clone()))
+}
+
+/// Keys of notifications that were not queued, with the times of their decisions.
+fn lost(rows: &[HistoryEntry]) -> BTreeSet<(Timestamp, String)> {
+    let lost = rows.iter().filter(|row| row.reason == NOT_QUEUED);
+    lost.filter_map(|row| Some((row.at, text(&detail(row), "key")?))).collect()
+}
+
 /// What became of each notification of a decision.
-fn receipts(id: &str, row: &HistoryEntry, detail: &Value, from: &Sources<'_>) -> Vec<Receipt> {
+fn receipts(
+    id: &str,
+    row: &HistoryEntry,
+    detail: &Value,
+    from: &Sources<'_>,
+    lost: &BTreeSet<(Timestamp, String)>,
+) -> Vec<Receipt> {
     let names = |name: &str| -> Vec<String> {
         let list = detail.get(name).and_then(Value::as_array);
         list.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
@@ -337,26 +359,38 @@ fn receipts(id: &str, row: &HistoryEntry, detail: &Value, from: &Sources<'_>) ->
     let found = key.as_deref().and_then(|key| from.deliveries.get(key)).or_else(|| from.deliveries.get(id));
     let mut receipts: Vec<Receipt> = names("receivers")
         .into_iter()
-        .map(|receiver| {
-            let entry = found.into_iter().flatten().find(|d| {
+        .flat_map(|receiver| {
+            let of_receiver = |d: &&Delivery| {
                 let entry = &d.entry;
                 match &key {
                     Some(key) => {
-                        entry.key.strip_prefix(key.as_str()).and_then(|k| k.strip_prefix('-'))
-                            == Some(&receiver)
+                        let rest = entry.key.strip_prefix(key.as_str()).and_then(|k| k.strip_prefix('-'));
+                        // One row, or one for each recipient.
+                        rest.and_then(|k| k.strip_prefix(receiver.as_str()))
+                            .is_some_and(|k| k.is_empty() || k.starts_with('/'))
                     }
                     // Written before keys were kept: of one decision at one time.
                     None => entry.receiver == receiver && entry.created_at == row.at,
                 }
-            });
-            match entry {
-                // The delivery of another message that had the key before: this one was not queued.
-                Some(delivery) if delivery.entry.created_at != row.at => {
-                    Receipt { receiver, state: NOT_QUEUED.to_owned(), ..Receipt::default() }
-                }
-                Some(delivery) => receipt(receiver, delivery, from.peace),
-                None => Receipt { receiver, state: "unknown".to_owned(), ..Receipt::default() },
+            };
+            let mut told: Vec<Receipt> = found
+                .into_iter()
+                .flatten()
+                .filter(of_receiver)
+                .map(|delivery| {
+                    if is_of_another(&delivery.entry, row, lost) {
+                        let receiver = receiver.clone();
+                        Receipt { receiver, state: NOT_QUEUED.to_owned(), ..Receipt::default() }
+                    } else {
+                        receipt(receiver.clone(), delivery, from.peace)
+                    }
+                })
+                .collect();
+            told.sort_by(|a, b| a.recipient.cmp(&b.recipient));
+            if told.is_empty() {
+                told.push(Receipt { receiver, state: "unknown".to_owned(), ..Receipt::default() });
             }
+            told
         })
         .collect();
     for (list, state) in [("skipped", "skipped"), ("digests", "digest")] {
@@ -381,6 +415,7 @@ fn receipt(receiver: String, delivery: &Delivery, peace: &[Peace]) -> Receipt {
     };
     Receipt {
         receiver,
+        recipient: (!entry.recipient.is_empty()).then(|| entry.recipient.clone()),
         state: entry.state.clone(),
         at: entry.ended_at,
         next_attempt: next,

@@ -278,7 +278,10 @@ fn never_told(event: &Event) -> String {
 }
 
 fn delivered(receipt: &Receipt, when: &When) -> String {
-    let name = words::one_line(&receipt.receiver, 80);
+    let mut name = words::one_line(&receipt.receiver, 80);
+    if let Some(recipient) = &receipt.recipient {
+        name = format!("{name} ({})", words::one_line(recipient, 80));
+    }
     let reason = words::one_line(&receipt.reason, LINE);
     let tried = match receipt.attempts {
         0 | 1 => String::new(),

@@ -8,7 +8,10 @@ use super::{
 };
 use super::{matching, silences};
 use crate::config::compile::matching::Scope;
-use crate::config::{EngineConfig, LogTailConfig, RateLimit, Receiver, StoreConfig, StormConfig, bytes};
+use crate::config::{
+    EngineConfig, HeartbeatConfig, LogTailConfig, RateLimit, Receiver, StoreConfig, StormConfig, WatchConfig,
+    bytes,
+};
 use crate::notify::webhook::Preset;
 
 /// The schema of the configuration file.
@@ -51,6 +54,7 @@ pub fn config() -> Value {
                 of("annotations", "What annotations of objects, workloads and namespaces may silence."),
             ),
             ("log_tail", of("log_tail", "Log tails, where rules ask for them.")),
+            ("heartbeat", of("heartbeat", "Requests to a dead man's switch outside of the cluster.")),
         ],
     );
     let mut add = |name: &str, schema: Value| defs.insert(name.into(), schema);
@@ -59,7 +63,10 @@ pub fn config() -> Value {
         let name = json!({"type": ["string", "number", "boolean"], "pattern": "^[a-z0-9-]+$"});
         list(description, &name)
     };
-    add("watch", object("What is watched.", vec![("namespaces", of("namespaces", "Which namespaces."))]));
+    let after = "A kind that could not be seen for so long is announced, and /readyz fails; `10s` to `1h`.";
+    let after = default(duration(after), written(WatchConfig::default().blind_after));
+    let keys = vec![("namespaces", of("namespaces", "Which namespaces.")), ("blind_after", after)];
+    add("watch", object("What is watched.", keys));
     let keys = vec![("include", names("Only these; empty: all.")), ("exclude", names("Never these."))];
     add("namespaces", object("Which namespaces, by full name.", keys));
     let keys = vec![
@@ -125,6 +132,18 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
     let timeout = duration("A message waits so long for its log, at most `10s`; then it goes without.");
     let timeout = default(timeout, written(LogTailConfig::default().timeout));
     add("log_tail", object("Log tails, where rules ask for them.", vec![("timeout", timeout)]));
+    let url = json!({
+        "description": "Where to: in the open, or a secret.",
+        "anyOf": [{"type": "string", "pattern": "^https?://"}, of("secret", "A secret.")],
+    });
+    let it = HeartbeatConfig::default();
+    let method = json!({"description": "`GET` or `POST`.", "enum": ["GET", "POST"], "default": "GET"});
+    let keys = vec![
+        ("url!", url),
+        ("every", default(duration("How often, `10s` to `1h`."), written(it.every))),
+        ("method", method),
+    ];
+    add("heartbeat", object("Requests to a dead man's switch outside of the cluster.", keys));
     let listen = json!({"description": "Address and port.", "type": "string", "examples": ["0.0.0.0:8080"]});
     add(
         "http",
@@ -148,6 +167,9 @@ fn receiver(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
         "description": "Several incidents in one message, where many come at once; by default not for the presets pagerduty, opsgenie and alertmanager.",
         "type": "boolean",
     });
+    let text_of_reassert = duration(
+        "How often open alerts are sent again, `1m` to `1h`; only for the preset alertmanager, where it is `5m` unless given.",
+    );
     let mut it = object(
         "One destination: one of `slack`, `webhook` and `email`.",
         vec![
@@ -165,6 +187,7 @@ fn receiver(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
             ("send_resolved", boolean("Tell ends.", true)),
             ("fold", text_of_fold),
             ("digest", of("digest", "When digests are sent in place of single messages.")),
+            ("reassert", text_of_reassert),
         ],
     );
     if let Some(map) = it.as_object_mut() {

@@ -40,6 +40,7 @@ const CONFIG: &[(&str, &str)] = &[
     ("mute_time", "mute_times: [{qqqqqqqq: 1}]"),
     ("annotations", "annotations: {qqqqqqqq: 1}"),
     ("log_tail", "log_tail: {qqqqqqqq: 1}"),
+    ("heartbeat", "heartbeat: {qqqqqqqq: 1}"),
 ];
 const RULES: &[(&str, &str)] = &[
     ("file", "{qqqqqqqq: 1}"),

@@ -143,7 +143,10 @@ impl Engine {
     /// What annotations hold back at this moment of what the receiver would be told: most first.
     fn held_by_annotations(&self, book: &Book) -> Vec<HeldBack> {
         let mut by: BTreeMap<(Reason, Arc<str>), HeldSoFar> = BTreeMap::new();
-        for incident in self.incidents.values().filter(|i| i.end.is_none() || i.reopening) {
+        let mut open: Vec<&Incident> =
+            self.incidents.values().filter(|i| i.end.is_none() || i.reopening).collect();
+        open.sort_by(|a, b| (&a.namespace, &a.workload, &a.id).cmp(&(&b.namespace, &b.workload, &b.id)));
+        for incident in open {
             let Some(quiet) = incident.quiet.as_ref().filter(|quiet| quiet.by.starts_with(BY_ANNOTATION))
             else {
                 continue;

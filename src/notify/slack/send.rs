@@ -10,7 +10,7 @@ use super::config::{SlackConfig, SlackTarget};
 use super::request::{self, Rendered};
 use crate::clock::Clock;
 use crate::notify::http::{self, Answer, Class};
-use crate::notify::{Attempt, Deliver, Outcome, Parts, Secret};
+use crate::notify::{Attempt, Credentials, Deliver, Outcome, Parts, Secret, secret};
 use crate::template::Templates;
 
 /// Tells a Slack channel.
@@ -141,7 +141,7 @@ impl Slack {
         };
         let address = url.expose_secret().trim();
         if !address.starts_with("https://") && !address.starts_with("http://") {
-            return Outcome::reject(format!(
+            return Outcome::refused(format!(
                 "the {url_source} holds no http(s) URL",
                 url_source = url_source(&self.config)
             ));
@@ -167,17 +167,32 @@ impl Slack {
                 after: hold(&word, answer.hold()),
                 reason: answer.reason("Slack", &word, known),
             },
+            _ if refuses(&word) => Outcome::refused(answer.reason("Slack", &word, known)),
             Class::Taken if !known.is_empty() => Outcome::reject(answer.reason("Slack", &word, known)),
             Class::Taken => Outcome::Delivered { handle: None },
             Class::Later => {
                 Outcome::Retry { after: answer.hold(), reason: answer.reason("Slack", &word, known) }
             }
+            Class::Refused => Outcome::refused(answer.reason("Slack", &word, known)),
             Class::Never => Outcome::reject(answer.reason("Slack", &word, known)),
         }
     }
 }
 
 impl Deliver for Slack {
+    fn time_limit(&self) -> Duration {
+        // A reply, the first message once more where the thread is gone, and the edit.
+        http::TOTAL_TIMEOUT * 3
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        match &self.config.target {
+            SlackTarget::Bot { token: secret, .. } | SlackTarget::Webhook { url: secret } => {
+                secret::digest([secret])
+            }
+        }
+    }
+
     async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
         match &self.config.target {
             SlackTarget::Bot { token, channel } => self.bot(token, channel, attempt).await,
@@ -267,11 +282,14 @@ impl Fault {
                 // A 200 that is no answer of Slack's comes from something in between (a proxy's
                 // login page): that passes.
                 Class::Taken | Class::Later => Outcome::Retry { after: answer.hold(), reason },
+                Class::Refused => Outcome::Refused { reason },
                 Class::Never => Outcome::Reject { reason },
             },
             Self::Api { error, retry_after, .. } => {
                 if passes(&error) {
                     Outcome::Retry { after: hold(&error, retry_after), reason }
+                } else if refuses(&error) {
+                    Outcome::Refused { reason }
                 } else {
                     Outcome::Reject { reason }
                 }
@@ -309,6 +327,42 @@ fn passes(error: &str) -> bool {
             | "request_timeout"
             | "team_added_to_org"
             | "rollup_error"
+    )
+}
+
+/// Errors that say that no message of ours is taken: about the token, the app, the workspace or the channel.
+fn refuses(error: &str) -> bool {
+    matches!(
+        error,
+        "invalid_auth"
+            | "not_authed"
+            | "access_denied"
+            | "account_inactive"
+            | "token_revoked"
+            | "token_expired"
+            | "no_permission"
+            | "missing_scope"
+            | "not_allowed_token_type"
+            | "org_login_required"
+            | "ekm_access_denied"
+            | "team_access_not_granted"
+            | "two_factor_setup_required"
+            | "enterprise_is_restricted"
+            | "channel_not_found"
+            | "not_in_channel"
+            | "is_archived"
+            | "channel_is_archived"
+            | "restricted_action"
+            | "restricted_action_read_only_channel"
+            | "restricted_action_thread_only_channel"
+            | "restricted_action_non_threadable_channel"
+            | "posting_to_general_channel_denied"
+            | "action_prohibited"
+            | "no_service"
+            | "no_team"
+            | "team_disabled"
+            | "invalid_token"
+            | "no_active_hooks"
     )
 }
 

@@ -37,8 +37,12 @@ pub struct SmtpConfig {
     pub ca: Option<PathBuf>,
     /// The name told in EHLO; `None`: the host's.
     pub hello: Option<String>,
-    /// For the connection with its login, and again for each message.
+    /// For the connection with its login, and again for each command.
     pub timeout: Duration,
+    /// For the answer to a whole message. A server may work on it for long once it has all of it, and giving
+    /// up then makes copies: RFC 5321 asks for ten minutes
+    /// (<https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2.6>).
+    pub taking: Duration,
 }
 
 /// How a connection to a mail server is encrypted.
@@ -99,6 +103,7 @@ impl SmtpConfig {
             ca: None,
             hello: None,
             timeout: Duration::from_secs(30),
+            taking: Duration::from_secs(5 * 60),
         }
     }
 

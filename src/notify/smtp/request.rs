@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
 use sha2::{Digest, Sha256};
 
@@ -127,8 +127,21 @@ pub fn build(
     }
     let body = MultiPart::builder()
         .kind(lettre::message::MultiPartKind::Alternative)
-        .boundary(digest(&format!("{}/{}", n.key, to.email)))
-        .singlepart(SinglePart::plain(mail.text.clone()))
-        .singlepart(SinglePart::html(mail.html.clone()));
+        .boundary(boundary(&format!("{}/{}", n.key, to.email)))
+        .singlepart(part(ContentType::TEXT_PLAIN, &mail.text))
+        .singlepart(part(ContentType::TEXT_HTML, &mail.html));
     builder.multipart(body)
+}
+
+/// The boundary can be computed from the headers, and the text comes from the cluster. It is safe all the
+/// same: every part is quoted-printable ([`part`]), where `=` is always followed by two hexadecimal digits
+/// or a line end, so no text can encode to `=_`
+/// (<https://www.rfc-editor.org/rfc/rfc2045#section-6.7>, the last note).
+fn boundary(of: &str) -> String {
+    format!("=_{}", digest(of))
+}
+
+/// Always encoded: lettre would send plain ASCII as it is, and with it a boundary written by hand.
+fn part(kind: ContentType, text: &str) -> SinglePart {
+    SinglePart::builder().header(kind).header(ContentTransferEncoding::QuotedPrintable).body(text.to_owned())
 }

@@ -1,65 +1,78 @@
-//! One attempt to reach every recipient that has not got the notification yet.
+//! One attempt to reach one recipient.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::fmt::{self, Write as _};
-use std::sync::Mutex;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::authentication::{Credentials as Login, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
 use lettre::transport::smtp::extension::ClientId;
 use secrecy::ExposeSecret;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use super::config::{EmailConfig, EmailError, SmtpTls, mailbox};
 use super::request::{self, Mail};
 use crate::message::text::words;
-use crate::notify::{Attempt, BuildError, Deliver, Network, Outcome, Parts, hint};
+use crate::notify::{Attempt, BuildError, Credentials, Deliver, Network, Outcome, Parts, hint, secret};
 use crate::template::{Templates, model};
 
-/// For how many notifications it is remembered who has got them.
-const MAX_REMEMBERED: usize = 1000;
-/// The longest attempt, whatever the number of recipients.
-const MAX_ATTEMPT: Duration = Duration::from_secs(300);
+/// The commands of one attempt, each with the limit for a command: MAIL FROM on a connection that turned out
+/// to be closed, connecting with its login, MAIL FROM, RCPT TO, DATA, RSET.
+const COMMANDS: u32 = 6;
+/// A connection is kept for the next mail for so long.
+const KEPT: Duration = Duration::from_secs(5);
+/// Mails over one connection, at most; some servers allow a hundred.
+const MAX_MAILS: u32 = 50;
+/// For a polite end; how it goes is of no interest.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Writes mails.
 pub struct Email {
     config: EmailConfig,
     from: Mailbox,
+    /// Each address once.
     to: Vec<Mailbox>,
+    recipients: Vec<Arc<str>>,
     reply_to: Option<Mailbox>,
     templates: Templates,
     /// Made once: it reads all certificates that the system trusts.
     tls: Option<TlsParameters>,
     network: Network,
-    done: Mutex<Progress>,
+    session: Mutex<Option<Session>>,
 }
 
-/// Who has got what, for notifications that are being tried again.
-#[derive(Debug, Default)]
-struct Progress {
-    entries: VecDeque<(String, BTreeSet<String>)>,
+/// A connection with its login, between two mails. It is taken out while a mail is sent, so one that was
+/// given up in the middle of a message is never used again.
+struct Session {
+    connection: AsyncSmtpConnection,
+    mails: u32,
+    used: Instant,
 }
 
-/// What became of one recipient.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Fate {
-    Taken,
-    Later(String),
-    Never(String),
-}
-
-/// Why a session ended. `verb` is what the server was asked.
+/// Why a mail was not taken. `verb` is what the server was asked.
 #[derive(Debug)]
 struct Fault {
     verb: &'static str,
-    /// Is it about this message or recipient, so that the next one may still be asked?
-    permanent: bool,
+    sort: Sort,
     /// Is the connection of no use any more?
     broken: bool,
     reason: String,
+}
+
+/// What a fault is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    /// It may pass.
+    Passing,
+    /// This mail, or this recipient.
+    Mail,
+    /// Us: no mail of ours is taken.
+    Sender,
 }
 
 impl fmt::Debug for Email {
@@ -73,10 +86,17 @@ impl Email {
     pub fn new(config: EmailConfig, parts: &Parts) -> Result<Self, BuildError> {
         config.smtp.check()?;
         let from = mailbox(&config.from)?;
-        let to = config.to.iter().map(|t| mailbox(t)).collect::<Result<Vec<_>, _>>()?;
+        let mut to: Vec<Mailbox> = Vec::new();
+        for text in &config.to {
+            let mailbox = mailbox(text)?;
+            if !to.iter().any(|known| known.email == mailbox.email) {
+                to.push(mailbox);
+            }
+        }
         if to.is_empty() {
             return Err(EmailError::Nobody.into());
         }
+        let recipients = to.iter().map(|mailbox| Arc::from(mailbox.email.to_string())).collect();
         let reply_to = config.reply_to.as_deref().map(mailbox).transpose()?;
         let tls = match config.smtp.tls {
             SmtpTls::None => None,
@@ -86,43 +106,48 @@ impl Email {
         };
         let templates = parts.templates.clone();
         let network = parts.network.clone();
-        Ok(Self { config, from, to, reply_to, templates, tls, network, done: Mutex::default() })
+        let session = Mutex::new(None);
+        Ok(Self { config, from, to, recipients, reply_to, templates, tls, network, session })
     }
 
-    async fn session(&self, mails: &[(Mailbox, lettre::Message)], fates: &mut [Fate]) {
-        let limit = self.config.smtp.timeout;
-        let connected = tokio::time::timeout(limit, self.connect()).await.unwrap_or_else(|_| {
-            Err(Fault::line("connect", format!("no answer within {} s", limit.as_secs())))
-        });
-        let mut connection = match connected {
-            Ok(connection) => connection,
-            Err(fault) => return fates.fill(fault.fate()),
-        };
-        for ((to, message), fate) in mails.iter().zip(fates.iter_mut()) {
-            let sent = tokio::time::timeout(limit, transfer(&mut connection, to, message)).await;
-            let fault = match sent {
-                Ok(Ok(())) => {
-                    *fate = Fate::Taken;
-                    continue;
-                }
-                Ok(Err(fault)) => fault,
-                // After the final dot nobody knows whether it was taken: the same Message-ID is
-                // sent again, and mail stores fold the two.
-                Err(_) => Fault::line("DATA", format!("no answer within {} s", limit.as_secs())),
-            };
-            let broken = fault.broken;
-            *fate = fault.fate();
-            if broken {
-                // The others keep "not tried yet" and are tried again. The connection is dropped:
-                // lettre's own `abort` waits for an answer to QUIT without a limit.
-                return;
-            }
-            if tokio::time::timeout(limit, connection.command(Rset)).await.is_err() {
-                return;
+    /// Sends one mail, over the connection of the one before where that is recent.
+    async fn send(&self, to: &Mailbox, message: &lettre::Message) -> Result<(), Fault> {
+        let kept = self.session.lock().await.take();
+        if let Some(session) = kept.filter(|kept| kept.used.elapsed() < KEPT && kept.mails < MAX_MAILS) {
+            match self.transfer(session, to, message).await {
+                // The server had closed it meanwhile. Nothing of the mail was sent.
+                Err(fault) if fault.broken && fault.verb == MAIL_FROM => {}
+                other => return other,
             }
         }
-        // The mails are taken; how the goodbye goes is of no interest.
-        tokio::time::timeout(Duration::from_secs(2), connection.quit()).await.ok();
+        let limit = self.config.smtp.timeout;
+        let connected = timeout(limit, self.connect()).await;
+        let connection = connected.unwrap_or_else(|_| Err(Fault::silent("connect", limit)))?;
+        self.transfer(Session { connection, mails: 0, used: Instant::now() }, to, message).await
+    }
+
+    /// The commands for one mail; keeps the connection where it can be used again. A connection that is not
+    /// kept is dropped: lettre's own `abort` waits for an answer to QUIT without a limit.
+    async fn transfer(
+        &self,
+        mut session: Session,
+        to: &Mailbox,
+        message: &lettre::Message,
+    ) -> Result<(), Fault> {
+        let limit = self.config.smtp.timeout;
+        let limits = (limit, self.config.smtp.taking);
+        let sent = transfer(&mut session.connection, to, message, limits).await;
+        let usable = match &sent {
+            Ok(()) => true,
+            Err(fault) if fault.broken => false,
+            Err(_) => matches!(timeout(limit, session.connection.command(Rset)).await, Ok(Ok(_))),
+        };
+        if usable {
+            session.mails += 1;
+            session.used = Instant::now();
+            *self.session.lock().await = Some(session);
+        }
+        sent
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, Fault> {
@@ -153,11 +178,11 @@ impl Email {
         if let (Some(username), Some(password)) = (&smtp.username, &smtp.password) {
             let password =
                 password.resolve().map_err(|e| Fault::line("AUTH", format!("no password: {e}")))?;
-            let credentials = Credentials::new(username.clone(), password.expose_secret().to_owned());
+            let credentials = Login::new(username.clone(), password.expose_secret().to_owned());
             connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await.map_err(|e| {
                 let mut fault = Fault::of("AUTH", &e);
                 fault.broken = true;
-                if fault.permanent {
+                if fault.sort == Sort::Sender {
                     fault.reason.push_str(" – check username and password");
                 }
                 fault
@@ -165,42 +190,37 @@ impl Email {
         }
         Ok(connection)
     }
-
-    fn remembered(&self, key: &str) -> BTreeSet<String> {
-        let Ok(done) = self.done.lock() else { return BTreeSet::new() };
-        done.entries.iter().find(|(k, _)| k == key).map(|(_, who)| who.clone()).unwrap_or_default()
-    }
-
-    /// Remembers who has got it; forgets the notification with an empty set.
-    fn remember(&self, key: &str, who: BTreeSet<String>) {
-        if let Ok(mut done) = self.done.lock() {
-            done.entries.retain(|(k, _)| k != key);
-            if !who.is_empty() {
-                if done.entries.len() >= MAX_REMEMBERED {
-                    done.entries.pop_front();
-                }
-                done.entries.push_back((key.to_owned(), who));
-            }
-        }
-    }
 }
 
-/// The messages for one recipient, verb by verb, so that a refusal says what was refused.
+const MAIL_FROM: &str = "MAIL FROM";
+
+/// The commands for one recipient, one by one, so that a refusal says what was refused.
 async fn transfer(
     connection: &mut AsyncSmtpConnection,
     to: &Mailbox,
     message: &lettre::Message,
+    (limit, taking): (Duration, Duration),
 ) -> Result<(), Fault> {
     let envelope: &Envelope = message.envelope();
     let from = MailFrom::new(envelope.from().cloned(), Vec::new());
-    connection.command(from).await.map_err(|e| Fault::of("MAIL FROM", &e))?;
-    connection
-        .command(Rcpt::new(to.email.clone(), Vec::new()))
-        .await
-        .map_err(|e| Fault::of("RCPT TO", &e))?;
-    connection.command(Data).await.map_err(|e| Fault::of("DATA", &e))?;
-    connection.message(&message.formatted()).await.map_err(|e| Fault::of("the message", &e))?;
-    Ok(())
+    within(limit, MAIL_FROM, connection.command(from)).await?;
+    within(limit, "RCPT TO", connection.command(Rcpt::new(to.email.clone(), Vec::new()))).await?;
+    within(limit, "DATA", connection.command(Data)).await?;
+    // After the final dot nobody knows whether it was taken: the same Message-ID is sent again, and mail
+    // stores fold the two.
+    within(taking, "the message", connection.message(&message.formatted())).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    verb: &'static str,
+    command: impl Future<Output = Result<T, lettre::transport::smtp::Error>>,
+) -> Result<(), Fault> {
+    match timeout(limit, command).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Fault::of(verb, &error)),
+        Err(_) => Err(Fault::silent(verb, limit)),
+    }
 }
 
 fn tls(config: &EmailConfig) -> Result<TlsParameters, EmailError> {
@@ -214,29 +234,44 @@ fn tls(config: &EmailConfig) -> Result<TlsParameters, EmailError> {
 }
 
 impl Fault {
-    fn line(verb: &'static str, reason: String) -> Self {
-        Self { verb, permanent: false, broken: true, reason }
+    const fn line(verb: &'static str, reason: String) -> Self {
+        Self { verb, sort: Sort::Passing, broken: true, reason }
+    }
+
+    fn silent(verb: &'static str, limit: Duration) -> Self {
+        Self::line(verb, format!("no answer within {} s", limit.as_secs()))
     }
 
     /// A 5yz answer is permanent, a 4yz one is not, and neither breaks the connection, except 421
-    /// (RFC 5321, sections 4.2.1 and 3.8). Everything else is about the line.
+    /// (RFC 5321, sections 4.2.1 and 3.8). Everything else is about the line. To AUTH and MAIL FROM a
+    /// server says 5yz before it knows anything of the mail but the sender, and 530 (RFC 4954, section 6)
+    /// says that it wants a login.
     fn of(verb: &'static str, e: &lettre::transport::smtp::Error) -> Self {
-        let answered = e.status().is_some();
-        let closing = e.status().is_some_and(|code| code.to_string() == "421");
-        Self { verb, permanent: e.is_permanent(), broken: !answered || closing, reason: chain(e) }
+        let code = e.status().map(|code| code.to_string());
+        let is = |this: &str| code.as_deref() == Some(this);
+        let sort = match e.is_permanent() {
+            false => Sort::Passing,
+            true if matches!(verb, "AUTH" | MAIL_FROM) || is("530") => Sort::Sender,
+            true => Sort::Mail,
+        };
+        Self { verb, sort, broken: code.is_none() || is("421"), reason: chain(e) }
     }
 
     /// Whatever the server said: it is not about this message, so another attempt may go well.
-    fn lasting(mut self) -> Self {
-        self.permanent = false;
+    const fn lasting(mut self) -> Self {
+        self.sort = Sort::Passing;
         self.broken = true;
         self
     }
 
-    fn fate(self) -> Fate {
+    fn outcome(self, recipient: &str) -> Outcome {
         let said = words::one_line(&self.reason, 300);
-        let reason = format!("{}: {}", self.verb, words::join(&[&said, hint::of(&said)], " – "));
-        if self.permanent { Fate::Never(reason) } else { Fate::Later(reason) }
+        let reason = format!("{recipient}: {}: {}", self.verb, words::join(&[&said, hint::of(&said)], " – "));
+        match self.sort {
+            Sort::Passing => Outcome::retry(reason),
+            Sort::Mail => Outcome::reject(reason),
+            Sort::Sender => Outcome::refused(reason),
+        }
     }
 }
 
@@ -259,65 +294,48 @@ impl Deliver for Email {
         model::MAX_INCIDENTS
     }
 
+    fn time_limit(&self) -> Duration {
+        self.config.smtp.timeout * COMMANDS + self.config.smtp.taking
+    }
+
+    fn recipients(&self) -> &[Arc<str>] {
+        &self.recipients
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        secret::digest(&self.config.smtp.password)
+    }
+
+    async fn rest(&self) {
+        if let Some(mut session) = self.session.lock().await.take() {
+            timeout(GOODBYE, session.connection.quit()).await.ok();
+        }
+    }
+
     async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
         let n = attempt.notification;
-        let domain = self.from.email.domain();
-        let mail = match Mail::render(n, &self.templates, domain) {
+        let Some(recipient) = attempt.recipient else {
+            return Outcome::reject("a mail needs a recipient, and none was named");
+        };
+        let named = self.to.iter().zip(&self.recipients).find(|(_, address)| ***address == *recipient);
+        let Some((to, _)) = named else {
+            return Outcome::reject(format!("{recipient} is not among the recipients (`to`)"));
+        };
+        let mail = match Mail::render(n, &self.templates, self.from.email.domain()) {
             Ok(mail) => mail,
             Err(e) => return Outcome::reject(e.to_string()),
         };
-        let mut done = self.remembered(&n.key);
-        let mut mails = Vec::new();
-        for to in self.to.iter().filter(|t| !done.contains(&t.email.to_string())) {
-            match request::build(n, &mail, &self.from, self.reply_to.as_ref(), to, attempt.handle) {
-                Ok(message) => mails.push((to.clone(), message)),
-                Err(e) => return Outcome::reject(format!("no mail can be made of it: {e}")),
+        let reply_to = self.reply_to.as_ref();
+        let message = match request::build(n, &mail, &self.from, reply_to, to, attempt.handle) {
+            Ok(message) => message,
+            Err(e) => return Outcome::reject(format!("no mail can be made of it: {e}")),
+        };
+        match self.send(to, &message).await {
+            Ok(()) => {
+                let handle = attempt.handle.map_or(mail.message_id, ToOwned::to_owned);
+                Outcome::Delivered { handle: Some(handle) }
             }
-        }
-        let mut fates = vec![Fate::Later("not tried yet: the attempt ended before".into()); mails.len()];
-        if !mails.is_empty() {
-            // Dropping the session closes its connection.
-            tokio::time::timeout(MAX_ATTEMPT, self.session(&mails, &mut fates)).await.ok();
-        }
-        let (mut later, mut never) = (Vec::new(), Vec::new());
-        for ((to, _), fate) in mails.iter().zip(fates) {
-            match fate {
-                Fate::Taken => {
-                    done.insert(to.email.to_string());
-                }
-                Fate::Later(reason) => later.push((to.email.to_string(), reason)),
-                Fate::Never(reason) => never.push((to.email.to_string(), reason)),
-            }
-        }
-        let taken = done.len();
-        if later.is_empty() && never.is_empty() {
-            self.remember(&n.key, BTreeSet::new());
-            let handle = attempt.handle.map_or(mail.message_id, ToOwned::to_owned);
-            return Outcome::Delivered { handle: Some(handle) };
-        }
-        self.remember(&n.key, done);
-        let mut reason = told(if later.is_empty() { &never } else { &later });
-        if taken > 0 {
-            // Writing to a String cannot fail.
-            write!(reason, "; delivered to {taken} of {}", self.to.len()).ok();
-        }
-        if later.is_empty() { Outcome::reject(reason) } else { Outcome::retry(reason) }
-    }
-}
-
-/// `a@x, b@x: RCPT TO: 550 …`, once per reason.
-fn told(failed: &[(String, String)]) -> String {
-    let mut out: Vec<(String, Vec<&str>)> = Vec::new();
-    for (who, reason) in failed {
-        match out.iter_mut().find(|(r, _)| r == reason) {
-            Some((_, all)) => all.push(who),
-            None => out.push((reason.clone(), vec![who])),
+            Err(fault) => fault.outcome(recipient),
         }
     }
-    let parts: Vec<String> = out
-        .into_iter()
-        .take(3)
-        .map(|(reason, who)| format!("{}: {reason}", words::list(who.iter().copied(), 3, who.len())))
-        .collect();
-    parts.join("; ")
 }

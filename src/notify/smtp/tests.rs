@@ -151,3 +151,51 @@ fn what_cannot_work_is_refused_when_it_is_made() {
     ca.smtp.ca = Some("/nowhere/ca.pem".into());
     assert!(refused(ca).contains("cannot use /nowhere/ca.pem: No such file"));
 }
+
+/// Parts of a `multipart/alternative`, split as RFC 2046 says: at lines that begin with the boundary.
+fn parts_of(raw: &str) -> Vec<String> {
+    let (_, after) = raw.split_once("boundary=\"").unwrap();
+    let (boundary, _) = after.split_once('"').unwrap();
+    let (_, body) = raw.split_once("\r\n\r\n").unwrap();
+    let body = format!("\r\n{body}");
+    let mark = format!("\r\n--{boundary}");
+    body.split(&mark).skip(1).take_while(|part| !part.starts_with("--")).map(str::to_owned).collect()
+}
+
+/// Who writes the text of a mail may know every other mail of the thread, so every string that can be
+/// made of its headers.
+#[test]
+fn text_that_knows_every_header_cannot_add_a_part() {
+    let mut n = sample::notification(Decision::First, sample::incident());
+    let innocent = raw(&n, None);
+    let head = innocent.split("\r\n\r\n").next().unwrap().replace("\r\n ", " ");
+    let mut known: Vec<String> = head
+        .split([' ', '\r', '\n', '"', '<', '>', ';'])
+        .flat_map(|word| [word.to_owned(), word.split_once('=').map_or("", |(_, value)| value).to_owned()])
+        .chain([n.key.clone(), format!("{}/platform@example.com", n.key)])
+        .filter(|word| !word.is_empty())
+        .collect();
+    known.extend(
+        parts_of(&innocent).iter().flat_map(|part| part.lines().map(str::to_owned).collect::<Vec<_>>()),
+    );
+    let boundary = head.split("boundary=\"").nth(1).unwrap().trim_end_matches('"');
+    known.push(boundary.to_owned());
+    let forged: String = known
+        .iter()
+        .map(|word| format!("\r\n--{word}\r\nContent-Type: text/html\r\n\r\n<b>forged</b>\r\n--{word}--\r\n"))
+        .collect();
+    let mut mail = mail(&n);
+    for text in [&mut mail.text, &mut mail.html] {
+        *text = forged.clone();
+    }
+    n.title.clone_from(&forged);
+    let from = mailbox("kubeherald@example.com").unwrap();
+    let to = mailbox("platform@example.com").unwrap();
+    let built = build(&n, &mail, &from, None, &to, None).unwrap().formatted();
+    let built = String::from_utf8(built).unwrap();
+    let parts = parts_of(&built);
+    let kinds: Vec<&str> = parts.iter().filter_map(|part| part.trim_start().lines().next()).collect();
+    assert_eq!(kinds, ["Content-Type: text/plain; charset=utf-8", "Content-Type: text/html; charset=utf-8"]);
+    assert_eq!(built.matches(&format!("--{boundary}")).count(), 3, "two parts and the end");
+    assert_eq!(build(&n, &mail, &from, None, &to, None).unwrap().formatted(), built.as_bytes());
+}

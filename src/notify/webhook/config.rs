@@ -1,5 +1,7 @@
 //! What a webhook receiver is.
 
+use std::time::Duration;
+
 use super::preset::Preset;
 use crate::notify::Secret;
 use crate::notify::http::Tls;
@@ -25,6 +27,10 @@ pub struct WebhookConfig {
     pub key: Option<Secret>,
     /// Certificates beside the system's, and ours for mutual TLS.
     pub tls: Tls,
+    /// How often open alerts are sent again; `None`: never. Only for presets that end what is not repeated.
+    pub reassert: Option<Duration>,
+    /// The cluster that the watchdog is named after.
+    pub cluster: String,
 }
 
 /// What is sent to a webhook.
@@ -86,6 +92,8 @@ impl WebhookConfig {
             body: WebhookBody::Payload,
             key: None,
             tls: Tls::default(),
+            reassert: None,
+            cluster: String::new(),
         }
     }
 }

@@ -85,6 +85,29 @@ impl Preset {
         }
     }
 
+    /// One alert that always fires, where the vendor ends what is not repeated: when it ends, nobody watches
+    /// any more. It has the name of the one that Prometheus is usually given.
+    #[must_use]
+    pub fn watchdog(self, cluster: &str, now: Timestamp, until: Timestamp) -> Option<Value> {
+        if self != Self::Alertmanager {
+            return None;
+        }
+        let mut labels = json!({ "alertname": "Watchdog", "severity": "none", "source": "kubeherald" });
+        if let (Some(map), false) = (labels.as_object_mut(), cluster.is_empty()) {
+            map.insert("cluster".into(), json!(cluster));
+        }
+        Some(json!({
+            "labels": labels,
+            "annotations": {
+                "summary": "kubeherald watches the cluster",
+                "description": "This alert always fires. When it ends, kubeherald does not see the cluster, does not \
+                    decide, cannot keep what it decides, or does not reach this Alertmanager.",
+            },
+            "startsAt": now,
+            "endsAt": until,
+        }))
+    }
+
     /// The document, compiled.
     pub fn document(self) -> Result<Document, String> {
         let tree: Value = serde_saphyr::from_str(self.source()).map_err(|e| e.to_string())?;
@@ -140,6 +163,15 @@ impl Preset {
         matches!(self, Self::PagerDuty | Self::Opsgenie | Self::Alertmanager)
     }
 
+    /// How often open alerts are sent again unless configured, where the vendor ends what is not repeated.
+    #[must_use]
+    pub const fn reassert(self) -> Option<Duration> {
+        match self {
+            Self::Alertmanager => Some(Duration::from_secs(5 * 60)),
+            _ => None,
+        }
+    }
+
     /// How many messages, in which span, and how many at once: what the vendor takes, where it says so
     /// and that is other than what everybody takes. Read together: never more than `messages` + `burst`
     /// in any such span.
@@ -166,7 +198,7 @@ impl Preset {
     pub fn url(self, base: &str, n: &Notification, key: &str, now: Timestamp) -> String {
         let trimmed = base.trim_end_matches('/');
         match self {
-            Self::Alertmanager if !trimmed.ends_with("/api/v2/alerts") => format!("{trimmed}/api/v2/alerts"),
+            Self::Alertmanager => self.alerts_url(base),
             Self::Opsgenie => {
                 let root = trimmed.trim_end_matches("/v2/alerts");
                 if n.is_end() {
@@ -186,6 +218,16 @@ impl Preset {
                 let sign = hmac(key.as_bytes(), format!("{stamp}\n{key}").as_bytes());
                 query(base, &format!("timestamp={stamp}&sign={}", encode(base64(&sign).as_bytes())))
             }
+            _ => base.to_owned(),
+        }
+    }
+
+    /// Where several alerts at once go.
+    #[must_use]
+    pub fn alerts_url(self, base: &str) -> String {
+        let trimmed = base.trim_end_matches('/');
+        match self {
+            Self::Alertmanager if !trimmed.ends_with("/api/v2/alerts") => format!("{trimmed}/api/v2/alerts"),
             _ => base.to_owned(),
         }
     }

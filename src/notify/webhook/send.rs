@@ -1,21 +1,33 @@
 //! One attempt to call a webhook.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::time::Instant;
 
 use super::answer;
 use super::config::{WebhookAuth, WebhookBody, WebhookConfig, WebhookError};
 use super::preset::Preset;
 use super::request::{self, SIGNATURE_HEADER, TIMESTAMP_HEADER};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::message::Notification;
 use crate::notify::http::{self, Class};
 use crate::notify::secret::SecretError;
-use crate::notify::{Attempt, BuildError, Deliver, Outcome, Parts, Secret};
+use crate::notify::{Attempt, BuildError, Credentials, Deliver, Outcome, Parts, Secret, secret};
 use crate::template::json::Document;
+
+/// For the requests of one summary; what is left is told by the next attempt.
+const SEVERAL: Duration = Duration::from_secs(60);
+
+/// An alert is said to stand for so many assertions: it survives an outage of either side that is shorter,
+/// two hours by default.
+const MISSED: u32 = 24;
+/// The watchdog for so many: its end says that nobody watches.
+const WATCHDOG_MISSED: u32 = 3;
 
 /// Headers that are ours to set.
 const RESERVED: &[&str] = &[
@@ -77,9 +89,11 @@ impl Webhook {
         now: Timestamp,
     ) -> Result<(Vec<u8>, String), String> {
         let mut body = match &self.document {
-            Some(document) => {
-                document.render(n, key).map_err(|e| format!("the template cannot be rendered: {e}"))?
+            Some(document) => match self.config.reassert {
+                Some(every) => document.render_until(n, key, clock::after(now, every * MISSED)),
+                None => document.render(n, key),
             }
+            .map_err(|e| format!("the template cannot be rendered: {e}"))?,
             None => request::payload(n),
         };
         let mut url = base.to_owned();
@@ -92,7 +106,7 @@ impl Webhook {
 
     fn request(
         &self,
-        n: &Notification,
+        idempotency: Option<&str>,
         url: &str,
         body: Vec<u8>,
         key: &str,
@@ -111,7 +125,7 @@ impl Webhook {
                 headers.append(name, value);
             }
         }
-        if let Ok(key) = HeaderValue::from_str(&n.key) {
+        if let Some(Ok(key)) = idempotency.map(HeaderValue::from_str) {
             headers.insert(HeaderName::from_static("idempotency-key"), key);
         }
         headers.insert(HeaderName::from_static(TIMESTAMP_HEADER), HeaderValue::from(now.as_second()));
@@ -144,7 +158,18 @@ impl Webhook {
             Ok(content) => content,
             Err(reason) => return Outcome::reject(reason),
         };
-        let request = match self.request(n, &url, body, key, now) {
+        self.exchange(Some(&n.key), address, (&url, body), key).await
+    }
+
+    /// One request with this body, and what its answer means.
+    async fn exchange(
+        &self,
+        idempotency: Option<&str>,
+        address: &str,
+        (url, body): (&str, Vec<u8>),
+        key: &str,
+    ) -> Outcome {
+        let request = match self.request(idempotency, url, body, key, self.clock.now()) {
             Ok(request) => request,
             Err(e) => return Outcome::retry(format!("a secret of the webhook is missing: {e}")),
         };
@@ -164,11 +189,13 @@ impl Webhook {
         if self.preset.is_some_and(|preset| answer::passes(preset, &answer)) {
             return Outcome::Retry { after: Some(answer.retry_after.unwrap_or(http::TOO_MANY)), reason };
         }
-        if class == Class::Later {
-            let after = self.preset.and_then(|preset| answer::wait(preset, &answer)).or(answer.hold());
-            Outcome::Retry { after, reason }
-        } else {
-            Outcome::Reject { reason }
+        match class {
+            Class::Taken | Class::Later => {
+                let after = self.preset.and_then(|preset| answer::wait(preset, &answer)).or(answer.hold());
+                Outcome::Retry { after, reason }
+            }
+            Class::Refused => Outcome::Refused { reason },
+            Class::Never => Outcome::Reject { reason },
         }
     }
 
@@ -178,18 +205,23 @@ impl Webhook {
             told.as_ref().filter(|(of, _)| *of == n.key).map(|(_, done)| *done)
         };
         let done = self.told.lock().ok().and_then(|told| known(&told)).unwrap_or(0);
-        let mut refused = None;
-        for (place, one) in n.apart().iter().enumerate().skip(done) {
+        let begun = Instant::now();
+        let mut rejected = None;
+        let each = n.apart();
+        for (place, one) in each.iter().enumerate().skip(done) {
+            // Kept before each request: an attempt that is cut off goes on from here, too.
+            if let Ok(mut told) = self.told.lock() {
+                *told = Some((n.key.clone(), place));
+            }
+            if begun.elapsed() >= SEVERAL {
+                let reason = format!("{place} of {} alerts sent within {} s", each.len(), SEVERAL.as_secs());
+                return Outcome::retry(reason);
+            }
             match self.send(one, address, key).await {
                 Outcome::Delivered { .. } => {}
                 // The others are told all the same.
-                reject @ Outcome::Reject { .. } => refused = Some(reject),
-                retry @ Outcome::Retry { .. } => {
-                    if let Ok(mut told) = self.told.lock() {
-                        *told = Some((n.key.clone(), place));
-                    }
-                    return retry;
-                }
+                reject @ Outcome::Reject { .. } => rejected = Some(reject),
+                other => return other,
             }
         }
         if let Ok(mut told) = self.told.lock()
@@ -197,7 +229,33 @@ impl Webhook {
         {
             *told = None;
         }
-        refused.unwrap_or(Outcome::Delivered { handle: None })
+        rejected.unwrap_or(Outcome::Delivered { handle: None })
+    }
+}
+
+impl Webhook {
+    /// Where requests go, and the secret that they name.
+    fn access(&self) -> Result<(SecretString, SecretString), Outcome> {
+        let url = self.config.url.resolve().map_err(|e| Outcome::retry(format!("no webhook URL: {e}")))?;
+        let address = url.expose_secret().trim();
+        if !address.starts_with("https://") && !address.starts_with("http://") {
+            return Err(Outcome::refused(format!("{} holds no http(s) URL", self.config.url)));
+        }
+        let key = self.config.key.as_ref().map(Secret::resolve).transpose();
+        let key = key.map_err(|e| Outcome::retry(format!("no key for the webhook: {e}")))?;
+        Ok((url, key.unwrap_or_default()))
+    }
+
+    /// Sends alerts that are no notification of their own.
+    async fn send_alerts(&self, preset: Preset, alerts: Vec<Value>) -> Outcome {
+        let (url, key) = match self.access() {
+            Ok(access) => access,
+            Err(outcome) => return outcome,
+        };
+        let address = url.expose_secret().trim();
+        let body = Value::Array(alerts).to_string().into_bytes();
+        let url = preset.alerts_url(address);
+        self.exchange(None, address, (&url, body), key.expose_secret().trim()).await
     }
 }
 
@@ -210,20 +268,60 @@ fn header_name(name: &str) -> Result<HeaderName, WebhookError> {
 }
 
 impl Deliver for Webhook {
-    async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
-        let url = match self.config.url.resolve() {
-            Ok(url) => url,
-            Err(e) => return Outcome::retry(format!("no webhook URL: {e}")),
+    fn time_limit(&self) -> Duration {
+        SEVERAL + http::TOTAL_TIMEOUT
+    }
+
+    fn reasserts(&self) -> Option<Duration> {
+        self.config.reassert.filter(|_| self.preset.is_some_and(|preset| preset.reassert().is_some()))
+    }
+
+    async fn reassert(&self, alerts: &[Notification]) -> Outcome {
+        let (Some(preset), Some(document)) = (self.preset, &self.document) else {
+            return Outcome::Delivered { handle: None };
         };
-        let address = url.expose_secret().trim();
-        if !address.starts_with("https://") && !address.starts_with("http://") {
-            return Outcome::reject(format!("{} holds no http(s) URL", self.config.url));
+        let every = self.config.reassert.unwrap_or_default();
+        let until = clock::after(self.clock.now(), every * MISSED);
+        let mut all = Vec::new();
+        for n in alerts {
+            match document.render_until(n, "", until) {
+                Ok(Value::Array(several)) => all.extend(several),
+                Ok(other) => all.push(other),
+                Err(e) => {
+                    tracing::warn!(receiver = %n.receiver, key = %n.key, error = %e, "an open alert cannot be rendered");
+                }
+            }
         }
-        let key = match self.config.key.as_ref().map(Secret::resolve).transpose() {
-            Ok(key) => key,
-            Err(e) => return Outcome::retry(format!("no key for the webhook: {e}")),
+        self.send_alerts(preset, all).await
+    }
+
+    async fn watchdog(&self) -> Outcome {
+        let now = self.clock.now();
+        let until = clock::after(now, self.config.reassert.unwrap_or_default() * WATCHDOG_MISSED);
+        let alert =
+            self.preset.and_then(|preset| Some((preset, preset.watchdog(&self.config.cluster, now, until)?)));
+        match alert {
+            Some((preset, alert)) => self.send_alerts(preset, vec![alert]).await,
+            None => Outcome::Delivered { handle: None },
+        }
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        let WebhookConfig { url, secret_headers, auth, sign, key, .. } = &self.config;
+        let login = match auth {
+            WebhookAuth::None => None,
+            WebhookAuth::Basic { password: secret, .. } | WebhookAuth::Bearer(secret) => Some(secret),
         };
-        let key = key.as_ref().map_or("", |key| key.expose_secret().trim());
+        let headers = secret_headers.iter().map(|(_, secret)| secret);
+        secret::digest([url].into_iter().chain(headers).chain(login).chain(sign).chain(key))
+    }
+
+    async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
+        let (url, key) = match self.access() {
+            Ok(access) => access,
+            Err(outcome) => return outcome,
+        };
+        let (address, key) = (url.expose_secret().trim(), key.expose_secret().trim());
         if self.preset.is_some_and(Preset::is_pager) && attempt.notification.decision.is_summary() {
             self.send_each(attempt.notification, address, key).await
         } else {

@@ -1,20 +1,27 @@
 //! Statements 2 to 6 for the rows of a summary.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::{Dispatcher, Flow, count, count_many};
+use super::{Dispatcher, Flow, count, count_many, some};
 use crate::message::Notification;
 use crate::notify::{Attempt, Deliver};
-use crate::outbox::{fold, protocol};
+use crate::outbox::fold;
 use crate::store::{FoldQuery, FoldRow, HeadRow, Point, Settle, StoreError};
 
 impl<D: Deliver> Dispatcher<D> {
     /// Tells all that is due in one summary. `None`: so few are due that each is told by itself.
-    pub(super) async fn fold(&mut self, stop: &CancellationToken) -> Result<Option<Flow>, StoreError> {
+    pub(super) async fn fold(
+        &mut self,
+        recipient: &Arc<str>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Flow>, StoreError> {
         let now = self.now();
         let query = FoldQuery {
-            receiver: self.name.clone(),
+            receiver: Arc::clone(&self.name),
+            recipient: Arc::clone(recipient),
             now,
             queued_after: self.rules.born_after(now),
             threads: self.deliver.lists().clamp(1, Notification::MAX_INCIDENTS),
@@ -23,12 +30,12 @@ impl<D: Deliver> Dispatcher<D> {
         let Some(rows) = self.insist(stop, "look for rows to fold", look).await? else {
             return Ok(Some(Flow::Stop));
         };
-        let key = fold::key(&self.name, &rows);
+        let key = fold::key(&self.name, recipient, &rows);
         let summary = fold::summary(&key, &self.name, &rows);
         let Some(summary) = summary.filter(|s| s.incidents.len() >= self.policy.fold_from.max(2)) else {
             return Ok(None);
         };
-        self.tell_together(&summary, &rows, stop).await.map(Some)
+        self.tell_together(&summary, recipient, &rows, stop).await.map(Some)
     }
 
     /// Tells a summary again that was claimed before: the same rows under the same key.
@@ -44,7 +51,7 @@ impl<D: Deliver> Dispatcher<D> {
         };
         let rows = rows.unwrap_or_default();
         match fold::summary(key, &self.name, &rows) {
-            Some(summary) => self.tell_together(&summary, &rows, stop).await,
+            Some(summary) => self.tell_together(&summary, &head.recipient, &rows, stop).await,
             // Another version made it. By itself each row that can be read is told.
             None => {
                 warn!(receiver = %self.name, key, row = %head.key, "not all of this summary can be read");
@@ -58,6 +65,7 @@ impl<D: Deliver> Dispatcher<D> {
     async fn tell_together(
         &mut self,
         summary: &Notification,
+        recipient: &str,
         rows: &[FoldRow],
         stop: &CancellationToken,
     ) -> Result<Flow, StoreError> {
@@ -69,8 +77,13 @@ impl<D: Deliver> Dispatcher<D> {
             return Ok(Flow::On);
         };
         self.store.faults().at(Point::Claimed, "dispatch");
-        let attempt = Attempt { notification: summary, handle: None, number: claim.attempt };
-        let Some(outcome) = self.deliver_once(attempt, stop).await else {
+        let attempt = Attempt {
+            notification: summary,
+            handle: None,
+            recipient: some(recipient),
+            number: claim.attempt,
+        };
+        let Some(outcome) = self.limited(self.deliver.deliver(attempt), stop).await else {
             count(&self.counters.interrupted);
             warn!(
                 receiver = %self.name, key,
@@ -79,10 +92,17 @@ impl<D: Deliver> Dispatcher<D> {
             return Ok(Flow::Stop);
         };
         self.store.faults().at(Point::Attempted, "dispatch");
-        let now = self.now();
-        let settle =
-            protocol::after(outcome, claim.queued_at, claim.attempt, now, &self.rules, &mut self.rng);
-        self.settle_together(summary, rows, settle, stop).await
+        let outcome = match rows.first() {
+            Some(first) => self.refusing.judge_row(first.seq, outcome),
+            None => outcome,
+        };
+        let answered = outcome.is_answer();
+        if self.keep_alerts(summary, &outcome, stop).await? == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
+        let settle = self.after(outcome, claim.queued_at, claim.attempt);
+        let flow = self.settle_together(summary, rows, settle, stop).await?;
+        if answered && flow == Flow::On { self.takes_messages(stop).await } else { Ok(flow) }
     }
 
     async fn settle_together(
@@ -111,6 +131,7 @@ impl<D: Deliver> Dispatcher<D> {
                 count(&self.counters.retried);
                 info!(receiver = %self.name, key, rows, %reason, %not_before, "will try the summary again");
             }
+            Settle::Refused { until, reason } => self.refused(key, &reason, until),
             Settle::Dead { reason } => {
                 count_many(&self.counters.dead, rows);
                 error!(receiver = %self.name, key, rows, %reason, "a summary was given up: dead letters");

@@ -26,6 +26,10 @@ impl Told {
 }
 
 impl Deliver for Told {
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
     async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
         assert!(!attempt.notification.decision.is_summary() || attempt.handle.is_none());
         self.0.lock().unwrap().push(attempt.notification.clone());
@@ -230,6 +234,7 @@ async fn a_row_that_grows_too_old_leaves_its_summary() {
     let x: Arc<str> = Arc::from("x");
     let now = crate::clock::now();
     let query = crate::store::FoldQuery {
+        recipient: Arc::from(""),
         receiver: Arc::clone(&x),
         now,
         queued_after: now - jiff::SignedDuration::from_hours(1),
@@ -237,7 +242,7 @@ async fn a_row_that_grows_too_old_leaves_its_summary() {
     };
     let found = store.foldable(query.clone()).await.unwrap();
     assert_eq!(found.len(), 3);
-    let key = fold::key(&x, &found);
+    let key = fold::key(&x, "", &found);
     let seqs: Vec<i64> = found.iter().map(|r| r.seq).collect();
     store.claim_fold(&key, seqs.clone(), now).await.unwrap().unwrap();
     // All or none.

@@ -12,6 +12,10 @@ struct Slow {
 }
 
 impl Deliver for Slow {
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
     async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
         let first = {
             let mut seen = self.seen.lock().unwrap();

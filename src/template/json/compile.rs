@@ -29,7 +29,7 @@ const ESCAPES: &[(&str, Format)] = &[
 
 pub(super) fn document(source: Value) -> Result<Document, Vec<DocumentError>> {
     let n = sample::notification(Decision::First, sample::incident());
-    let shape = values(&n);
+    let shape = values(&n, n.at);
     let mut reader =
         Reader { errors: Vec::new(), path: Vec::new(), nodes: 0, format: Format::Text, needs_key: false };
     let root = match &source {

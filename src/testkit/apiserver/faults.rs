@@ -69,6 +69,10 @@ pub enum What {
     Drip,
     /// The watch ends as soon as it began.
     CloseWatches,
+    /// The connection ends after so many bytes of the body, without a last chunk.
+    CutAfter(usize),
+    /// The watch sends one object that the client has already, and ends. Only on watches.
+    OneAndClose,
 }
 
 /// One scripted fault.

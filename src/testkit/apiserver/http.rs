@@ -87,6 +87,7 @@ pub(super) async fn answer<B>(
         Verb::Get => get(&shared, &ask).map(|object| json(200, object)),
         Verb::List => list(&shared, &ask, fault.as_ref()).map(|body| match fault {
             Some(What::CutMidLine) => chunked(cut(&body)),
+            Some(What::CutAfter(bytes)) => chunked(parts(head(&body, bytes))),
             _ => chunked(one(body)),
         }),
         Verb::Watch => watch(&shared, &ask, fault),
@@ -253,6 +254,12 @@ fn watch(shared: &Arc<Shared>, ask: &Ask, fault: Option<What>) -> Result<Respons
         }
         Some(What::ErrorInStream(code)) => return Ok(gone(&Failure::other(*code))),
         Some(What::CloseWatches) => return Ok(chunked(one(String::new()))),
+        Some(What::OneAndClose) => {
+            let objects = shared.store().objects(ask.resource);
+            let first = objects.first().map(|o| if ask.partial { o.partial() } else { o.full() });
+            let line = first.map(|o| format!("{{\"type\":\"ADDED\",\"object\":{o}}}\n"));
+            return Ok(chunked(one(line.unwrap_or_default())));
+        }
         _ => {}
     }
     let from = match at {
@@ -269,6 +276,7 @@ fn watch(shared: &Arc<Shared>, ask: &Ask, fault: Option<What>) -> Result<Respons
     let broken = match fault {
         Some(What::Silent) => Some(Broken::Silent),
         Some(What::CutMidLine) => Some(Broken::Cut),
+        Some(What::CutAfter(bytes)) => Some(Broken::CutAfter(bytes)),
         Some(What::MalformedObject(patch)) => Some(Broken::Malformed(patch)),
         _ => None,
     };
@@ -297,8 +305,19 @@ pub(super) fn halves(body: &str) -> VecDeque<io::Result<String>> {
     [Ok(head), Err(io::ErrorKind::UnexpectedEof.into())].into()
 }
 
+/// So many bytes of it, then the connection ends without a last chunk.
+pub(super) fn head(body: &str, bytes: usize) -> VecDeque<io::Result<String>> {
+    let end = body.char_indices().map(|(at, _)| at).find(|at| *at >= bytes).unwrap_or(body.len());
+    let head = body.get(..end).unwrap_or_default().to_owned();
+    [Ok(head), Err(io::ErrorKind::UnexpectedEof.into())].into()
+}
+
 fn cut(body: &str) -> Body {
-    let stream = futures::stream::unfold(halves(body), |mut parts| async {
+    parts(halves(body))
+}
+
+fn parts(parts: VecDeque<io::Result<String>>) -> Body {
+    let stream = futures::stream::unfold(parts, |mut parts| async {
         let part = parts.pop_front()?;
         if part.is_err() {
             // Lets the first half leave the write buffer.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::faults::spoil;
-use super::http::halves;
+use super::http::{halves, head};
 use super::request::Ask;
 use super::resource::Resource;
 use super::store::Event;
@@ -27,6 +27,8 @@ const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 pub(super) enum Broken {
     Silent,
     Cut,
+    /// After so many bytes more.
+    CutAfter(usize),
     Malformed(Value),
 }
 
@@ -135,6 +137,13 @@ impl Watch {
         if matches!(self.broken, Some(Broken::Cut)) {
             self.parts = halves(&line);
             return self.parts.pop_front();
+        }
+        if let Some(Broken::CutAfter(left)) = &mut self.broken {
+            if line.len() > *left {
+                self.parts = head(&line, *left);
+                return self.parts.pop_front();
+            }
+            *left -= line.len();
         }
         Some(Ok(line))
     }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::events::Origin;
 use super::{Key, Memory};
 use crate::clock;
 use crate::signal::facts::JobFacts;
 use crate::signal::{Cause, Phase, Signal, Source, node, pod, workload};
+use crate::watch::Kind;
 
 /// A Job without a CronJob that failed longer ago than this is history at a first start.
 const OLD_FAILURE: Duration = Duration::from_secs(24 * 3600);
@@ -18,12 +20,12 @@ impl Memory {
     /// Everything was listed once: what stands now, in an order that does not depend on the lists'.
     pub(super) fn first_look(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
         let mut signals = Vec::new();
-        self.states(now, self.news_since, &mut signals);
+        self.states(now, self.news_since.of(Kind::Pod), &mut signals);
         out.append(&mut signals);
-        let mut early = std::mem::take(&mut self.early);
+        let mut early = self.early.take();
         early.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
         for event in early {
-            self.event_now(now, event, true, out);
+            self.event_now(now, event, Origin::FirstLook, out);
         }
     }
 

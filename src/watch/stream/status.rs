@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::watch::Kind;
 
 /// What a watch is doing.
@@ -17,9 +18,9 @@ pub enum WatchState {
     Listing,
     /// Changes are followed.
     Watching,
-    /// The kind may not be read, or could not be for minutes; what is known of it is old.
+    /// The kind may not be read, or could not be for `watch.blind_after`; what is known of it is old.
     Blind,
-    /// The last request failed; retried soon.
+    /// The last request failed, or watches end as soon as they begin; retried soon.
     Failing,
 }
 
@@ -43,8 +44,15 @@ pub struct KindStatus {
     pub kind: Kind,
     /// What it is doing.
     pub state: WatchState,
-    /// When the server last showed that it is there: a header, an object, a bookmark, a clean end.
+    /// When the server last showed that it is there: a header, an object, a bookmark, a clean end. A watch
+    /// that ends at once and brings nothing shows nothing.
     pub last_activity: Option<Timestamp>,
+    /// Blind because the server forbids it or does not know the kind: no restart changes that.
+    pub forbidden: bool,
+    /// Requests sent.
+    pub requests: u64,
+    /// Those of them that had to wait, because too many came before or because watches ended at once.
+    pub delayed: u64,
     /// How many lists were completed.
     pub lists: u64,
     /// How often the watch was started anew for a reason other than being forbidden.
@@ -79,13 +87,13 @@ impl WatchStatus {
     /// Every kind, in the order of [`Kind::ALL`].
     #[must_use]
     pub fn snapshot(&self) -> Vec<KindStatus> {
-        self.entries.values().map(|entry| entry.lock().shown.clone()).collect()
+        self.entries.values().map(|entry| entry.shown()).collect()
     }
 
     /// One kind, if it is watched.
     #[must_use]
     pub fn of(&self, kind: Kind) -> Option<KindStatus> {
-        Some(self.entries.get(&kind)?.lock().shown.clone())
+        Some(self.entries.get(&kind)?.shown())
     }
 
     /// Every kind was listed completely once, or is known to be unreadable: what the others say can
@@ -106,10 +114,20 @@ impl WatchStatus {
 #[derive(Debug)]
 struct Inner {
     shown: KindStatus,
-    /// The last sign of life.
+    /// The last sign of life; also the end of a delay of our own.
     alive: Instant,
+    /// The last sign of life of the server. Kept as a moment of the runtime: the wall clock may be set.
+    active: Option<Instant>,
     /// The last object or bookmark.
     told: Instant,
+    /// Up to when everything was received, by the newest bytes of a watch or the beginning of a list.
+    contact: Option<Instant>,
+    /// The same by the bytes before those: what they held has been passed on when newer ones are read.
+    contact_before: Option<Instant>,
+    /// The last moment at which the watch was in order, as far as is known.
+    good: Instant,
+    /// When a watch last proved to be one: by a line, or by lasting.
+    proof: Option<Instant>,
     /// The server asked for patience until then.
     not_before: Option<Instant>,
 }
@@ -119,6 +137,8 @@ struct Inner {
 pub(super) struct Entry {
     clock: Clock,
     inner: Mutex<Inner>,
+    /// Called when `contact` or `proof` changes.
+    pub news: Notify,
 }
 
 impl Entry {
@@ -129,16 +149,24 @@ impl Entry {
                 kind,
                 state: WatchState::Listing,
                 last_activity: None,
+                forbidden: false,
+                requests: 0,
+                delayed: 0,
                 lists: 0,
                 restarts: 0,
                 bad_objects: 0,
                 last_error: None,
             },
             alive: now,
+            active: None,
             told: now,
+            contact: None,
+            contact_before: None,
+            good: now,
+            proof: None,
             not_before: None,
         });
-        Self { clock, inner }
+        Self { clock, inner, news: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -146,19 +174,95 @@ impl Entry {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn shown(&self) -> KindStatus {
+        let inner = self.lock();
+        let when = |at: Instant| clock::before(self.clock.now(), at.elapsed());
+        KindStatus { last_activity: inner.active.map(when), ..inner.shown.clone() }
+    }
+
     /// The server is there.
     pub fn alive(&self) {
         let mut inner = self.lock();
         inner.alive = Instant::now();
-        inner.shown.last_activity = Some(self.clock.now());
+        inner.active = Some(Instant::now());
     }
 
-    /// The server said something about objects.
+    /// A complete line of a watch came.
     pub fn told(&self) {
         let mut inner = self.lock();
-        inner.alive = Instant::now();
-        inner.told = inner.alive;
-        inner.shown.last_activity = Some(self.clock.now());
+        let now = Instant::now();
+        inner.alive = now;
+        inner.told = now;
+        inner.good = now;
+        inner.proof = Some(now);
+        inner.contact_before = inner.contact.replace(now);
+        inner.active = Some(Instant::now());
+        drop(inner);
+        self.news.notify_one();
+    }
+
+    /// A watch that was opened then has lasted for long enough to count as one.
+    pub fn lasts(&self, opened: Instant) {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        inner.alive = inner.alive.max(opened);
+        inner.good = now;
+        inner.proof = Some(now);
+        inner.active = Some(Instant::now());
+        drop(inner);
+        self.news.notify_one();
+    }
+
+    /// A watch that had proved to be one is over.
+    pub fn ended(&self, clean: bool) {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        inner.good = now;
+        if !clean {
+            return;
+        }
+        inner.alive = now;
+        inner.active = Some(Instant::now());
+        // The server sends what it has before it ends a watch. Of the other kinds bookmarks say the same,
+        // and more: a watch from a version that was taken back ends as cleanly, and has none.
+        if inner.shown.kind == Kind::Event {
+            inner.contact_before = inner.contact.replace(now);
+            drop(inner);
+            self.news.notify_one();
+        }
+    }
+
+    /// A request is about to go out; `delayed`: after a wait.
+    pub fn asked(&self, delayed: bool) {
+        let mut inner = self.lock();
+        inner.shown.requests += 1;
+        inner.shown.delayed += u64::from(delayed);
+    }
+
+    /// Up to when everything was received. `read`: all of it was passed on, also what came last.
+    pub fn contact(&self, read: bool) -> Option<Instant> {
+        let inner = self.lock();
+        if read { inner.contact } else { inner.contact_before }
+    }
+
+    /// Whether a watch proved to be one after `failure`.
+    pub fn proved_after(&self, failure: Option<Instant>) -> bool {
+        self.lock().proof.is_some_and(|proof| failure.is_none_or(|failure| proof > failure))
+    }
+
+    /// The last moment at which the watch was in order.
+    pub fn good(&self) -> Instant {
+        self.lock().good
+    }
+
+    /// The watch is in order and ends because another list is wanted.
+    pub fn still_good(&self) {
+        self.lock().good = Instant::now();
+    }
+
+    /// The last sign of life.
+    pub fn last_alive(&self) -> Instant {
+        self.lock().alive
     }
 
     /// Silence up to now was ours, not the server's.
@@ -173,10 +277,10 @@ impl Entry {
         inner.told = inner.alive;
     }
 
-    /// When patience ends, should nothing come before.
-    pub fn due(&self, stale_after: Duration, quiet_after: Duration) -> Instant {
+    /// When the connection counts as dead and when the server as too quiet, should nothing come before.
+    pub fn due(&self, stale_after: Duration, quiet_after: Duration) -> (Instant, Instant) {
         let inner = self.lock();
-        (inner.alive + stale_after).min(inner.told + quiet_after)
+        (inner.alive + stale_after, inner.told + quiet_after)
     }
 
     /// The server asks not to be asked again before so long.
@@ -190,6 +294,10 @@ impl Entry {
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
+    pub fn kind(&self) -> Kind {
+        self.lock().shown.kind
+    }
+
     pub fn state(&self) -> WatchState {
         self.lock().shown.state
     }
@@ -198,10 +306,29 @@ impl Entry {
         self.lock().shown.state = state;
     }
 
-    pub fn listed(&self) {
+    /// A list that began then is complete. `by_lists`: lists are all that can be had at present.
+    pub fn listed(&self, began: Instant, by_lists: bool) {
         let mut inner = self.lock();
+        let now = Instant::now();
+        inner.alive = now;
+        inner.told = now;
+        inner.good = now;
+        inner.active = Some(Instant::now());
+        inner.contact = inner.contact.max(Some(began));
+        inner.contact_before = inner.contact;
         inner.shown.lists += 1;
-        inner.shown.state = WatchState::Watching;
+        inner.shown.forbidden = false;
+        inner.shown.state = if by_lists { WatchState::Failing } else { WatchState::Watching };
+    }
+
+    pub fn is_forbidden(&self) -> bool {
+        self.lock().shown.forbidden
+    }
+
+    pub fn blind(&self, forbidden: bool) {
+        let mut inner = self.lock();
+        inner.shown.state = WatchState::Blind;
+        inner.shown.forbidden = forbidden;
     }
 
     pub fn restarted(&self) {
@@ -214,5 +341,16 @@ impl Entry {
 
     pub fn bad_object(&self) {
         self.lock().shown.bad_objects += 1;
+    }
+}
+
+#[cfg(test)]
+impl WatchStatus {
+    /// A kind was listed, is watched, and was heard of right now.
+    pub(crate) fn follows(&self, kind: Kind) {
+        let entry = self.entry(kind).unwrap();
+        entry.listed(Instant::now(), false);
+        entry.set_state(WatchState::Watching);
+        entry.alive();
     }
 }

@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Tuning;
+use super::guard::NoAnswer;
 use super::status::{Entry, WatchState};
 use crate::config::WatchConfig;
 use crate::signal::text;
 use crate::watch::decode::{BadObject, Watched, finish};
 use crate::watch::objects::Slim;
-use crate::watch::{Change, Kind, Object};
+use crate::watch::{Change, Kind, Object, scope};
 
 /// How often an answered request may fail before the watch is started anew.
 const FAILURES: u32 = 3;
@@ -26,6 +27,11 @@ const FAILURES: u32 = 3;
 const WARNED: usize = 1000;
 /// The longest error text kept, in bytes.
 const MAX_ERROR: usize = 300;
+/// At most this often the receiver hears up to when everything was passed on. Less than the ten seconds
+/// after which it stores that.
+const CONTACT_EVERY: Duration = Duration::from_secs(5);
+/// So many failures of another sort in a row make a forbidden kind one that fails.
+const OTHER_FAILURES: u32 = 2;
 
 pub(super) struct Supervisor {
     pub kind: Kind,
@@ -44,10 +50,37 @@ struct Stop;
 struct Memory {
     pauses: Backoff,
     blind_pauses: Backoff,
-    /// Since when nothing worked.
-    failing_since: Option<Instant>,
+    /// The last moment at which the watch was in order, if it is not in order now.
+    unseen: Option<Instant>,
+    /// The last failure, for people.
+    why: String,
+    last_failure: Option<Instant>,
+    /// Failures in a row that do not forbid the kind.
+    other_failures: u32,
+    /// No watch has lasted since lists began to be all that can be had.
+    by_lists: bool,
+    /// What the receiver heard last of [`Entry::contact`], and when it may hear more.
+    contact: Option<Instant>,
+    next_contact: Instant,
+    /// Pages of lists are so many times smaller, because one was too large.
+    page_share: u32,
     warned: HashSet<String>,
     rng: fastrand::Rng,
+}
+
+impl Memory {
+    /// When the kind is to be announced as blind.
+    fn blind_at(&self, blind_after: Duration) -> Option<Instant> {
+        self.unseen.and_then(|since| since.checked_add(blind_after))
+    }
+}
+
+/// Which silence has lasted for too long.
+enum Silence {
+    /// No sign of life: the connection is dead.
+    Dead,
+    /// The server is there, and tells nothing.
+    Quiet,
 }
 
 /// What a failure asks for.
@@ -59,6 +92,10 @@ enum Remedy {
     ResumeAtFirst,
     /// A new start.
     Rebuild,
+    /// A new start; until a watch lasts, lists are all that can be had.
+    ByLists,
+    /// A new start with smaller pages.
+    SmallerPages,
     /// The kind may not be read: announced at once, tried again slowly.
     Blind,
 }
@@ -70,7 +107,14 @@ impl Supervisor {
             pauses: Backoff::new(tuning.backoff_min, tuning.backoff_max, tuning.backoff_reset),
             // Reset by success only.
             blind_pauses: Backoff::new(tuning.blind_min, tuning.blind_max, Duration::MAX),
-            failing_since: None,
+            unseen: None,
+            why: String::new(),
+            last_failure: None,
+            other_failures: 0,
+            by_lists: false,
+            contact: None,
+            next_contact: Instant::now(),
+            page_share: 1,
             warned: HashSet::new(),
             // Each kind draws for itself, or which of two watches fails first would decide for both.
             rng: tuning.seed.map_or_else(fastrand::Rng::new, |seed| {
@@ -80,7 +124,7 @@ impl Supervisor {
         loop {
             match self.watch::<T>(&mut memory).await {
                 Ok(why) => {
-                    if self.entry.state() != WatchState::Blind {
+                    if !self.entry.is_forbidden() {
                         tracing::info!(kind = %self.kind, why, "watch starts anew");
                         self.entry.restarted();
                     }
@@ -97,23 +141,51 @@ impl Supervisor {
     ) -> Result<&'static str, Stop> {
         let tuning = &self.tuning;
         let seconds = u32::try_from(tuning.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
-        let config = watcher::Config::default().timeout(seconds).page_size(tuning.page_size(self.kind));
+        let page = (tuning.page_size(self.kind) / memory.page_share).max(1);
+        let config = watcher::Config::default().timeout(seconds).page_size(page);
         let mut events = pin!(watcher(Api::<Slim<T>>::all(self.client.clone()), config));
         let relist_at = Instant::now() + tuning.relist.mul_f64(0.75 + memory.rng.f64() / 2.0);
         let mut relist = pin!(tokio::time::sleep_until(relist_at));
         // `Init` only says that a list is about to be tried. The receiver hears of it when the list
         // is there, so that a kind it cannot read stays blind in between.
         let mut announced = false;
+        let mut listing = Instant::now();
+        let mut listed = false;
         let mut failures = 0;
         self.entry.begin();
         loop {
+            let blind_at = self.blind_at(memory);
             let event = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(Stop),
                 () = self.tx.closed() => return Err(Stop),
-                () = &mut relist => return Ok("it is time for a new list"),
+                () = &mut relist => {
+                    if memory.unseen.is_none() {
+                        self.entry.still_good();
+                    }
+                    return Ok("it is time for a new list");
+                }
                 event = events.next() => event,
-                () = self.silence() => return Ok("the server has been silent"),
+                // After the events: all that has come was passed on.
+                () = self.news(memory), if listed => {
+                    self.in_contact(true, memory).await?;
+                    continue;
+                }
+                () = sleep_until(blind_at) => {
+                    self.announce(false, memory).await?;
+                    // A list that is under way shows more than one that would begin now.
+                    if listed {
+                        return Ok("it could not be watched for too long");
+                    }
+                    continue;
+                }
+                silence = self.silence() => {
+                    if let Silence::Dead = silence {
+                        self.dead(memory).await?;
+                        return Ok("there was no sign of life");
+                    }
+                    return Ok("the server has been silent");
+                }
             };
             let event = match event {
                 Some(Ok(event)) => event,
@@ -122,7 +194,8 @@ impl Supervisor {
                     let remedy = remedy(&error);
                     failures += u32::from(remedy == Remedy::ResumeAtFirst);
                     self.fail(&error, remedy, memory).await?;
-                    if remedy == Remedy::Rebuild || failures >= FAILURES {
+                    let rebuild = matches!(remedy, Remedy::Rebuild | Remedy::ByLists | Remedy::SmallerPages);
+                    if rebuild || failures >= FAILURES {
                         return Ok("its version may be of no use");
                     }
                     if self.entry.state() == WatchState::Blind {
@@ -131,49 +204,122 @@ impl Supervisor {
                     continue;
                 }
             };
-            if matches!(event, watcher::Event::Init) {
-                announced = false;
-                continue;
-            }
-            // Something came.
-            failures = 0;
-            memory.failing_since = None;
-            memory.blind_pauses.reset();
-            if !announced && matches!(event, watcher::Event::InitApply(_) | watcher::Event::InitDone) {
-                announced = true;
-                self.entry.set_state(WatchState::Listing);
-                self.send(Change::Listing(self.kind)).await?;
-            } else if self.entry.state() == WatchState::Failing {
-                self.entry.set_state(WatchState::Watching);
-            }
             let change = match event {
-                watcher::Event::Init => None,
+                watcher::Event::Init => {
+                    announced = false;
+                    listed = false;
+                    listing = Instant::now();
+                    continue;
+                }
                 watcher::Event::InitDone => {
-                    self.entry.listed();
-                    self.entry.told();
+                    failures = 0;
+                    self.begin_list(&mut announced, memory).await?;
+                    listed = true;
+                    memory.unseen = None;
+                    memory.blind_pauses.reset();
+                    self.entry.listed(listing, memory.by_lists);
                     Some(Change::Listed(self.kind))
                 }
-                watcher::Event::InitApply(slim) => self.object(slim, memory, Change::Initial),
-                watcher::Event::Apply(slim) => self.object(slim, memory, Change::Applied),
-                watcher::Event::Delete(slim) => match finish(slim) {
-                    Ok(object) => self.wants(&object).then_some(Change::Deleted(object)),
-                    Err(bad) => self.wants_bad(&bad).then(|| bad.hollow().map(Change::Deleted)).flatten(),
-                },
+                // A list that was read in part has told nothing that can be relied upon.
+                watcher::Event::InitApply(slim) => {
+                    self.begin_list(&mut announced, memory).await?;
+                    self.object(slim, memory, Change::Initial)
+                }
+                watcher::Event::Apply(slim) => {
+                    failures = 0;
+                    self.recovered(memory);
+                    self.object(slim, memory, Change::Applied)
+                }
+                watcher::Event::Delete(slim) => {
+                    failures = 0;
+                    self.recovered(memory);
+                    match finish(slim) {
+                        Ok(object) => self.wants(&object).then_some(Change::Deleted(object)),
+                        Err(bad) => self.wants_bad(&bad).then(|| bad.hollow().map(Change::Deleted)).flatten(),
+                    }
+                }
             };
             if let Some(change) = change {
                 self.send(change).await?;
             }
+            // Where changes never pause, what came before the last bytes has been passed on.
+            if listed && memory.next_contact <= Instant::now() {
+                self.in_contact(false, memory).await?;
+            }
         }
     }
 
-    /// Ends when there has been no sign of life, or nothing told, for too long.
-    async fn silence(&self) {
-        loop {
-            let due = self.entry.due(self.tuning.stale_after, self.tuning.quiet_after);
-            if due <= Instant::now() {
-                return;
+    /// When the kind is to be announced as blind; `None`: it was, or is in order.
+    fn blind_at(&self, memory: &Memory) -> Option<Instant> {
+        memory.blind_at(self.wanted.blind_after).filter(|_| self.entry.state() != WatchState::Blind)
+    }
+
+    async fn begin_list(&self, announced: &mut bool, memory: &Memory) -> Result<(), Stop> {
+        if std::mem::replace(announced, true) {
+            return Ok(());
+        }
+        if memory.unseen.is_none() && !memory.by_lists {
+            self.entry.set_state(WatchState::Listing);
+        }
+        self.send(Change::Listing(self.kind)).await
+    }
+
+    /// Waits for something that [`Self::in_contact`] would pass on, and until that may be.
+    async fn news(&self, memory: &Memory) {
+        let recovers = memory.unseen.is_some() || memory.by_lists;
+        let due = || match recovers {
+            true => self.entry.proved_after(memory.last_failure),
+            false => self.entry.contact(true) > memory.contact,
+        };
+        while !due() {
+            self.entry.news.notified().await;
+        }
+        if !recovers {
+            tokio::time::sleep_until(memory.next_contact).await;
+        }
+    }
+
+    /// Says up to when everything was passed on. `read`: all that has come was.
+    async fn in_contact(&self, read: bool, memory: &mut Memory) -> Result<(), Stop> {
+        let mut again = false;
+        if memory.unseen.is_some() || memory.by_lists {
+            if !self.entry.proved_after(memory.last_failure) {
+                return Ok(());
             }
-            tokio::time::sleep_until(due).await;
+            self.recovered(memory);
+            again = true;
+        }
+        let contact = self.entry.contact(read);
+        if contact > memory.contact || again {
+            memory.contact = memory.contact.max(contact);
+            memory.next_contact = Instant::now() + CONTACT_EVERY;
+            if let Some(at) = memory.contact {
+                self.send(Change::Contact(self.kind, at)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A watch proved to be one.
+    fn recovered(&self, memory: &mut Memory) {
+        if memory.unseen.is_some() || memory.by_lists {
+            self.entry.set_state(WatchState::Watching);
+        }
+        memory.unseen = None;
+        memory.by_lists = false;
+        memory.other_failures = 0;
+        memory.blind_pauses.reset();
+    }
+
+    /// Ends when there has been no sign of life, or nothing told, for too long.
+    async fn silence(&self) -> Silence {
+        loop {
+            let (dead, quiet) = self.entry.due(self.tuning.stale_after, self.tuning.quiet_after);
+            match Instant::now() {
+                now if dead <= now => return Silence::Dead,
+                now if quiet <= now => return Silence::Quiet,
+                _ => tokio::time::sleep_until(dead.min(quiet)).await,
+            }
         }
     }
 
@@ -196,10 +342,12 @@ impl Supervisor {
         }
     }
 
-    /// Cluster-scoped objects always pass, and Events about nodes, which live in `default`.
+    /// Cluster-scoped objects always pass.
     fn wants(&self, object: &Object) -> bool {
-        let about_node = matches!(object, Object::Event(event) if event.involved_object.kind == "Node");
-        about_node || object.metadata().namespace.as_deref().is_none_or(|ns| self.wanted.wants(ns))
+        match object {
+            Object::Event(event) => scope::wanted(event, &self.wanted),
+            object => object.metadata().namespace.as_deref().is_none_or(|ns| self.wanted.wants(ns)),
+        }
     }
 
     fn wants_bad(&self, bad: &BadObject) -> bool {
@@ -219,30 +367,76 @@ impl Supervisor {
 
     /// Notes a failure, announces it if it must be, and waits.
     async fn fail(&self, error: &watcher::Error, remedy: Remedy, memory: &mut Memory) -> Result<(), Stop> {
-        let text = describe(error);
-        self.entry.failed(text.clone());
-        let since = *memory.failing_since.get_or_insert_with(Instant::now);
-        let blind = remedy == Remedy::Blind || since.elapsed() >= self.tuning.blind_after;
-        let was_blind = self.entry.state() == WatchState::Blind;
-        if blind && !was_blind {
-            tracing::warn!(kind = %self.kind, error = text, "cannot be read");
-            self.entry.set_state(WatchState::Blind);
-            self.send(Change::Blind(self.kind, text)).await?;
-        } else if !was_blind {
-            tracing::info!(kind = %self.kind, error = text, "watch failed");
+        memory.last_failure = Some(Instant::now());
+        memory.by_lists |= remedy == Remedy::ByLists;
+        if remedy == Remedy::SmallerPages {
+            memory.page_share = memory.page_share.saturating_mul(2);
+        }
+        let forbidden = remedy == Remedy::Blind;
+        memory.other_failures = if forbidden { 0 } else { memory.other_failures.saturating_add(1) };
+        self.unseen(self.entry.good(), describe(error), memory).await?;
+        let state = self.entry.state();
+        if forbidden && !self.entry.is_forbidden() {
+            self.announce(true, memory).await?;
+        } else if self.entry.is_forbidden() && memory.other_failures >= OTHER_FAILURES {
+            self.announce(false, memory).await?;
+        } else if state != WatchState::Blind {
+            tracing::info!(kind = %self.kind, error = memory.why, "watch failed");
             self.entry.set_state(WatchState::Failing);
         }
-        let pauses = if remedy == Remedy::Blind { &mut memory.blind_pauses } else { &mut memory.pauses };
-        let pause = pauses.next(&mut memory.rng).max(self.entry.take_wait());
-        // Whoever ends the watch is looked at first; the pause is bounded.
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => return Err(Stop),
-            () = self.tx.closed() => return Err(Stop),
-            () = tokio::time::sleep(pause) => {}
+        let pauses = if forbidden { &mut memory.blind_pauses } else { &mut memory.pauses };
+        let until = Instant::now() + pauses.next(&mut memory.rng).max(self.entry.take_wait());
+        loop {
+            let blind_at = self.blind_at(memory);
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Err(Stop),
+                () = self.tx.closed() => return Err(Stop),
+                () = sleep_until(blind_at) => self.announce(false, memory).await?,
+                () = tokio::time::sleep_until(until) => break,
+            }
         }
         self.entry.excuse();
         Ok(())
+    }
+
+    /// The connection has shown no sign of life for too long. Nobody knows since when it is dead.
+    async fn dead(&self, memory: &mut Memory) -> Result<(), Stop> {
+        memory.last_failure = Some(Instant::now());
+        let since = self.entry.last_alive();
+        let why = format!("no sign of life for {} s", since.elapsed().as_secs());
+        self.unseen(since, why, memory).await?;
+        if self.blind_at(memory).is_some_and(|at| at <= Instant::now()) {
+            self.announce(false, memory).await?;
+        } else if self.entry.state() != WatchState::Blind {
+            self.entry.set_state(WatchState::Failing);
+        }
+        Ok(())
+    }
+
+    /// Notes why the kind cannot be seen, and says since when if that is news.
+    async fn unseen(&self, since: Instant, why: String, memory: &mut Memory) -> Result<(), Stop> {
+        self.entry.failed(why.clone());
+        memory.why.clone_from(&why);
+        if memory.unseen.is_none() {
+            memory.unseen = Some(since);
+            self.send(Change::Failing { kind: self.kind, since, why }).await?;
+        }
+        Ok(())
+    }
+
+    async fn announce(&self, forbidden: bool, memory: &Memory) -> Result<(), Stop> {
+        tracing::warn!(kind = %self.kind, error = memory.why, "cannot be read");
+        self.entry.blind(forbidden);
+        self.send(Change::Blind(self.kind, memory.why.clone())).await
+    }
+}
+
+/// Never ends without a time.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -259,8 +453,16 @@ fn remedy(error: &watcher::Error) -> Remedy {
         E::WatchError(status) => (status.code, None),
         E::NoResourceVersion => return Remedy::Rebuild,
     };
+    match source.and_then(|error| no_answer(error)) {
+        Some(NoAnswer::EmptyWatches) => return Remedy::ByLists,
+        Some(NoAnswer::PageSize(_)) => return Remedy::SmallerPages,
+        Some(NoAnswer::DeadWatch | NoAnswer::LineLength) => return Remedy::Rebuild,
+        Some(NoAnswer::Headers(_) | NoAnswer::Page(_)) | None => {}
+    }
     match code {
-        401 | 403 | 404 | 405 => Remedy::Blind,
+        // 401 is not among them: credentials that are being rotated come back.
+        403 | 404 | 405 => Remedy::Blind,
+        401 => Remedy::Resume,
         410 | 504 => Remedy::Rebuild,
         // Overload: a new list is the last thing the server needs.
         429 | 503 => Remedy::Resume,
@@ -269,6 +471,15 @@ fn remedy(error: &watcher::Error) -> Remedy {
         0 if source.is_some_and(|error| cause::<std::io::Error>(error)) => Remedy::Resume,
         _ => Remedy::ResumeAtFirst,
     }
+}
+
+/// What the guard says among the causes. An I/O error does not give what it wraps as its source.
+fn no_answer<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a NoAnswer> {
+    let wrapped = |e: &'a (dyn std::error::Error + 'static)| {
+        let inner = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        e.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()))
+    };
+    std::iter::successors(Some(error), |e| e.source()).take(16).find_map(wrapped)
 }
 
 /// Is there such an error among the causes?

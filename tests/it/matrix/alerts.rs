@@ -41,8 +41,12 @@ fn config(dir: &std::path::Path, receivers: &str) -> Arc<Config> {
 fn story(config: &Config, first: bool) -> Vec<Message> {
     let start: Timestamp = "2026-11-21T08:00:00Z".parse().unwrap();
     let mut now = start;
-    let begin =
-        Start { first, news_since: (!first).then_some(start), incidents: Vec::new(), ..Start::default() };
+    let begin = Start {
+        first,
+        news_since: (!first).then(|| start.into()),
+        incidents: Vec::new(),
+        ..Start::default()
+    };
     let mut pipeline = Pipeline::new(config, &Kind::ALL, now, begin).0;
     let mut out = Output::default();
     let object = |json: Value| {
@@ -172,6 +176,10 @@ impl<D: Deliver> Deliver for Late<D> {
         self.0.deliver(Attempt { notification: &n, ..attempt }).await
     }
 
+    fn time_limit(&self) -> Duration {
+        self.0.time_limit()
+    }
+
     fn lists(&self) -> usize {
         self.0.lists()
     }
@@ -255,7 +263,8 @@ fn a_receiver_may_ask_for_each_incident_by_itself_or_for_summaries() {
 /// Killed for memory (a warning), then in a crash loop (critical), then gone.
 fn worse(config: &Config) -> Vec<Message> {
     let start: Timestamp = "2026-11-21T08:00:00Z".parse().unwrap();
-    let begin = Start { first: false, news_since: Some(start), incidents: Vec::new(), ..Start::default() };
+    let begin =
+        Start { first: false, news_since: Some(start.into()), incidents: Vec::new(), ..Start::default() };
     let mut pipeline = Pipeline::new(config, &Kind::ALL, start, begin).0;
     let mut out = Output::default();
     let rs = "app-688988776f";

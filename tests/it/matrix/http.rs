@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::peer::{Act, Peer, answer};
 use super::pki::{Pki, Shows};
 use super::table::{End, Line, is_documented, markdown, matches, shows_no_secret};
-use End::{After, Delivered, Reject, Retry};
+use End::{After, Delivered, Refused, Reject, Retry};
 
 const COLUMNS: &[&str] = &["webhook", "Slack webhook", "Slack bot"];
 /// What Slack's Web API says of a message it took; the others take it for an answer, too.
@@ -52,13 +52,14 @@ fn three(base: &str, tls: &Tls) -> [Notifier; 3] {
 
 pub async fn tell(notifier: &Notifier) -> Outcome {
     let n = sample::notification(Decision::First, sample::incident());
-    notifier.deliver(Attempt { notification: &n, handle: None, number: 1 }).await
+    let recipient = notifier.recipients().first().map(|first| &**first);
+    notifier.deliver(Attempt { notification: &n, handle: None, recipient, number: 1 }).await
 }
 
 pub fn reason(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Delivered { .. } => "",
-        Outcome::Retry { reason, .. } | Outcome::Reject { reason } => reason,
+        Outcome::Retry { reason, .. } | Outcome::Refused { reason } | Outcome::Reject { reason } => reason,
     }
 }
 
@@ -137,25 +138,28 @@ fn plain() -> Vec<(Act, Line)> {
             say(200, &[], ERROR),
             line(
                 "200 with an error of Slack's",
-                [Delivered, Reject, Reject],
+                [Delivered, Refused, Refused],
                 "Slack…channel_not_found…check the channel's name…",
             ),
         ),
         (say(200, &[], PAGE), line("200 with a page (a login)", [Delivered, Retry, Retry], page)),
         (say(204, &[], ""), line("204", [Delivered, Delivered, Retry], not_slack.replace("200", "204"))),
-        (say(301, &[("location", "http://127.0.0.1:1/")], ECHO), line("301", all(Reject), redirect(301))),
-        (say(302, &[("location", "http://127.0.0.1:1/")], ECHO), line("302", all(Reject), redirect(302))),
-        (say(307, &[("location", "http://127.0.0.1:1/")], ECHO), line("307", all(Reject), redirect(307))),
-        (say(308, &[("location", "http://127.0.0.1:1/")], ECHO), line("308", all(Reject), redirect(308))),
+        (say(301, &[("location", "http://127.0.0.1:1/")], ECHO), line("301", all(Refused), redirect(301))),
+        (say(302, &[("location", "http://127.0.0.1:1/")], ECHO), line("302", all(Refused), redirect(302))),
+        (say(307, &[("location", "http://127.0.0.1:1/")], ECHO), line("307", all(Refused), redirect(307))),
+        (say(308, &[("location", "http://127.0.0.1:1/")], ECHO), line("308", all(Refused), redirect(308))),
         (say(400, &[], ECHO), line("400", all(Reject), odd("400: cannot POST …"))),
-        (say(401, &[], ""), line("401", all(Reject), "WHO answered 401 – check the credentials")),
-        (say(403, &[], ""), line("403", all(Reject), "WHO answered 403 – the credentials do not allow this")),
+        (say(401, &[], ""), line("401", all(Refused), "WHO answered 401 – check the credentials")),
+        (
+            say(403, &[], ""),
+            line("403", all(Refused), "WHO answered 403 – the credentials do not allow this"),
+        ),
         (
             say(404, &[], ECHO),
-            line("404", all(Reject), "WHO answered 404: cannot POST … – check the address"),
+            line("404", all(Refused), "WHO answered 404: cannot POST … – check the address"),
         ),
         (say(408, &[], ""), line("408", all(Retry), "WHO answered 408")),
-        (say(410, &[], ""), line("410", all(Reject), "WHO answered 410 – check the address")),
+        (say(410, &[], ""), line("410", all(Refused), "WHO answered 410 – check the address")),
         (
             say(413, &[], ""),
             line("413", all(Reject), "WHO answered 413 – the message is too large for the other side"),

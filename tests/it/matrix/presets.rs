@@ -6,7 +6,7 @@ use kubeherald::notify::{NotifierConfig, WebhookConfig};
 use super::http::{inline, make, reason, tell};
 use super::peer::{Act, Peer, answer};
 use super::table::{End, Line, is_documented, markdown, matches, shows_no_secret};
-use End::{After, Delivered, Reject, Retry};
+use End::{After, Delivered, Refused, Reject, Retry};
 
 /// A preset, a status with headers and a body, and what it comes to.
 type Case = (Preset, u16, &'static [(&'static str, &'static str)], &'static str, Line);
@@ -67,21 +67,21 @@ fn cases() -> Vec<Case> {
             Preset::DingTalk,
             (200, &[], r#"{"errcode":310000,"errmsg":"sign not match"}"#),
             "`dingtalk`: 310000",
-            Reject,
+            Refused,
             "dingtalk did not take the message: … – the robot's security settings refuse it: give its signing secret as `key`, or allow this address or a keyword",
         ),
         case(
             Preset::DingTalk,
             (200, &[], r#"{"errcode":300005,"errmsg":"token is not exist"}"#),
             "`dingtalk`: 300001, 300005, 400013, 400101, 400106",
-            Reject,
+            Refused,
             "dingtalk did not take the message: … – the robot or its group is gone, or the address is wrong",
         ),
         case(
             Preset::DingTalk,
             (200, &[], r#"{"errcode":400102,"errmsg":"bot is stopped"}"#),
             "`dingtalk`: 400102",
-            Reject,
+            Refused,
             "dingtalk did not take the message: … – the robot is switched off in the group's settings",
         ),
         case(Preset::Discord, (204, &[], ""), "`discord`: 204", Delivered, ""),
@@ -107,7 +107,7 @@ fn cases() -> Vec<Case> {
             Preset::Discord,
             (404, &[], r#"{"message":"Unknown Webhook","code":10015}"#),
             "`discord`: 404, the webhook is gone",
-            Reject,
+            Refused,
             "the webhook answered 404: … – check the address",
         ),
         case(
@@ -132,21 +132,21 @@ fn cases() -> Vec<Case> {
                 r#"{"code":19021,"msg":"sign match fail or timestamp is not within one hour from current time"}"#,
             ),
             "`feishu`: 19021",
-            Reject,
+            Refused,
             "feishu did not take the message: … – the signature does not match: check `key`, and the clock of this machine",
         ),
         case(
             Preset::Feishu,
             (200, &[], r#"{"code":19022,"msg":"Ip Not Allowed"}"#),
             "`feishu`: 19022",
-            Reject,
+            Refused,
             "feishu did not take the message: … – the robot does not allow this IP address",
         ),
         case(
             Preset::Feishu,
             (200, &[], r#"{"code":19024,"msg":"Key Words Not Found"}"#),
             "`feishu`: 19024",
-            Reject,
+            Refused,
             "feishu did not take the message: … – the robot asks for a keyword: use a signing secret (`key`) instead",
         ),
         case(
@@ -181,7 +181,7 @@ fn cases() -> Vec<Case> {
             Preset::GoogleChat,
             (403, &[], r#"{"error":{"code":403,"status":"PERMISSION_DENIED"}}"#),
             "`googlechat`: 403",
-            Reject,
+            Refused,
             "the webhook answered 403: … – the credentials do not allow this",
         ),
         case(Preset::Mattermost, (200, &[], "ok"), "`mattermost`: 200", Delivered, ""),
@@ -214,7 +214,7 @@ fn cases() -> Vec<Case> {
             Preset::Opsgenie,
             (401, &[], r#"{"message":"Could not authenticate"}"#),
             "`opsgenie`: 401",
-            Reject,
+            Refused,
             "the webhook answered 401: … – check the credentials",
         ),
         case(
@@ -304,7 +304,7 @@ fn cases() -> Vec<Case> {
             Preset::WeCom,
             (200, &[], r#"{"errcode":93000,"errmsg":"invalid webhook url"}"#),
             "`wecom`: 93000",
-            Reject,
+            Refused,
             "wecom did not take the message: … – the robot is gone or its address is wrong",
         ),
         case(

@@ -11,6 +11,8 @@ pub enum End {
     Retry,
     /// Tried again, and nothing else sent before, after so many seconds.
     After(u64),
+    /// The receiver as such takes nothing: held longer and longer.
+    Refused,
     Reject,
 }
 
@@ -23,6 +25,7 @@ impl End {
                 assert_eq!(after.subsec_nanos(), 0);
                 Self::After(after.as_secs())
             }
+            Outcome::Refused { .. } => Self::Refused,
             Outcome::Reject { .. } => Self::Reject,
         }
     }
@@ -33,6 +36,7 @@ impl End {
             Self::Retry => String::from("retry"),
             Self::After(3600) => String::from("retry, held 1 h"),
             Self::After(seconds) => format!("retry, held {seconds} s"),
+            Self::Refused => String::from("refused"),
             Self::Reject => String::from("reject"),
         }
     }

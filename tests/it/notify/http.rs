@@ -35,6 +35,7 @@ async fn every_status_of_every_http_notifier_has_its_outcome() {
                 Class::Taken if *name == "slack webhook" && status != 204 => "Retry",
                 Class::Taken => "Delivered",
                 Class::Later => "Retry",
+                Class::Refused => "Refused",
                 Class::Never => "Reject",
             };
             assert_eq!(class(&outcome).0, expected, "{name} {status}: {outcome:?}");
@@ -179,7 +180,7 @@ async fn an_error_in_an_answer_of_200_is_an_error_and_shows_no_key() {
     let robot = notifier(NotifierConfig::Webhook(preset(Preset::DingTalk, hook.url())));
     let n = says(Decision::First);
     hook.next(Reply::status(200, r#"{"errcode":310000,"errmsg":"bad sign 0123456789abcdef"}"#));
-    let Outcome::Reject { reason } = tell(&robot, &n, None).await else { panic!("rejected") };
+    let Outcome::Refused { reason } = tell(&robot, &n, None).await else { panic!("refused") };
     assert!(reason.contains("bad sign ***") && reason.contains("`key`"), "{reason}");
     let got = &hook.received().all()[0];
     assert!(got.path.contains("timestamp=") && got.path.contains("&sign="), "{}", got.path);

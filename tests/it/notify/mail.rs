@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kubeherald::message::Decision;
-use kubeherald::notify::{EmailConfig, Notifier, NotifierConfig, Outcome, SmtpConfig, SmtpTls};
+use kubeherald::notify::{Deliver as _, EmailConfig, Notifier, NotifierConfig, Outcome, SmtpConfig, SmtpTls};
 use kubeherald::template::sample;
 use kubeherald::testkit::receivers::{SmtpReply, SmtpServer, Stream, Upgrade};
 
-use super::{authority, class, handle, inline, notifier, says, tell};
+use super::{authority, class, handle, inline, notifier, says, tell, tell_to};
 
 fn config(port: u16, to: &[&str]) -> EmailConfig {
     EmailConfig {
@@ -41,41 +41,47 @@ fn upgrade(config: Arc<rustls::ServerConfig>) -> Upgrade {
 }
 
 #[tokio::test]
-async fn each_recipient_gets_a_mail_of_its_own() {
+async fn each_recipient_gets_a_mail_of_its_own_over_one_connection() {
     let server = SmtpServer::start().await.unwrap();
-    let mail = email(config(server.port(), &["a@example.com", "Bea <b@example.com>"]));
-    let first = handle(&tell(&mail, &says(Decision::First), None).await);
+    let to = ["a@example.com", "Bea <b@example.com>", "B <b@example.com>"];
+    let mail = email(config(server.port(), &to));
+    let recipients: Vec<&str> = mail.recipients().iter().map(|name| &**name).collect();
+    assert_eq!(recipients, ["a@example.com", "b@example.com"], "each address once");
+    // The second connection would be refused.
+    let n = says(Decision::First);
+    let first = handle(&tell_to(&mail, &n, None, Some("a@example.com")).await);
+    server.next("CONNECT", "", line("421 only one"));
+    let second = handle(&tell_to(&mail, &n, None, Some("b@example.com")).await);
+    assert_eq!(first, second);
     let mails = server.mails().all();
     assert_eq!(mails.iter().map(|m| m.to.join(",")).collect::<Vec<_>>(), ["a@example.com", "b@example.com"]);
+    assert!(mails[1].raw.contains("To: Bea <b@example.com>\r\n"), "{}", mails[1].raw);
     assert_eq!(mails[0].from, "kubeherald@example.com");
     assert!(mails[0].raw.contains(&format!("Message-ID: {first}\r\n")), "{}", mails[0].raw);
+    // Closed when there is nothing to send: then a new one is needed.
+    mail.rest().await;
+    let outcome = tell(&mail, &says(Decision::Resolved), Some(&first)).await;
+    assert!(class(&outcome).1.contains("only one"), "{outcome:?}");
     let outcome = tell(&mail, &says(Decision::Resolved), Some(&first)).await;
     assert_eq!(outcome, Outcome::Delivered { handle: Some(first.clone()) });
     assert!(server.mails().all()[2].raw.contains(&format!("In-Reply-To: {first}\r\n")));
 }
 
+/// A server may close a connection that is kept: that costs no attempt.
 #[tokio::test]
-async fn a_refused_recipient_does_not_stop_the_others_nor_repeat_them() {
+async fn a_connection_that_was_closed_meanwhile_is_opened_again() {
     let server = SmtpServer::start().await.unwrap();
-    let mail = email(config(server.port(), &["a@example.com", "b@example.com", "c@example.com"]));
-    server.next("RCPT", "b@example.com", line("451 4.7.1 greylisted"));
-    let n = says(Decision::First);
-    let outcome = tell(&mail, &n, None).await;
-    let (kind, reason) = class(&outcome);
-    assert_eq!(kind, "Retry");
-    assert!(reason.starts_with("b@example.com: RCPT TO: "), "{reason}");
-    assert!(reason.contains("greylisted") && reason.ends_with("; delivered to 2 of 3"), "{reason}");
-    assert_eq!(server.mails().all().len(), 2);
-    // Only the one who is missing.
-    handle(&tell(&mail, &n, None).await);
-    assert_eq!(server.mails().all().last().unwrap().to, ["b@example.com"]);
-    assert_eq!(server.mails().all().len(), 3);
-
-    server.next("RCPT", "c@example.com", line("550 5.1.1 no such user"));
-    let n = says(Decision::Grew);
-    let outcome = tell(&mail, &n, None).await;
-    assert_eq!(class(&outcome).0, "Reject", "{outcome:?}");
-    assert!(class(&outcome).1.contains("no such user; delivered to 2 of 3"), "{outcome:?}");
+    let mail = email(config(server.port(), &["a@example.com"]));
+    for reply in [SmtpReply::HangUp, line("421 idle for too long")] {
+        handle(&tell(&mail, &says(Decision::First), None).await);
+        server.next("MAIL", "", reply);
+        handle(&tell(&mail, &says(Decision::First), None).await);
+    }
+    assert_eq!(server.mails().all().len(), 4);
+    // On a new one it is an answer.
+    mail.rest().await;
+    server.next("MAIL", "", line("421 busy"));
+    assert_eq!(class(&tell(&mail, &says(Decision::First), None).await).0, "Retry");
 }
 
 #[tokio::test]
@@ -91,10 +97,10 @@ async fn every_verb_and_code_has_its_outcome() {
         ("EHLO", "421 busy", "Retry"),
         ("EHLO", "550 who are you", "Retry"),
         ("AUTH", "454 try later", "Retry"),
-        ("AUTH", "535 wrong password", "Reject"),
+        ("AUTH", "535 wrong password", "Refused"),
         ("MAIL", "421 closing", "Retry"),
         ("MAIL", "452 full", "Retry"),
-        ("MAIL", "550 not from you", "Reject"),
+        ("MAIL", "550 not from you", "Refused"),
         ("RCPT", "450 busy", "Retry"),
         ("RCPT", "550 no such user", "Reject"),
         ("DATA", "451 later", "Retry"),
@@ -102,6 +108,7 @@ async fn every_verb_and_code_has_its_outcome() {
         ("BODY", "452 full", "Retry"),
         ("BODY", "554 spam", "Reject"),
     ] {
+        mail.rest().await;
         server.next(verb, "", line(code));
         let outcome = tell(&mail, &says(Decision::First), None).await;
         assert_eq!(class(&outcome).0, expected, "{verb} {code}: {outcome:?}");
@@ -109,6 +116,7 @@ async fn every_verb_and_code_has_its_outcome() {
         assert!(class(&outcome).1.contains(word), "{verb} {code}: {outcome:?}");
     }
     for verb in ["CONNECT", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "BODY"] {
+        mail.rest().await;
         server.next(verb, "", SmtpReply::HangUp);
         let outcome = tell(&mail, &says(Decision::First), None).await;
         assert_eq!(class(&outcome).0, "Retry", "{verb}: {outcome:?}");
@@ -122,9 +130,10 @@ async fn every_verb_and_code_has_its_outcome() {
 async fn a_server_that_says_nothing_is_given_up() {
     let server = SmtpServer::start().await.unwrap();
     let mut config = config(server.port(), &["a@example.com", "b@example.com"]);
-    config.smtp.timeout = Duration::from_millis(300);
+    (config.smtp.timeout, config.smtp.taking) = (Duration::from_millis(300), Duration::from_millis(300));
     let mail = email(config);
     for verb in ["CONNECT", "BODY"] {
+        mail.rest().await;
         server.next(verb, "", SmtpReply::Hang);
         let begun = Instant::now();
         let outcome = tell(&mail, &says(Decision::First), None).await;

@@ -84,7 +84,7 @@ async fn refusals_say_what_to_do() {
     ] {
         let outcome = tell(&bot(&slack, token, channel), &says(Decision::First), None).await;
         let (class, reason) = class(&outcome);
-        assert_eq!(class, "Reject");
+        assert_eq!(class, "Refused");
         assert!(reason.starts_with(says_what), "{reason}");
         assert!(!reason.contains(token), "{reason}");
     }
@@ -100,14 +100,14 @@ async fn every_named_error_has_its_outcome() {
         ("fatal_error", "Retry"),
         ("service_unavailable", "Retry"),
         ("request_timeout", "Retry"),
-        ("channel_not_found", "Reject"),
-        ("not_in_channel", "Reject"),
-        ("invalid_auth", "Reject"),
-        ("token_revoked", "Reject"),
-        ("account_inactive", "Reject"),
-        ("is_archived", "Reject"),
+        ("channel_not_found", "Refused"),
+        ("not_in_channel", "Refused"),
+        ("invalid_auth", "Refused"),
+        ("token_revoked", "Refused"),
+        ("account_inactive", "Refused"),
+        ("is_archived", "Refused"),
         ("msg_too_long", "Reject"),
-        ("missing_scope", "Reject"),
+        ("missing_scope", "Refused"),
         ("something_new", "Reject"),
     ] {
         let body = format!(r#"{{"ok":false,"error":"{error}"}}"#);
@@ -139,10 +139,10 @@ async fn an_incoming_webhook_gets_the_same_message_without_edits() {
     assert_eq!(slack.messages().len(), Decision::ALL.len());
     for (status, word, expected, advice) in [
         (400, "invalid_payload", "Reject", "check the slack templates"),
-        (403, "action_prohibited", "Reject", "an administrator restricted"),
-        (404, "no_service", "Reject", "make a new one"),
-        (404, "channel_not_found", "Reject", "check the channel's name"),
-        (410, "channel_is_archived", "Reject", "the channel is archived"),
+        (403, "action_prohibited", "Refused", "an administrator restricted"),
+        (404, "no_service", "Refused", "make a new one"),
+        (404, "channel_not_found", "Refused", "check the channel's name"),
+        (410, "channel_is_archived", "Refused", "the channel is archived"),
         (429, "rate_limited", "Retry", ""),
         (500, "rollup_error", "Retry", ""),
     ] {

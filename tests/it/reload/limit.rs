@@ -14,7 +14,8 @@ async fn reaching_the_limit_is_told_and_what_found_no_room_comes_later() {
     let text = std::fs::read_to_string(site.path("kubeherald.yaml")).unwrap();
     site.write("kubeherald.yaml", &text.replace("engine: {", "engine: {max_incidents: 10, "));
     let bot = site.start().await;
-    assert_eq!(bot.check("incidents").await.0, "ok");
+    let checked = bot.get("/readyz").await.1;
+    assert!(!checked.contains("\"incidents\""), "{checked}");
     for n in 0..12 {
         site.server.apply(crashing(&format!("p{n:02}"))).unwrap();
     }
@@ -38,7 +39,7 @@ async fn reaching_the_limit_is_told_and_what_found_no_room_comes_later() {
     until("those that found no room", || of("first ") == 12).await;
     until("the end of it", || of("notice limit_lifted") == 1).await;
     assert_eq!(of("notice limit_reached"), 1, "told once");
-    while bot.check("incidents").await.0 != "ok" {
+    while bot.get("/readyz").await.1.contains("\"incidents\"") {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     bot.end().await;

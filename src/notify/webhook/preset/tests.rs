@@ -380,8 +380,8 @@ fn answers_that_are_200_and_mean_something_else() {
         let got = match verdict(preset, &answered, answer) {
             None => None,
             Some(Outcome::Retry { reason, after }) => after.map(|_| (true, reason)),
-            Some(Outcome::Reject { reason }) => Some((false, reason)),
-            Some(other) => panic!("{other:?}"),
+            Some(Outcome::Reject { reason } | Outcome::Refused { reason }) => Some((false, reason)),
+            Some(other @ Outcome::Delivered { .. }) => panic!("{other:?}"),
         };
         match (&got, wanted) {
             (None, None) => {}
@@ -389,4 +389,20 @@ fn answers_that_are_200_and_mean_something_else() {
             other => panic!("{answer}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn the_watchdog_is_an_alert_like_others() {
+    let now = sample::incident().since;
+    let until = now + jiff::SignedDuration::from_mins(15);
+    let got = Preset::Alertmanager.watchdog("prod-eu-1", now, until).unwrap();
+    assert_eq!(got["labels"]["alertname"], "Watchdog");
+    assert_eq!(
+        (&got["labels"]["cluster"], &got["labels"]["source"]),
+        (&json!("prod-eu-1"), &json!("kubeherald"))
+    );
+    assert_eq!((&got["startsAt"], &got["endsAt"]), (&json!(now), &json!(until)));
+    // An empty label is none to Alertmanager.
+    assert_eq!(Preset::Alertmanager.watchdog("", now, until).unwrap()["labels"].get("cluster"), None);
+    assert_eq!(Preset::PagerDuty.watchdog("", now, until), None);
 }

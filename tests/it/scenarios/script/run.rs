@@ -41,7 +41,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(config: Config, start: Timestamp, way: Way, first: bool) -> Self {
-        let begin = Start { first, news_since: (!first).then_some(start), ..Start::default() };
+        let begin = Start { first, news_since: (!first).then(|| start.into()), ..Start::default() };
         let pipeline = Pipeline::new(&config, &Kind::ALL, start, begin).0;
         Self {
             config,
@@ -199,7 +199,7 @@ impl Run {
         });
         let begin = Start {
             first: false,
-            news_since: self.seen_until,
+            news_since: self.seen_until.map(Into::into),
             identity: Identity { numbers: self.numbers, ..Identity::default() },
             incidents,
             silences: self.silences.clone(),

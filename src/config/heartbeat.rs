@@ -1,0 +1,74 @@
+//! `heartbeat`: requests to a dead man's switch outside of the cluster.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::raw::{Node, Value};
+use super::read::Reader;
+use super::receiver::{UrlRef, http_url};
+use super::secret;
+
+/// `heartbeat: {url, every, method}`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatConfig {
+    /// Where to. Many such addresses are known to nobody else, so it may be a secret.
+    pub url: UrlRef,
+    /// How often.
+    pub every: Duration,
+    /// How.
+    pub method: HeartbeatMethod,
+}
+
+/// The method of the request. Both have no body that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeartbeatMethod {
+    /// `GET`
+    #[default]
+    Get,
+    /// `POST`
+    Post,
+}
+
+impl HeartbeatConfig {
+    /// Bounds of `every`.
+    pub const EVERY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3600));
+}
+
+impl Default for HeartbeatConfig {
+    fn default() -> Self {
+        Self {
+            url: UrlRef::Plain(String::new()),
+            every: Duration::from_secs(60),
+            method: HeartbeatMethod::default(),
+        }
+    }
+}
+
+/// Reads `heartbeat:`.
+pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<HeartbeatConfig> {
+    let mut map = reader.map(node, "`{url, every, method}`")?;
+    let usual = HeartbeatConfig::default();
+    let url = map.require(reader, "url", |reader, node| {
+        if matches!(node.value, Value::Map(_)) {
+            return secret::read(reader, node, directory).map(UrlRef::Secret);
+        }
+        http_url(reader, node).map(UrlRef::Plain)
+    });
+    let every = map.get(reader, "every", |reader, node| {
+        let every = reader.span_of_time(node)?;
+        let (least, most) = HeartbeatConfig::EVERY;
+        if every < least || every > most {
+            reader.expected(node, "between `10s` and `1h`", None);
+            return None;
+        }
+        Some(every)
+    });
+    let methods = [("GET", HeartbeatMethod::Get), ("POST", HeartbeatMethod::Post)];
+    let method = map.get(reader, "method", |r, n| r.choice(n, "a method", &methods));
+    map.finish(reader, "`heartbeat`");
+    Some(HeartbeatConfig {
+        url: url?,
+        every: every.unwrap_or(usual.every),
+        method: method.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,101 @@
+//! The clock was set: deadlines are moved, so that what remains until them stays.
+//!
+//! Times of what has happened are shown to people and came from the cluster's clocks as often as from
+//! this one: they stay, unless they would be to come. Where a deadline follows from such a time (`for`
+//! from `since`, quiet from the last Event), the deadline gets a lower bound of its own.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Effects, Engine, Incident, Member};
+use crate::clock::{self, moved, past};
+use crate::rule::Rule;
+use crate::signal::World;
+
+impl Engine {
+    /// The clock was set by `by` and shows `now`. To be called before anything else at the new time.
+    pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        let mut ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
+        ids.sort();
+        for id in &ids {
+            let Some(incident) = self.incidents.get_mut(id) else { continue };
+            let rule = self.rules.get(&incident.rule);
+            set(incident, rule.map(|rule| &**rule), by, now);
+            if incident.kept {
+                out.dirty.insert(Arc::clone(id));
+            }
+            let timer = incident.timer.map(|at| moved(at, by));
+            self.schedule(id, timer);
+        }
+        for hint in self.hints.values_mut() {
+            hint.at = moved(hint.at, by);
+            hint.not_before = hint.not_before.map(|at| moved(at, by));
+        }
+        for (at, _) in &mut self.hint_order {
+            *at = moved(*at, by);
+        }
+        for at in self.recent.iter_mut().chain(&mut self.standing_until).chain(&mut self.storm_until) {
+            *at = moved(*at, by);
+        }
+        self.storm_told = self.storm_told.map(|at| moved(at, by));
+        self.books.clock_set(by, now);
+        self.rooms.clock_set(by, now);
+        self.annotations.clock_set(by, now, out);
+        for id in &ids {
+            self.evaluate(id, now, world, out);
+        }
+    }
+}
+
+fn set(incident: &mut Incident, rule: Option<&Rule>, by: SignedDuration, now: Timestamp) {
+    let before = moved(now, -by);
+    for at in [
+        &mut incident.due_at,
+        &mut incident.window_ends,
+        &mut incident.grew_at,
+        &mut incident.empty_since,
+        &mut incident.well_since,
+        &mut incident.checked_at,
+    ] {
+        *at = at.map(|at| moved(at, by));
+    }
+    for at in [&mut incident.told_at, &mut incident.over_at] {
+        *at = at.map(|at| past(at, by, now));
+    }
+    for at in [&mut incident.since, &mut incident.last_seen] {
+        *at = past(*at, by, now);
+    }
+    if let Some(end) = &mut incident.end {
+        end.at = past(end.at, by, now);
+    }
+    if let Some(waits) = &mut incident.waits {
+        waits.since = past(waits.since, by, now);
+        waits.until = waits.until.map(|at| moved(at, by));
+    }
+    for (at, _) in &mut incident.times {
+        *at = moved(*at, by);
+    }
+    let waits = !incident.is_open();
+    for member in incident.members.values_mut() {
+        set_member(member, rule.filter(|_| waits), by, (before, now));
+    }
+}
+
+fn set_member(
+    member: &mut Member,
+    waits: Option<&Rule>,
+    by: SignedDuration,
+    (before, now): (Timestamp, Timestamp),
+) {
+    let due = waits.map(|rule| clock::after(member.since, rule.hold)).filter(|due| *due > before);
+    member.since = past(member.since, by, now);
+    // Quiet counts from here.
+    member.last = if member.pulse { moved(member.last, by) } else { past(member.last, by, now) };
+    for at in [&mut member.clear_since, &mut member.unknown_since, &mut member.not_before] {
+        *at = at.map(|at| moved(at, by));
+    }
+    if !by.is_negative() {
+        member.not_before = member.not_before.max(due.map(|due| moved(due, by)));
+    }
+}

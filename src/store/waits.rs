@@ -1,0 +1,60 @@
+//! Waits of the outbox when the clock was set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::value::micros;
+use super::worker::Session;
+use super::{Call, Store, StoreError};
+
+impl Store {
+    /// The clock was set by `by` and shows `now`: what waits in the outbox waits for as long as it would
+    /// have, and so do receivers that asked to be left alone. All of them look again. No wait is ever
+    /// longer than `longest`: what would be was written by the clock as it is now.
+    pub fn move_waits(&self, by: SignedDuration, now: Timestamp, longest: Duration) -> Call<()> {
+        let before = crate::clock::moved(now, -by);
+        let (from, to) = (micros(before), micros(crate::clock::after(before, longest)));
+        let by = i64::try_from(by.as_micros()).unwrap_or(if by.is_negative() { i64::MIN } else { i64::MAX });
+        self.write("move waits", move |s| {
+            let failed = s.error("move waits");
+            // 0: due since ever.
+            for sql in [
+                "UPDATE outbox SET not_before = max(1, not_before + ?1)
+                 WHERE state = 'queued' AND not_before > ?2 AND not_before <= ?3",
+                "UPDATE receiver_state SET not_before = max(1, not_before + ?1)
+                 WHERE not_before > ?2 AND not_before <= ?3",
+            ] {
+                s.conn.prepare_cached(sql).and_then(|mut q| q.execute((by, from, to))).map_err(&failed)?;
+            }
+            wake_all(s)
+        })
+    }
+
+    /// Nothing waits for longer than `longest` from `now`: what does was written by a clock that was ahead
+    /// of this one. To be called at the start.
+    pub fn cap_waits(&self, now: Timestamp, longest: Duration) -> Call<()> {
+        let latest = micros(crate::clock::after(now, longest));
+        self.write("cap waits", move |s| {
+            let failed = s.error("cap waits");
+            for sql in [
+                "UPDATE outbox SET not_before = ?1 WHERE state = 'queued' AND not_before > ?1",
+                "UPDATE receiver_state SET not_before = ?1 WHERE not_before > ?1",
+            ] {
+                s.conn.prepare_cached(sql).and_then(|mut q| q.execute([latest])).map_err(&failed)?;
+            }
+            wake_all(s)
+        })
+    }
+}
+
+fn wake_all(s: &mut Session) -> Result<(), StoreError> {
+    let receivers: Vec<String> = s
+        .conn
+        .prepare_cached("SELECT DISTINCT receiver FROM outbox WHERE state = 'queued'")
+        .and_then(|mut q| q.query_map([], |r| r.get(0))?.collect())
+        .map_err(s.error("move waits"))?;
+    s.woken.extend(receivers.into_iter().map(Arc::from));
+    Ok(())
+}
