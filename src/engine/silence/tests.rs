@@ -260,12 +260,12 @@ fn incidents_without_a_number_are_read() {
     let mut out = Effects::default();
     let mut before = engine(&[]);
     before.signal(at(1), &crash(at(1)), &Bad, &mut out);
-    let mut stored = serde_json::to_value(before.incidents().next().unwrap()).unwrap();
-    let next = before.incidents().next().unwrap().id.to_string();
-    stored.as_object_mut().unwrap().remove("number").unwrap();
     // Their ids were hashes: one may be what the next number stands for.
-    stored["id"] = serde_json::Value::String(next.clone());
-    let stored = serde_json::from_value(stored).unwrap();
+    let next = before.incidents().next().unwrap().id.to_string();
+    let stored = serde_json::to_string(before.incidents().next().unwrap()).unwrap();
+    assert!(stored.contains("\"number\":1,"), "{stored}");
+    let stored: Incident = serde_json::from_str(&stored.replace("\"number\":1,", "")).unwrap();
+    assert_eq!(stored.number, 0);
 
     let mut engine = Engine::new(settings(&[]), rules(), Routes::default(), false);
     engine.restore([stored]);
