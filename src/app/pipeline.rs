@@ -23,7 +23,7 @@ use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
 use crate::template::{Summary, compile_summary};
 use crate::watch::memory::NewsSince;
-use crate::watch::{Change, Kind, Memory, Object, objects::Kinded};
+use crate::watch::{Change, Kind, Memory, Object, objects::Kinded, scope};
 
 pub use log::LogWanted;
 
@@ -242,10 +242,7 @@ impl Pipeline {
         match object {
             Object::Node(_) => true,
             Object::Namespace(o) => self.filter.wants(o.meta().name.as_deref().unwrap_or_default()),
-            Object::Event(event) => match event.involved_object.namespace.as_deref() {
-                Some(namespace) if !namespace.is_empty() => self.filter.wants(namespace),
-                _ => true,
-            },
+            Object::Event(event) => scope::wanted(event, &self.filter),
             Object::Pod(o) => self.filter.wants(namespace(o.meta())),
             Object::Deployment(o) => self.filter.wants(namespace(o.meta())),
             Object::ReplicaSet(o) => self.filter.wants(namespace(o.meta())),

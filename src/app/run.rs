@@ -11,6 +11,8 @@
 //! commit, then the outbox, which finishes the attempts under way, and the web server last.
 
 mod apply;
+#[cfg(test)]
+mod bounds;
 mod commit;
 mod engine_loop;
 mod seen;

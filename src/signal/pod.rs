@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::facts::{ContainerFacts, PodFacts, PodPhase, RestartPolicy, Role, Run, State};
 use super::finding::{Finding, weight};
-use super::{Cause, Exit, Phase, text};
+use super::{Cause, Exit, Phase};
 use crate::clock;
 
 pub use standing::standing;
@@ -311,11 +311,11 @@ fn waiting_text(reason: &str, message: Option<&str>) -> (Arc<str>, u8) {
     };
     if message.starts_with("Back-off pulling image") {
         return match message.split_once(": ErrImagePull: ") {
-            Some((_, error)) => (text::clean(error), weight::ERROR),
-            None => (text::clean(message), weight::BACK_OFF),
+            Some((_, error)) => (Arc::from(error.trim()), weight::ERROR),
+            None => (Arc::from(message), weight::BACK_OFF),
         };
     }
-    (text::clean(message), weight::ERROR)
+    (Arc::from(message), weight::ERROR)
 }
 
 fn unschedulable(pod: &PodFacts) -> Option<Finding> {

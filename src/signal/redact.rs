@@ -139,6 +139,7 @@ impl Redactor {
             return;
         }
         self.kept(&mut signal.message);
+        self.kept(&mut signal.reason);
         if let Some(message) = signal.exit.as_mut().and_then(|exit| exit.message.as_mut()) {
             self.kept(message);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
+use super::bounded::Message;
 use super::intern::Interner;
 use super::objects::{
     Condition, Container, ContainerState, ContainerStatus, CronJob, Job, Node, PersistentVolumeClaim, Pod,
@@ -14,7 +15,7 @@ use crate::signal::facts::{
     BadCondition, ClaimFacts, ContainerFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts,
     PodPhase, RestartPolicy, Role, Run, State, Unschedulable, WorkloadFacts,
 };
-use crate::signal::{Exit, ObjectRef, node, text};
+use crate::signal::{Exit, ObjectRef, node};
 
 fn time(time: Option<&Time>) -> Option<Timestamp> {
     time.map(|t| t.0)
@@ -22,6 +23,10 @@ fn time(time: Option<&Time>) -> Option<Timestamp> {
 
 fn optional(text: Option<&str>, interner: &mut Interner) -> Option<Arc<str>> {
     text.filter(|t| !t.is_empty()).map(|t| interner.text(t))
+}
+
+fn shared(message: Option<&Message>) -> Arc<str> {
+    message.map_or_else(|| Arc::from(""), Message::shared)
 }
 
 /// Who an object is.
@@ -48,7 +53,7 @@ pub fn identity(kind: &str, meta: ObjectMeta, interner: &mut Interner) -> Identi
 
 /// A pod.
 pub fn pod(pod: Pod, interner: &mut Interner) -> PodFacts {
-    let Pod { metadata, spec, status } = pod;
+    let Pod { metadata, spec, status, .. } = pod;
     let condition = |kind: &str| status.conditions.iter().find(|c| c.r#type == kind);
     let scheduled = condition("PodScheduled");
     let mut containers = Vec::with_capacity(spec.init_containers.len() + spec.containers.len());
@@ -56,7 +61,7 @@ pub fn pod(pod: Pod, interner: &mut Interner) -> PodFacts {
         (&spec.init_containers, &status.init_container_statuses, true),
         (&spec.containers, &status.container_statuses, false),
     ] {
-        for wanted in list {
+        for wanted in list.iter() {
             let reported = statuses.iter().find(|s| s.name == wanted.name);
             containers.push(container(wanted, reported, init, interner));
         }
@@ -75,15 +80,16 @@ pub fn pod(pod: Pod, interner: &mut Interner) -> PodFacts {
             Some("Unknown") => PodPhase::Unknown,
             _ => PodPhase::Pending,
         },
-        status: status.reason.as_deref().filter(|r| !r.is_empty()).map(|reason| {
-            let message = text::clean(status.message.as_deref().unwrap_or_default());
-            Box::new((interner.text(reason), message))
-        }),
+        status: status
+            .reason
+            .as_deref()
+            .filter(|r| !r.is_empty())
+            .map(|reason| Box::new((interner.text(reason), shared(status.message.as_ref())))),
         nominated: status.nominated_node_name.as_deref().is_some_and(|n| !n.is_empty()),
         unschedulable: scheduled.filter(|c| c.status == "False").map(|c| {
             Box::new(Unschedulable {
                 reason: interner.text(c.reason.as_deref().unwrap_or_default()),
-                message: text::clean(c.message.as_deref().unwrap_or_default()),
+                message: shared(c.message.as_ref()),
                 since: time(c.last_transition_time.as_ref()),
             })
         }),
@@ -136,7 +142,7 @@ fn state(state: &ContainerState, interner: &mut Interner) -> State {
     match &state.waiting {
         Some(waiting) => State::Waiting {
             reason: interner.text(waiting.reason.as_deref().unwrap_or_default()),
-            message: waiting.message.as_deref().filter(|m| !m.is_empty()).map(text::clean),
+            message: waiting.message.as_ref().filter(|m| !m.is_empty()).map(Message::shared),
         },
         None => State::None,
     }
@@ -147,7 +153,7 @@ fn run(terminated: &Terminated, interner: &mut Interner) -> Run {
         exit: Exit {
             code: terminated.exit_code,
             reason: optional(terminated.reason.as_deref(), interner),
-            message: terminated.message.as_deref().filter(|m| !m.trim().is_empty()).map(text::clean),
+            message: terminated.message.as_ref().filter(|m| !m.is_empty()).map(Message::shared),
             started_at: time(terminated.started_at.as_ref()),
             finished_at: time(terminated.finished_at.as_ref()),
         },
@@ -158,14 +164,14 @@ fn bad_condition(condition: &Condition, interner: &mut Interner) -> BadCondition
     BadCondition {
         kind: interner.text(&condition.r#type),
         reason: interner.text(condition.reason.as_deref().unwrap_or_default()),
-        message: text::clean(condition.message.as_deref().unwrap_or_default()),
+        message: shared(condition.message.as_ref()),
         since: time(condition.last_transition_time.as_ref()),
     }
 }
 
 /// A node.
 pub fn node(node: Node, interner: &mut Interner) -> NodeFacts {
-    let Node { metadata, spec, status } = node;
+    let Node { metadata, spec, status, .. } = node;
     let removal_taint = |key: &str| {
         matches!(
             key,
@@ -182,8 +188,8 @@ pub fn node(node: Node, interner: &mut Interner) -> NodeFacts {
         boot_id: optional(status.node_info.boot_id.as_deref(), interner),
         being_removed: spec.unschedulable || spec.taints.iter().any(|t| removal_taint(&t.key)),
     };
-    for condition in &status.conditions {
-        match condition.r#type.as_str() {
+    for condition in status.conditions.iter() {
+        match &*condition.r#type {
             "Ready" if condition.status == "True" => {
                 facts.ready_since = time(condition.last_transition_time.as_ref());
                 facts.was_ready = true;

@@ -7,6 +7,7 @@
 
 mod apply;
 mod build;
+mod early;
 mod events;
 mod first;
 mod gone;
@@ -15,15 +16,16 @@ mod owner;
 mod silence;
 mod world;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::early::Early;
 pub use self::news::NewsSince;
-
 use super::intern::Interner;
 use super::objects::Event;
+use super::scope::Forged;
 use super::{Change, Kind, Object};
 use crate::signal::facts::{
     ClaimFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
@@ -97,8 +99,9 @@ pub struct Memory {
     raw_events: bool,
     /// Boxed: a table keeps room for twice as many entries as it holds.
     pods: HashMap<Arc<str>, Box<PodEntry>>,
-    /// Static pods: Events name them by the hash of their file.
-    mirrors: HashMap<Arc<str>, Arc<str>>,
+    /// Static pods, by namespace and the hash of their file: Events name them by that. A pod of
+    /// another namespace that claims the hash gets none of them.
+    mirrors: HashMap<Key, Arc<str>>,
     by_workload: HashMap<Key, Vec<Arc<str>>>,
     tombstones: HashMap<Arc<str>, Tombstone>,
     tomb_order: VecDeque<Arc<str>>,
@@ -114,8 +117,12 @@ pub struct Memory {
     counts: HashMap<Arc<str>, u64>,
     /// Events of the first list, told after everything else is known; later those of a list that came
     /// before the list of what they are about.
-    early: Vec<Event>,
+    early: Early,
     orphans: VecDeque<(Arc<str>, Event)>,
+    /// Events that were not believed, by reason.
+    forged: BTreeMap<Forged, u64>,
+    /// Texts and lists that were cut while objects were decoded, by kind.
+    cut: BTreeMap<Kind, u64>,
     /// Whose annotations about silence changed since that was asked last.
     silence_changed: Vec<ObjectRef>,
     /// See [`Self::take_silence_seen`].
@@ -155,8 +162,10 @@ impl Memory {
             claims: HashMap::new(),
             namespaces: HashMap::new(),
             counts: HashMap::new(),
-            early: Vec::new(),
+            early: Early::default(),
             orphans: VecDeque::new(),
+            forged: BTreeMap::new(),
+            cut: BTreeMap::new(),
             silence_changed: Vec::new(),
             silence_seen: Vec::new(),
         }
@@ -186,6 +195,18 @@ impl Memory {
         ]
     }
 
+    /// Events that were not believed, by reason, since the start.
+    #[must_use]
+    pub const fn forged(&self) -> &BTreeMap<Forged, u64> {
+        &self.forged
+    }
+
+    /// Texts and lists that were cut while objects were decoded, by kind, since the start.
+    #[must_use]
+    pub const fn cut(&self) -> &BTreeMap<Kind, u64> {
+        &self.cut
+    }
+
     /// Switches raw Events on or off (after a reload of the rules).
     pub const fn set_raw_events(&mut self, on: bool) {
         self.raw_events = on;
@@ -202,8 +223,17 @@ impl Memory {
                 self.listed_at.entry(kind).or_insert((None, now)).1 = now;
                 self.blind.remove(&kind);
             }
-            Change::Initial(Object::Event(event)) => self.event(now, *event, true, out),
-            Change::Initial(object) | Change::Applied(object) => self.object(now, object, out),
+            Change::Initial(object) => {
+                self.count_cut(&object);
+                match object {
+                    Object::Event(event) => self.event(now, *event, true, out),
+                    object => self.object(now, object, out),
+                }
+            }
+            Change::Applied(object) => {
+                self.count_cut(&object);
+                self.object(now, object, out);
+            }
             Change::Deleted(object) => self.deleted(now, &object, out),
             Change::Listed(kind) => {
                 self.listing.remove(&kind);
@@ -233,6 +263,16 @@ impl Memory {
             self.first_look(now, out);
         }
         complete
+    }
+
+    fn count_cut(&mut self, object: &Object) {
+        let cut = object.cut();
+        if cut > 0 {
+            let kind = object.kind();
+            *self.cut.entry(kind).or_default() += u64::from(cut);
+            let meta = object.metadata();
+            tracing::debug!(%kind, namespace = meta.namespace, name = meta.name, cut, "texts or lists of an object were cut");
+        }
     }
 
     fn list_of(&self, kind: Kind) -> u32 {

@@ -11,6 +11,8 @@ mod digests;
 mod events;
 #[path = "scenarios/evict.rs"]
 mod evict;
+#[path = "scenarios/forged.rs"]
+mod forged;
 #[path = "scenarios/group.rs"]
 mod group;
 #[path = "scenarios/life.rs"]

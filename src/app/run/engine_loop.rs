@@ -462,6 +462,8 @@ impl EngineLoop {
             }),
             not_queued: self.not_queued,
             bad_annotations: engine.bad_annotations(),
+            forged: self.pipeline.memory().forged().clone(),
+            cut: self.pipeline.memory().cut().clone(),
             clock_steps: self.clock_steps,
             synced: self.pipeline.synced(),
             blind: self.pipeline.memory().blind().map(|kind| kind.to_string()).collect(),

@@ -281,6 +281,32 @@ fn presets_and_templates_of_webhooks() {
 }
 
 #[test]
+fn what_logs_in_over_plain_http_is_warned_of() {
+    let warned = |webhook: &str| {
+        let text = format!("receivers:\n  hook: {{webhook: {{{webhook}}}}}\n");
+        let files = Files::new(&[("kubeherald.yaml", &text)]);
+        let loaded = files.load("kubeherald.yaml").unwrap_or_else(|found| panic!("{webhook}: {found}"));
+        loaded.warnings.iter().any(|warning| warning.message.contains("is sent without encryption"))
+    };
+    for login in [
+        "bearer: {env: T}",
+        "basic: {username: u, password: {env: T}}",
+        "headers: {Authorization: {env: T}}",
+        "preset: opsgenie, key: {env: T}",
+    ] {
+        assert!(warned(&format!("url: \"http://hook.example.com/x\", {login}")), "{login}");
+        assert!(warned(&format!("url: \"http://10.1.2.3/x\", {login}")), "{login}");
+        for url in
+            ["https://hook.example.com/x", "http://127.0.0.1:8080/x", "http://[::1]/x", "http://localhost/x"]
+        {
+            assert!(!warned(&format!("url: \"{url}\", {login}")), "{url} {login}");
+        }
+    }
+    // The signature is no secret.
+    assert!(!warned("url: \"http://hook.example.com/x\", sign: {secret: {env: T}}"));
+}
+
+#[test]
 fn what_a_preset_brings_can_be_replaced() {
     let files = Files::new(&[(
         "kubeherald.yaml",

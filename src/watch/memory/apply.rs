@@ -8,6 +8,7 @@ use super::{Entry, Key, Memory, NamespaceFacts, PodEntry, ReplicaSetFacts, key};
 use crate::signal::facts::{Identity, JobFacts, NodeFacts, PodFacts, State, WorkloadFacts};
 use crate::signal::finding::Finding;
 use crate::signal::{Cause, Phase, Signal, Source, job, node, pod, workload};
+use crate::watch::objects::MIRROR;
 use crate::watch::{Kind, Object, convert};
 
 impl Memory {
@@ -112,10 +113,9 @@ impl Memory {
         self.notice_pod(&facts.id, &workload);
         if let Some(before) = &before {
             pod::carry(&before.facts, &mut facts, now);
-        } else if let Some(mirror) =
-            facts.id.annotations.as_ref().and_then(|a| a.get("kubernetes.io/config.mirror"))
-        {
-            self.mirrors.insert(Arc::from(mirror.as_str()), Arc::clone(&uid));
+        } else if let Some(mirror) = facts.id.annotations.as_ref().and_then(|a| a.get(MIRROR)) {
+            let namespace = facts.id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
+            self.mirrors.insert((namespace, Arc::from(mirror.as_str())), Arc::clone(&uid));
         }
         self.job_exit(&facts);
         let findings = if self.ready() {

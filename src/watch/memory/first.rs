@@ -22,7 +22,7 @@ impl Memory {
         let mut signals = Vec::new();
         self.states(now, self.news_since.of(Kind::Pod), &mut signals);
         out.append(&mut signals);
-        let mut early = std::mem::take(&mut self.early);
+        let mut early = self.early.take();
         early.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
         for event in early {
             self.event_now(now, event, Origin::FirstLook, out);

@@ -8,7 +8,7 @@ use super::{Entry, Key, MAX_TOMBSTONES, Memory, Tombstone};
 use crate::signal::facts::Identity;
 use crate::signal::finding::Finding;
 use crate::signal::{Cause, ObjectRef, Phase, Signal, Source};
-use crate::watch::objects::Kinded;
+use crate::watch::objects::{Kinded, MIRROR};
 use crate::watch::{Kind, Object};
 
 impl Memory {
@@ -114,10 +114,9 @@ impl Memory {
         let Some(entry) = self.pods.remove(uid) else { return };
         self.unindex(&entry.facts.id, &entry.workload);
         self.notice_gone(&entry.facts.id);
-        if let Some(mirror) =
-            entry.facts.id.annotations.as_ref().and_then(|a| a.get("kubernetes.io/config.mirror"))
-        {
-            self.mirrors.remove(mirror.as_str());
+        if let Some(mirror) = entry.facts.id.annotations.as_ref().and_then(|a| a.get(MIRROR)) {
+            let namespace = entry.facts.id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
+            self.mirrors.remove(&(namespace, Arc::from(mirror.as_str())));
         }
         if self.ready() {
             let finding = Finding::new(Cause::Event, Phase::Gone, &Arc::from("Deleted"));

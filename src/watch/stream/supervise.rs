@@ -19,7 +19,7 @@ use crate::config::WatchConfig;
 use crate::signal::text;
 use crate::watch::decode::{BadObject, Watched, finish};
 use crate::watch::objects::Slim;
-use crate::watch::{Change, Kind, Object};
+use crate::watch::{Change, Kind, Object, scope};
 
 /// How often an answered request may fail before the watch is started anew.
 const FAILURES: u32 = 3;
@@ -342,10 +342,12 @@ impl Supervisor {
         }
     }
 
-    /// Cluster-scoped objects always pass, and Events about nodes, which live in `default`.
+    /// Cluster-scoped objects always pass.
     fn wants(&self, object: &Object) -> bool {
-        let about_node = matches!(object, Object::Event(event) if event.involved_object.kind == "Node");
-        about_node || object.metadata().namespace.as_deref().is_none_or(|ns| self.wanted.wants(ns))
+        match object {
+            Object::Event(event) => scope::wanted(event, &self.wanted),
+            object => object.metadata().namespace.as_deref().is_none_or(|ns| self.wanted.wants(ns)),
+        }
     }
 
     fn wants_bad(&self, bad: &BadObject) -> bool {
@@ -453,7 +455,7 @@ fn remedy(error: &watcher::Error) -> Remedy {
     };
     match source.and_then(|error| no_answer(error)) {
         Some(NoAnswer::EmptyWatches) => return Remedy::ByLists,
-        Some(NoAnswer::PageSize) => return Remedy::SmallerPages,
+        Some(NoAnswer::PageSize(_)) => return Remedy::SmallerPages,
         Some(NoAnswer::DeadWatch | NoAnswer::LineLength) => return Remedy::Rebuild,
         Some(NoAnswer::Headers(_) | NoAnswer::Page(_)) | None => {}
     }
