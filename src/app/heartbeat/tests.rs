@@ -126,6 +126,14 @@ async fn it_stops_while_a_watch_is_stale() {
     assert_eq!(bot.round().await, 0);
     bot.watch.follows(Kind::Pod);
     assert_eq!(bot.round().await, 1);
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(300)).await;
+    tokio::time::resume();
+    bot.goes_round();
+    assert_eq!(bot.round().await, 0, "nothing was heard of pods for five minutes");
+    bot.watch.follows(Kind::Pod);
+    bot.watch.follows(Kind::Node);
+    assert_eq!(bot.round().await, 1);
     // A kind that may not be read is not mended by an alarm at night: it is told as a notice.
     bot.watch.loses(Kind::Node, true);
     assert_eq!(bot.round().await, 1);

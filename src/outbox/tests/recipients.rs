@@ -192,3 +192,15 @@ async fn what_waits_beyond_the_limit_is_told_each_recipient_in_a_summary_of_its_
     }
     bench.stop().await;
 }
+
+/// A row that becomes due while another is attempted is given out first, and not claimed along as nobody's.
+#[tokio::test]
+async fn what_is_claimed_along_is_for_a_recipient() {
+    let mut bench = Bench::memory();
+    let script = Script::to(&["a@x"]);
+    bench.store.commit(rows(&[("n1", "mail", "t"), ("n2", "mail", "u"), ("n3", "mail", "t")])).await.unwrap();
+    bench.run(spec("mail"), &script);
+    bench.counted("mail", 3, 0).await;
+    assert_eq!(sorted(script.told()), ["n1/a@x", "n2/a@x", "n3/a@x"]);
+    bench.stop().await;
+}
