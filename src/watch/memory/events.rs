@@ -67,7 +67,9 @@ impl Memory {
     pub(super) fn late_events(&mut self, now: Timestamp, kind: Kind, out: &mut Vec<Signal>) {
         let (mut waited, others): (Vec<_>, Vec<_>) =
             self.early.take().into_iter().partition(|event| needs(event) == Some(kind));
-        others.into_iter().for_each(|event| self.early.push(event));
+        for event in others {
+            self.early.push(event);
+        }
         waited.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
         for event in waited {
             self.event_now(now, event, Origin::List, out);
