@@ -81,6 +81,16 @@ fn objects() -> Vec<(Kind, Value)> {
                 "conditions": [condition("Progressing", "False", "ProgressDeadlineExceeded"),
                     condition("ReplicaFailure", "True", "FailedCreate")]}})
     };
+    let namespace = |metadata: Value| {
+        json!({"metadata": metadata, "spec": {"finalizers": ["kubernetes", "example.com/hold"]},
+            "status": {"conditions": [condition("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain")]}})
+    };
+    let deleted = |mut metadata: Value| {
+        metadata["deletionTimestamp"] = json!(time(-3600));
+        metadata["deletionGracePeriodSeconds"] = json!(30);
+        metadata["finalizers"] = json!(["example.com/hold"]);
+        metadata
+    };
     let named = |mut object: Value, metadata: Value| {
         object["metadata"] = metadata;
         object
@@ -94,14 +104,19 @@ fn objects() -> Vec<(Kind, Value)> {
     };
     let pod = json!({"metadata": meta("web-abc-aaaaa", Some("shop")),
         "spec": {"nodeName": "node-1", "restartPolicy": "Always", "containers": [container("app")],
-            "initContainers": [container("init")]},
+            "initContainers": [container("init")], "activeDeadlineSeconds": 3600},
         "status": {"phase": "Running", "reason": "Evicted", "message": "low on resource: memory",
             "nominatedNodeName": "node-2", "startTime": time(-3600),
             "conditions": [condition("Ready", "False", "ContainersNotReady"),
                 condition("PodScheduled", "False", "Unschedulable")],
             "containerStatuses": [status("app")], "initContainerStatuses": [status("init")]}});
     vec![
-        (Kind::Namespace, json!({"metadata": meta("shop", None)})),
+        (Kind::Namespace, namespace(meta("shop", None))),
+        (Kind::Namespace, namespace(deleted(meta("old", None)))),
+        (
+            Kind::Pod,
+            json!({"metadata": deleted(meta("stuck", Some("shop"))), "spec": pod["spec"], "status": pod["status"]}),
+        ),
         (
             Kind::Node,
             json!({"metadata": meta("node-1", None),
@@ -123,8 +138,8 @@ fn objects() -> Vec<(Kind, Value)> {
         (
             Kind::Job,
             json!({"metadata": meta("import", Some("shop")),
-            "spec": {"backoffLimit": 3, "suspend": false},
-            "status": {"failed": 4, "succeeded": 0, "active": 0, "startTime": time(-600),
+            "spec": {"backoffLimit": 3, "suspend": false, "activeDeadlineSeconds": 600},
+            "status": {"failedIndexes": "1,3-5", "failed": 4, "succeeded": 0, "active": 0, "startTime": time(-600),
                 "completionTime": time(-60), "conditions": [condition("Failed", "True", "BackoffLimitExceeded")]}}),
         ),
         (
