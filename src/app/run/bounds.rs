@@ -248,8 +248,11 @@ fn text(how: Spoil) -> String {
 }
 
 fn spoil(object: &mut Value, path: &Path, how: Spoil) {
-    let pointer: String =
-        path.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect();
+    let mut pointer = String::new();
+    for key in path {
+        pointer.push('/');
+        pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+    }
     let Some(value) = object.pointer_mut(&pointer) else { return };
     match value {
         Value::Array(list) => {
@@ -322,9 +325,9 @@ fn check(config: &Config, spoiled: &[(Kind, String)]) -> usize {
         assert!(all.len() <= MAX_COMMIT, "{} bytes in one commit", all.len());
         // As `Debug` shows a string of JSON: escaped once, or twice.
         for bad in [SECRET, "ghp_Ab3dEf6hI", "hunter2hunter2", "\\r", "\\u001b", "\u{202e}", "\\u{202e}"] {
-            if let Some(found) = all.find(bad) {
-                let around: String = all[..found].chars().rev().take(200).collect();
-                panic!("{bad:?} behind …{}", around.chars().rev().collect::<String>());
+            if let Some((before, _)) = all.split_once(bad) {
+                let around: Vec<char> = before.chars().rev().take(200).collect();
+                panic!("{bad:?} behind …{}", around.iter().rev().collect::<String>());
             }
         }
         for row in commit.incidents.iter().chain(&commit.pending) {
