@@ -34,6 +34,17 @@ image tag="kubeherald:0.1.0":
 deploy:
     kubectl apply -k deploy/
 
-# Licences, bans, advisories and sources of all dependencies (needs cargo-deny).
+# Licences, bans, sources and the known advisories of all dependencies, without a network (needs cargo-deny).
 deny:
-    cargo deny check
+    python3 .ci/advisories.py unpack target/advisories
+    cargo deny --locked --offline check
+
+# Take over the advisories of a clone of https://github.com/rustsec/advisory-db.
+advisories clone:
+    python3 .ci/advisories.py snapshot {{clone}}
+
+# A CycloneDX bill of materials of what is linked into the image: target/kubeherald.cdx.json (needs
+# cargo-cyclonedx 0.5).
+sbom:
+    cargo cyclonedx --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-gnu --override-filename kubeherald.cdx
+    mv kubeherald.cdx.json target/

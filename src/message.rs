@@ -2,6 +2,7 @@
 
 mod apart;
 mod digest;
+mod fit;
 pub mod text;
 
 use std::fmt;

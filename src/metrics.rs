@@ -22,7 +22,9 @@ use crate::message::{Decision, Reason};
 use crate::outbox::Outbox;
 use crate::signal::Cause;
 use crate::store::{Sizes, Store};
+use crate::watch::Kind;
 use crate::watch::logs::LogStats;
+use crate::watch::scope::Forged;
 use crate::watch::stream::WatchStatus;
 
 /// Several scrapers share one look at the store.
@@ -53,6 +55,10 @@ pub struct EngineStats {
     pub not_queued: u64,
     /// Annotations about silence that cannot be read.
     pub bad_annotations: u64,
+    /// Events that were not believed.
+    pub forged: BTreeMap<Forged, u64>,
+    /// Texts and lists that were cut while objects were decoded.
+    pub cut: BTreeMap<Kind, u64>,
     /// How often the wall clock was set while it ran.
     pub clock_steps: ClockSteps,
     /// The first picture of the cluster is complete.
@@ -175,10 +181,20 @@ impl Format {
     }
 }
 
+/// Connections of the HTTP server that did not end by themselves.
+#[derive(Debug, Default)]
+pub struct HttpStats {
+    /// Idle ones that were closed to make room.
+    pub closed: AtomicU64,
+    /// Refused, because all others were being answered.
+    pub refused: AtomicU64,
+}
+
 /// Answers scrapes.
 #[derive(Debug)]
 pub struct Metrics {
     sources: Sources,
+    http: Arc<HttpStats>,
     clock: Clock,
     started: Timestamp,
     sizes: Cached<Option<Sizes>>,
@@ -194,7 +210,7 @@ impl Metrics {
     /// The same by another clock: the one by which the sources give their times.
     #[must_use]
     pub fn with_clock(sources: Sources, clock: Clock) -> Self {
-        Self { sources, started: clock.now(), clock, sizes: Cached::new(SIZES_AGE) }
+        Self { sources, http: Arc::default(), started: clock.now(), clock, sizes: Cached::new(SIZES_AGE) }
     }
 
     /// The clock by which the sources give their times.
@@ -213,6 +229,12 @@ impl Metrics {
     #[must_use]
     pub const fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// Of the server that shows them.
+    #[must_use]
+    pub const fn http(&self) -> &Arc<HttpStats> {
+        &self.http
     }
 
     /// Everything, in a text format.
@@ -245,6 +267,7 @@ impl Metrics {
             store: self.sources.store.health(),
             deliveries: deliveries.collect(),
             logs: self.sources.logs.counts(),
+            http: [("closed_idle", load(&self.http.closed)), ("refused", load(&self.http.refused))],
             heartbeats: self.sources.heartbeat.counts(),
             process: Process::read(),
         };

@@ -38,6 +38,7 @@ mod folds;
 mod health;
 mod history;
 mod inline;
+mod limits;
 mod listing;
 mod memory;
 mod outbox_rows;
@@ -77,6 +78,7 @@ pub use self::fault::{Faults, Point};
 pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::health::{Dropped, SetAside, StoreHealth};
 pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
+pub use self::limits::{MAX_DETAIL, MAX_INCIDENT, MAX_NOTIFICATION, MAX_PART, MAX_TITLE};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
 pub use self::outbox_rows::{Ahead, Choose, Claim, Gate, HeadRow, Heads, Interrupted, Settle, Settled};
 pub use self::refusals::Refusal;
@@ -166,6 +168,7 @@ struct Inner {
     health: Arc<Health>,
     wakers: Arc<Wakers>,
     faults: Faults,
+    cuts: Arc<limits::Cuts>,
 }
 
 impl Store {
@@ -199,6 +202,7 @@ impl Store {
                 health,
                 wakers,
                 faults: options.faults,
+                cuts: Arc::default(),
             }),
         }
     }
@@ -231,6 +235,10 @@ impl Store {
     /// The hook of crash tests.
     pub(crate) fn faults(&self) -> &Faults {
         &self.inner.faults
+    }
+
+    fn cuts(&self) -> &Arc<limits::Cuts> {
+        &self.inner.cuts
     }
 
     fn inline(&self) -> Option<Arc<Inline>> {

@@ -4,12 +4,14 @@
 //! `run` gets its changes from [`stream`] (kube's watchers under supervision), `replay` from a
 //! recording; both feed the same [`Memory`].
 
+pub mod bounded;
 pub mod convert;
 pub mod decode;
 pub mod intern;
 pub mod logs;
 pub mod memory;
 pub mod objects;
+pub mod scope;
 pub mod stream;
 
 use std::fmt;

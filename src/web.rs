@@ -4,6 +4,7 @@
 //! each connection, the size of a body, and how often the store is asked.
 
 pub mod api;
+mod connections;
 pub mod health;
 mod metrics;
 
@@ -22,20 +23,20 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub use self::api::{Answer, Ask, Command, Control, Refusal, Token};
+pub use self::connections::Room;
+use self::connections::{Connections, Place};
 use crate::metrics::Metrics;
 use crate::metrics::cached::Cached;
 use crate::store::Store;
 
-/// More wait until one is closed. A kubelet and a few scrapers need a handful.
-const MAX_CONNECTIONS: usize = 64;
-/// From the first byte of a request to the end of its headers; also how long an idle connection stays.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
+/// From the moment a connection is accepted, or the last answer was sent, to the end of the headers of
+/// the next request. A client that says nothing for so long has nothing to say.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// From a request to its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// No connection lasts longer, whatever its client does.
@@ -80,32 +81,26 @@ impl WebState {
 
 /// Serves until `stop`; then answers under way may end within two seconds.
 pub async fn serve(listener: TcpListener, state: WebState, stop: CancellationToken) -> std::io::Result<()> {
+    let places = Connections::new(Room::default(), Arc::clone(state.0.metrics.http()));
     let router = router(state);
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "http server");
     }
     loop {
-        // Ended ones are taken out, so that the set holds no more than there are permits.
+        // Ended ones are taken out, so that the set holds hardly more than there are places.
         while connections.try_join_next().is_some() {}
-        let accept = async {
-            let permit = Arc::clone(&permits).acquire_owned().await.map_err(std::io::Error::other)?;
-            let (stream, _) = listener.accept().await?;
-            Ok::<_, std::io::Error>((permit, stream))
-        };
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            accepted = accept => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((permit, stream)) => {
-                let (router, stop) = (router.clone(), stop.clone());
-                connections.spawn(async move {
-                    connection(stream, router, stop).await;
-                    drop(permit);
-                });
+            Ok((stream, peer)) => {
+                // Without a place the connection is closed here.
+                if let Some(place) = places.enter(peer.ip()) {
+                    connections.spawn(connection(stream, router.clone(), stop.clone(), place));
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "http server cannot accept");
@@ -118,9 +113,15 @@ pub async fn serve(listener: TcpListener, state: WebState, stop: CancellationTok
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
-    let service =
-        hyper::service::service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
+async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, place: Place) {
+    let service = hyper::service::service_fn(|request: Request<Incoming>| {
+        let (answering, answer) = (place.answering(), answer(router.clone(), request));
+        async move {
+            let answered = answer.await;
+            drop(answering);
+            answered
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_TIMEOUT)
@@ -130,6 +131,7 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     // A connection that is always busy must not outlive its end: that comes first, and once.
     let ended = tokio::select! {
         biased;
+        () = place.closed() => Some(Ok(())),
         () = stop.cancelled() => None,
         () = tokio::time::sleep(MAX_CONNECTION_AGE) => None,
         ended = connection.as_mut() => Some(ended),

@@ -17,6 +17,8 @@ mod apiserver;
 mod asks;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/clock.rs"]
+mod clock;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/demo.rs"]
@@ -35,8 +37,12 @@ mod explain;
 mod flood;
 #[path = "it/flow.rs"]
 mod flow;
+#[path = "it/hostile.rs"]
+mod hostile;
 #[path = "it/layering.rs"]
 mod layering;
+#[path = "it/lives.rs"]
+mod lives;
 #[path = "it/logs.rs"]
 mod logs;
 #[path = "it/matrix.rs"]
@@ -61,10 +67,14 @@ mod room;
 mod run;
 #[path = "it/scenarios.rs"]
 mod scenarios;
+#[path = "it/security.rs"]
+mod security;
 #[path = "it/silences.rs"]
 mod silences;
 #[path = "support/disk.rs"]
 mod sim_disk;
+#[path = "it/terminating.rs"]
+mod terminating;
 #[path = "it/test_command.rs"]
 mod test_command;
 #[path = "it/watches.rs"]

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
+
 use crate::app::pipeline::TERMINAL;
 use crate::clock::Clock;
 use crate::config::receiver::{
-    EmailRaw, HeaderRef, SlackAccess, SlackRaw, SmtpRaw, TlsMode, UrlRef, WebhookRaw,
+    EmailRaw, HeaderRef, SlackAccess, SlackRaw, SmtpRaw, TlsMode, UrlRef, WebhookRaw, in_the_open,
 };
 use crate::config::{Config, Diagnostic, RateLimit, Receiver, ReceiverKind, SecretRef, templates};
 use crate::notify::http::Tls;
@@ -117,11 +119,12 @@ fn parts(config: &Config, environment: &Environment) -> Result<Parts, BuildError
 fn one(receiver: &Receiver, cluster: &str, parts: &Parts) -> Result<Notifier, BuildError> {
     let config = match &receiver.kind {
         ReceiverKind::Slack(raw) => NotifierConfig::Slack(slack(raw)),
-        ReceiverKind::Webhook(raw) => NotifierConfig::Webhook(WebhookConfig {
-            reassert: receiver.reassert,
-            cluster: cluster.to_owned(),
-            ..webhook(raw)
-        }),
+        ReceiverKind::Webhook(raw) => {
+            let config =
+                WebhookConfig { reassert: receiver.reassert, cluster: cluster.to_owned(), ..webhook(raw) };
+            warn_in_the_open(&receiver.name, raw, &config.url);
+            NotifierConfig::Webhook(config)
+        }
         ReceiverKind::Email(raw) => NotifierConfig::Email(email(raw)),
     };
     make(&receiver.name, config, parts)
@@ -170,6 +173,17 @@ fn slack(raw: &SlackRaw) -> SlackConfig {
         config.api_url = url.trim_end_matches('/').to_owned();
     }
     config
+}
+
+/// An address that is a secret itself is seen only now; one that cannot be read is said when it is needed.
+fn warn_in_the_open(receiver: &str, raw: &WebhookRaw, url: &Secret) {
+    let open = || url.resolve().is_ok_and(|url| in_the_open(url.expose_secret()));
+    if matches!(raw.url, UrlRef::Secret(_)) && open() {
+        tracing::warn!(
+            receiver,
+            "the address of this receiver is secret and `http://`: it is sent without encryption"
+        );
+    }
 }
 
 fn webhook(raw: &WebhookRaw) -> WebhookConfig {

@@ -2,6 +2,8 @@
 
 mod webhook;
 
+pub use self::webhook::in_the_open;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -286,6 +288,11 @@ fn slack_access(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Sl
     let mut map = reader.map(node, "`{token, channel}` or `{webhook_url}`")?;
     let read_secret = |reader: &mut Reader, node: &Node| secret::read(reader, node, directory);
     let api_url = map.get(reader, "api_url", http_url);
+    if let (Some(url), Some(span)) = (&api_url, map.key_span("api_url"))
+        && webhook::in_the_open(url)
+    {
+        reader.warn(span, "the bot's token is sent without encryption", "", Some(webhook::ENCRYPT));
+    }
     let access = if map.has("webhook_url") {
         let url = map.get(reader, "webhook_url", read_secret);
         if let Some(span) = map.key_span("token").or_else(|| map.key_span("channel")) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Effects, Engine, Incident, Member};
 use crate::clock;
@@ -50,6 +50,14 @@ impl SeenAnnotations {
         *count += 1;
         self.all.insert(key, seen);
         true
+    }
+
+    /// The clock was set by `by` and shows `now`. How long they silence goes by the wall clock.
+    pub(super) fn clock_set(&mut self, by: SignedDuration, now: Timestamp, out: &mut Effects) {
+        for (key, seen) in &mut self.all {
+            seen.since = clock::past(seen.since, by, now);
+            out.annotations.insert(key.clone());
+        }
     }
 
     fn remove(&mut self, key: &AnnotationKey) -> bool {

@@ -40,6 +40,8 @@ impl Engine {
         }
         self.storm_told = self.storm_told.map(|at| moved(at, by));
         self.books.clock_set(by, now);
+        self.rooms.clock_set(by, now);
+        self.annotations.clock_set(by, now, out);
         for id in &ids {
             self.evaluate(id, now, world, out);
         }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::incident::object_key;
 use super::{Effects, Engine, Incident, Member, group};
@@ -134,6 +134,13 @@ impl Rooms {
 
     pub(super) const fn next(&self) -> Option<Timestamp> {
         self.look_at
+    }
+
+    /// The clock was set by `by` and shows `now`.
+    pub(super) fn clock_set(&mut self, by: SignedDuration, now: Timestamp) {
+        self.look_at = self.look_at.map(|at| clock::moved(at, by));
+        self.since = self.since.map(|at| clock::past(at, by, now));
+        self.no_place.clear();
     }
 
     pub(super) fn tick(&mut self, now: Timestamp) {

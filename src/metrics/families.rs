@@ -17,7 +17,9 @@ use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::signal::Cause;
 use crate::store::{ReceiverSize, Sizes, StoreHealth};
+use crate::watch::Kind;
 use crate::watch::logs::LogOutcome;
+use crate::watch::scope::Forged;
 use crate::watch::stream::{KindStatus, WatchState};
 
 /// The states of [`crate::engine::Incident::state`].
@@ -51,6 +53,7 @@ pub(super) struct Families {
     pub store: StoreHealth,
     pub deliveries: Vec<Deliveries>,
     pub logs: Vec<(LogOutcome, u64)>,
+    pub http: [(&'static str, u64); 2],
     /// `None`: no heartbeat is configured.
     pub heartbeats: Option<[(&'static str, u64); 3]>,
     pub process: Process,
@@ -146,6 +149,18 @@ impl Families {
             "Annotations that were to silence something and cannot be read.",
             [(none(), engine.bad_annotations)],
         )?;
+        let forged = Forged::ALL.iter().map(|reason| {
+            (vec![("reason", reason.as_str())], engine.forged.get(reason).copied().unwrap_or_default())
+        });
+        out.counter(
+            "kubeherald_events_ignored",
+            "Events about objects that their namespace may not speak about.",
+            forged,
+        )?;
+        let cut = Kind::ALL
+            .iter()
+            .map(|kind| (vec![("kind", kind.as_str())], engine.cut.get(kind).copied().unwrap_or_default()));
+        out.counter("kubeherald_object_texts_cut", "Texts and lists of objects that were too long.", cut)?;
         let steps = engine.clock_steps;
         out.counter(
             "kubeherald_clock_steps",
@@ -314,6 +329,16 @@ impl Families {
         out.gauge("kubeherald_dead_letters", "Notifications given up and kept.", by_receiver(|of| of.dead))?;
         let none = Labels::new;
         out.gauge("kubeherald_store_bytes", "Size of the database.", [(none(), sizes.bytes)])?;
+        out.counter(
+            "kubeherald_store_rows_cut",
+            "Rows that were shortened because they were too large.",
+            [(none(), sizes.cut)],
+        )?;
+        out.counter(
+            "kubeherald_store_rows_unread",
+            "Rows found too large to be read, and left aside.",
+            [(none(), sizes.unread)],
+        )?;
         out.gauge("kubeherald_store_incidents", "Incidents in the store.", [(none(), sizes.incidents)])?;
         out.gauge(
             "kubeherald_store_history_rows",
@@ -373,6 +398,11 @@ impl Families {
     }
 
     fn of_process(&self, out: &mut Writer<'_, '_>) -> fmt::Result {
+        out.counter(
+            "kubeherald_http_connections_ended",
+            "Connections of this server that were closed to make room, or refused because there was none.",
+            self.http.iter().map(|(how, n)| (vec![("how", *how)], *n)),
+        )?;
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         out.gauge("kubeherald_build_info", "Always 1; what is running.", [(version, 1_u32)])?;
         let started = self.started.as_duration().as_secs_f64();

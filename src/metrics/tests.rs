@@ -113,6 +113,8 @@ async fn what_the_parts_know_is_told() {
         limit: None,
         not_queued: 0,
         bad_annotations: 0,
+        forged: BTreeMap::new(),
+        cut: BTreeMap::new(),
         clock_steps: ClockSteps { forward: 0, back: 2 },
         synced: true,
         blind: vec!["Event".into()],

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::facts::{PodFacts, State};
 use super::finding::{Finding, weight};
-use super::{Cause, Phase, text};
+use super::{Cause, Phase};
 use crate::clock;
 
 /// How long an autoscaler that said it will add a node may take before the pod counts as stuck.
@@ -20,7 +20,7 @@ const PULL: Duration = Duration::from_secs(900);
 /// How long an external provisioner may take.
 const PROVISION: Duration = Duration::from_secs(600);
 
-/// An Event, as far as classifying needs it.
+/// An Event, as far as classifying needs it. Its texts are clean, masked and bounded.
 #[derive(Debug, Clone, Copy)]
 pub struct EventFacts<'a> {
     /// `reason`
@@ -53,7 +53,7 @@ impl EventFacts<'_> {
 
     fn finding(&self, cause: Cause, phase: Phase, how_well: u8) -> Finding {
         let mut finding = Finding::new(cause, phase, &Arc::from(self.reason))
-            .text(text::clean(self.message), how_well)
+            .text(Arc::from(self.message), how_well)
             .at(Some(self.at))
             .count(self.count);
         finding.container = self.container().map(Arc::from);
@@ -84,12 +84,19 @@ pub fn pod(event: &EventFacts<'_>, pod: Option<&PodFacts>) -> Option<Finding> {
             Some(event.finding(Cause::ImagePullBackOff, Phase::Detail, weight::ERROR))
         }
         "FailedPostStartHook" | "FailedPreStartHook" => {
-            Some(event.finding(Cause::RunContainerError, Phase::Detail, weight::ERROR))
+            // The status has the error of the hook; the Event leaves it out, in case it is secret.
+            Some(event.finding(Cause::RunContainerError, Phase::Detail, weight::EVENT))
+        }
+        "FailedKillPod" if pod.is_some_and(|p| p.id.deleting()) => {
+            Some(event.finding(Cause::StuckTerminating, Phase::Detail, weight::ERROR).count(0))
         }
         "Unhealthy" if at_work => unhealthy(event, pod),
         "Killing" if at_work => killing(event),
         "FailedMount" | "FailedMapVolume" if waiting_to_start => {
-            Some(event.finding(Cause::FailedMount, Phase::Pulse, weight::ERROR))
+            // Says only which volumes are waited for; an Event of one volume has the error.
+            let waited = event.message.starts_with("Unable to attach or mount volumes");
+            let how_well = if waited { weight::EVENT } else { weight::ERROR };
+            Some(event.finding(Cause::FailedMount, Phase::Pulse, how_well))
         }
         "FailedAttachVolume" if waiting_to_start => {
             Some(event.finding(Cause::FailedAttachVolume, Phase::Pulse, weight::ERROR))
@@ -135,7 +142,7 @@ fn failed(event: &EventFacts<'_>, pod: Option<&PodFacts>) -> Option<Finding> {
     let container = pod?.container(event.container()?)?;
     let State::Waiting { reason, .. } = &container.state else { return None };
     let cause = super::pod::waiting_cause(reason)?;
-    Some(event.finding(cause, Phase::Detail, weight::EVENT).text(text::clean(text), weight::EVENT))
+    Some(event.finding(cause, Phase::Detail, weight::EVENT).text(Arc::from(text), weight::EVENT))
 }
 
 /// One Event an attempt, long before the failure threshold: only an unready container shows an
@@ -168,9 +175,7 @@ fn killing(event: &EventFacts<'_>) -> Option<Finding> {
 #[must_use]
 pub fn node(event: &EventFacts<'_>) -> Option<Finding> {
     match event.reason {
-        "Rebooted" => {
-            Some(Finding { at: Some(event.at), ..super::node::rebooted(text::clean(event.message)) })
-        }
+        "Rebooted" => Some(Finding { at: Some(event.at), ..super::node::rebooted(Arc::from(event.message)) }),
         "EvictionThresholdMet" => Some(event.finding(Cause::NodePressure, Phase::Detail, weight::EVENT)),
         "SystemOOM" => Some(event.finding(Cause::OOMKilled, Phase::Pulse, weight::ERROR)),
         _ => None,

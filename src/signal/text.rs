@@ -10,6 +10,8 @@ pub const MAX_TEXT: usize = 2048;
 
 /// The mark at the end of text that was cut.
 pub const CUT: char = '…';
+/// What stands in the place of a character that must not be shown.
+pub const REPLACED: char = '\u{fffd}';
 
 /// Cuts `text` to at most `max` bytes at a character boundary and marks the cut.
 #[must_use]
@@ -26,9 +28,16 @@ pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Replaces control characters (other than line feed and tab) and bidirectional overrides, which
-/// could make a terminal or a mail show something else than what is there, masks
-/// [secrets](super::redact), and cuts. All text from the cluster comes in here.
+/// Characters without a shape of their own: zero width, line and paragraph separators, and
+/// bidirectional marks and overrides, which make a terminal or a mail show something else than what
+/// is there.
+#[must_use]
+pub const fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Replaces control characters (other than line feed and tab) and [hidden ones](is_hidden), masks
+/// [secrets](super::redact), and cuts. All messages from the cluster come in here.
 #[must_use]
 pub fn clean(text: &str) -> Arc<str> {
     // A termination message may be the end of a log, colours and all. A secret that is coloured
@@ -36,12 +45,9 @@ pub fn clean(text: &str) -> Arc<str> {
     let text = if text.contains('\u{1b}') { super::log::plain(text) } else { Cow::Borrowed(text) };
     let text = super::redact::redact(text.trim());
     let text = &*text;
-    let bad = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
+    let bad = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_hidden(c);
     if text.contains(bad) {
-        let cleaned: String = text.chars().map(|c| if bad(c) { '\u{fffd}' } else { c }).collect();
+        let cleaned: String = text.chars().map(|c| if bad(c) { REPLACED } else { c }).collect();
         Arc::from(cut(&cleaned, MAX_TEXT))
     } else {
         Arc::from(cut(text, MAX_TEXT))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::value::json;
+use super::limits;
 use super::worker::Session;
 use super::{Call, Store, StoreError};
 use crate::message::Notification;
@@ -21,8 +21,10 @@ impl Store {
     /// Replaces the contents of rows (by key) that were not attempted yet, and lets them go. Returns
     /// how many there were; the others are as they were.
     pub fn amend(&self, notifications: &[Notification]) -> Call<usize> {
-        let bodies: Result<Vec<(String, String)>, StoreError> =
-            notifications.iter().map(|n| Ok((n.key.clone(), json("notification", n)?))).collect();
+        let bodies: Result<Vec<(String, String)>, StoreError> = notifications
+            .iter()
+            .map(|n| Ok((n.key.clone(), limits::notification(n, self.cuts())?)))
+            .collect();
         let bodies = match bodies {
             Ok(bodies) => bodies,
             Err(error) => return Call::failed(self, error),

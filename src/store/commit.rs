@@ -11,9 +11,10 @@ use super::amend::Holds;
 use super::annotations::{self, AnnotationRow};
 use super::explain::{self, ObjectRow};
 use super::history::{self, HistoryRow};
+use super::limits::{self, Cuts, MAX_INCIDENT, MAX_PART};
 use super::outbox_rows::{self, Inserted, NewRow};
 use super::silences::{self, SilenceRow};
-use super::value::{json, micros};
+use super::value::{limit, micros};
 use super::worker::Session;
 use super::{Call, Store, StoreError};
 use crate::message::{Notification, Reason};
@@ -119,10 +120,13 @@ pub struct IncidentRow {
 impl Store {
     /// Keeps all of it in one transaction. Receivers with new rows are woken once it is on disk.
     pub fn commit(&self, commit: impl Into<Arc<Commit>>) -> Call<Committed> {
-        let commit: Arc<Commit> = commit.into();
+        let mut commit: Arc<Commit> = commit.into();
+        if limits::exceeded(&commit) {
+            limits::bound(Arc::make_mut(&mut commit), self.cuts());
+        }
         // Written out here and not in the store's one thread, which all wait for.
         let rows: Result<Vec<NewRow>, StoreError> =
-            commit.notifications.iter().map(|n| NewRow::of(n, commit.holds.get(&n.key).copied())).collect();
+            commit.notifications.iter().map(|n| NewRow::of(n, &commit.holds, self.cuts())).collect();
         let rows = match rows {
             Ok(rows) => rows,
             Err(error) => return Call::failed(self, error),
@@ -155,17 +159,25 @@ impl Store {
         })
     }
 
-    /// Every incident as `(id, body)`, by id.
+    /// Every incident as `(id, body)`, by id. Those that are too large are left where they are, and
+    /// named in the log.
     pub fn load_incidents(&self) -> Call<Vec<(String, String)>> {
-        self.read("load incidents", |s| {
+        let cuts = Arc::clone(self.cuts());
+        self.read("load incidents", move |s| {
+            limits::unread(s, "incidents", MAX_INCIDENT, &cuts)?;
             // In memory there are the bodies of those that changed since.
             let sql = if s.health.is_in_memory() {
-                "SELECT id, iif(i.body = '', m.body, i.body) FROM incidents i
-                     LEFT JOIN main.incidents m USING (id) ORDER BY id"
+                format!(
+                    "SELECT id, iif(i.body = '', m.body, i.body) FROM incidents i
+                         LEFT JOIN main.incidents m USING (id)
+                     WHERE octet_length(iif(i.body = '', m.body, i.body)) <= {MAX_INCIDENT} ORDER BY id"
+                )
             } else {
-                "SELECT id, body FROM incidents ORDER BY id"
+                format!(
+                    "SELECT id, body FROM incidents WHERE octet_length(body) <= {MAX_INCIDENT} ORDER BY id"
+                )
             };
-            pairs(s, sql)
+            pairs(s, &sql)
         })
     }
 
@@ -177,15 +189,20 @@ impl Store {
     /// Every part of a digest to come that has a body, by receiver; what is not about a single incident
     /// comes first.
     pub fn load_digests(&self) -> Call<Vec<DigestRow>> {
-        self.read("load digests", |s| {
+        let cuts = Arc::clone(self.cuts());
+        self.read("load digests", move |s| {
+            limits::unread(s, "digests", MAX_PART, &cuts)?;
             let row = |r: &rusqlite::Row<'_>| {
                 let (receiver, incident): (String, String) = (r.get(0)?, r.get(1)?);
                 let incident = (!incident.is_empty()).then(|| Arc::from(incident));
                 Ok(DigestRow { receiver: Arc::from(receiver), incident, body: r.get(2)? })
             };
             s.conn
-                .prepare_cached("SELECT receiver, incident, body FROM digests ORDER BY receiver, incident")
-                .and_then(|mut q| q.query_map([], row)?.collect())
+                .prepare_cached(
+                    "SELECT receiver, incident, body FROM digests WHERE octet_length(body) <= ?1
+                     ORDER BY receiver, incident",
+                )
+                .and_then(|mut q| q.query_map([limit(MAX_PART)], row)?.collect())
                 .map_err(s.error("load digests"))
         })
     }
@@ -287,8 +304,8 @@ fn put_marks(s: &Session, marks: &[(String, String)]) -> Result<(), StoreError> 
 }
 
 impl NewRow {
-    fn of(notification: &Notification, not_before: Option<Timestamp>) -> Result<Self, StoreError> {
-        let body = json("notification", notification)?;
+    fn of(notification: &Notification, holds: &Holds, cuts: &Cuts) -> Result<Self, StoreError> {
+        let body = limits::notification(notification, cuts)?;
         Ok(Self {
             key: notification.key.clone(),
             content: Some(content(&body)),
@@ -297,7 +314,7 @@ impl NewRow {
             thread: notification.thread().to_owned(),
             summary: notification.decision.is_summary(),
             at: notification.at,
-            not_before,
+            not_before: holds.get(&notification.key).copied(),
             body,
         })
     }

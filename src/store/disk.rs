@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +31,13 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Takes a lock file, making it if it is missing, and writes `holder` into it. A process that
     /// dies, however it dies, holds no lock.
     fn lock(&self, path: &Path, holder: &str) -> Result<Held, LockError>;
+
+    /// Makes a database file, if it is missing, and lets nobody but its owner read it and the files
+    /// beside it. A file system without owners has nothing to do.
+    fn keep_private(&self, path: &Path) -> io::Result<()> {
+        let _ = path;
+        Ok(())
+    }
 
     /// Bytes of a file; `None`: there is no such file.
     fn size(&self, path: &Path) -> io::Result<Option<u64>>;
@@ -65,8 +73,10 @@ impl Disk for RealDisk {
             .truncate(false)
             .read(true)
             .write(true)
+            .mode(place::PRIVATE)
             .open(path)
             .map_err(LockError::Io)?;
+        place::private(path);
         match patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -83,6 +93,10 @@ impl Disk for RealDisk {
         Ok(Box::new(file))
     }
 
+    fn keep_private(&self, path: &Path) -> io::Result<()> {
+        place::prepare(path)
+    }
+
     fn size(&self, path: &Path) -> io::Result<Option<u64>> {
         match fs::metadata(path) {
             Ok(metadata) => Ok(Some(metadata.len())),
@@ -97,7 +111,7 @@ impl Disk for RealDisk {
     }
 
     fn allocate(&self, path: &Path, bytes: u64) -> io::Result<()> {
-        let file = File::options().create(true).truncate(true).write(true).open(path)?;
+        let file = File::options().create(true).truncate(true).write(true).mode(place::PRIVATE).open(path)?;
         let done = reserve(&file, bytes).and_then(|()| file.sync_all());
         if done.is_err() {
             fs::remove_file(path).ok();

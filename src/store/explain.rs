@@ -225,10 +225,10 @@ fn record(s: &Session, id: &str, at_most: usize) -> Result<IncidentRecord, Store
         })
     };
     let mut found =
-        row("SELECT id, rule, state, body, updated_at FROM incidents WHERE id = ?1").map_err(&failed)?;
+        row("SELECT id, rule, state, CASE WHEN octet_length(body) <= 1048576 THEN body ELSE '' END, updated_at FROM incidents WHERE id = ?1").map_err(&failed)?;
     if found.is_none() {
         found =
-            row("SELECT id, rule, state, body, updated_at FROM pending WHERE id = ?1").map_err(&failed)?;
+            row("SELECT id, rule, state, CASE WHEN octet_length(body) <= 1048576 THEN body ELSE '' END, updated_at FROM pending WHERE id = ?1").map_err(&failed)?;
     }
     let mut history: Vec<HistoryEntry> = s
         .conn

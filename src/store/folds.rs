@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::history::{self, HistoryRow};
+use super::limits::MAX_FOLDED;
 use super::outbox_rows::{self, BODY, Settle};
 use super::value::{limit, micros, time};
 use super::worker::Session;
@@ -121,6 +122,7 @@ fn foldable(s: &Session, query: &FoldQuery) -> Result<Vec<FoldRow>, StoreError> 
         })
         .map_err(&failed)?;
     let mut rows = Vec::new();
+    let mut bytes = 0;
     let mut of_thread = s
         .conn
         .prepare_cached(&format!(
@@ -130,12 +132,17 @@ fn foldable(s: &Session, query: &FoldQuery) -> Result<Vec<FoldRow>, StoreError> 
         ))
         .map_err(&failed)?;
     for thread in threads {
+        // What is left for later is told later: it is at the head of its thread then, as it is now.
+        if bytes > MAX_FOLDED {
+            break;
+        }
         let found: Vec<(i64, String, bool)> = of_thread
             .query_map((&*query.receiver, &thread, limit(MAX_ROWS_OF_A_THREAD), &*query.recipient), |r| {
                 Ok((r.get(0)?, r.get(1)?, r.get(2)?))
             })
             .and_then(Iterator::collect)
             .map_err(&failed)?;
+        bytes += found.iter().map(|(_, body, _)| body.len()).sum::<usize>();
         // Up to the first that cannot be folded: what is behind it must not overtake it.
         let readable = found.into_iter().map_while(|(seq, body, free)| read(seq, &body).filter(|_| free));
         rows.extend(readable);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
-use super::value::{micros, time, time_opt};
+use super::limits::MAX_NOTIFICATION;
+use super::value::{count, limit, micros, time, time_opt};
 use super::worker::Session;
 use super::{Call, Store, StoreError, alerts, refusals};
 use crate::message::Notification;
@@ -68,6 +69,8 @@ pub struct Heads {
     pub next_at: Option<Timestamp>,
     /// Nothing is sent before: the receiver (or its credential) asked to wait, or refuses every message.
     pub gate: Option<Timestamp>,
+    /// How often in a row the receiver refused; 0: it does not.
+    pub refused: u32,
 }
 
 /// The answer to a claim.
@@ -367,13 +370,16 @@ fn heads(
     now: Timestamp,
 ) -> Result<Heads, StoreError> {
     let failed = s.error("look for the next row");
-    let (asked, refused) = s
+    let (asked, refused, times): (_, Option<Timestamp>, Option<u32>) = s
         .conn
         .prepare_cached(
             "SELECT (SELECT not_before FROM receiver_state WHERE receiver = ?1),
-                 (SELECT not_before FROM refusals WHERE receiver = ?2)",
+                 (SELECT not_before FROM refusals WHERE receiver = ?2),
+                 (SELECT attempts FROM refusals WHERE receiver = ?2)",
         )
-        .and_then(|mut q| q.query_row([gate, receiver], |r| Ok((time_opt(r, 0)?, time_opt(r, 1)?))))
+        .and_then(|mut q| {
+            q.query_row([gate, receiver], |r| Ok((time_opt(r, 0)?, time_opt(r, 1)?, r.get(2)?)))
+        })
         .map_err(&failed)?;
     // A receiver that refuses is tried with another row each time: it may be the row after all.
     let sql = if refused.is_some() { PROBE } else { DUE };
@@ -382,7 +388,7 @@ fn heads(
         .prepare_cached(RECIPIENTS)
         .and_then(|mut q| q.query_map([receiver], |r| Ok(Arc::from(r.get::<_, String>(0)?)))?.collect())
         .map_err(&failed)?;
-    let mut heads = Heads { gate: asked.max(refused), ..Heads::default() };
+    let mut heads = Heads { gate: asked.max(refused), refused: times.unwrap_or(0), ..Heads::default() };
     for recipient in recipients.iter().filter(|recipient| !held.contains(recipient)) {
         let due = s
             .conn
@@ -427,8 +433,30 @@ fn heads(
     Ok(heads)
 }
 
+/// The largest body that is read to be sent; twice what is written, for rows of earlier versions.
+const MAX_CLAIMED: usize = 2 * MAX_NOTIFICATION;
+
+/// Takes the body of a row away that is too large to be read. The old contents are not read for that,
+/// since no index and no other column needs them. Returns how many bytes it had.
+fn drop_too_large(s: &Session, seq: i64) -> Result<Option<u64>, StoreError> {
+    let failed = s.error("look at the size of a row");
+    let bytes: Option<u64> = s
+        .conn
+        .prepare_cached("SELECT octet_length(body) FROM outbox WHERE seq = ?1 AND octet_length(body) > ?2")
+        .and_then(|mut q| q.query_row((seq, limit(MAX_CLAIMED)), |r| count(r, 0)).optional())
+        .map_err(&failed)?;
+    if bytes.is_some() {
+        s.conn
+            .prepare_cached("UPDATE outbox SET body = '' WHERE seq = ?1")
+            .and_then(|mut q| q.execute([seq]))
+            .map_err(&failed)?;
+    }
+    Ok(bytes)
+}
+
 fn claim(s: &Session, seq: i64, now: Timestamp) -> Result<Claim, StoreError> {
     let failed = s.error("claim a row");
+    let too_large = drop_too_large(s, seq)?;
     let row: Option<(u32, String, String, String, bool)> = s
         .conn
         .prepare_cached(
@@ -442,6 +470,9 @@ fn claim(s: &Session, seq: i64, now: Timestamp) -> Result<Claim, StoreError> {
         })
         .map_err(&failed)?;
     let Some((attempt, receiver, recipient, thread, summary)) = row else { return Ok(Claim::Gone) };
+    if let Some(bytes) = too_large {
+        return Ok(Claim::Unreadable { why: format!("its {bytes} bytes are more than can be sent") });
+    }
     let body: String = s
         .conn
         .prepare_cached(&format!("SELECT {BODY} FROM outbox WHERE seq = ?1"))
@@ -467,8 +498,10 @@ fn claim(s: &Session, seq: i64, now: Timestamp) -> Result<Claim, StoreError> {
     })
 }
 
-/// What a row tells. Rows of several recipients share it.
-pub(super) const BODY: &str = "CASE WHEN body <> '' OR recipient = '' THEN body ELSE
+/// What a row tells. Rows of several recipients share it. One that is too large to be read, which an
+/// earlier version wrote, is as good as empty.
+pub(super) const BODY: &str = "CASE WHEN octet_length(body) > 4194304 THEN ''
+     WHEN octet_length(body) > 0 OR recipient = '' THEN body ELSE
      coalesce((SELECT b.body FROM bodies b
          WHERE b.key = substr(outbox.key, 1, length(outbox.key) - length(outbox.recipient) - 1)), '') END";
 

@@ -1,7 +1,8 @@
 //! Where the file lives: one process at a time, and file systems that cannot share memory.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use super::StoreError;
@@ -31,15 +32,50 @@ pub(super) fn lock(disk: &dyn Disk, path: &Path) -> Result<Held, StoreError> {
     })
 }
 
+/// Only the bot's own user reads what it keeps: messages, and the names of everything that failed.
+pub(super) const PRIVATE: u32 = 0o600;
+
+/// Makes the database file, if it is not there, and takes it and its log from everybody else, whatever
+/// the umask was when they were made. SQLite gives new files beside it the mode of the database.
+pub(super) fn prepare(path: &Path) -> io::Result<()> {
+    File::options().create(true).truncate(false).write(true).mode(PRIVATE).open(path)?;
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        private(&disk::beside(path, suffix));
+    }
+    Ok(())
+}
+
+/// A file that belongs to somebody else stays as it is, and that is said.
+pub(super) fn private(path: &Path) {
+    let Ok(metadata) = fs::metadata(path) else { return };
+    let others = metadata.permissions().mode() & 0o077;
+    if others == 0 {
+        return;
+    }
+    if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE)) {
+        tracing::warn!(path = %path.display(), %error, "others can read this file, and that cannot be changed");
+    }
+}
+
+/// Types of file systems, as `/proc/self/mountinfo` names them, that several machines may have mounted
+/// at a time, or that a program serves which may. Each stands for all types that begin like it: `nfs4`,
+/// `smb3`, `fuse.gcsfuse`, `ceph-fuse`.
+const SHARED: [&str; 23] = [
+    "9p", "acfs", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse", "gfs", "gluster", "gpfs",
+    "lustre", "nfs", "ocfs2", "orangefs", "panfs", "prl_fs", "smb", "vboxsf", "virtiofs", "vmhgfs", "wekafs",
+];
+/// Begins like one of them, and is a disk of this machine.
+const LOCAL: &str = "fuseblk";
+
 /// What [`Disk::is_network`] asks, by the mounts of this machine.
 pub(super) fn is_network(path: &Path) -> bool {
     let Ok(dir) = disk::directory(path).canonicalize() else { return false };
     let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return false };
-    kind_of(&mounts, &dir).is_some_and(|kind| {
-        ["nfs", "cifs", "smb", "ceph", "9p", "gluster", "lustre", "afs", "fuse.", "virtiofs"]
-            .iter()
-            .any(|n| kind.starts_with(n))
-    })
+    kind_of(&mounts, &dir).is_some_and(is_shared)
+}
+
+fn is_shared(kind: &str) -> bool {
+    kind != LOCAL && SHARED.iter().any(|shared| kind.starts_with(shared))
 }
 
 /// The type of the mount that holds `dir`: the longest prefix, the last one where several are equal
@@ -60,6 +96,56 @@ fn kind_of<'a>(mountinfo: &'a str, dir: &Path) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn file_systems_of_several_machines_are_known_by_their_type() {
+        for kind in [
+            "nfs",
+            "nfs4",
+            "cifs",
+            "smb3",
+            "9p",
+            "ceph",
+            "lustre",
+            "gpfs",
+            "afs",
+            "beegfs",
+            "gfs2",
+            "ocfs2",
+            "virtiofs",
+            "vboxsf",
+            "fuse",
+            "fuse.s3fs",
+            "fuse.gcsfuse",
+            "fuse.glusterfs",
+            "fuse.juicefs",
+            "fuse.ceph-fuse",
+            "fuse.mount-s3",
+        ] {
+            assert!(is_shared(kind), "{kind}");
+        }
+        for kind in ["ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "f2fs", "bcachefs", "fuseblk"] {
+            assert!(!is_shared(kind), "{kind}");
+        }
+    }
+
+    #[test]
+    fn files_are_for_their_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let mode =
+            |suffix: &str| fs::metadata(disk::beside(&path, suffix)).unwrap().permissions().mode() & 0o777;
+        // Files that an earlier version made.
+        for suffix in ["", "-wal", ".lock"] {
+            fs::write(disk::beside(&path, suffix), b"").unwrap();
+            fs::set_permissions(disk::beside(&path, suffix), fs::Permissions::from_mode(0o664)).unwrap();
+        }
+        let store = crate::store::Store::open(&path).unwrap();
+        store.writable().wait().unwrap();
+        for suffix in ["", "-wal", "-shm", ".lock"] {
+            assert_eq!(mode(suffix), 0o600, "{suffix}");
+        }
+    }
 
     #[test]
     fn the_longest_mount_wins() {

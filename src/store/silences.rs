@@ -1,7 +1,10 @@
 //! Silences that requests to the running bot brought.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
+use super::limits::{self, MAX_PART};
 use super::value::micros;
 use super::worker::Session;
 use super::{Call, Store, StoreError};
@@ -20,7 +23,13 @@ pub struct SilenceRow {
 impl Store {
     /// Every silence as `(id, body)`, by id.
     pub fn load_silences(&self) -> Call<Vec<(String, String)>> {
-        self.read("load silences", |s| super::commit::pairs(s, "SELECT id, body FROM silences ORDER BY id"))
+        let cuts = Arc::clone(self.cuts());
+        self.read("load silences", move |s| {
+            limits::unread(s, "silences", MAX_PART, &cuts)?;
+            let sql =
+                format!("SELECT id, body FROM silences WHERE octet_length(body) <= {MAX_PART} ORDER BY id");
+            super::commit::pairs(s, &sql)
+        })
     }
 }
 

@@ -236,6 +236,8 @@ fn connect(path: Option<&Path>, disk: &dyn Disk) -> Result<Connection, StoreErro
         return Connection::open_in_memory()
             .map_err(|e| StoreError::sqlite("open memory", Path::new(":memory:"), e));
     };
+    // What hinders it hinders SQLite as well, which says it better.
+    disk.keep_private(path).ok();
     connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, disk.vfs())
 }
 

@@ -1,5 +1,7 @@
 //! What keeps the file bounded, and how large things are.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -94,6 +96,10 @@ pub struct Sizes {
     pub history: u64,
     /// Bytes of the database, without its log.
     pub bytes: u64,
+    /// Rows that were shortened because they were too large, since the file was opened.
+    pub cut: u64,
+    /// Rows found too large to be read, since the file was opened.
+    pub unread: u64,
 }
 
 impl Store {
@@ -116,7 +122,11 @@ impl Store {
 
     /// How much is kept: for metrics, at scrape time.
     pub fn sizes(&self) -> Call<Sizes> {
-        self.read("read sizes", sizes)
+        let cuts = Arc::clone(self.cuts());
+        self.read("read sizes", move |s| {
+            let (cut, unread) = (cuts.cut.load(Ordering::Relaxed), cuts.unread.load(Ordering::Relaxed));
+            Ok(Sizes { cut, unread, ..sizes(s)? })
+        })
     }
 }
 

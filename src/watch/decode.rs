@@ -108,6 +108,24 @@ pub fn finish<T: Watched>(slim: Slim<T>) -> Result<Object, BadObject> {
 }
 
 impl Object {
+    /// How many of its texts and lists were cut.
+    #[must_use]
+    pub const fn cut(&self) -> u32 {
+        match self {
+            Self::Namespace(o) => o.cut,
+            Self::Node(o) => o.cut,
+            Self::Deployment(o) => o.cut,
+            Self::ReplicaSet(o) => o.cut,
+            Self::StatefulSet(o) => o.cut,
+            Self::DaemonSet(o) => o.cut,
+            Self::CronJob(o) => o.cut,
+            Self::Job(o) => o.cut,
+            Self::PersistentVolumeClaim(o) => o.cut,
+            Self::Pod(o) => o.cut,
+            Self::Event(o) => o.cut,
+        }
+    }
+
     /// Its metadata, slim.
     #[must_use]
     pub fn metadata(&self) -> &ObjectMeta {

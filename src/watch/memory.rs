@@ -7,26 +7,30 @@
 
 mod apply;
 mod build;
+mod early;
 mod events;
 mod first;
 mod gone;
 mod news;
 mod owner;
+mod reasons;
 mod silence;
+mod terminating;
 mod world;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::early::Early;
 pub use self::news::NewsSince;
-
 use super::intern::Interner;
 use super::objects::Event;
+use super::scope::Forged;
 use super::{Change, Kind, Object};
 use crate::signal::facts::{
-    ClaimFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
+    ClaimFacts, CronJobFacts, Identity, JobFacts, NamespaceFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
 };
 use crate::signal::silence::SilenceSeen;
 use crate::signal::{Labels, ObjectRef, Signal};
@@ -47,13 +51,6 @@ struct Entry<T> {
 
 /// Namespace and name.
 type Key = (Arc<str>, Arc<str>);
-
-/// A namespace, with its labels and annotations.
-#[derive(Debug, Default)]
-struct NamespaceFacts {
-    labels: Option<Labels>,
-    annotations: Option<Labels>,
-}
 
 /// A ReplicaSet is only the way from a pod to its Deployment.
 #[derive(Debug)]
@@ -97,8 +94,9 @@ pub struct Memory {
     raw_events: bool,
     /// Boxed: a table keeps room for twice as many entries as it holds.
     pods: HashMap<Arc<str>, Box<PodEntry>>,
-    /// Static pods: Events name them by the hash of their file.
-    mirrors: HashMap<Arc<str>, Arc<str>>,
+    /// Static pods, by namespace and the hash of their file: Events name them by that. A pod of
+    /// another namespace that claims the hash gets none of them.
+    mirrors: HashMap<Key, Arc<str>>,
     by_workload: HashMap<Key, Vec<Arc<str>>>,
     tombstones: HashMap<Arc<str>, Tombstone>,
     tomb_order: VecDeque<Arc<str>>,
@@ -114,8 +112,14 @@ pub struct Memory {
     counts: HashMap<Arc<str>, u64>,
     /// Events of the first list, told after everything else is known; later those of a list that came
     /// before the list of what they are about.
-    early: Vec<Event>,
+    early: Early,
     orphans: VecDeque<(Arc<str>, Event)>,
+    /// Events that were not believed, by reason.
+    forged: BTreeMap<Forged, u64>,
+    /// Texts and lists that were cut while objects were decoded, by kind.
+    cut: BTreeMap<Kind, u64>,
+    /// Deletions that have not come to an end.
+    terminating: terminating::Terminating,
     /// Whose annotations about silence changed since that was asked last.
     silence_changed: Vec<ObjectRef>,
     /// See [`Self::take_silence_seen`].
@@ -155,8 +159,11 @@ impl Memory {
             claims: HashMap::new(),
             namespaces: HashMap::new(),
             counts: HashMap::new(),
-            early: Vec::new(),
+            early: Early::default(),
             orphans: VecDeque::new(),
+            forged: BTreeMap::new(),
+            cut: BTreeMap::new(),
+            terminating: terminating::Terminating::default(),
             silence_changed: Vec::new(),
             silence_seen: Vec::new(),
         }
@@ -186,6 +193,18 @@ impl Memory {
         ]
     }
 
+    /// Events that were not believed, by reason, since the start.
+    #[must_use]
+    pub const fn forged(&self) -> &BTreeMap<Forged, u64> {
+        &self.forged
+    }
+
+    /// Texts and lists that were cut while objects were decoded, by kind, since the start.
+    #[must_use]
+    pub const fn cut(&self) -> &BTreeMap<Kind, u64> {
+        &self.cut
+    }
+
     /// Switches raw Events on or off (after a reload of the rules).
     pub const fn set_raw_events(&mut self, on: bool) {
         self.raw_events = on;
@@ -195,6 +214,7 @@ impl Memory {
     /// completed the first picture of the cluster.
     pub fn apply(&mut self, now: Timestamp, change: Change, out: &mut Vec<Signal>) -> bool {
         let was_ready = self.ready();
+        let before = out.len();
         match change {
             Change::Listing(kind) => {
                 self.listing.insert(kind);
@@ -202,8 +222,17 @@ impl Memory {
                 self.listed_at.entry(kind).or_insert((None, now)).1 = now;
                 self.blind.remove(&kind);
             }
-            Change::Initial(Object::Event(event)) => self.event(now, *event, true, out),
-            Change::Initial(object) | Change::Applied(object) => self.object(now, object, out),
+            Change::Initial(object) => {
+                self.count_cut(&object);
+                match object {
+                    Object::Event(event) => self.event(now, *event, true, out),
+                    object => self.object(now, object, out),
+                }
+            }
+            Change::Applied(object) => {
+                self.count_cut(&object);
+                self.object(now, object, out);
+            }
             Change::Deleted(object) => self.deleted(now, &object, out),
             Change::Listed(kind) => {
                 self.listing.remove(&kind);
@@ -232,7 +261,18 @@ impl Memory {
         if complete {
             self.first_look(now, out);
         }
+        self.drop_with_namespaces(before, out);
         complete
+    }
+
+    fn count_cut(&mut self, object: &Object) {
+        let cut = object.cut();
+        if cut > 0 {
+            let kind = object.kind();
+            *self.cut.entry(kind).or_default() += u64::from(cut);
+            let meta = object.metadata();
+            tracing::debug!(%kind, namespace = meta.namespace, name = meta.name, cut, "texts or lists of an object were cut");
+        }
     }
 
     fn list_of(&self, kind: Kind) -> u32 {
@@ -244,7 +284,7 @@ impl Memory {
             .namespace
             .as_ref()
             .and_then(|ns| self.namespaces.get(ns))
-            .map_or((None, None), |entry| (entry.facts.labels.clone(), entry.facts.annotations.clone()))
+            .map_or((None, None), |entry| (entry.facts.id.labels.clone(), entry.facts.id.annotations.clone()))
     }
 }
 

@@ -4,21 +4,28 @@
 //! spoil a whole list. What still does not decode becomes [`Slim::Bad`], with its metadata where
 //! that can be read, so that one bad object never stops a watch.
 
+mod metadata;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use kube::core::DynamicResourceScope;
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// Values of annotations longer than this are not kept: nobody matches on them, and
-/// `last-applied-configuration` alone would double the size of every object.
-const MAX_ANNOTATION: usize = 512;
+use super::bounded::{
+    self, CONDITIONS, CONTAINERS, FIELD_PATH, FINALIZERS, IMAGE, KEY, KIND, LABEL, List, Message, NAME,
+    REASON, Text, WORD,
+};
+use crate::signal::text;
+
+/// The annotation of a static pod's mirror: the hash that the kubelet's Events name it by.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The longest text kept of what is wrong with an object, in bytes: it repeats what it found.
+const MAX_ERROR: usize = 300;
 
 /// What a slim type is called at the API server.
 pub trait Kinded {
@@ -34,6 +41,8 @@ pub trait Kinded {
     fn meta(&self) -> &ObjectMeta;
     /// The same, to change.
     fn meta_mut(&mut self) -> &mut ObjectMeta;
+    /// Notes how many of its texts and lists were cut.
+    fn set_cut(&mut self, cut: u32);
 }
 
 /// An object that decoded, or what is known of one that did not.
@@ -50,34 +59,60 @@ pub enum Slim<T> {
     },
 }
 
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Slim<T> {
+impl<'de, T: Kinded + DeserializeOwned> Deserialize<'de> for Slim<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw: Box<RawValue> = Deserialize::deserialize(deserializer)?;
         Ok(Self::parse(raw.get()))
     }
 }
 
-impl<T: DeserializeOwned> Slim<T> {
+impl<T: Kinded + DeserializeOwned> Slim<T> {
     /// Decodes one JSON document that is known to be well-formed.
     #[must_use]
     pub fn parse(json: &str) -> Self {
-        match serde_json::from_str::<T>(json) {
-            Ok(object) => Self::Good(object),
-            Err(error) => Self::Bad { metadata: Box::new(bare_metadata(json)), error: error.to_string() },
+        match bounded::counted(|| serde_json::from_str::<T>(json)) {
+            (Ok(mut object), cut) => {
+                object.set_cut(cut);
+                Self::Good(object)
+            }
+            (Err(error), _) => {
+                let error = text::cut(&text::clean(&error.to_string()), MAX_ERROR).into_owned();
+                Self::Bad { metadata: Box::new(bare_metadata(json)), error }
+            }
         }
     }
 }
 
 /// What can be read of the metadata of an object that does not decode, field by field.
 fn bare_metadata(json: &str) -> ObjectMeta {
-    let object: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-    let text =
-        |name: &str| object.pointer(&format!("/metadata/{name}")).and_then(|v| v.as_str()).map(str::to_owned);
+    /// A field is missing where it is no string, whatever else it is.
+    #[derive(Deserialize, Default)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Bare {
+        #[serde(deserialize_with = "lenient")]
+        name: Option<Text<NAME>>,
+        #[serde(deserialize_with = "lenient")]
+        namespace: Option<Text<LABEL>>,
+        #[serde(deserialize_with = "lenient")]
+        uid: Option<Text<NAME>>,
+        #[serde(deserialize_with = "lenient")]
+        resource_version: Option<String>,
+    }
+    fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<Option<T>, D::Error> {
+        let raw: &RawValue = Deserialize::deserialize(d)?;
+        Ok(serde_json::from_str(raw.get()).ok())
+    }
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Object {
+        metadata: Bare,
+    }
+    let Object { metadata } = serde_json::from_str(json).unwrap_or_default();
     ObjectMeta {
-        name: text("name"),
-        namespace: text("namespace"),
-        uid: text("uid"),
-        resource_version: text("resourceVersion"),
+        name: metadata.name.map(Text::into_string),
+        namespace: metadata.namespace.map(Text::into_string),
+        uid: metadata.uid.map(Text::into_string),
+        resource_version: metadata.resource_version,
         ..ObjectMeta::default()
     }
 }
@@ -123,8 +158,11 @@ macro_rules! slim {
         #[serde(default, rename_all = "camelCase")]
         pub struct $kind {
             /// Metadata without `managedFields`, foreign owners and long annotations.
-            #[serde(deserialize_with = "metadata")]
+            #[serde(deserialize_with = "metadata::slim")]
             pub metadata: ObjectMeta,
+            /// How many of its texts and lists were cut.
+            #[serde(skip)]
+            pub cut: u32,
             $($(#[$fdoc])* #[serde(deserialize_with = "nullable")] pub $field: $ty,)*
         }
         impl Kinded for $kind {
@@ -134,6 +172,7 @@ macro_rules! slim {
             const METADATA_ONLY: bool = $meta_only;
             fn meta(&self) -> &ObjectMeta { &self.metadata }
             fn meta_mut(&mut self) -> &mut ObjectMeta { &mut self.metadata }
+            fn set_cut(&mut self, cut: u32) { self.cut = cut; }
         }
     )+};
 }
@@ -154,7 +193,12 @@ slim! {
         status: NodeStatus,
     }
     /// core/v1 Namespace
-    Namespace, "namespaces", "", true {}
+    Namespace, "namespaces", "", false {
+        /// `spec`
+        spec: NamespaceSpec,
+        /// `status`
+        status: NamespaceStatus,
+    }
     /// apps/v1 Deployment
     Deployment, "deployments", "apps", false {
         /// `spec`
@@ -204,11 +248,11 @@ slim! {
         /// What it is about.
         involved_object: Involved,
         /// The raw reason.
-        reason: String,
+        reason: Text<REASON>,
         /// The text.
-        message: String,
+        message: Message,
         /// `Normal` or `Warning`; any string is possible.
-        r#type: String,
+        r#type: Text<WORD>,
         /// How often, legacy recorder.
         count: Option<i64>,
         /// How often, new recorder.
@@ -222,7 +266,7 @@ slim! {
         /// Legacy reporter.
         source: EventSource,
         /// New reporter.
-        reporting_component: String,
+        reporting_component: Text<REASON>,
     }
 }
 
@@ -237,31 +281,40 @@ macro_rules! part {
 }
 
 part! {
+    /// core/v1 NamespaceSpec
+    NamespaceSpec { finalizers: List<Text<KEY>, FINALIZERS> }
+    /// core/v1 NamespaceStatus
+    NamespaceStatus { conditions: List<Condition, CONDITIONS> }
     /// core/v1 PodSpec
     PodSpec {
-        node_name: Option<String>, restart_policy: Option<String>, containers: Vec<Container>,
-        init_containers: Vec<Container>,
+        node_name: Option<Text<NAME>>, restart_policy: Option<Text<WORD>>,
+        containers: List<Container, CONTAINERS>, init_containers: List<Container, CONTAINERS>,
+        active_deadline_seconds: Option<i64>,
     }
     /// core/v1 Container
-    Container { name: String, image: Option<String>, restart_policy: Option<String>, resources: Resources }
+    Container {
+        name: Text<NAME>, image: Option<Text<IMAGE>>, restart_policy: Option<Text<WORD>>, resources: Resources,
+    }
     /// core/v1 ResourceRequirements
     Resources { limits: Limits }
     /// The limits that messages name.
-    Limits { memory: Option<String> }
+    Limits { memory: Option<Text<WORD>> }
     /// core/v1 PodStatus
     PodStatus {
-        phase: Option<String>, reason: Option<String>, message: Option<String>,
-        nominated_node_name: Option<String>, start_time: Option<Time>, conditions: Vec<Condition>,
-        container_statuses: Vec<ContainerStatus>, init_container_statuses: Vec<ContainerStatus>,
+        phase: Option<Text<WORD>>, reason: Option<Text<REASON>>, message: Option<Message>,
+        nominated_node_name: Option<Text<NAME>>, start_time: Option<Time>,
+        conditions: List<Condition, CONDITIONS>,
+        container_statuses: List<ContainerStatus, CONTAINERS>,
+        init_container_statuses: List<ContainerStatus, CONTAINERS>,
     }
     /// A condition of any kind.
     Condition {
-        r#type: String, status: String, reason: Option<String>, message: Option<String>,
+        r#type: Text<KEY>, status: Text<WORD>, reason: Option<Text<REASON>>, message: Option<Message>,
         last_transition_time: Option<Time>,
     }
     /// core/v1 ContainerStatus
     ContainerStatus {
-        name: String, image: String, ready: bool, restart_count: i64, state: ContainerState,
+        name: Text<NAME>, image: Text<IMAGE>, ready: bool, restart_count: i64, state: ContainerState,
         last_state: ContainerState, started: Option<bool>,
     }
     /// core/v1 ContainerState
@@ -269,126 +322,62 @@ part! {
         waiting: Option<Waiting>, running: Option<Running>, terminated: Option<Terminated>,
     }
     /// core/v1 ContainerStateWaiting
-    Waiting { reason: Option<String>, message: Option<String> }
+    Waiting { reason: Option<Text<REASON>>, message: Option<Message> }
     /// core/v1 ContainerStateRunning
     Running { started_at: Option<Time> }
     /// core/v1 ContainerStateTerminated
     Terminated {
-        exit_code: i32, reason: Option<String>, message: Option<String>, started_at: Option<Time>,
+        exit_code: i32, reason: Option<Text<REASON>>, message: Option<Message>, started_at: Option<Time>,
         finished_at: Option<Time>,
     }
     /// core/v1 NodeSpec
-    NodeSpec { unschedulable: bool, taints: Vec<Taint> }
+    NodeSpec { unschedulable: bool, taints: List<Taint, CONDITIONS> }
     /// core/v1 Taint
-    Taint { key: String, effect: Option<String> }
+    Taint { key: Text<KEY>, effect: Option<Text<WORD>> }
     /// core/v1 NodeStatus
-    NodeStatus { conditions: Vec<Condition>, node_info: NodeInfo }
+    NodeStatus { conditions: List<Condition, CONDITIONS>, node_info: NodeInfo }
     /// core/v1 NodeSystemInfo
-    NodeInfo { #[serde(rename = "bootID")] boot_id: Option<String> }
+    NodeInfo { #[serde(rename = "bootID")] boot_id: Option<Text<REASON>> }
     /// The spec fields that Deployments, StatefulSets and DaemonSets share.
     WorkloadSpec { replicas: Option<i64>, paused: bool }
     /// The status fields of Deployments, StatefulSets and DaemonSets.
     WorkloadStatus {
         observed_generation: i64, replicas: i64, updated_replicas: i64, ready_replicas: i64,
-        available_replicas: Option<i64>, unavailable_replicas: i64, conditions: Vec<Condition>,
+        available_replicas: Option<i64>, unavailable_replicas: i64,
+        conditions: List<Condition, CONDITIONS>,
         desired_number_scheduled: i64, updated_number_scheduled: i64, number_ready: i64,
-        number_available: i64, number_unavailable: i64, current_revision: Option<String>,
-        update_revision: Option<String>,
+        number_available: i64, number_unavailable: i64, current_revision: Option<Text<NAME>>,
+        update_revision: Option<Text<NAME>>,
     }
     /// batch/v1 JobSpec
-    JobSpec { backoff_limit: Option<i64>, suspend: bool }
+    JobSpec { backoff_limit: Option<i64>, suspend: bool, active_deadline_seconds: Option<i64> }
     /// batch/v1 JobStatus
     JobStatus {
-        conditions: Vec<Condition>, failed: i64, succeeded: i64, active: i64, start_time: Option<Time>,
-        completion_time: Option<Time>,
+        conditions: List<Condition, CONDITIONS>, failed: i64, succeeded: i64, active: i64, start_time: Option<Time>,
+        completion_time: Option<Time>, failed_indexes: Option<Text<NAME>>,
     }
     /// batch/v1 CronJobSpec
     CronJobSpec { suspend: bool }
     /// batch/v1 CronJobStatus
     CronJobStatus { last_successful_time: Option<Time>, last_schedule_time: Option<Time> }
     /// core/v1 PersistentVolumeClaimSpec
-    ClaimSpec { storage_class_name: Option<String> }
+    ClaimSpec { storage_class_name: Option<Text<NAME>> }
     /// core/v1 PersistentVolumeClaimStatus
-    ClaimStatus { phase: Option<String> }
+    ClaimStatus { phase: Option<Text<WORD>> }
     /// core/v1 ObjectReference
     Involved {
-        kind: String, namespace: Option<String>, name: String, uid: Option<String>,
-        field_path: Option<String>,
+        kind: Text<KIND>, namespace: Option<Text<LABEL>>, name: Text<NAME>, uid: Option<Text<NAME>>,
+        field_path: Option<Text<FIELD_PATH>>,
     }
     /// core/v1 EventSeries
     Series { count: i64, last_observed_time: Option<Time> }
     /// core/v1 EventSource
-    EventSource { component: String, host: Option<String> }
+    EventSource { component: Text<REASON>, host: Option<Text<NAME>> }
 }
 
 /// `null` where the API says "absent" is as good as absent.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(d: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
-}
-
-/// Reads metadata and leaves out what nobody needs before it takes memory.
-fn metadata<'de, D: Deserializer<'de>>(d: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize, Default)]
-    #[serde(default, rename_all = "camelCase")]
-    struct SlimMeta {
-        name: Option<String>,
-        namespace: Option<String>,
-        uid: Option<String>,
-        resource_version: Option<String>,
-        generation: Option<i64>,
-        creation_timestamp: Option<Time>,
-        deletion_timestamp: Option<Time>,
-        labels: Option<BTreeMap<String, String>>,
-        #[serde(deserialize_with = "annotations")]
-        annotations: Option<BTreeMap<String, String>>,
-        owner_references: Option<Vec<OwnerReference>>,
-    }
-    let meta = Option::<SlimMeta>::deserialize(d)?.unwrap_or_default();
-    Ok(ObjectMeta {
-        name: meta.name,
-        namespace: meta.namespace,
-        uid: meta.uid,
-        resource_version: meta.resource_version,
-        generation: meta.generation,
-        creation_timestamp: meta.creation_timestamp,
-        deletion_timestamp: meta.deletion_timestamp,
-        labels: meta.labels,
-        annotations: meta.annotations,
-        owner_references: meta.owner_references.map(|mut owners| {
-            owners.retain(|owner| owner.controller == Some(true));
-            owners
-        }),
-        ..ObjectMeta::default()
-    })
-}
-
-fn annotations<'de, D: Deserializer<'de>>(d: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
-    struct Short;
-    impl<'de> Visitor<'de> for Short {
-        type Value = Option<BTreeMap<String, String>>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a map of strings")
-        }
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut out = BTreeMap::new();
-            while let Some(key) = map.next_key::<String>()? {
-                if key == "kubectl.kubernetes.io/last-applied-configuration" {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                let value = map.next_value::<String>()?;
-                if value.len() <= MAX_ANNOTATION {
-                    out.insert(key, value);
-                }
-            }
-            Ok(Some(out))
-        }
-    }
-    d.deserialize_any(Short)
 }
 
 impl Event {

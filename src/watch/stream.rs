@@ -32,6 +32,7 @@
 
 mod guard;
 mod pace;
+mod page;
 mod status;
 mod supervise;
 
@@ -88,8 +89,13 @@ pub struct Tuning {
     pub blind_max: Duration,
     /// Objects in one page of a list of pods, the largest objects.
     pub pod_page: u32,
+    /// Objects in one page of a list of Events, which whoever may create some makes as large as they
+    /// like.
+    pub event_page: u32,
     /// Objects in one page of any other list.
     pub page: u32,
+    /// Bytes in one page of any list; a larger one is asked for in smaller pages.
+    pub page_bytes: usize,
     /// A watch that ends sooner and brought nothing is not alive. After three in a row the kind is listed
     /// anew.
     pub empty_watch: Duration,
@@ -117,7 +123,9 @@ impl Default for Tuning {
             blind_min: Duration::from_secs(30),
             blind_max: Duration::from_secs(300),
             pod_page: 250,
+            event_page: 100,
             page: 500,
+            page_bytes: 24 << 20,
             empty_watch: Duration::from_secs(2),
             requests: Pace { burst: 20, every: Duration::from_secs(2) },
             pages: Pace { burst: 1_200, every: Duration::from_millis(200) },
@@ -132,6 +140,7 @@ impl Tuning {
     const fn page_size(&self, kind: Kind) -> u32 {
         match kind {
             Kind::Pod => self.pod_page,
+            Kind::Event => self.event_page,
             _ => self.page,
         }
     }
@@ -161,6 +170,7 @@ pub fn spawn(
     tuning: &Tuning,
 ) -> JoinSet<Kind> {
     let mut tasks = JoinSet::new();
+    let large = page::LargePages::new();
     for &kind in kinds {
         let Some(entry) = status.entry(kind) else {
             tracing::error!(%kind, "not watched: its status is not kept");
@@ -168,7 +178,7 @@ pub fn spawn(
         };
         let watch = supervise::Supervisor {
             kind,
-            client: guard::guard(client.clone(), &entry, tuning),
+            client: guard::guard(client.clone(), &entry, tuning, &large),
             wanted: cfg.clone(),
             tx: tx.clone(),
             entry,

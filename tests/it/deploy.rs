@@ -226,10 +226,44 @@ fn both_configurations_load_without_a_warning_and_name_what_is_mounted() {
 fn probes_and_the_service_meet_the_server() {
     let container = container();
     let port = &container["ports"][0]["name"];
-    for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
+    for (probe, path) in
+        [("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")]
+    {
         assert_eq!(container[probe]["httpGet"], json!({"path": path, "port": port}));
     }
+    // A start may take minutes; what has started and is stuck is ended within one.
+    let patience = |probe: &str| {
+        let number = |key: &str| container[probe][key].as_u64().unwrap();
+        number("periodSeconds") * number("failureThreshold")
+    };
+    assert!(patience("startupProbe") >= 300 && patience("livenessProbe") <= 60);
     assert_eq!(one("Service")["spec"]["ports"][0]["targetPort"], *port);
+}
+
+/// Who may not reach the port cannot ask for anything there, nor keep others from asking.
+#[test]
+fn the_network_policy_lets_scrapers_in_and_nobody_else() {
+    let policy = one("NetworkPolicy");
+    assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress"]));
+    assert_eq!(policy["spec"]["podSelector"], json!({}), "every pod of the namespace");
+    let rules = policy["spec"]["ingress"].as_array().unwrap();
+    let [rule] = rules.as_slice() else { panic!("one rule: {rules:?}") };
+    let port = container()["ports"][0]["name"].clone();
+    assert_eq!(rule["ports"], json!([{"protocol": "TCP", "port": port}]));
+    let from = rule["from"].as_array().unwrap();
+    // An empty selector of namespaces would be everybody.
+    assert!(from.iter().all(|peer| peer["namespaceSelector"] != json!({}) && peer["ipBlock"].is_null()));
+    assert!(!from.is_empty());
+}
+
+#[test]
+fn it_goes_after_ordinary_workloads_where_a_node_has_no_room() {
+    let class = one("PriorityClass");
+    let pod = &one("Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["priorityClassName"], class["metadata"]["name"]);
+    let value = class["value"].as_u64().unwrap();
+    assert!(value > 0 && value <= 1_000_000_000, "what users may have");
+    assert_eq!(class["globalDefault"], false);
 }
 
 /// The image cannot be built in a test; that it is built from all that the build needs can be seen.

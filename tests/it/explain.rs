@@ -287,7 +287,7 @@ fn the_json_has_the_documented_keys() {
     assert_eq!(keys(&story["events"][1]), "at by by_title decision reason receivers title until waited");
     assert_eq!(
         keys(&story["events"][1]["receivers"][1]),
-        "at attempts behind inside key next_attempt reason receiver state"
+        "at attempts behind inside key next_attempt reason receiver recipient state"
     );
     let docs =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/explain.md")).unwrap();

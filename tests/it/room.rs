@@ -261,6 +261,8 @@ fn a_commit_that_may_have_happened_is_there_once() {
         let disk = SimDisk::new();
         on_runtime(async {
             let store = open(&disk);
+            store.commit(decided(0)).await.unwrap();
+            assert_eq!(send_all(&store).await, ["key-0"]);
             store.commit(decided(1)).await.unwrap();
             let x: Arc<str> = "x".into();
             let under_way = store.heads(&x, &x, at(0)).await.unwrap().due.unwrap();
@@ -268,8 +270,11 @@ fn a_commit_that_may_have_happened_is_there_once() {
             disk.on_operation(move |o| if o.kind == Kind::Sync { kept } else { Fault::None });
             store.commit(decided(2)).await.unwrap();
             assert!(store.health().in_memory.is_some());
-            // Known keys are not taken again, in memory as on disk.
-            store.commit(decided(1)).await.unwrap();
+            // Known keys are not taken again, in memory as on disk, and no matter where they are known.
+            for n in 0..2 {
+                let replayed = store.commit(decided(n)).await.unwrap();
+                assert!(replayed.not_queued.is_empty(), "{replayed:?}");
+            }
             store.commit(decided(2)).await.unwrap();
             let done = Settle::Delivered { handle: Some("handle".into()) };
             assert!(store.settle(under_way.seq, done, at(0)).await.unwrap());

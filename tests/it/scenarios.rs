@@ -3,6 +3,8 @@
 
 #[path = "scenarios/annotations.rs"]
 mod annotations;
+#[path = "scenarios/bare.rs"]
+mod bare;
 #[path = "scenarios/crash.rs"]
 mod crash;
 #[path = "scenarios/digests.rs"]
@@ -11,8 +13,12 @@ mod digests;
 mod events;
 #[path = "scenarios/evict.rs"]
 mod evict;
+#[path = "scenarios/forged.rs"]
+mod forged;
 #[path = "scenarios/group.rs"]
 mod group;
+#[path = "scenarios/headlines.rs"]
+mod headlines;
 #[path = "scenarios/life.rs"]
 mod life;
 #[path = "scenarios/memory.rs"]
@@ -35,5 +41,7 @@ mod script;
 mod silences;
 #[path = "scenarios/start.rs"]
 mod start;
+#[path = "scenarios/terminating.rs"]
+mod terminating;
 #[path = "scenarios/workloads.rs"]
 mod workloads;

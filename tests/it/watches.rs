@@ -4,21 +4,18 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use kubeherald::app::run::{Options, run_in};
 use kubeherald::clock::{Clock, Simulated};
-use kubeherald::config::{Config, WatchConfig};
-use kubeherald::store::{self, Driver, Store};
+use kubeherald::config::WatchConfig;
 use kubeherald::testkit::builders::event;
 use kubeherald::testkit::{ApiServer, Fault, Verb, What};
 use kubeherald::watch::stream::{self, Tuning, WatchState, WatchStatus};
 use kubeherald::watch::{Change, Kind};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{HOOK, Life, ask, checkout, in_paused_time, loaded};
+use crate::lives::Bot;
+use crate::world::in_paused_time;
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -261,90 +258,6 @@ fn a_list_that_keeps_being_cut_is_blindness() {
     });
 }
 
-/// The whole bot over several lives.
-struct Bot {
-    life: Life,
-    config: Arc<Config>,
-    store: Store,
-    router: Arc<Mutex<Option<axum::Router>>>,
-    running: Option<(JoinHandle<()>, CancellationToken)>,
-}
-
-impl Bot {
-    fn new() -> Self {
-        let options = store::Options { driver: Driver::Inline, ..store::Options::default() };
-        let store = Store::open_with(&options).unwrap();
-        Self { life: Life::new(), config: loaded(HOOK).config, store, router: Arc::default(), running: None }
-    }
-
-    fn start(&mut self) {
-        let stop = CancellationToken::new();
-        let world = self.life.world(self.store.clone(), Arc::clone(&self.router));
-        let options: Options = self.life.options(7);
-        let bot = run_in(world, Arc::clone(&self.config), options, stop.clone());
-        let task = tokio::spawn(async move { bot.await.unwrap() });
-        self.running = Some((task, stop));
-    }
-
-    async fn stop(&mut self) {
-        let (task, stop) = self.running.take().unwrap();
-        stop.cancel();
-        task.await.unwrap();
-    }
-
-    /// Every list and watch of every kind.
-    fn fail_all(&self, what: &What) {
-        for resource in &kubeherald::testkit::apiserver::RESOURCES {
-            for verb in [Verb::List, Verb::Watch] {
-                self.life.server.fault(Fault::new(verb, resource.plural, what.clone()).times(u32::MAX));
-            }
-        }
-        self.life.server.close_watches();
-    }
-
-    fn heal(&self) {
-        self.life.server.clear_faults();
-    }
-
-    async fn ready(&self) -> (u16, String) {
-        ask(&self.router, "/readyz").await
-    }
-
-    fn told(&self) -> Vec<String> {
-        let trace = self.life.receivers.trace.lock().unwrap();
-        let one = |(_, _, body): &(Timestamp, String, String)| {
-            let body: Value = serde_json::from_str(body).unwrap();
-            match body["incidents"][0]["rule"].as_str() {
-                Some(rule) => {
-                    let of = body["incidents"][0]["workload"].as_str().unwrap();
-                    format!("{} {rule} {of}", body["decision"].as_str().unwrap())
-                }
-                None => body["title"].as_str().unwrap().to_owned(),
-            }
-        };
-        trace.iter().map(one).collect()
-    }
-
-    fn bodies(&self) -> Vec<Value> {
-        let trace = self.life.receivers.trace.lock().unwrap();
-        trace.iter().map(|(_, _, body)| serde_json::from_str(body).unwrap()).collect()
-    }
-
-    /// An OOM kill, an eviction of a pod that is gone since, and a node that ran out of memory.
-    fn misfortunes(&self) {
-        let oom = checkout().last(137, "OOMKilled", "-1h", "-1s").running("-0s").restarts(1);
-        self.life.apply(oom.into());
-        let victim = kubeherald::testkit::builders::pod("report-x").node("worker-1");
-        self.life.apply(victim.clone().running("T-1h").into());
-        self.life.apply(victim.failed("Evicted", "The node was low on resource: memory.").into());
-        self.life.server.delete("Pod", "shop", "report-x");
-        let why = "The node was low on resource: memory. ";
-        self.life.apply(event("Pod/report-x", "Evicted", why).json());
-        let why = "System OOM encountered, victim process: java, pid: 1234";
-        self.life.apply(event("Node/worker-1", "SystemOOM", why).json());
-    }
-}
-
 /// What of [`Bot::misfortunes`] was not told.
 fn missing(told: &str) -> Vec<&'static str> {
     let all = [
@@ -365,8 +278,7 @@ async fn outage(kill: bool, back: u64) -> Vec<String> {
     bot.misfortunes();
     tokio::time::sleep(secs(60)).await;
     if kill {
-        bot.running.take().unwrap().0.abort();
-        tokio::task::yield_now().await;
+        bot.kill().await;
     } else {
         bot.stop().await;
     }

@@ -163,7 +163,7 @@ async fn ready_when_the_first_lists_are_done_and_a_forbidden_kind_only_degrades(
     assert_eq!(status, "degraded");
     assert!(why.contains("403") && why.contains("forbidden"), "{why}");
     let names: Vec<_> = answer.checks().into_iter().map(|(name, ..)| name).collect();
-    assert_eq!(names, ["first_lists", "watch/Node", "watch/Pod", "watch/Event", "config", "store"]);
+    assert_eq!(names, ["first_lists", "watch/Node", "watch/Pod", "watch/Event", "config", "receivers", "store"]);
 
     let metrics = site.get("/metrics").await.body;
     for line in [
@@ -270,6 +270,75 @@ async fn idle_and_silent_clients_do_not_keep_the_server_from_ending() {
     site.end().await;
     assert!(TcpStream::connect(address).await.is_err());
     drop((silent, idle));
+}
+
+/// A client that connects and says nothing.
+async fn silent(address: std::net::SocketAddr, from: u8) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    // All of 127.0.0.0/8 is this machine.
+    socket.bind(([127, 0, 0, from], 0).into()).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+#[tokio::test]
+async fn silent_sockets_of_one_client_keep_no_probe_out() {
+    let site = Site::start(Store::memory().unwrap(), &[]).await;
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(silent(site.address, 9).await);
+    }
+    for _ in 0..16 {
+        assert_eq!(site.get("/livez").await.status, 200);
+    }
+    // From the same address as well: a node that translates addresses has one for all.
+    for _ in 0..16 {
+        held.push(silent(site.address, 1).await);
+        assert_eq!(site.get("/livez").await.status, 200);
+    }
+    let metrics = site.get("/metrics").await.body;
+    let closed = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("kubeherald_http_connections_ended_total{how=\"closed_idle\"} "))
+        .expect("counted");
+    assert!(closed.parse::<u32>().unwrap() >= 48, "{closed}");
+    drop(held);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn silent_sockets_of_many_clients_keep_no_probe_out() {
+    let site = Site::start(Store::memory().unwrap(), &[]).await;
+    let mut held = Vec::new();
+    for client in 2..34 {
+        for _ in 0..8 {
+            held.push(silent(site.address, client).await);
+        }
+    }
+    for _ in 0..16 {
+        assert_eq!(site.get("/livez").await.status, 200);
+    }
+    // Half a request is as silent as none.
+    for stream in held.iter_mut().rev().take(100) {
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost:").await.ok();
+    }
+    for _ in 0..16 {
+        assert_eq!(site.get("/livez").await.status, 200);
+    }
+    drop(held);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_hung_up_on() {
+    let site = Site::start(Store::memory().unwrap(), &[]).await;
+    let mut silent = silent(site.address, 2).await;
+    let mut half = TcpStream::connect(site.address).await.unwrap();
+    half.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
+    let mut end = Vec::new();
+    for stream in [&mut silent, &mut half] {
+        tokio::time::timeout(HANG, stream.read_to_end(&mut end)).await.expect("it ends").ok();
+    }
+    site.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,7 +45,7 @@ pub(crate) struct Receivers {
     /// When, where and what.
     pub(crate) trace: Mutex<Vec<(Timestamp, String, String)>>,
     /// Refused before anything is taken.
-    refuse: Mutex<Vec<TransportError>>,
+    pub(crate) refuse: Mutex<Vec<TransportError>>,
 }
 
 impl Receivers {

@@ -9,7 +9,7 @@ use crate::app::pipeline::{Output, Pipeline};
 use crate::app::silences;
 use crate::engine::Incident;
 use crate::engine::digest::Book;
-use crate::store::{AnnotationRow, Commit, DigestRow, HistoryRow, IncidentRow};
+use crate::store::{AnnotationRow, Commit, DigestRow, HistoryRow, IncidentRow, MAX_INCIDENT};
 
 /// Stored incidents. One that cannot be read is logged and forgotten.
 pub(super) fn restore(rows: Vec<(String, String)>) -> Vec<Incident> {
@@ -47,7 +47,7 @@ pub(super) fn restore_digests(rows: Vec<DigestRow>) -> Vec<Book> {
 
 /// An incident as the store keeps it. One that cannot be written down is logged.
 pub(super) fn row(incident: &Incident, now: Timestamp) -> Option<IncidentRow> {
-    let body = serde_json::to_string(incident)
+    let body = body(incident)
         .inspect_err(|error| {
             tracing::error!(incident = %incident.id, %error, "an incident cannot be written down");
         })
@@ -59,6 +59,24 @@ pub(super) fn row(incident: &Incident, now: Timestamp) -> Option<IncidentRow> {
         body,
         updated_at: now,
     })
+}
+
+/// As JSON. Of one that is too large to be kept, members are counted instead of named.
+fn body(incident: &Incident) -> serde_json::Result<String> {
+    let mut body = serde_json::to_string(incident)?;
+    if body.len() <= MAX_INCIDENT {
+        return Ok(body);
+    }
+    let mut short = incident.clone();
+    while body.len() > MAX_INCIDENT && !short.members.is_empty() {
+        let keep = short.members.len() / 2;
+        while short.members.len() > keep && short.members.pop_last().is_some() {
+            short.unnamed = short.unnamed.saturating_add(1);
+        }
+        body = serde_json::to_string(&short)?;
+    }
+    tracing::warn!(incident = %incident.id, members = short.members.len(), "too large to be kept whole");
+    Ok(body)
 }
 
 /// What a step decided, as the store keeps it.

@@ -1,5 +1,6 @@
 //! Reads `webhook:`, with the document it may bring along.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,6 +66,13 @@ pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Webhoo
     if let (Some(span), false) = (map.key_span("client_key"), map.has("client_cert")) {
         reader.error(span, "`client_key` needs `client_cert`", "", None);
     }
+    let secret_header = headers.iter().any(|(_, value)| matches!(value, HeaderRef::Secret(_)));
+    if let (Some(UrlRef::Plain(url)), Some(span)) = (&url, map.key_span("url"))
+        && (basic.is_some() || bearer.is_some() || key.is_some() || secret_header)
+        && in_the_open(url)
+    {
+        reader.warn(span, "what logs this receiver in is sent without encryption", "", Some(ENCRYPT));
+    }
     map.finish(reader, "`webhook`");
     Some(WebhookRaw {
         url: url?,
@@ -79,6 +87,18 @@ pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Webhoo
         client_cert,
         client_key,
     })
+}
+
+/// What to do about [`in_the_open`].
+pub const ENCRYPT: &str = "write `https://…`, or reach it on this machine or through a mesh that encrypts";
+
+/// Does it go over the network without encryption?
+#[must_use]
+pub fn in_the_open(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = host.parse().map_or(host.eq_ignore_ascii_case("localhost"), |ip: IpAddr| ip.is_loopback());
+    uri.scheme_str() == Some("http") && !loopback
 }
 
 fn headers(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Vec<(String, HeaderRef)>> {

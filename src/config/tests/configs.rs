@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::receiver::{EmailRaw, HeaderRef, SlackAccess, TlsMode, UrlRef};
-use super::super::{ReceiverKind, SecretRef};
+use super::super::{HeartbeatMethod, ReceiverKind, SecretRef};
 use super::{Files, config_report, messages};
 use crate::notify::webhook::Preset;
 use crate::rule::RouteFacts;
@@ -281,6 +281,32 @@ fn presets_and_templates_of_webhooks() {
 }
 
 #[test]
+fn what_logs_in_over_plain_http_is_warned_of() {
+    let warned = |webhook: &str| {
+        let text = format!("receivers:\n  hook: {{webhook: {{{webhook}}}}}\n");
+        let files = Files::new(&[("kubeherald.yaml", &text)]);
+        let loaded = files.load("kubeherald.yaml").unwrap_or_else(|found| panic!("{webhook}: {found}"));
+        loaded.warnings.iter().any(|warning| warning.message.contains("is sent without encryption"))
+    };
+    for login in [
+        "bearer: {env: T}",
+        "basic: {username: u, password: {env: T}}",
+        "headers: {Authorization: {env: T}}",
+        "preset: opsgenie, key: {env: T}",
+    ] {
+        assert!(warned(&format!("url: \"http://hook.example.com/x\", {login}")), "{login}");
+        assert!(warned(&format!("url: \"http://10.1.2.3/x\", {login}")), "{login}");
+        for url in
+            ["https://hook.example.com/x", "http://127.0.0.1:8080/x", "http://[::1]/x", "http://localhost/x"]
+        {
+            assert!(!warned(&format!("url: \"{url}\", {login}")), "{url} {login}");
+        }
+    }
+    // The signature is no secret.
+    assert!(!warned("url: \"http://hook.example.com/x\", sign: {secret: {env: T}}"));
+}
+
+#[test]
 fn what_a_preset_brings_can_be_replaced() {
     let files = Files::new(&[(
         "kubeherald.yaml",
@@ -306,6 +332,55 @@ fn what_a_preset_brings_can_be_replaced() {
             ("robot", true, 60, 15, 5),
         ]
     );
+}
+
+#[test]
+fn alerts_are_repeated_where_they_end_by_themselves() {
+    let files = Files::new(&[(
+        "kubeherald.yaml",
+        "receivers:\n  am: {webhook: {preset: alertmanager, url: https://example.com}}\n  \
+         often: {webhook: {preset: alertmanager, url: https://example.com}, reassert: 1m}\n  \
+         hook: {webhook: {url: https://example.com}}\n",
+    )]);
+    let config = files.load("kubeherald.yaml").expect("loads").config;
+    let every: Vec<_> = config.receivers.iter().map(|r| r.reassert.map(|every| every.as_secs())).collect();
+    assert_eq!(every, [Some(300), Some(60), None]);
+    let report = config_report(
+        "receivers:\n  am: {webhook: {preset: alertmanager, url: https://example.com}, reassert: 30s}\n  \
+         pager: {webhook: {preset: pagerduty, key: {env: KEY}}, reassert: 5m}\n\
+         routes: [{receivers: [am, pager]}]\n",
+    );
+    assert_eq!(
+        messages(&report),
+        [
+            "error: expected between `1m` and `1h`, found `30s`",
+            "error: this receiver keeps alerts until they are ended",
+        ]
+    );
+}
+
+#[test]
+fn a_heartbeat_has_an_address_in_the_open_or_as_a_secret() {
+    let load = |text: &str| Files::new(&[("kubeherald.yaml", text)]).load("kubeherald.yaml");
+    let of = |text: &str| load(text).expect("loads").config.heartbeat.clone().expect("a heartbeat");
+    let plain = of("heartbeat: {url: \"https://hc-ping.com/0\"}\n");
+    assert_eq!(plain.url, UrlRef::Plain("https://hc-ping.com/0".into()));
+    assert_eq!((plain.every.as_secs(), plain.method), (60, HeartbeatMethod::Get));
+    let secret = of("heartbeat: {url: {env: HEARTBEAT}, every: 5m, method: POST}\n");
+    assert_eq!(secret.url, UrlRef::Secret(SecretRef::Env("HEARTBEAT".into())));
+    assert_eq!((secret.every.as_secs(), secret.method), (300, HeartbeatMethod::Post));
+    assert!(load("cluster: a\n").expect("loads").config.heartbeat.is_none());
+    let report = config_report("heartbeat: {url: hc-ping.com, every: 2h, method: PUT, to: x}\n");
+    assert_eq!(
+        messages(&report),
+        [
+            "error: expected an `http://` or `https://` address, found a text",
+            "error: expected between `10s` and `1h`, found `2h`",
+            "error: `PUT` is not a method",
+            "error: unknown key `to` in `heartbeat`",
+        ]
+    );
+    assert_eq!(messages(&config_report("heartbeat: {every: 1m}\n")), ["error: `url` is missing"]);
 }
 
 #[test]
@@ -336,8 +411,9 @@ fn page(name: &str) -> String {
 #[test]
 fn what_the_documents_about_webhooks_show_can_be_loaded() {
     let mut seen = 0;
-    for text in [page("presets"), page("webhook")] {
-        for block in text.split("```yaml\n").skip(1) {
+    for text in [page("presets"), page("webhook"), page("heartbeat")] {
+        // What begins with `route` is Alertmanager's.
+        for block in text.split("```yaml\n").skip(1).filter(|block| !block.starts_with("route:")) {
             let example = block.split("```").next().expect("an end");
             let files = Files::new(&[("kubeherald.yaml", example)]);
             files.load("kubeherald.yaml").unwrap_or_else(|report| panic!("{example}\n{report}"));

@@ -71,6 +71,13 @@ impl Event {
         self
     }
 
+    /// Written in this namespace, whatever it says it is about.
+    #[must_use]
+    pub fn written_in(mut self, namespace: &str) -> Self {
+        self.meta.namespace = Some(namespace.to_owned());
+        self
+    }
+
     /// About a container.
     #[must_use]
     pub fn container(mut self, name: &str) -> Self {

@@ -10,9 +10,11 @@ use crate::clock;
 use crate::signal::event::{self, EventFacts};
 use crate::signal::facts::{Identity, NodeFacts};
 use crate::signal::finding::{Finding, weight};
-use crate::signal::{Cause, ObjectRef, Phase, Signal, Source, pod, text};
+use crate::signal::{Cause, ObjectRef, Phase, Signal, Source, pod};
 use crate::watch::Kind;
+use crate::watch::bounded::Text;
 use crate::watch::objects::{Event, Involved};
+use crate::watch::scope::{self, Forged, Scope};
 
 /// What the recorder puts before the text of an Event that stands for several
 /// (<https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/client-go/tools/record/events_cache.go>).
@@ -32,13 +34,28 @@ pub(super) enum Origin {
 }
 
 impl Memory {
-    pub(super) fn event(&mut self, now: Timestamp, event: Event, listed: bool, out: &mut Vec<Signal>) {
+    pub(super) fn event(&mut self, now: Timestamp, mut event: Event, listed: bool, out: &mut Vec<Signal>) {
+        // Nobody asks for them, and those that wait take room.
+        (event.metadata.labels, event.metadata.annotations) = (None, None);
+        match scope::of(&event) {
+            Ok(Scope::Cluster) => event.involved_object.namespace = None,
+            Ok(Scope::Namespace(own)) => event.involved_object.namespace = Some(Text::new(own)),
+            Err(forged) => return self.not_believed(&event, forged),
+        }
         let waits = listed && needs(&event).is_some_and(|kind| self.to_be_listed(kind));
         if self.ready() && !waits {
             self.event_now(now, event, if listed { Origin::List } else { Origin::Watch }, out);
-        } else if self.early.len() < MAX_EVENTS {
+        } else {
             self.early.push(event);
         }
+    }
+
+    fn not_believed(&mut self, event: &Event, forged: Forged) {
+        *self.forged.entry(forged).or_default() += 1;
+        let (own, about) = (event.metadata.namespace.as_deref().unwrap_or_default(), &event.involved_object);
+        tracing::debug!(namespace = own, event = event.metadata.name, kind = %about.kind,
+            named = about.namespace.as_deref().unwrap_or_default(), name = %about.name,
+            reason = forged.as_str(), "an Event is ignored: its author may not speak about this object");
     }
 
     /// Whether a list will show which objects of this kind are still there.
@@ -49,8 +66,10 @@ impl Memory {
     /// A kind was listed: Events that waited for that are looked at.
     pub(super) fn late_events(&mut self, now: Timestamp, kind: Kind, out: &mut Vec<Signal>) {
         let (mut waited, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.early).into_iter().partition(|event| needs(event) == Some(kind));
-        self.early = others;
+            self.early.take().into_iter().partition(|event| needs(event) == Some(kind));
+        for event in others {
+            self.early.push(event);
+        }
         waited.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
         for event in waited {
             self.event_now(now, event, Origin::List, out);
@@ -95,11 +114,12 @@ impl Memory {
             count: if old { 0 } else { u32::try_from(new).unwrap_or(u32::MAX) },
         };
         let involved = &event.involved_object;
-        let mut found = match involved.kind.as_str() {
-            "Pod" => match self.pod_event(now, &facts, &event, from) {
+        let mut found = match &*involved.kind {
+            "Pod" if self.is_elsewhere(involved) => return self.not_believed(&event, Forged::OtherPod),
+            "Pod" => match self.pod_event(now, &facts, &event, from, out) {
                 Some(found) => found,
                 None => {
-                    self.orphans.push_back((Arc::from(involved.uid.clone().unwrap_or_default()), event));
+                    self.orphans.push_back((Arc::from(involved.uid.as_deref().unwrap_or_default()), event));
                     if self.orphans.len() > MAX_ORPHANS {
                         self.orphans.pop_front();
                     }
@@ -144,6 +164,22 @@ impl Memory {
         }
     }
 
+    /// The UID of the pod that an Event names. The mirror of a static pod has another one.
+    fn pod_uid(&self, involved: &Involved) -> Arc<str> {
+        let uid: Arc<str> = Arc::from(involved.uid.as_deref().unwrap_or_default());
+        let namespace = Arc::from(involved.namespace.as_deref().unwrap_or_default());
+        let key: Key = (namespace, uid);
+        self.mirrors.get(&key).cloned().unwrap_or(key.1)
+    }
+
+    /// Is the pod with this UID one of another namespace than the Event says?
+    fn is_elsewhere(&self, involved: &Involved) -> bool {
+        let uid = self.pod_uid(involved);
+        let pod = self.pods.get(&uid).map(|entry| &entry.facts);
+        let known = pod.or_else(|| self.tombstones.get(&uid).map(|tomb| &tomb.facts));
+        known.is_some_and(|pod| pod.id.object.namespace.as_deref() != involved.namespace.as_deref())
+    }
+
     /// `None`: the pod is not known yet. `Some(None)`: nothing to say.
     #[allow(clippy::option_option, reason = "unknown and nothing are two answers")]
     fn pod_event(
@@ -152,9 +188,10 @@ impl Memory {
         facts: &EventFacts<'_>,
         event: &Event,
         from: Origin,
+        out: &mut Vec<Signal>,
     ) -> Option<Option<Signal>> {
-        let uid = event.involved_object.uid.as_deref().unwrap_or_default();
-        let uid = self.mirrors.get(uid).cloned().unwrap_or_else(|| Arc::from(uid));
+        let uid = self.pod_uid(&event.involved_object);
+        self.run_ended_by(now, &uid, facts, out);
         if let Some(entry) = self.pods.get(&uid) {
             let Some(finding) = event::pod(facts, Some(&entry.facts)) else { return Some(None) };
             let evicted = finding.cause == Cause::Evicted;
@@ -190,7 +227,7 @@ impl Memory {
     fn past_eviction(&mut self, now: Timestamp, facts: &EventFacts<'_>, event: &Event) -> Option<Signal> {
         let finding = event::pod(facts, None).filter(|finding| finding.cause == Cause::Evicted)?;
         let Involved { namespace, name, uid, .. } = &event.involved_object;
-        let mut id = self.identity_of("Pod", namespace.as_deref()?, &Arc::from(name.as_str()));
+        let mut id = self.identity_of("Pod", namespace.as_deref()?, &Arc::from(&**name));
         id.object.uid = Arc::from(uid.as_deref()?);
         let workload = self.former_workload(&id);
         let mut signal = self.owned_signal(now, &id, &workload, finding, Source::Event);
@@ -232,7 +269,7 @@ impl Memory {
 
     fn claim_event(&self, now: Timestamp, facts: &EventFacts<'_>, involved: &Involved) -> Option<Signal> {
         let entry = self.claims.get(&involved_key(involved))?;
-        let pending = !entry.facts.bound && !entry.facts.id.deleting;
+        let pending = !entry.facts.bound && !entry.facts.id.deleting();
         let finding = event::claim(facts, pending)?;
         Some(self.plain_signal(now, &entry.facts.id, finding, Source::Event))
     }
@@ -244,7 +281,7 @@ impl Memory {
         involved: &Involved,
     ) -> Option<Signal> {
         let key = involved_key(involved);
-        let (kind, name) = match involved.kind.as_str() {
+        let (kind, name) = match &*involved.kind {
             "ReplicaSet" => match self.replica_sets.get(&key).and_then(|e| e.facts.owner.clone()) {
                 Some(owner) => (owner.kind, owner.name),
                 None => (Arc::from("ReplicaSet"), Arc::clone(&key.1)),
@@ -267,15 +304,15 @@ impl Memory {
             count: facts.count,
             container: facts.container().map(Arc::from),
             ..Finding::new(Cause::Event, Phase::Pulse, &self.interner.text(facts.reason))
-                .text(text::clean(facts.message), weight::ERROR)
+                .text(Arc::from(facts.message), weight::ERROR)
         };
-        let uid = involved.uid.as_deref().unwrap_or_default();
-        let mut signal = match self.pods.get(uid) {
+        let pod = (&*involved.kind == "Pod").then(|| self.pods.get(&self.pod_uid(involved))).flatten();
+        let mut signal = match pod {
             Some(entry) => self.pod_signal(now, &entry.facts, &entry.workload, finding, Source::Event),
             None => {
-                let namespace = involved.namespace.clone().unwrap_or_default();
-                let id = self.identity_of(&involved.kind, &namespace, &Arc::from(involved.name.as_str()));
-                if involved.kind == "Node" {
+                let namespace = involved.namespace.as_deref().unwrap_or_default();
+                let id = self.identity_of(&involved.kind, namespace, &Arc::from(&*involved.name));
+                if &*involved.kind == "Node" {
                     self.node_signal(now, &id, finding, Source::Event)
                 } else {
                     self.plain_signal(now, &id, finding, Source::Event)
@@ -310,7 +347,7 @@ impl Memory {
             labels: None,
             annotations: None,
             created: None,
-            deleting: false,
+            deletion: None,
             owner: None,
         })
     }
@@ -337,5 +374,5 @@ fn waits(reason: &str) -> bool {
 }
 
 fn involved_key(involved: &Involved) -> Key {
-    (Arc::from(involved.namespace.as_deref().unwrap_or_default()), Arc::from(involved.name.as_str()))
+    (Arc::from(involved.namespace.as_deref().unwrap_or_default()), Arc::from(&*involved.name))
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Tuning;
 use super::pace::Pacer;
+use super::page::{LargePages, Turn};
 use super::status::Entry;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -32,8 +33,6 @@ const EMPTY_WATCHES: u32 = 3;
 const SHORT_PAGE: usize = 16 * 1024;
 /// The longest line of a watch, in bytes. etcd takes objects of 1.5 MiB; as JSON one can be twice that.
 const MAX_LINE: usize = 8 * 1024 * 1024;
-/// The largest page of a list, in bytes; it is in memory as a whole.
-const MAX_PAGE: usize = 32 * 1024 * 1024;
 /// How an ERROR among the events of a watch begins: the server says no more about objects.
 const ERROR_LINE: &[u8] = br#"{"type":"ERROR""#;
 
@@ -48,8 +47,8 @@ pub(super) enum NoAnswer {
     EmptyWatches,
     #[error("the watch was silent, and did not even end in time")]
     DeadWatch,
-    #[error("a page of the list is larger than {} MiB", MAX_PAGE / (1024 * 1024))]
-    PageSize,
+    #[error("a page of the list has more than {0} bytes")]
+    PageSize(usize),
     #[error("a line of the watch is longer than {} MiB", MAX_LINE / (1024 * 1024))]
     LineLength,
 }
@@ -116,9 +115,14 @@ impl Gate {
     }
 }
 
-pub(super) fn guard(client: kube::Client, entry: &Arc<Entry>, tuning: &Tuning) -> kube::Client {
+pub(super) fn guard(
+    client: kube::Client,
+    entry: &Arc<Entry>,
+    tuning: &Tuning,
+    large: &LargePages,
+) -> kube::Client {
     let namespace = client.default_namespace().to_owned();
-    let (entry, tuning) = (Arc::clone(entry), tuning.clone());
+    let (entry, tuning, large) = (Arc::clone(entry), tuning.clone(), large.clone());
     let gate = Arc::new(Mutex::new(Gate {
         requests: Pacer::new(tuning.requests),
         pages: Pacer::new(tuning.pages),
@@ -133,6 +137,7 @@ pub(super) fn guard(client: kube::Client, entry: &Arc<Entry>, tuning: &Tuning) -
     let service = tower::service_fn(move |request: Request<Body>| {
         let (client, entry, gate, tuning) =
             (client.clone(), Arc::clone(&entry), Arc::clone(&gate), tuning.clone());
+        let turn = large.page();
         async move {
             let asks = Asks::of(request.uri());
             let wait = lock(&gate).admit(asks, Instant::now())?;
@@ -156,7 +161,9 @@ pub(super) fn guard(client: kube::Client, entry: &Arc<Entry>, tuning: &Tuning) -
             }
             let page = tuning.page_timeout;
             let deadline = watch.is_none().then(|| Box::pin(tokio::time::sleep_until(asked + page)));
-            let guarded = |body| Guarded { body, entry, gate, deadline, page, watch, size: 0 };
+            let page_bytes = tuning.page_bytes;
+            let guarded =
+                |body| Guarded { body, entry, gate, deadline, page, watch, size: 0, page_bytes, turn };
             Ok::<_, BoxError>(response.map(guarded))
         }
     });
@@ -249,9 +256,17 @@ struct Guarded {
     watch: Option<Watch>,
     /// Bytes of the answer so far.
     size: usize,
+    /// The most bytes of a page.
+    page_bytes: usize,
+    turn: Turn,
 }
 
 impl Guarded {
+    fn too_late(&mut self, cx: &mut Context<'_>) -> Option<NoAnswer> {
+        let deadline = self.deadline.as_mut()?;
+        deadline.as_mut().poll(cx).is_ready().then_some(NoAnswer::Page(self.page))
+    }
+
     fn data(&mut self, data: &[u8]) -> Result<(), NoAnswer> {
         self.entry.alive();
         self.size = self.size.saturating_add(data.len());
@@ -263,7 +278,7 @@ impl Guarded {
                 }
                 Ok(())
             }
-            None if self.size > MAX_PAGE => Err(NoAnswer::PageSize),
+            None if self.size > self.page_bytes => Err(NoAnswer::PageSize(self.page_bytes)),
             None => Ok(()),
         }
     }
@@ -301,6 +316,13 @@ impl HttpBody for Guarded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let read = self.size;
+        if self.watch.is_none() && self.turn.poll(read, cx).is_pending() {
+            return match self.too_late(cx) {
+                Some(late) => Poll::Ready(Some(Err(late.into()))),
+                None => Poll::Pending,
+            };
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx).map_err(BoxError::from);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -313,10 +335,8 @@ impl HttpBody for Guarded {
             Poll::Ready(None) => self.end(true),
             Poll::Ready(Some(Err(_))) => self.end(false),
             Poll::Pending => {
-                if let Some(deadline) = self.deadline.as_mut()
-                    && deadline.as_mut().poll(cx).is_ready()
-                {
-                    return Poll::Ready(Some(Err(NoAnswer::Page(self.page).into())));
+                if let Some(late) = self.too_late(cx) {
+                    return Poll::Ready(Some(Err(late.into())));
                 }
                 if let Some(watch) = self.watch.as_mut()
                     && watch.lasted(cx)

@@ -19,7 +19,7 @@ use crate::config::WatchConfig;
 use crate::signal::text;
 use crate::watch::decode::{BadObject, Watched, finish};
 use crate::watch::objects::Slim;
-use crate::watch::{Change, Kind, Object};
+use crate::watch::{Change, Kind, Object, scope};
 
 /// How often an answered request may fail before the watch is started anew.
 const FAILURES: u32 = 3;
@@ -342,10 +342,12 @@ impl Supervisor {
         }
     }
 
-    /// Cluster-scoped objects always pass, and Events about nodes, which live in `default`.
+    /// Cluster-scoped objects always pass.
     fn wants(&self, object: &Object) -> bool {
-        let about_node = matches!(object, Object::Event(event) if event.involved_object.kind == "Node");
-        about_node || object.metadata().namespace.as_deref().is_none_or(|ns| self.wanted.wants(ns))
+        match object {
+            Object::Event(event) => scope::wanted(event, &self.wanted),
+            object => object.metadata().namespace.as_deref().is_none_or(|ns| self.wanted.wants(ns)),
+        }
     }
 
     fn wants_bad(&self, bad: &BadObject) -> bool {
@@ -453,17 +455,16 @@ fn remedy(error: &watcher::Error) -> Remedy {
     };
     match source.and_then(|error| no_answer(error)) {
         Some(NoAnswer::EmptyWatches) => return Remedy::ByLists,
-        Some(NoAnswer::PageSize) => return Remedy::SmallerPages,
+        Some(NoAnswer::PageSize(_)) => return Remedy::SmallerPages,
         Some(NoAnswer::DeadWatch | NoAnswer::LineLength) => return Remedy::Rebuild,
         Some(NoAnswer::Headers(_) | NoAnswer::Page(_)) | None => {}
     }
     match code {
-        // 401 is not among them: credentials that are being rotated come back.
-        403 | 404 | 405 => Remedy::Blind,
-        401 => Remedy::Resume,
+        403..=405 => Remedy::Blind,
         410 | 504 => Remedy::Rebuild,
-        // Overload: a new list is the last thing the server needs.
-        429 | 503 => Remedy::Resume,
+        // Credentials that are being rotated come back. Overload: a new list is the last thing the server
+        // needs.
+        401 | 429 | 503 => Remedy::Resume,
         // No connection, or a broken one: a restart of the API server must not make every kind
         // list anew. That version and server no longer fit is found out by the other means.
         0 if source.is_some_and(|error| cause::<std::io::Error>(error)) => Remedy::Resume,

@@ -148,7 +148,13 @@ fn mail(port: u16, timeout: Duration) -> Notifier {
         from: "kubeherald@example.com".into(),
         to: vec!["a@example.com".into()],
         reply_to: None,
-        smtp: SmtpConfig { port, tls: SmtpTls::None, timeout, ..SmtpConfig::new("127.0.0.1") },
+        smtp: SmtpConfig {
+            port,
+            tls: SmtpTls::None,
+            timeout,
+            taking: timeout,
+            ..SmtpConfig::new("127.0.0.1")
+        },
     }))
 }
 

@@ -3,36 +3,44 @@
 
 use std::sync::Arc;
 
+use kubeherald::clock;
 use kubeherald::engine::{Identity, Numbers};
 use kubeherald::message::{Decision, Notification};
 use kubeherald::store::{Claim, Commit, HistoryQuery, OutboxQuery, Settle, Store};
 use kubeherald::template::sample;
+use kubeherald::testkit::builders;
 use kubeherald::testkit::receivers::WebhookServer;
 
-use super::{CRASH, QUIET, Site, crashing, says, told};
+use super::{Site, crashing, says, told};
 
+/// A node says itself since when it is lost: told a second time, the group and the beginning are the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_that_comes_back_is_told_again_over_a_restart_too() {
+    const LOST: &str = "rules:\n  - {name: lost, match: {cause: NodeNotReady}, group_by: [cause, node]}\n";
+    const OFF: &str = "  - {name: node-not-ready, enabled: false}\n";
     let site = Site::new().await;
+    let (with, without) = (format!("{LOST}{OFF}"), format!("rules:\n{OFF}"));
+    site.write("rules/own.yaml", &with);
     let hook = WebhookServer::start().await.unwrap();
     site.configure(&[("hook", &hook.url())], "");
     let bot = site.start().await;
-    site.server.apply(crashing("a")).unwrap();
-    says(&hook, &["first crash Pod/a"]).await;
-    site.write("rules/own.yaml", &format!("rules:\n{QUIET}"));
+    let (first, gone) = ("first lost Node/worker-2", "expired lost Node/worker-2 rule_removed");
+    let now = clock::now();
+    site.server.apply(builders::at(builders::node("worker-2").lost("-0s").into(), now, now)).unwrap();
+    says(&hook, &[first]).await;
+    site.write("rules/own.yaml", &without);
     bot.reloaded().await;
-    let gone = "expired crash Pod/a rule_removed";
-    says(&hook, &["first crash Pod/a", gone]).await;
-    site.write("rules/own.yaml", &format!("{CRASH}{QUIET}"));
+    says(&hook, &[first, gone]).await;
+    site.write("rules/own.yaml", &with);
     bot.reloaded().await;
-    says(&hook, &["first crash Pod/a", gone, "first crash Pod/a"]).await;
-    site.write("rules/own.yaml", &format!("rules:\n{QUIET}"));
+    says(&hook, &[first, gone, first]).await;
+    site.write("rules/own.yaml", &without);
     bot.reloaded().await;
     bot.end().await;
     // Nothing of it is kept but the counters.
-    site.write("rules/own.yaml", &format!("{CRASH}{QUIET}"));
+    site.write("rules/own.yaml", &with);
     let bot = site.start().await;
-    says(&hook, &["first crash Pod/a", gone, "first crash Pod/a", gone, "first crash Pod/a"]).await;
+    says(&hook, &[first, gone, first, gone, first]).await;
     let metrics = bot.metrics().await;
     assert_eq!(metrics["kubeherald_notifications_not_queued_total"], "0");
     bot.end().await;
@@ -55,7 +63,7 @@ async fn what_cannot_be_queued_is_told_to_the_default_receivers() {
     let marks = vec![("store.id".to_owned(), "a-store".to_owned())];
     store.commit(Commit { notifications: vec![taken], marks, ..Commit::default() }).await.unwrap();
     let rows = store.outbox(OutboxQuery { limit: 9, ..OutboxQuery::default() }).await.unwrap();
-    let now = kubeherald::clock::now();
+    let now = clock::now();
     assert!(matches!(store.claim(rows[0].seq, now).await.unwrap(), Claim::Claimed { .. }));
     assert!(store.settle(rows[0].seq, Settle::Delivered { handle: None }, now).await.unwrap());
     drop(store);

@@ -1,9 +1,12 @@
 //! The rules change while something is wrong.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kubeherald::app::pipeline::Message;
 use kubeherald::config::{self, Config};
-use kubeherald::testkit::builders::{event, node, pod};
+use kubeherald::message::Decision;
+use kubeherald::testkit::builders::{event, node, pod, stateful_set};
 
 use super::script::{POD, Script, Step, checkout, cluster, looping, says, silent};
 
@@ -249,27 +252,53 @@ fn new_patterns_mask_what_is_kept() {
     assert!(said[0].contains("code 3") && !said[1].contains("code 3"), "{said:#?}");
 }
 
-/// A rule that is removed and put back while the problem stands: the same group and the same beginning a
-/// second time, told as an incident of its own under keys of its own.
+/// The keys of the messages and the ids of incidents told for the first time, each of which is there once.
+fn told_once(script: &Script, then: &str) -> usize {
+    let messages = script.messages(then);
+    let firsts = messages.iter().filter(|m| m.decided.decision == Decision::First);
+    let firsts: Vec<&str> = firsts.map(|m| &*m.decided.incidents[0].id).collect();
+    let ids: BTreeSet<&str> = firsts.iter().copied().collect();
+    assert_eq!(ids.len(), firsts.len(), "an id twice: {firsts:?}");
+    let keys: Vec<String> = messages.iter().map(Message::key).collect();
+    let unique: BTreeSet<&String> = keys.iter().collect();
+    assert_eq!(unique.len(), keys.len(), "a key twice: {keys:?}");
+    firsts.len()
+}
+
+/// A rule that is removed and put back while the problem stands, which says itself since when: the same group
+/// and the same beginning a second time, told as an incident of its own under keys of its own.
 #[test]
 fn a_rule_that_comes_back_tells_a_new_incident() {
-    let (without, with) = (rules(&[OFF]), rules(&[CRASH, OFF]));
-    let begun = story(&with).reload("2m", &without).reload("4m", &with).reload("6m", &without);
-    // Also when kubeherald restarts between the two, and remembers neither.
-    for story in
-        [begun.clone().reload("8m", &with), begun.at("7m", Step::Down).reload("8m", &with).at("9m", Step::Up)]
-    {
-        let messages = story.messages("20m");
-        let firsts: Vec<&str> = messages
-            .iter()
-            .filter(|m| m.decided.decision == kubeherald::message::Decision::First)
-            .map(|m| &*m.decided.incidents[0].id)
-            .collect();
-        assert_eq!(firsts.len(), 3, "{firsts:?}");
-        let ids: std::collections::BTreeSet<&str> = firsts.iter().copied().collect();
-        assert_eq!(ids.len(), 3, "an id twice: {firsts:?}");
-        let keys: Vec<String> = messages.iter().map(kubeherald::app::pipeline::Message::key).collect();
-        let unique: std::collections::BTreeSet<&String> = keys.iter().collect();
-        assert_eq!(unique.len(), keys.len(), "a key twice: {keys:?}");
+    let (with, without) = (rules(&[]), rules(&["{name: node-not-ready, enabled: false}"]));
+    let lost = node("worker-2").lost("T+30s");
+    let begun = cluster()
+        .with(node("worker-2"))
+        .see("30s", lost)
+        .configured(&with)
+        .reload("2m", &without)
+        .reload("4m", &with)
+        .reload("6m", &without);
+    assert_eq!(told_once(&begun.clone().reload("8m", &with), "20m"), 3);
+    // Also when kubeherald restarts between the two, and remembers nothing but its counters.
+    let restarted = begun.at("7m", Step::Down).reload("8m", &with).at("9m", Step::Up);
+    assert_eq!(told_once(&restarted, "20m"), 3);
+}
+
+/// A recorder counts on in one Event object, whose first time stays: a problem that is over, forgotten, and
+/// there again seems to have begun when the first one did.
+#[test]
+fn an_event_whose_first_time_stays_is_a_new_incident() {
+    let text = "Error creating: pods \"x\" is forbidden: exceeded quota";
+    let failed = |count: i64| event("StatefulSet/db", "FailedCreate", text).count(count, "T+10s").uid("e1");
+    let mut story = Script::new().with(stateful_set("db")).once();
+    for round in 0..3 {
+        let at = |minute: i64| format!("{}m", round * 180 + minute);
+        story = story.see(&at(1), stateful_set("db").available(0));
+        for n in 1..4 {
+            story = story.see(&at(n), failed(round * 3 + n));
+        }
+        story = story.see(&at(9), event("StatefulSet/db", "SuccessfulCreate", "create Pod db-0").normal());
+        story = story.see(&at(10), stateful_set("db"));
     }
+    assert_eq!(told_once(&story, "1h"), 3);
 }
