@@ -153,9 +153,10 @@ fn pod(n: usize, version: u64, crashes: Option<(u32, Timestamp)>) -> String {
     )
 }
 
+/// Each is a new one, about an object of its own that nobody ever saw.
 fn event(n: usize, at: Timestamp) -> String {
     format!(
-        r#"{{"kind":"Event","apiVersion":"v1","metadata":{{"name":"app-{n}.17f1","namespace":"team-1","uid":"event-{n}","resourceVersion":"{n}"}},"involvedObject":{{"kind":"Pod","namespace":"team-1","name":"app-{n}-688988776f-abcde","uid":"pod-{n}"}},"reason":"FailedMount","message":"MountVolume.SetUp failed for volume \"data-{n}\": secret \"data-{n}\" not found","type":"Warning","count":1,"firstTimestamp":"{at}","lastTimestamp":"{at}","source":{{"component":"kubelet","host":"node-1"}}}}"#
+        r#"{{"kind":"Event","apiVersion":"v1","metadata":{{"name":"db-{n}.17f1","namespace":"team-1","uid":"event-{n}","resourceVersion":"{n}"}},"involvedObject":{{"kind":"StatefulSet","apiVersion":"apps/v1","namespace":"team-1","name":"db-{n}","uid":"set-{n}"}},"reason":"FailedCreate","message":"create Pod db-{n}-0 in StatefulSet db-{n} failed error: pods \"db-{n}-0\" is forbidden: exceeded quota: compute, requested: cpu=500m, used: cpu=7, limited: cpu=7","type":"Warning","count":1,"firstTimestamp":"{at}","lastTimestamp":"{at}","source":{{"component":"statefulset-controller"}}}}"#
     )
 }
 
@@ -205,7 +206,12 @@ async fn run(scenario: &str) {
     let config = kubeherald::config::load(Some(&config), &[]).expect("it loads").config;
     let clock = Simulated::new(begin);
     let at_start = scenario == "crashing-at-start";
-    let count = if scenario == "events-500-a-second" { 100 } else { WORKLOADS };
+    let count = match scenario {
+        "events-500-a-second" => 100,
+        // A week has many lists.
+        "receiver-down-a-week" => 1_000,
+        _ => WORKLOADS,
+    };
     let crashing = Arc::new(Mutex::new(HashMap::new()));
     let crashes = Arc::clone(&crashing);
     let server = Server {

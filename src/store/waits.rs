@@ -11,8 +11,8 @@ use super::{Call, Store, StoreError};
 
 impl Store {
     /// The clock was set by `by` and shows `now`: what waits in the outbox waits for as long as it would
-    /// have, and is given up as late, and so do receivers that asked to be left alone. All of them look again.
-    /// No wait is ever longer than `longest`: what would be was written by the clock as it is now.
+    /// have, and is given up as late, and so do receivers that asked to be left alone or refuse. All of them look
+    /// again. No wait is ever longer than `longest`: what would be was written by the clock as it is now.
     pub fn move_waits(&self, by: SignedDuration, now: Timestamp, longest: Duration) -> Call<()> {
         let before = crate::clock::moved(now, -by);
         let (from, to) = (micros(before), micros(crate::clock::after(before, longest)));

@@ -116,7 +116,7 @@ impl Memory {
         let involved = &event.involved_object;
         let mut found = match &*involved.kind {
             "Pod" if self.is_elsewhere(involved) => return self.not_believed(&event, Forged::OtherPod),
-            "Pod" => match self.pod_event(now, &facts, &event, from) {
+            "Pod" => match self.pod_event(now, &facts, &event, from, out) {
                 Some(found) => found,
                 None => {
                     self.orphans.push_back((Arc::from(involved.uid.as_deref().unwrap_or_default()), event));
@@ -188,8 +188,10 @@ impl Memory {
         facts: &EventFacts<'_>,
         event: &Event,
         from: Origin,
+        out: &mut Vec<Signal>,
     ) -> Option<Option<Signal>> {
         let uid = self.pod_uid(&event.involved_object);
+        self.run_ended_by(now, &uid, facts, out);
         if let Some(entry) = self.pods.get(&uid) {
             let Some(finding) = event::pod(facts, Some(&entry.facts)) else { return Some(None) };
             let evicted = finding.cause == Cause::Evicted;
@@ -267,7 +269,7 @@ impl Memory {
 
     fn claim_event(&self, now: Timestamp, facts: &EventFacts<'_>, involved: &Involved) -> Option<Signal> {
         let entry = self.claims.get(&involved_key(involved))?;
-        let pending = !entry.facts.bound && !entry.facts.id.deleting;
+        let pending = !entry.facts.bound && !entry.facts.id.deleting();
         let finding = event::claim(facts, pending)?;
         Some(self.plain_signal(now, &entry.facts.id, finding, Source::Event))
     }
@@ -345,7 +347,7 @@ impl Memory {
             labels: None,
             annotations: None,
             created: None,
-            deleting: false,
+            deletion: None,
             owner: None,
         })
     }
