@@ -85,7 +85,9 @@ impl Bot {
 
     /// An OOM kill, an eviction of a pod that is gone since, and a node that ran out of memory.
     pub(crate) fn misfortunes(&self) {
-        let oom = checkout().last(137, "OOMKilled", "-1h", "-1s").running("-0s").restarts(1);
+        // Of a Deployment also while its ReplicaSet is not listed yet.
+        let owned = checkout().label("pod-template-hash", "688988776f");
+        let oom = owned.last(137, "OOMKilled", "-1h", "-1s").running("-0s").restarts(1);
         self.life.apply(oom.into());
         let victim = kubeherald::testkit::builders::pod("report-x").node("worker-1");
         self.life.apply(victim.clone().running("T-1h").into());
