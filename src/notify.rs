@@ -171,9 +171,9 @@ pub enum Notifier {
     /// Slack.
     Slack(slack::Slack),
     /// A webhook.
-    Webhook(webhook::Webhook),
+    Webhook(Box<webhook::Webhook>),
     /// E-mail.
-    Email(smtp::Email),
+    Email(Box<smtp::Email>),
     /// The terminal.
     Terminal(terminal::Terminal),
 }
@@ -183,8 +183,8 @@ impl Notifier {
     pub fn new(config: NotifierConfig, parts: &Parts) -> Result<Self, BuildError> {
         Ok(match config {
             NotifierConfig::Slack(c) => Self::Slack(slack::Slack::new(c, parts)?),
-            NotifierConfig::Webhook(c) => Self::Webhook(webhook::Webhook::new(c, parts)?),
-            NotifierConfig::Email(c) => Self::Email(smtp::Email::new(c, parts)?),
+            NotifierConfig::Webhook(c) => Self::Webhook(Box::new(webhook::Webhook::new(c, parts)?)),
+            NotifierConfig::Email(c) => Self::Email(Box::new(smtp::Email::new(c, parts)?)),
             NotifierConfig::Terminal(c) => Self::Terminal(terminal::Terminal::new(c)),
         })
     }

@@ -8,12 +8,14 @@ pub mod cause;
 pub mod event;
 pub mod facts;
 pub mod finding;
+pub mod headline;
 pub mod job;
 pub mod log;
 pub mod node;
 pub mod pod;
 pub mod redact;
 pub mod silence;
+pub mod terminating;
 pub mod text;
 pub mod workload;
 
@@ -108,6 +110,10 @@ pub struct Exit {
     pub started_at: Option<Timestamp>,
     /// When the run ended.
     pub finished_at: Option<Timestamp>,
+    /// What ended the run from outside, where that is known: a probe, a hook, an eviction. The exit code
+    /// then only tells how the program took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<Arc<str>>,
 }
 
 impl Exit {

@@ -73,6 +73,8 @@ mod security;
 mod silences;
 #[path = "support/disk.rs"]
 mod sim_disk;
+#[path = "it/terminating.rs"]
+mod terminating;
 #[path = "it/test_command.rs"]
 mod test_command;
 #[path = "it/watches.rs"]

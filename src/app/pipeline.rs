@@ -146,10 +146,7 @@ impl Pipeline {
         for seen in self.memory.take_silence_seen() {
             self.engine.annotations_seen(now, &seen, &mut self.effects);
         }
-        for mut signal in self.signals.drain(..) {
-            self.redactor.signal(&mut signal);
-            self.engine.signal(now, &signal, &self.memory, &mut self.effects);
-        }
+        self.take_signals(now);
         if complete {
             self.engine.synced(now, &self.memory, &mut self.effects);
         }
@@ -167,7 +164,9 @@ impl Pipeline {
 
     /// Does everything that is due up to `now`, each at its own time.
     pub fn tick_until(&mut self, now: Timestamp, out: &mut Output) {
-        while let Some(at) = self.engine.next_deadline().filter(|at| *at <= now) {
+        while let Some(at) = self.next_deadline().filter(|at| *at <= now) {
+            self.memory.tick(at, &mut self.signals);
+            self.take_signals(at);
             self.engine.tick(at, &self.memory, &mut self.effects);
             if self.engine.take_look() {
                 self.look_again(at);
@@ -208,7 +207,14 @@ impl Pipeline {
     /// When something is due next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.engine.next_deadline()
+        [self.engine.next_deadline(), self.memory.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn take_signals(&mut self, now: Timestamp) {
+        for mut signal in self.signals.drain(..) {
+            self.redactor.signal(&mut signal);
+            self.engine.signal(now, &signal, &self.memory, &mut self.effects);
+        }
     }
 
     /// Was every kind listed once?

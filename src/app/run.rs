@@ -42,7 +42,7 @@ use super::heartbeat::{Heartbeat, Wanted, Wellness};
 use super::logs;
 use super::receivers::{self, BuildError, Environment};
 use super::reload::{self, Begun, Reloader};
-use crate::clock::Clock;
+use crate::clock::{Clock, Steady};
 use crate::config::{Config, StoreConfig, WatchConfig};
 use crate::metrics::{ConfigStats, EngineStats, HeartbeatStats, Metrics, Sources};
 use crate::notify::Network;
@@ -202,7 +202,10 @@ async fn run_with(
     let stats = Arc::new(ArcSwap::from_pointee(EngineStats::default()));
     let heartbeat = Arc::new(AtomicI64::new(machine.now().as_millisecond()));
     let wellness = Wellness::default();
-    let outbox = Outbox::new(store.clone(), clock.clone(), options.policy).with_vital(wellness.vital());
+    // Rows wait by the engine's clock, which moves their times when the wall clock is set.
+    let steady = Arc::new(Steady::new(clock.clone()));
+    let outbox = Outbox::new(store.clone(), Clock::Steady(Arc::clone(&steady)), options.policy)
+        .with_vital(wellness.vital());
 
     // Each stage has a token of its own, so that the stages can end one after the other.
     let (watching, sending, serving) =
@@ -228,8 +231,13 @@ async fn run_with(
     let mut heartbeat_task = JoinSet::new();
     heartbeat_task.spawn(beats.run(watching.clone()));
     let (log_news, log_read) = mpsc::channel(COMMANDS);
-    let (log_queue, log_readers) =
-        logs::logs(options.client.clone(), store.clone(), clock.clone(), Arc::clone(&log_stats), log_news);
+    let (log_queue, log_readers) = logs::logs(
+        options.client.clone(),
+        store.clone(),
+        Clock::Steady(Arc::clone(&steady)),
+        Arc::clone(&log_stats),
+        log_news,
+    );
     let mut log_task = JoinSet::new();
     log_task.spawn(log_readers.run());
     let mut web_task = JoinSet::new();
@@ -279,8 +287,7 @@ async fn run_with(
     drop(tx);
     let parts = (log_queue, outbox);
     let engine =
-        EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, clock.clone(), parts)
-            .await?;
+        EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, steady, parts).await?;
     let mut engine_task = JoinSet::new();
     engine_task.spawn(engine.run(rx, commanded, log_read, watching.clone()));
 

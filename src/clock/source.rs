@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::after;
+use super::{Steady, after};
 
 /// The system's wall clock. For commands that print and exit; everything that runs is given a [`Clock`].
 #[must_use]
@@ -34,6 +34,8 @@ pub enum Clock {
     Simulated(Arc<Simulated>),
     /// Always the same time.
     Fixed(Timestamp),
+    /// A clock whose steps are shown when the engine's loop has moved all deadlines.
+    Steady(Arc<Steady>),
 }
 
 impl Clock {
@@ -52,6 +54,7 @@ impl Clock {
             Self::Played { began, from, speed } => after(*from, began.elapsed().saturating_mul(*speed)),
             Self::Simulated(simulated) => simulated.now(),
             Self::Fixed(at) => *at,
+            Self::Steady(steady) => steady.now(),
         }
     }
 
@@ -66,15 +69,17 @@ impl Clock {
                 began.checked_add(played).unwrap_or(now)
             }
             Self::System | Self::Simulated(_) | Self::Fixed(_) => now,
+            Self::Steady(steady) => steady.clock().monotonic(),
         }
     }
 
     /// `span` of the runtime's time by this clock: longer where a story is played faster.
     #[must_use]
-    pub const fn unscaled(&self, span: Duration) -> Duration {
+    pub fn unscaled(&self, span: Duration) -> Duration {
         match self {
             Self::Played { speed, .. } => span.saturating_mul(*speed),
             Self::System | Self::Simulated(_) | Self::Fixed(_) => span,
+            Self::Steady(steady) => steady.clock().unscaled(span),
         }
     }
 
@@ -89,6 +94,7 @@ impl Clock {
         match self {
             Self::Played { speed, .. } => span / (*speed).max(1),
             Self::System | Self::Simulated(_) | Self::Fixed(_) => span,
+            Self::Steady(steady) => steady.clock().scaled(span),
         }
     }
 
@@ -99,6 +105,7 @@ impl Clock {
         match self {
             Self::Simulated(simulated) => Self::Simulated(Arc::clone(simulated)),
             Self::System | Self::Played { .. } | Self::Fixed(_) => Self::System,
+            Self::Steady(steady) => steady.clock().machine(),
         }
     }
 }

@@ -6,6 +6,7 @@ pub const PACKS: &[(&str, &str)] = &[
     ("scheduling.yaml", include_str!("../../rules/scheduling.yaml")),
     ("volumes.yaml", include_str!("../../rules/volumes.yaml")),
     ("nodes.yaml", include_str!("../../rules/nodes.yaml")),
+    ("terminating.yaml", include_str!("../../rules/terminating.yaml")),
     ("workloads.yaml", include_str!("../../rules/workloads.yaml")),
 ];
 

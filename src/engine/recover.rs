@@ -220,6 +220,10 @@ impl Engine {
         if incident.left == 0 {
             return Over::Yes(recovered.unwrap_or(Reason::Recovered));
         }
+        if incident.cause == Cause::StuckTerminating {
+            // That it is gone is all that was waited for.
+            return Over::Yes(Reason::ObjectsGone);
+        }
         let empty = incident.empty_since.unwrap_or(now);
         let stable = stable_for(incident, rule);
         let namespace = incident.namespace.as_deref();

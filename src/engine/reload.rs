@@ -71,8 +71,8 @@ impl Engine {
         for incident in self.incidents.values_mut() {
             redactor.signal(&mut incident.signal);
             redactor.kept(&mut incident.why);
-            if let Some(message) = incident.exit.as_mut().and_then(|exit| exit.message.as_mut()) {
-                redactor.kept(message);
+            if let Some(exit) = &mut incident.exit {
+                redactor.exit(exit);
             }
             if let Some(log) = &mut incident.log {
                 redactor.kept(&mut log.text);

@@ -263,6 +263,9 @@ impl Engine {
                     continue;
                 }
                 explain(incident, &signal.message, signal.weight);
+                if signal.exit.as_ref().is_some_and(|exit| exit.ended_by.is_some()) {
+                    incident.exit.clone_from(&signal.exit);
+                }
                 incident.last_seen = incident.last_seen.max(signal.at);
                 incident.occurrences = incident.occurrences.saturating_add(u64::from(signal.count));
                 for (_, member) in incident.members.iter_mut().filter(|((of, _), _)| *of == object) {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Engine, Incident};
+use crate::message::text::LOOPING;
 use crate::message::{Held, IncidentView};
-use crate::signal::{Cause, Exit, World, text};
+use crate::signal::{Cause, Exit, World, headline, text};
 
 impl Engine {
     /// How an incident looks now.
@@ -61,7 +62,7 @@ impl Engine {
             last_seen: incident.last_seen,
             ended_at: incident.end.as_ref().map(|_| incident.over_at.or(incident.empty_since).unwrap_or(now)),
             reason_raw: Arc::clone(&incident.signal.reason),
-            why: Arc::clone(&incident.why),
+            why: why(incident),
             exit: exit_text(incident),
             deeper: self.deeper(incident),
             flaps: incident.flaps,
@@ -106,6 +107,12 @@ impl Engine {
                 return Arc::from("OOM-killed");
             }
         }
+        if matches!(incident.cause, Cause::NodeCondition | Cause::NodePressure) {
+            return conditions(incident);
+        }
+        if let Some(cause) = incident.exit.as_ref().and_then(run_ended_by) {
+            return cause;
+        }
         if incident.cause == Cause::CrashLoopBackOff
             && let Some(probe) = self.held_by(&incident.id).filter(same).find(|o| o.cause == Cause::Unhealthy)
         {
@@ -113,8 +120,43 @@ impl Engine {
         }
         let looping = incident.cause != Cause::CrashLoopBackOff
             && self.held_by(&incident.id).filter(same).any(|o| o.cause == Cause::CrashLoopBackOff);
-        Arc::from(if looping { "crash-looping" } else { "" })
+        Arc::from(if looping { LOOPING } else { "" })
     }
+}
+
+/// The explaining text. A Job's verdict says nothing of what its last pod said at its end.
+fn why(incident: &Incident) -> Arc<str> {
+    let last_words = incident.exit.as_ref().and_then(|exit| exit.message.as_ref());
+    match last_words.filter(|_| incident.cause == Cause::JobFailed) {
+        Some(said) if !said.is_empty() => {
+            Arc::from(text::cut(&format!("{}\n{said}", incident.why), text::MAX_TEXT))
+        }
+        _ => Arc::clone(&incident.why),
+    }
+}
+
+/// Which conditions of a node it is. Of pressure the texts say which; several have one incident.
+fn conditions(incident: &Incident) -> Arc<str> {
+    let parts = incident.members.values().filter_map(|member| member.part.as_deref());
+    let mut kinds: BTreeSet<&str> = parts.collect();
+    if kinds.is_empty() {
+        kinds.extend(incident.signal.container.as_deref());
+    }
+    if incident.cause == Cause::NodePressure && kinds.len() < 2 {
+        return Arc::from("");
+    }
+    Arc::from(kinds.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+/// What ended a run, where its exit code is only the consequence.
+fn run_ended_by(exit: &Exit) -> Option<Arc<str>> {
+    if exit.ended_by.is_some() {
+        return exit.ended_by.clone();
+    }
+    // The runtime puts its error where a program's last words stand, and makes the code up.
+    let never_ran = matches!(exit.reason.as_deref(), Some("StartError" | "ContainerCannotRun"));
+    let message = exit.message.as_deref().filter(|message| never_ran && !message.is_empty())?;
+    Some(Arc::from(format!("cannot be started: {}", headline::runtime(message))))
 }
 
 /// The one container that all members name, where the group does not.
@@ -141,12 +183,16 @@ fn command(incident: &Incident) -> Arc<str> {
     if !safe(name) || !namespace.is_none_or(safe) || !incident.container.as_deref().is_none_or(safe) {
         return Arc::from("");
     }
-    let ns = namespace.map(|ns| format!(" -n {ns}")).unwrap_or_default();
+    let ns = namespace.filter(|_| &*object.kind != "Namespace");
+    let ns = ns.map(|ns| format!(" -n {ns}")).unwrap_or_default();
     let container = incident.container.as_deref().map(|c| format!(" -c {c}")).unwrap_or_default();
     let line = match (incident.cause, &*object.kind) {
         // In back-off the log of the run that crashed is the current one, and the previous one often
         // removed already. A container that was OOM-killed once runs again.
         (Cause::CrashLoopBackOff, "Pod") => format!("kubectl{ns} logs {name}{container} --tail=50"),
+        (Cause::PodFailed, "Pod") if incident.container.is_some() => {
+            format!("kubectl{ns} logs {name}{container} --tail=50")
+        }
         (Cause::OOMKilled, "Pod") => format!("kubectl{ns} logs {name}{container} --previous --tail=50"),
         (Cause::RolloutStuck, _) => format!("kubectl{ns} rollout status {}", kind_name(&object.kind, name)),
         (_, kind) if kind.bytes().all(|b| b.is_ascii_alphabetic()) => {

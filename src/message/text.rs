@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Decision, IncidentView, Reason};
-use crate::signal::{Cause, Severity};
+use crate::signal::{Cause, Severity, headline as cause_line};
 use words::{join, one_line, plural};
 
 /// The longest title, in characters.
@@ -25,6 +25,13 @@ const SHOWN_MEMBERS: usize = 5;
 const SHOWN_HELD: usize = 5;
 /// How many incidents the text of a summary lists; the rest is counted.
 pub const SHOWN_INCIDENTS: usize = 200;
+/// The longest line that says why, in characters: with cause and workload before it a title still fits a
+/// phone's notification.
+const MAX_SHORT_WHY: usize = 120;
+/// An explaining text of no more bytes needs no line above it.
+const SHORT_TEXT: usize = 200;
+/// What is said of a container that crashes in consequence of what an incident is about.
+pub const LOOPING: &str = "crash-looping";
 /// The longest single name (workload, node, image, …) in a message, in characters. Kubernetes names
 /// end at 253 (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>).
 const MAX_NAME: usize = 260;
@@ -78,7 +85,7 @@ pub fn facts(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView
         what: join(&[&format!("{} of {}", i.cause, subject(i)), &cluster], ", "),
         how_much: join(&[&extent(i), &times], ", "),
         when,
-        short_why: short_why(i),
+        short_why: Some(short_why(i)).filter(|short| !says_it_too(i, short)).unwrap_or_default(),
         why: i.why.to_string(),
         place: place(i),
         objects: member_names(i),
@@ -94,6 +101,8 @@ fn name(text: &str) -> String {
 /// `Deployment/checkout in shop`
 fn subject(i: &IncidentView) -> String {
     match &i.namespace {
+        // A namespace is not in itself.
+        Some(ns) if i.workload.strip_prefix("Namespace/") == Some(&**ns) => name(&i.workload),
         Some(ns) => format!("{} in {}", name(&i.workload), name(ns)),
         None => name(&i.workload),
     }
@@ -117,18 +126,46 @@ fn extent(i: &IncidentView) -> String {
     }
 }
 
-fn short_why(i: &IncidentView) -> String {
-    let text = if i.deeper.is_empty() { &i.exit } else { &i.deeper };
-    one_line(text, 120)
+/// The cause in a few words, where something says it better than the first line of the explaining text.
+#[must_use]
+pub fn short_why(i: &IncidentView) -> String {
+    let of_text = || cause_line::of(i.cause, &i.why, i.image.as_deref());
+    let text = match (i.cause, &*i.reason_raw) {
+        // The verdict about a Job has the cause; its pods were killed in consequence.
+        (Cause::JobFailed, "DeadlineExceeded") => of_text().unwrap_or_default(),
+        (Cause::JobFailed, "PodFailurePolicy") => String::new(),
+        (Cause::JobFailed, _) if cause_line::failed_indexes(&i.why).is_some() => {
+            let indexes = cause_line::failed_indexes(&i.why).unwrap_or_default();
+            let how = if i.deeper.is_empty() { &i.exit } else { &i.deeper };
+            join(&[&format!("failed indexes {indexes}"), how], ", ")
+        }
+        _ if !i.deeper.is_empty() => i.deeper.to_string(),
+        (Cause::JobFailed, _) => i.exit.to_string(),
+        _ => of_text().unwrap_or_else(|| i.exit.to_string()),
+    };
+    one_line(&text, MAX_SHORT_WHY)
 }
 
-/// Whoever sees only the title on a lock screen wants to know why, too.
-fn title_why(i: &IncidentView) -> String {
+/// Is the explaining text short enough to be read as a whole, and the line above it a part of it?
+fn says_it_too(i: &IncidentView, short: &str) -> bool {
+    let error = short.split(" (volume ").next().unwrap_or(short);
+    i.why.len() <= SHORT_TEXT && i.why.contains(error)
+}
+
+/// The cause in one line: whoever sees only the title on a lock screen wants to know why, too.
+#[must_use]
+pub fn title_why(i: &IncidentView) -> String {
+    let first = one_line(i.why.lines().next().unwrap_or_default(), 100).trim_end_matches('.').to_owned();
     let short = short_why(i);
-    if short.is_empty() {
-        one_line(i.why.lines().next().unwrap_or_default(), 100).trim_end_matches('.').to_owned()
-    } else {
-        short
+    match (i.cause, &*i.deeper) {
+        _ if short.is_empty() => first,
+        // What follows from the cause stands behind it.
+        (_, LOOPING) => join(&[&first, LOOPING], ", "),
+        // Which condition it is, and what it says.
+        (Cause::NodeCondition | Cause::NodePressure, _) => {
+            one_line(&join(&[&short, &first], ": "), MAX_SHORT_WHY)
+        }
+        _ => short,
     }
 }
 
@@ -280,7 +317,9 @@ pub fn text(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView,
     line("", &f.what);
     line("", &join(&[&f.how_much, &f.when], ", "));
     line("Note: ", &f.note);
-    line("Why: ", &join(&[&f.short_why, &f.why], "\n"));
+    // What follows from the cause stands below it.
+    let (first, then) = if &*i.deeper == LOOPING { (&f.why, &f.short_why) } else { (&f.short_why, &f.why) };
+    line("Why: ", &join(&[first, then], "\n"));
     line("Where: ", &f.place);
     line("Objects: ", &f.objects);
     line("Holds back: ", &f.held);

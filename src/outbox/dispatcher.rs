@@ -55,6 +55,11 @@ pub struct Dispatcher<D> {
     vital: Vital,
 }
 
+/// May a row for `recipient` go to a receiver that knows these? One that knows none has rows for none.
+fn is_for(known: &[Arc<str>], recipient: &Arc<str>) -> bool {
+    if known.is_empty() { recipient.is_empty() } else { known.contains(recipient) }
+}
+
 /// Whether the dispatcher goes on.
 #[derive(PartialEq, Eq)]
 enum Flow {
@@ -232,7 +237,7 @@ impl<D: Deliver> Dispatcher<D> {
             let given = self.insist(stop, "give rows out to recipients", give).await?;
             return Ok(Some(if given.is_some() { Flow::On } else { Flow::Stop }));
         }
-        if row.recipient.is_empty() || known.contains(&row.recipient) {
+        if is_for(known, &row.recipient) || row.recipient.is_empty() {
             return Ok(None);
         }
         let reason = format!("{} is no recipient of this receiver any more", row.recipient);
@@ -319,13 +324,15 @@ impl<D: Deliver> Dispatcher<D> {
     ) -> Result<Option<Settled>, StoreError> {
         let record = || {
             let (now, rules) = (self.now(), self.rules.clone());
+            let known = self.deliver.recipients().to_vec();
             let ahead = Ahead {
                 receiver: Arc::clone(&self.name),
                 gate: Arc::clone(&rules.gate),
                 held: self.lanes.all_but(&free),
                 // Its place in the rate limit is taken already. A summary is claimed as a whole.
                 choose: Box::new(move |heads| match protocol::next(heads, now, &rules, || Ok(())) {
-                    Step::Attempt(row) if row.inside.is_none() => Some(row),
+                    // A row that has not been given out to recipients is nobody's yet.
+                    Step::Attempt(row) if row.inside.is_none() && is_for(&known, &row.recipient) => Some(row),
                     _ => None,
                 }),
             };

@@ -19,6 +19,9 @@ pub const FIRST_PAUSE: Duration = Duration::from_secs(30);
 /// … up to this: so late, at most, is it noticed that it was mended. A credential that changes is noticed at
 /// once.
 pub const MAX_PAUSE: Duration = Duration::from_secs(15 * 60);
+/// A receiver that refused so often in a row, over three quarters of an hour at least, is not asked about each
+/// row that grows too old: there may be more of them than it is asked in a day.
+pub const REFUSES_FOR_GOOD: u32 = 8;
 /// How much of a reason is kept.
 const MAX_REASON: usize = 500;
 
@@ -82,8 +85,14 @@ pub fn next(
     };
     // Before the gate: what is too old need not wait for being told so. What was never attempted is not
     // given up: it may look old only because the machine slept or its clock was set.
-    if row.attempts > 0 && now >= rules.expires(row.queued_at) {
-        return Step::Bury { row: row.clone(), reason: too_old(rules.max_age, &row.reason) };
+    if now >= rules.expires(row.queued_at) {
+        if row.attempts > 0 {
+            return Step::Bury { row: row.clone(), reason: too_old(rules.max_age, &row.reason) };
+        }
+        if heads.refused >= REFUSES_FOR_GOOD {
+            let reason = too_old(rules.max_age, "the receiver refuses every message");
+            return Step::Bury { row: row.clone(), reason };
+        }
     }
     if let Some(wait) = held(heads, now) {
         return Step::Wait(wait);
@@ -236,6 +245,12 @@ mod tests {
         assert_eq!(next(&heads, at(200_000), &rules(), free), Step::Attempt(row()));
         let heads = Heads { gate: Some(at(200_010)), ..heads };
         assert_eq!(next(&heads, at(200_000), &rules(), unasked), Step::Wait(secs(10)));
+        // Unless nothing was taken for so long that it would never be its turn.
+        let heads = Heads { refused: REFUSES_FOR_GOOD - 1, ..heads };
+        assert_eq!(next(&heads, at(200_000), &rules(), unasked), Step::Wait(secs(10)));
+        let heads = Heads { refused: REFUSES_FOR_GOOD, ..heads };
+        let reason = "not delivered within 1h; last: the receiver refuses every message".to_owned();
+        assert_eq!(next(&heads, at(200_000), &rules(), unasked), Step::Bury { row: row(), reason });
     }
 
     #[test]

@@ -67,6 +67,10 @@ causes! {
     FailedCreate,
     /// A volume claim cannot be provisioned or bound.
     ProvisioningFailed,
+    /// A pod or a namespace was deleted and is still there, past its grace period.
+    StuckTerminating,
+    /// A pod without a controller ended with an error, or at its own deadline.
+    PodFailed,
     /// A raw Event, for rules on Event reasons.
     Event,
 }
@@ -101,7 +105,10 @@ impl Cause {
     /// A run of a container has ended where it shows, or has in most cases: there is a log to read.
     #[must_use]
     pub const fn has_log(self) -> bool {
-        matches!(self, Self::CrashLoopBackOff | Self::OOMKilled | Self::JobFailed | Self::Unhealthy)
+        matches!(
+            self,
+            Self::CrashLoopBackOff | Self::OOMKilled | Self::JobFailed | Self::Unhealthy | Self::PodFailed
+        )
     }
 
     /// A problem that shows by turns: that it is out of sight for a moment means nothing.

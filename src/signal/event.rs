@@ -84,12 +84,19 @@ pub fn pod(event: &EventFacts<'_>, pod: Option<&PodFacts>) -> Option<Finding> {
             Some(event.finding(Cause::ImagePullBackOff, Phase::Detail, weight::ERROR))
         }
         "FailedPostStartHook" | "FailedPreStartHook" => {
-            Some(event.finding(Cause::RunContainerError, Phase::Detail, weight::ERROR))
+            // The status has the error of the hook; the Event leaves it out, in case it is secret.
+            Some(event.finding(Cause::RunContainerError, Phase::Detail, weight::EVENT))
+        }
+        "FailedKillPod" if pod.is_some_and(|p| p.id.deleting()) => {
+            Some(event.finding(Cause::StuckTerminating, Phase::Detail, weight::ERROR).count(0))
         }
         "Unhealthy" if at_work => unhealthy(event, pod),
         "Killing" if at_work => killing(event),
         "FailedMount" | "FailedMapVolume" if waiting_to_start => {
-            Some(event.finding(Cause::FailedMount, Phase::Pulse, weight::ERROR))
+            // Says only which volumes are waited for; an Event of one volume has the error.
+            let waited = event.message.starts_with("Unable to attach or mount volumes");
+            let how_well = if waited { weight::EVENT } else { weight::ERROR };
+            Some(event.finding(Cause::FailedMount, Phase::Pulse, how_well))
         }
         "FailedAttachVolume" if waiting_to_start => {
             Some(event.finding(Cause::FailedAttachVolume, Phase::Pulse, weight::ERROR))

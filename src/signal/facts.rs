@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{Cause, Exit, Labels, ObjectRef};
@@ -29,10 +31,36 @@ pub struct Identity {
     pub annotations: Option<Labels>,
     /// `metadata.creationTimestamp`
     pub created: Option<Timestamp>,
-    /// `metadata.deletionTimestamp` is set.
-    pub deleting: bool,
+    /// Set from the moment somebody deletes it.
+    pub deletion: Option<Box<Deletion>>,
     /// The controlling owner.
     pub owner: Option<Owner>,
+}
+
+impl Identity {
+    /// Has somebody deleted it?
+    #[must_use]
+    pub const fn deleting(&self) -> bool {
+        self.deletion.is_some()
+    }
+}
+
+/// An object that was deleted and is still there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// `metadata.deletionTimestamp`. Of a pod this is the end of its grace period, of everything else
+    /// the moment of the request.
+    pub at: Timestamp,
+    /// `metadata.deletionGracePeriodSeconds`; zero where there is none.
+    pub grace: Duration,
+    /// `metadata.finalizers` and, of a namespace, `spec.finalizers` other than `kubernetes`; cut to
+    /// [`Self::MAX_FINALIZERS`].
+    pub finalizers: Box<[Arc<str>]>,
+}
+
+impl Deletion {
+    /// Messages name no more than this.
+    pub const MAX_FINALIZERS: usize = 8;
 }
 
 /// `spec.restartPolicy`
@@ -119,6 +147,22 @@ pub struct ContainerFacts {
     pub slow: u8,
     /// Where the counting began.
     pub slow_from: Option<Timestamp>,
+    /// The last time the kubelet ended a run, or a probe failed that makes it do so.
+    pub kill: Option<Box<Kill>>,
+}
+
+/// Why the kubelet ends runs of a container. Only Events tell it; the status shows an exit code as if the
+/// program had ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kill {
+    /// The last failure of a liveness or startup probe.
+    pub probe: Option<Arc<str>>,
+    /// When a run was last ended.
+    pub at: Option<Timestamp>,
+    /// Why: `Liveness probe failed: …`, `postStart hook failed: …`.
+    pub by: Arc<str>,
+    /// The exit code of the run that was ended.
+    pub code: Option<i32>,
 }
 
 impl ContainerFacts {
@@ -163,6 +207,8 @@ pub struct PodFacts {
     pub scheduled_at: Option<Timestamp>,
     /// The `Ready` condition is True.
     pub ready: bool,
+    /// The text of the `Ready` condition where a readiness gate holds the pod back.
+    pub gate: Option<Arc<str>>,
     /// `DisruptionTarget` is True, with its reason.
     pub disruption: Option<Arc<str>>,
     /// Init containers first.
@@ -193,7 +239,7 @@ impl PodFacts {
     /// Is it on its way out, by plan or by deletion? What it shows then is no problem of its own.
     #[must_use]
     pub fn leaving(&self) -> bool {
-        self.id.deleting || self.disruption.is_some()
+        self.id.deleting() || self.disruption.is_some()
     }
 }
 
@@ -257,6 +303,17 @@ pub struct JobFacts {
     pub completed: Option<Timestamp>,
     /// How the last of its pods that failed did so.
     pub last_exit: Option<Exit>,
+    /// What kept its pods from running when one was last seen: `pod import-x2x4z: ImagePullBackOff: …`.
+    pub waits_for: Option<Arc<str>>,
+}
+
+/// What is remembered of a namespace.
+#[derive(Debug, Clone)]
+pub struct NamespaceFacts {
+    /// Who it is; it counts as an object of itself, so that rules and routes by namespace apply.
+    pub id: Identity,
+    /// Conditions that are True: what keeps its deletion from coming to an end.
+    pub conditions: Vec<BadCondition>,
 }
 
 /// What is remembered of a CronJob.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::facts::{BadCondition, CronJobFacts, JobFacts};
 use super::finding::{Finding, weight};
+use super::headline::UNTIL_THEN;
 use super::{Cause, Phase, Standing};
 
 /// What a change of a Job means. The caller puts the finding on the CronJob where there is one.
@@ -23,11 +24,15 @@ pub fn findings(before: Option<&JobFacts>, after: &JobFacts, of_cron_job: bool) 
 }
 
 fn failure(job: &JobFacts, failed: &BadCondition, of_cron_job: bool) -> Finding {
-    let text = if of_cron_job {
+    let mut text = if of_cron_job {
         Arc::from(format!("Job {}: {}", job.id.object.name, failed.message))
     } else {
         Arc::clone(&failed.message)
     };
+    // A Job whose pods never ran runs out of time; why they never ran is what somebody has to mend.
+    if let Some(waited) = job.waits_for.as_ref().filter(|_| &*failed.reason == "DeadlineExceeded") {
+        text = Arc::from(format!("{text}{UNTIL_THEN}{waited}"));
+    }
     Finding::new(Cause::JobFailed, Phase::Raised, &failed.reason)
         .text(text, weight::STATUS)
         .since(failed.since)

@@ -78,7 +78,7 @@ fn not_ready(node: &NodeFacts, condition: &BadCondition) -> Finding {
         not_before = node.id.created.map(|created| clock::after(created, NEW_NODE));
     }
     let shutting_down = condition.message.contains("node is shutting down");
-    if node.being_removed || node.id.deleting || shutting_down {
+    if node.being_removed || node.id.deleting() || shutting_down {
         not_before = condition.since.map(|since| clock::after(since, BEING_REMOVED));
     }
     Finding::new(Cause::NodeNotReady, Phase::Raised, &condition.reason)

@@ -3,6 +3,9 @@
 //! How each problem shows, and which look-alikes are none, follows the kubelet's own code; the
 //! places are named where they decide something.
 
+mod ended;
+mod failed;
+mod moments;
 mod standing;
 
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use super::finding::{Finding, weight};
 use super::{Cause, Exit, Phase};
 use crate::clock;
 
+pub use ended::{ended_with, note as note_kill};
 pub use standing::standing;
 
 /// A run longer than this resets the kubelet's crash back-off
@@ -61,6 +65,7 @@ pub fn carry(before: &PodFacts, after: &mut PodFacts, now: Timestamp) {
     after.evicted |= before.evicted;
     for container in &mut after.containers {
         let Some(old) = before.container(&container.name) else { continue };
+        ended::carry(old, container);
         if let State::Waiting { reason, .. } = &container.state
             && neutral(reason)
             && container.restarts == old.restarts
@@ -94,9 +99,9 @@ pub fn carry(before: &PodFacts, after: &mut PodFacts, now: Timestamp) {
 pub fn findings(before: Option<&PodFacts>, after: &PodFacts, news_since: Timestamp) -> Vec<Finding> {
     let mut out = Vec::new();
     for container in &after.containers {
-        out_of_memory(before, after, container, news_since, &mut out);
+        moments::out_of_memory(before, after, container, news_since, &mut out);
     }
-    rejected_or_evicted(before, after, news_since, &mut out);
+    moments::rejected_or_evicted(before, after, news_since, &mut out);
     if after.leaving() {
         // Neither a problem nor a recovery: `deletionTimestamp` alone turns the waiting reason back
         // to `terminated` (pkg/kubelet/container/helpers.go, ShouldContainerBeRestarted).
@@ -118,7 +123,9 @@ pub fn findings(before: Option<&PodFacts>, after: &PodFacts, news_since: Timesta
         }
     }
     for mut finding in raised {
-        if finding.cause == Cause::CrashLoopBackOff {
+        if finding.cause == Cause::PodFailed {
+            finding.count = u32::from(before.is_none_or(|pod| !pod.finished()));
+        } else if finding.cause == Cause::CrashLoopBackOff {
             finding.count = restarts_since(before, after, finding.container.as_deref());
         }
         if before.is_none() && finding.since.is_none() {
@@ -152,7 +159,7 @@ fn restarts_since(before: Option<&PodFacts>, after: &PodFacts, container: Option
     let Some(now) = container.and_then(|name| after.container(name)) else { return 0 };
     match before.and_then(|pod| pod.container(&now.name)) {
         // The end of a run is what counts; the restart that follows it does not count again.
-        Some(old) => u32::from(ended_run(now) != ended_run(old) && ended_run(now).is_some()),
+        Some(old) => u32::from(ended::another_ended(now, old)),
         None => now.restarts.max(1),
     }
 }
@@ -175,7 +182,11 @@ fn ended_run(container: &ContainerFacts) -> Option<&Run> {
 #[must_use]
 pub fn problems(pod: &PodFacts) -> Vec<Finding> {
     let mut out = Vec::new();
-    if pod.finished() || pod.leaving() {
+    if pod.leaving() {
+        return out;
+    }
+    if pod.finished() {
+        out.extend(failed::failed(pod));
         return out;
     }
     for container in &pod.containers {
@@ -407,75 +418,4 @@ fn cleared_by_start(before: &PodFacts, after: &PodFacts, out: &mut Vec<Finding>)
             );
         }
     }
-}
-
-fn out_of_memory(
-    before: Option<&PodFacts>,
-    after: &PodFacts,
-    container: &ContainerFacts,
-    news_since: Timestamp,
-    out: &mut Vec<Finding>,
-) {
-    let known = before.and_then(|pod| pod.container(&container.name));
-    let seen = |run: &Run| match known {
-        Some(old) => {
-            let same = |other: &Run| {
-                other.exit.finished_at == run.exit.finished_at && other.exit.started_at == run.exit.started_at
-            };
-            old.last.as_deref().is_some_and(same)
-                || matches!(&old.state, State::Terminated(other) if same(other))
-        }
-        // Not seen before: news only if it ended after the last look.
-        None => run.exit.finished_at.is_none_or(|at| old_news(at, news_since)),
-    };
-    let current = match &container.state {
-        State::Terminated(run) => Some(&**run),
-        _ => None,
-    };
-    for run in [container.last.as_deref(), current].into_iter().flatten() {
-        if oom(&run.exit) && !seen(run) && after.disruption.is_none() {
-            out.push(
-                Finding::new(Cause::OOMKilled, Phase::Pulse, &Arc::from("OOMKilled"))
-                    .container(&container.name)
-                    .text(Arc::from(oom_text(container)), weight::ERROR)
-                    .exit(Some(run.exit.clone()))
-                    .image(&container.image)
-                    .at(run.exit.finished_at)
-                    .count(1),
-            );
-        }
-    }
-}
-
-fn rejected_or_evicted(
-    before: Option<&PodFacts>,
-    after: &PodFacts,
-    news_since: Timestamp,
-    out: &mut Vec<Finding>,
-) {
-    let Some((reason, message)) = after.status.as_deref() else { return };
-    if after.phase != PodPhase::Failed || before.is_some_and(|pod| pod.phase == PodPhase::Failed) {
-        return;
-    }
-    let ended = after.containers.iter().filter_map(ended_run).filter_map(|run| run.exit.finished_at).max();
-    let at = ended.or(after.id.created);
-    if before.is_none() && at.is_none_or(|at| old_news(at, news_since)) {
-        return;
-    }
-    let cause = match &**reason {
-        "Evicted" if after.evicted => return,
-        "Evicted" => Cause::Evicted,
-        planned if PLANNED_ENDS.contains(&planned) || after.started() => return,
-        _ => Cause::PodRejected,
-    };
-    // A pod that the kubelet let go by plan says so in DisruptionTarget; only pressure is a problem.
-    if after.disruption.as_deref().is_some_and(|why| why != "TerminationByKubelet") {
-        return;
-    }
-    out.push(
-        Finding::new(cause, Phase::Pulse, reason)
-            .text(Arc::clone(message), weight::STATUS)
-            .at(ended)
-            .count(1),
-    );
 }

@@ -21,7 +21,7 @@ use regex::{Captures, Regex, RegexBuilder, RegexSet};
 
 pub use fragments::fragments;
 
-use super::{Signal, text};
+use super::{Exit, Signal, text};
 
 /// What stands in the place of a secret.
 pub const MASK: &str = "[masked]";
@@ -140,8 +140,15 @@ impl Redactor {
         }
         self.kept(&mut signal.message);
         self.kept(&mut signal.reason);
-        if let Some(message) = signal.exit.as_mut().and_then(|exit| exit.message.as_mut()) {
-            self.kept(message);
+        if let Some(exit) = &mut signal.exit {
+            self.exit(exit);
+        }
+    }
+
+    /// Masks the texts about the end of a run in place.
+    pub fn exit(&self, exit: &mut Exit) {
+        for text in [&mut exit.message, &mut exit.ended_by].into_iter().flatten() {
+            self.kept(text);
         }
     }
 

@@ -15,7 +15,7 @@ pub fn findings(before: Option<&WorkloadFacts>, after: &WorkloadFacts) -> Vec<Fi
         (Cause::FailedCreate, before.and_then(|b| b.create_failure.as_ref()), after.create_failure.as_ref()),
     ] {
         match (old, new) {
-            (_, Some(new)) if !after.id.deleting => out.push(raised(cause, new)),
+            (_, Some(new)) if !after.id.deleting() => out.push(raised(cause, new)),
             (Some(old), None) => out.push(Finding { phase: Phase::Cleared, ..raised(cause, old) }),
             _ => {}
         }

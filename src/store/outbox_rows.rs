@@ -69,6 +69,8 @@ pub struct Heads {
     pub next_at: Option<Timestamp>,
     /// Nothing is sent before: the receiver (or its credential) asked to wait, or refuses every message.
     pub gate: Option<Timestamp>,
+    /// How often in a row the receiver refused; 0: it does not.
+    pub refused: u32,
 }
 
 /// The answer to a claim.
@@ -368,13 +370,16 @@ fn heads(
     now: Timestamp,
 ) -> Result<Heads, StoreError> {
     let failed = s.error("look for the next row");
-    let (asked, refused) = s
+    let (asked, refused, times): (_, Option<Timestamp>, Option<u32>) = s
         .conn
         .prepare_cached(
             "SELECT (SELECT not_before FROM receiver_state WHERE receiver = ?1),
-                 (SELECT not_before FROM refusals WHERE receiver = ?2)",
+                 (SELECT not_before FROM refusals WHERE receiver = ?2),
+                 (SELECT attempts FROM refusals WHERE receiver = ?2)",
         )
-        .and_then(|mut q| q.query_row([gate, receiver], |r| Ok((time_opt(r, 0)?, time_opt(r, 1)?))))
+        .and_then(|mut q| {
+            q.query_row([gate, receiver], |r| Ok((time_opt(r, 0)?, time_opt(r, 1)?, r.get(2)?)))
+        })
         .map_err(&failed)?;
     // A receiver that refuses is tried with another row each time: it may be the row after all.
     let sql = if refused.is_some() { PROBE } else { DUE };
@@ -383,7 +388,7 @@ fn heads(
         .prepare_cached(RECIPIENTS)
         .and_then(|mut q| q.query_map([receiver], |r| Ok(Arc::from(r.get::<_, String>(0)?)))?.collect())
         .map_err(&failed)?;
-    let mut heads = Heads { gate: asked.max(refused), ..Heads::default() };
+    let mut heads = Heads { gate: asked.max(refused), refused: times.unwrap_or(0), ..Heads::default() };
     for recipient in recipients.iter().filter(|recipient| !held.contains(recipient)) {
         let due = s
             .conn

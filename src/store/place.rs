@@ -48,7 +48,8 @@ pub(super) fn prepare(path: &Path) -> io::Result<()> {
 /// A file that belongs to somebody else stays as it is, and that is said.
 pub(super) fn private(path: &Path) {
     let Ok(metadata) = fs::metadata(path) else { return };
-    if metadata.permissions().mode() & 0o077 == 0 {
+    let others = metadata.permissions().mode() & 0o077;
+    if others == 0 {
         return;
     }
     if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE)) {

@@ -146,7 +146,7 @@ fn a_thread_waits_for_its_head_and_others_do_not() {
     assert_eq!(key, "b1");
     store.settle(b1, delivered(), at(0)).wait().unwrap();
     let heads = store.heads(&name("x"), &name("x"), at(0)).wait().unwrap();
-    assert_eq!(heads, Heads { due: None, next_at: Some(at(60)), gate: None });
+    assert_eq!(heads, Heads { next_at: Some(at(60)), ..Heads::default() });
     let (a1, key) = claim(&store, "x", at(60)).unwrap();
     assert_eq!(key, "a1");
     // Giving it up lets the next one go.

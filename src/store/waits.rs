@@ -11,11 +11,13 @@ use super::{Call, Store, StoreError};
 
 impl Store {
     /// The clock was set by `by` and shows `now`: what waits in the outbox waits for as long as it would
-    /// have, and so do receivers that asked to be left alone. All of them look again. No wait is ever
-    /// longer than `longest`: what would be was written by the clock as it is now.
+    /// have, and is given up as late, and so do receivers that asked to be left alone or refuse. All of them look
+    /// again. No wait is ever longer than `longest`: what would be was written by the clock as it is now.
     pub fn move_waits(&self, by: SignedDuration, now: Timestamp, longest: Duration) -> Call<()> {
         let before = crate::clock::moved(now, -by);
         let (from, to) = (micros(before), micros(crate::clock::after(before, longest)));
+        // What was queued by the clock that was ahead would otherwise have been queued in the future.
+        let queued_from = if by.is_negative() { micros(now) } else { i64::MIN };
         let by = i64::try_from(by.as_micros()).unwrap_or(if by.is_negative() { i64::MIN } else { i64::MAX });
         self.write("move waits", move |s| {
             let failed = s.error("move waits");
@@ -25,9 +27,18 @@ impl Store {
                  WHERE state = 'queued' AND not_before > ?2 AND not_before <= ?3",
                 "UPDATE receiver_state SET not_before = max(1, not_before + ?1)
                  WHERE not_before > ?2 AND not_before <= ?3",
+                "UPDATE refusals SET not_before = max(1, not_before + ?1)
+                 WHERE not_before > ?2 AND not_before <= ?3",
             ] {
                 s.conn.prepare_cached(sql).and_then(|mut q| q.execute((by, from, to))).map_err(&failed)?;
             }
+            s.conn
+                .prepare_cached(
+                    "UPDATE outbox SET queued_at = queued_at + ?1
+                     WHERE state IN ('queued', 'sending') AND queued_at > ?2 AND queued_at <= ?3",
+                )
+                .and_then(|mut q| q.execute((by, queued_from, from)))
+                .map_err(&failed)?;
             wake_all(s)
         })
     }
@@ -41,6 +52,7 @@ impl Store {
             for sql in [
                 "UPDATE outbox SET not_before = ?1 WHERE state = 'queued' AND not_before > ?1",
                 "UPDATE receiver_state SET not_before = ?1 WHERE not_before > ?1",
+                "UPDATE refusals SET not_before = ?1 WHERE not_before > ?1",
             ] {
                 s.conn.prepare_cached(sql).and_then(|mut q| q.execute([latest])).map_err(&failed)?;
             }

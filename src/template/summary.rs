@@ -116,7 +116,9 @@ fn values(i: &IncidentView) -> Value {
         "rule": line(&i.rule),
         "severity": i.severity,
         "victim": text::oom_victim(&i.why).map(line),
+        "short_why": line(&text::short_why(i)),
         "why": line(&i.why),
+        "why_line": line(&text::title_why(i)),
         "workload": line(&i.workload),
     })
 }

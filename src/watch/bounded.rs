@@ -39,6 +39,8 @@ pub const WORD: usize = 32;
 pub const CONTAINERS: usize = 100;
 /// Conditions of an object, and taints of a node.
 pub const CONDITIONS: usize = 64;
+/// Finalizers of one object.
+pub const FINALIZERS: usize = 16;
 
 thread_local! {
     /// How much was cut of the object that this thread decodes.

@@ -1,6 +1,7 @@
 //! From slim objects to facts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -8,19 +9,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use super::bounded::Message;
 use super::intern::Interner;
 use super::objects::{
-    Condition, Container, ContainerState, ContainerStatus, CronJob, Job, Node, PersistentVolumeClaim, Pod,
-    Terminated, WorkloadSpec, WorkloadStatus,
+    Condition, Container, ContainerState, ContainerStatus, CronJob, Job, Namespace, Node,
+    PersistentVolumeClaim, Pod, Terminated, WorkloadSpec, WorkloadStatus,
 };
 use crate::signal::facts::{
-    BadCondition, ClaimFacts, ContainerFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts,
-    PodPhase, RestartPolicy, Role, Run, State, Unschedulable, WorkloadFacts,
+    BadCondition, ClaimFacts, ContainerFacts, CronJobFacts, Deletion, Identity, JobFacts, NamespaceFacts,
+    NodeFacts, Owner, PodFacts, PodPhase, RestartPolicy, Role, Run, State, Unschedulable, WorkloadFacts,
 };
-use crate::signal::{Exit, ObjectRef, node};
+use crate::signal::{Exit, ObjectRef, node, text};
 
 fn time(time: Option<&Time>) -> Option<Timestamp> {
     time.map(|t| t.0)
 }
 
+/// The longest list of failed indexes that is kept, in bytes: a Job may have 100,000 of them.
+const MAX_INDEXES: usize = 200;
 fn optional(text: Option<&str>, interner: &mut Interner) -> Option<Arc<str>> {
     text.filter(|t| !t.is_empty()).map(|t| interner.text(t))
 }
@@ -31,6 +34,7 @@ fn shared(message: Option<&Message>) -> Arc<str> {
 
 /// Who an object is.
 pub fn identity(kind: &str, meta: ObjectMeta, interner: &mut Interner) -> Identity {
+    let deletion = deletion(&meta, interner);
     let owner = meta
         .owner_references
         .as_ref()
@@ -46,9 +50,44 @@ pub fn identity(kind: &str, meta: ObjectMeta, interner: &mut Interner) -> Identi
         labels: interner.labels(meta.labels),
         annotations: interner.labels(meta.annotations),
         created: time(meta.creation_timestamp.as_ref()),
-        deleting: meta.deletion_timestamp.is_some(),
+        deletion,
         owner,
     }
+}
+
+fn deletion(meta: &ObjectMeta, interner: &mut Interner) -> Option<Box<Deletion>> {
+    let at = time(meta.deletion_timestamp.as_ref())?;
+    let grace = meta.deletion_grace_period_seconds.and_then(|secs| u64::try_from(secs).ok());
+    let names = meta.finalizers.iter().flatten().map(String::as_str);
+    let finalizers = finalizers(names, interner);
+    Some(Box::new(Deletion { at, grace: Duration::from_secs(grace.unwrap_or_default()), finalizers }))
+}
+
+fn finalizers<'a>(names: impl Iterator<Item = &'a str>, interner: &mut Interner) -> Box<[Arc<str>]> {
+    names
+        .filter(|name| !name.is_empty())
+        .take(Deletion::MAX_FINALIZERS)
+        .map(|name| interner.text(name))
+        .collect()
+}
+
+/// A namespace.
+pub fn namespace(namespace: Namespace, interner: &mut Interner) -> NamespaceFacts {
+    let Namespace { metadata, spec, status, .. } = namespace;
+    let mut id = identity("Namespace", metadata, interner);
+    let name = interner.text(&id.object.name);
+    id.object.namespace = Some(name);
+    if let Some(deletion) = &mut id.deletion {
+        // `kubernetes` is the namespace controller's own; it goes last, when everything else has gone.
+        let others = spec.finalizers.iter().map(|name| &**name).filter(|name| *name != "kubernetes");
+        let mut all = deletion.finalizers.to_vec();
+        all.extend(finalizers(others, interner));
+        all.truncate(Deletion::MAX_FINALIZERS);
+        deletion.finalizers = all.into_boxed_slice();
+    }
+    let conditions = status.conditions.iter().filter(|_| id.deletion.is_some());
+    let conditions = conditions.filter(|c| c.status == "True" && c.r#type.starts_with("Namespace"));
+    NamespaceFacts { conditions: conditions.take(8).map(|c| bad_condition(c, interner)).collect(), id }
 }
 
 /// A pod.
@@ -80,11 +119,13 @@ pub fn pod(pod: Pod, interner: &mut Interner) -> PodFacts {
             Some("Unknown") => PodPhase::Unknown,
             _ => PodPhase::Pending,
         },
-        status: status
-            .reason
-            .as_deref()
-            .filter(|r| !r.is_empty())
-            .map(|reason| Box::new((interner.text(reason), shared(status.message.as_ref())))),
+        status: status.reason.as_deref().filter(|r| !r.is_empty()).map(|reason| {
+            let mut message = shared(status.message.as_ref());
+            if let Some(secs) = spec.active_deadline_seconds.filter(|_| reason == "DeadlineExceeded") {
+                message = Arc::from(format!("{message} (activeDeadlineSeconds: {secs})"));
+            }
+            Box::new((interner.text(reason), message))
+        }),
         nominated: status.nominated_node_name.as_deref().is_some_and(|n| !n.is_empty()),
         unschedulable: scheduled.filter(|c| c.status == "False").map(|c| {
             Box::new(Unschedulable {
@@ -97,6 +138,9 @@ pub fn pod(pod: Pod, interner: &mut Interner) -> PodFacts {
             .filter(|c| c.status == "True")
             .and_then(|c| time(c.last_transition_time.as_ref())),
         ready: condition("Ready").is_some_and(|c| c.status == "True"),
+        gate: condition("Ready")
+            .filter(|c| c.status != "True" && c.reason.as_deref() == Some("ReadinessGatesNotReady"))
+            .map(|c| shared(c.message.as_ref())),
         disruption: condition("DisruptionTarget")
             .filter(|c| c.status == "True")
             .map(|c| interner.text(c.reason.as_deref().unwrap_or("DisruptionTarget"))),
@@ -129,6 +173,7 @@ fn container(
         sticky: None,
         slow: 0,
         slow_from: None,
+        kill: None,
     }
 }
 
@@ -156,6 +201,7 @@ fn run(terminated: &Terminated, interner: &mut Interner) -> Run {
             message: terminated.message.as_ref().filter(|m| !m.is_empty()).map(Message::shared),
             started_at: time(terminated.started_at.as_ref()),
             finished_at: time(terminated.finished_at.as_ref()),
+            ended_by: None,
         },
     }
 }
@@ -254,15 +300,28 @@ pub fn workload(
 
 /// A Job.
 pub fn job(job: Job, interner: &mut Interner) -> JobFacts {
-    let Job { metadata, status, .. } = job;
+    let Job { metadata, spec, status, .. } = job;
     let find = |kind: &str| status.conditions.iter().find(|c| c.r#type == kind && c.status == "True");
+    // `FailureTarget` comes first; `Failed` is the verdict, after the last pod has gone.
+    let failed = find("Failed").map(|c| {
+        let mut failed = bad_condition(c, interner);
+        // At the end of the text, so that rules may match its beginning as Kubernetes words it.
+        if let Some(secs) = spec.active_deadline_seconds.filter(|_| &*failed.reason == "DeadlineExceeded") {
+            failed.message = Arc::from(format!("{} (activeDeadlineSeconds: {secs})", failed.message));
+        }
+        if let Some(indexes) = status.failed_indexes.as_deref().filter(|list| !list.is_empty()) {
+            let list = text::clean(&text::cut(indexes, MAX_INDEXES));
+            failed.message = Arc::from(format!("{} (failed indexes: {list})", failed.message));
+        }
+        failed
+    });
     JobFacts {
-        // `FailureTarget` comes first; `Failed` is the verdict, after the last pod has gone.
-        failed: find("Failed").map(|c| bad_condition(c, interner)),
+        failed,
         completed: find("Complete")
             .and_then(|c| time(c.last_transition_time.as_ref()))
             .or_else(|| time(status.completion_time.as_ref())),
         last_exit: None,
+        waits_for: None,
         id: identity("Job", metadata, interner),
     }
 }

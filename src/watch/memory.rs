@@ -13,7 +13,9 @@ mod first;
 mod gone;
 mod news;
 mod owner;
+mod reasons;
 mod silence;
+mod terminating;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -28,7 +30,7 @@ use super::objects::Event;
 use super::scope::Forged;
 use super::{Change, Kind, Object};
 use crate::signal::facts::{
-    ClaimFacts, CronJobFacts, Identity, JobFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
+    ClaimFacts, CronJobFacts, Identity, JobFacts, NamespaceFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
 };
 use crate::signal::silence::SilenceSeen;
 use crate::signal::{Labels, ObjectRef, Signal};
@@ -49,13 +51,6 @@ struct Entry<T> {
 
 /// Namespace and name.
 type Key = (Arc<str>, Arc<str>);
-
-/// A namespace, with its labels and annotations.
-#[derive(Debug, Default)]
-struct NamespaceFacts {
-    labels: Option<Labels>,
-    annotations: Option<Labels>,
-}
 
 /// A ReplicaSet is only the way from a pod to its Deployment.
 #[derive(Debug)]
@@ -123,6 +118,8 @@ pub struct Memory {
     forged: BTreeMap<Forged, u64>,
     /// Texts and lists that were cut while objects were decoded, by kind.
     cut: BTreeMap<Kind, u64>,
+    /// Deletions that have not come to an end.
+    terminating: terminating::Terminating,
     /// Whose annotations about silence changed since that was asked last.
     silence_changed: Vec<ObjectRef>,
     /// See [`Self::take_silence_seen`].
@@ -166,6 +163,7 @@ impl Memory {
             orphans: VecDeque::new(),
             forged: BTreeMap::new(),
             cut: BTreeMap::new(),
+            terminating: terminating::Terminating::default(),
             silence_changed: Vec::new(),
             silence_seen: Vec::new(),
         }
@@ -216,6 +214,7 @@ impl Memory {
     /// completed the first picture of the cluster.
     pub fn apply(&mut self, now: Timestamp, change: Change, out: &mut Vec<Signal>) -> bool {
         let was_ready = self.ready();
+        let before = out.len();
         match change {
             Change::Listing(kind) => {
                 self.listing.insert(kind);
@@ -262,6 +261,7 @@ impl Memory {
         if complete {
             self.first_look(now, out);
         }
+        self.drop_with_namespaces(before, out);
         complete
     }
 
@@ -284,7 +284,7 @@ impl Memory {
             .namespace
             .as_ref()
             .and_then(|ns| self.namespaces.get(ns))
-            .map_or((None, None), |entry| (entry.facts.labels.clone(), entry.facts.annotations.clone()))
+            .map_or((None, None), |entry| (entry.facts.id.labels.clone(), entry.facts.id.annotations.clone()))
     }
 }
 

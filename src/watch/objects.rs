@@ -17,8 +17,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::bounded::{
-    self, CONDITIONS, CONTAINERS, FIELD_PATH, IMAGE, KEY, KIND, LABEL, List, Message, NAME, REASON, Text,
-    WORD,
+    self, CONDITIONS, CONTAINERS, FIELD_PATH, FINALIZERS, IMAGE, KEY, KIND, LABEL, List, Message, NAME,
+    REASON, Text, WORD,
 };
 use crate::signal::text;
 
@@ -193,7 +193,12 @@ slim! {
         status: NodeStatus,
     }
     /// core/v1 Namespace
-    Namespace, "namespaces", "", true {}
+    Namespace, "namespaces", "", false {
+        /// `spec`
+        spec: NamespaceSpec,
+        /// `status`
+        status: NamespaceStatus,
+    }
     /// apps/v1 Deployment
     Deployment, "deployments", "apps", false {
         /// `spec`
@@ -276,10 +281,15 @@ macro_rules! part {
 }
 
 part! {
+    /// core/v1 NamespaceSpec
+    NamespaceSpec { finalizers: List<Text<KEY>, FINALIZERS> }
+    /// core/v1 NamespaceStatus
+    NamespaceStatus { conditions: List<Condition, CONDITIONS> }
     /// core/v1 PodSpec
     PodSpec {
         node_name: Option<Text<NAME>>, restart_policy: Option<Text<WORD>>,
         containers: List<Container, CONTAINERS>, init_containers: List<Container, CONTAINERS>,
+        active_deadline_seconds: Option<i64>,
     }
     /// core/v1 Container
     Container {
@@ -340,11 +350,11 @@ part! {
         update_revision: Option<Text<NAME>>,
     }
     /// batch/v1 JobSpec
-    JobSpec { backoff_limit: Option<i64>, suspend: bool }
+    JobSpec { backoff_limit: Option<i64>, suspend: bool, active_deadline_seconds: Option<i64> }
     /// batch/v1 JobStatus
     JobStatus {
         conditions: List<Condition, CONDITIONS>, failed: i64, succeeded: i64, active: i64, start_time: Option<Time>,
-        completion_time: Option<Time>,
+        completion_time: Option<Time>, failed_indexes: Option<Text<NAME>>,
     }
     /// batch/v1 CronJobSpec
     CronJobSpec { suspend: bool }

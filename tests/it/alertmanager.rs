@@ -78,10 +78,8 @@ impl Life {
 fn note(incident: &str, seq: u64, decision: Decision) -> Notification {
     let mut view = sample::incident();
     (view.id, view.since) = (incident.into(), clock::now());
-    if decision.is_end() {
-        view.ended_at = Some(clock::now());
-    }
     let mut n = sample::notification(decision, view);
+    n.incidents[0].ended_at = decision.is_end().then(clock::now);
     (n.key, n.receiver, n.at) = (format!("{incident}-{seq}-am"), "am".into(), clock::now());
     n
 }

@@ -3,6 +3,8 @@
 
 #[path = "scenarios/annotations.rs"]
 mod annotations;
+#[path = "scenarios/bare.rs"]
+mod bare;
 #[path = "scenarios/crash.rs"]
 mod crash;
 #[path = "scenarios/digests.rs"]
@@ -15,6 +17,8 @@ mod evict;
 mod forged;
 #[path = "scenarios/group.rs"]
 mod group;
+#[path = "scenarios/headlines.rs"]
+mod headlines;
 #[path = "scenarios/life.rs"]
 mod life;
 #[path = "scenarios/memory.rs"]
@@ -37,5 +41,7 @@ mod script;
 mod silences;
 #[path = "scenarios/start.rs"]
 mod start;
+#[path = "scenarios/terminating.rs"]
+mod terminating;
 #[path = "scenarios/workloads.rs"]
 mod workloads;

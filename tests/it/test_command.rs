@@ -56,7 +56,7 @@ fn the_shipped_rules_pass() {
 fn by_file_name(stdout: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut expected = String::new();
-    for pack in ["containers", "nodes", "scheduling", "volumes", "workloads"] {
+    for pack in ["containers", "nodes", "scheduling", "terminating", "volumes", "workloads"] {
         let text = std::fs::read_to_string(root.join(format!("rules/{pack}.yaml"))).unwrap();
         let (_, tests) = text.split_once("\ntests:").unwrap();
         for name in tests.lines().filter_map(|line| line.strip_prefix("  - name: ")) {

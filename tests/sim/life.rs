@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use futures::FutureExt;
 use kubeherald::app::reload::Source;
-use kubeherald::app::run::{Options, World as Parts, run_in};
+use kubeherald::app::run::{Options, World as Parts, run_in, store_options};
 use kubeherald::clock::Clock;
 use kubeherald::config::{Config, Loaded};
 use kubeherald::notify::Network;
@@ -57,18 +57,18 @@ pub fn live(world: &Arc<World>, director: &mut Director) -> LifeEnd {
 }
 
 async fn lead(world: &Arc<World>, director: &mut Director, clock: Clock) -> LifeEnd {
+    let config = without_listener(&settings::config(&director.without));
     let opened = Store::open_with(&store::Options {
         path: Some(PathBuf::from("state.db")),
         driver: Driver::Inline,
         disk: Arc::new(Beside(director.disk.clone())),
-        ..store::Options::default()
+        ..store_options(&config, clock.now())
     });
     let store = match opened {
         Ok(store) => store,
         Err(_) if world.is_dead() => return LifeEnd::Killed,
         Err(error) => return LifeEnd::Exited(format!("the store cannot be opened: {}", chain(&error))),
     };
-    let config = without_listener(&settings::config(&director.without));
     let seed = chance::draw(world.plan.seed, "life", world.life() as u64);
     let router: Arc<Mutex<Option<Router>>> = Arc::default();
     let given = Arc::clone(&router);

@@ -16,7 +16,7 @@ use super::proof;
 use super::run::{Failure, Outcome, run};
 use super::shrink::shrink;
 use super::words;
-use super::world::lock;
+use super::world::{World, lock, worlds};
 
 /// One seed in so many runs twice, on two threads.
 const TWICE: u64 = 50;
@@ -26,6 +26,8 @@ const COMPARED: u64 = 20;
 const REACHES_ALL: u64 = 2000;
 /// A run that takes longer hangs: some loop goes round without a seam in it.
 const HANGS: Duration = Duration::from_secs(180);
+/// A world of which nothing is seen for so long goes round in a circle: half an hour of one takes a second.
+const STANDS_STILL: Duration = Duration::from_secs(15);
 /// For making a failing plan smaller.
 const SHRINKING: Duration = Duration::from_secs(120);
 
@@ -202,7 +204,20 @@ fn keep(shared: &Shared, name: &str, plan: &Plan, failure: &Failure) {
 fn watch_over(shared: &Arc<Shared>) {
     let shared = Arc::downgrade(shared);
     std::thread::spawn(move || {
+        let mut seen: Vec<(Arc<World>, u64, Instant)> = Vec::new();
         while let Some(shared) = shared.upgrade() {
+            seen = worlds()
+                .into_iter()
+                .map(|(world, steps)| {
+                    let same =
+                        seen.iter().find(|(other, before, _)| Arc::ptr_eq(other, &world) && *before == steps);
+                    let since = same.map_or_else(Instant::now, |(.., since)| *since);
+                    if since.elapsed() > STANDS_STILL {
+                        world.stuck();
+                    }
+                    (world, steps, since)
+                })
+                .collect();
             let hangs = lock(&shared.running).values().find(|(since, _)| since.elapsed() > HANGS).cloned();
             if let Some((since, name)) = hangs {
                 eprintln!(

@@ -3,7 +3,8 @@
 mod faults;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -32,6 +33,19 @@ pub struct World {
     state: Mutex<State>,
     /// Told when the process has to end.
     pub ended: Notify,
+    /// Grows with everything that can be seen from outside.
+    steps: AtomicU64,
+}
+
+/// The worlds that there are, for whoever looks whether they go on.
+static WORLDS: Mutex<Vec<Weak<World>>> = Mutex::new(Vec::new());
+
+/// All worlds, each with how far it has come.
+pub fn worlds() -> Vec<(Arc<World>, u64)> {
+    let mut worlds = lock(&WORLDS);
+    worlds.retain(|world| world.strong_count() > 0);
+    let there = worlds.iter().filter_map(Weak::upgrade);
+    there.map(|world| (Arc::clone(&world), world.steps.load(Ordering::Relaxed))).collect()
 }
 
 /// The hands of the world's clock.
@@ -110,7 +124,8 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl World {
     pub fn new(plan: Arc<Plan>, script: Arc<Script>, server: Arc<ApiServer>, words: bool) -> Arc<Self> {
-        Arc::new(Self {
+        let world = Arc::new(Self {
+            steps: AtomicU64::new(0),
             script,
             server,
             record: Mutex::default(),
@@ -133,7 +148,9 @@ impl World {
             }),
             ended: Notify::new(),
             plan,
-        })
+        });
+        lock(&WORLDS).push(Arc::downgrade(&world));
+        world
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -285,6 +302,20 @@ impl World {
         self.die();
     }
 
+    /// Called from another thread: nothing has been seen of this world for long, and its time stands still.
+    pub fn stuck(&self) {
+        let mut state = self.state();
+        let at = state.last.0;
+        if !state.lost {
+            state.lost = true;
+            state.dead = true;
+            let text = String::from("a loop goes round without time passing, and touches nothing outside");
+            drop(state);
+            lock(&self.record).broken.push((at, "progress", text));
+            self.ended.notify_one();
+        }
+    }
+
     pub fn is_lost(&self) -> bool {
         self.state().lost
     }
@@ -298,6 +329,7 @@ impl World {
             return None;
         }
         let now = state.now();
+        self.steps.fetch_add(1, Ordering::Relaxed);
         state.last = if state.last.0 == now { (now, state.last.1 + 1) } else { (now, 0) };
         if state.last.1 > SAME_INSTANT {
             drop(state);
@@ -350,6 +382,7 @@ impl World {
     // === Trace ===
 
     pub fn note(&self, text: &str) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
         self.state().note(text);
     }
 

@@ -34,8 +34,9 @@ impl Bot {
         let server = WebhookServer::start().await.unwrap();
         let clock = Simulated::new(crate::clock::now());
         let machine = Clock::Simulated(Arc::clone(&clock));
-        let watch = WatchStatus::with_clock(&[Kind::Pod], &machine);
+        let watch = WatchStatus::with_clock(&[Kind::Pod, Kind::Node], &machine);
         watch.follows(Kind::Pod);
+        watch.follows(Kind::Node);
         let engine = EngineStats { synced: true, ..EngineStats::default() };
         let engine = Arc::new(ArcSwap::from_pointee(engine));
         let loop_at = Arc::new(AtomicI64::new(machine.now().as_millisecond()));
@@ -121,12 +122,20 @@ async fn it_stops_while_the_engine_hangs() {
 async fn it_stops_while_a_watch_is_stale() {
     let mut bot = Bot::new().await;
     assert_eq!(bot.round().await, 1);
+    bot.watch.loses(Kind::Pod, false);
+    assert_eq!(bot.round().await, 0);
+    bot.watch.follows(Kind::Pod);
+    assert_eq!(bot.round().await, 1);
     tokio::time::pause();
     tokio::time::advance(std::time::Duration::from_secs(300)).await;
     tokio::time::resume();
     bot.goes_round();
     assert_eq!(bot.round().await, 0, "nothing was heard of pods for five minutes");
     bot.watch.follows(Kind::Pod);
+    bot.watch.follows(Kind::Node);
+    assert_eq!(bot.round().await, 1);
+    // A kind that may not be read is not mended by an alarm at night: it is told as a notice.
+    bot.watch.loses(Kind::Node, true);
     assert_eq!(bot.round().await, 1);
     // Before the first picture of the cluster is complete there is nothing to be well about.
     bot.engine.store(Arc::default());

@@ -66,6 +66,7 @@ fn names<'a>(cause: Cause, text: &impl Fn(&str) -> Option<&'a str>) -> (ObjectRe
         Cause::JobFailed => "Job",
         Cause::ProvisioningFailed => "PersistentVolumeClaim",
         Cause::RolloutStuck | Cause::FailedCreate => owner_kind.unwrap_or("Deployment"),
+        Cause::StuckTerminating if owner_kind == Some("Namespace") => "Namespace",
         _ => "Pod",
     });
     let owner_name = owner.map(|owner| owner.rsplit('/').next().unwrap_or(owner));
@@ -74,16 +75,19 @@ fn names<'a>(cause: Cause, text: &impl Fn(&str) -> Option<&'a str>) -> (ObjectRe
         (Some(name), _) => name.to_owned(),
         // It is the workload itself.
         (None, Some(name)) if owner_kind == Some(kind) => name.to_owned(),
+        // A pod of nobody.
+        (None, Some(name)) if cause == Cause::PodFailed => name.to_owned(),
         (None, Some(name)) => format!("{name}-1"),
         (None, None) if kind == "Pod" => "app-1".to_owned(),
         (None, None) => "app".to_owned(),
     };
     let workload = match owner {
         Some(owner) => Arc::from(owner),
-        None if kind == "Pod" => Arc::from("Deployment/app"),
+        None if kind == "Pod" && cause != Cause::PodFailed => Arc::from("Deployment/app"),
         None => Arc::from(format!("{kind}/{name}")),
     };
-    let namespace = (kind != "Node").then(|| Arc::from(text("namespace").unwrap_or("default")));
+    let usual = if kind == "Namespace" { &name } else { "default" };
+    let namespace = (kind != "Node").then(|| Arc::from(text("namespace").unwrap_or(usual)));
     (ObjectRef { kind: Arc::from(kind), namespace, name: Arc::from(name), uid: Arc::from("") }, workload)
 }
 
@@ -111,6 +115,7 @@ const fn in_container(cause: Cause) -> bool {
             | Cause::RunContainerError
             | Cause::OOMKilled
             | Cause::Unhealthy
+            | Cause::PodFailed
     )
 }
 
@@ -230,7 +235,7 @@ impl signal::World for World {
     fn health(&self, namespace: Option<&str>, workload: &str) -> Health {
         match workload.split_once('/').map(|(kind, _)| kind) {
             // Nothing stands behind these: when they are gone, they are gone.
-            Some("Pod" | "Node" | "PersistentVolumeClaim") => return Health::Absent,
+            Some("Pod" | "Node" | "PersistentVolumeClaim" | "Namespace") => return Health::Absent,
             Some("Job" | "CronJob") => return Health::Healthy,
             _ => {}
         }

@@ -81,6 +81,16 @@ fn objects() -> Vec<(Kind, Value)> {
                 "conditions": [condition("Progressing", "False", "ProgressDeadlineExceeded"),
                     condition("ReplicaFailure", "True", "FailedCreate")]}})
     };
+    let namespace = |metadata: Value| {
+        json!({"metadata": metadata, "spec": {"finalizers": ["kubernetes", "example.com/hold"]},
+            "status": {"conditions": [condition("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain")]}})
+    };
+    let deleted = |mut metadata: Value| {
+        metadata["deletionTimestamp"] = json!(time(-3600));
+        metadata["deletionGracePeriodSeconds"] = json!(30);
+        metadata["finalizers"] = json!(["example.com/hold"]);
+        metadata
+    };
     let named = |mut object: Value, metadata: Value| {
         object["metadata"] = metadata;
         object
@@ -94,14 +104,19 @@ fn objects() -> Vec<(Kind, Value)> {
     };
     let pod = json!({"metadata": meta("web-abc-aaaaa", Some("shop")),
         "spec": {"nodeName": "node-1", "restartPolicy": "Always", "containers": [container("app")],
-            "initContainers": [container("init")]},
+            "initContainers": [container("init")], "activeDeadlineSeconds": 3600},
         "status": {"phase": "Running", "reason": "Evicted", "message": "low on resource: memory",
             "nominatedNodeName": "node-2", "startTime": time(-3600),
             "conditions": [condition("Ready", "False", "ContainersNotReady"),
                 condition("PodScheduled", "False", "Unschedulable")],
             "containerStatuses": [status("app")], "initContainerStatuses": [status("init")]}});
     vec![
-        (Kind::Namespace, json!({"metadata": meta("shop", None)})),
+        (Kind::Namespace, namespace(meta("shop", None))),
+        (Kind::Namespace, namespace(deleted(meta("old", None)))),
+        (
+            Kind::Pod,
+            json!({"metadata": deleted(meta("stuck", Some("shop"))), "spec": pod["spec"], "status": pod["status"]}),
+        ),
         (
             Kind::Node,
             json!({"metadata": meta("node-1", None),
@@ -123,8 +138,8 @@ fn objects() -> Vec<(Kind, Value)> {
         (
             Kind::Job,
             json!({"metadata": meta("import", Some("shop")),
-            "spec": {"backoffLimit": 3, "suspend": false},
-            "status": {"failed": 4, "succeeded": 0, "active": 0, "startTime": time(-600),
+            "spec": {"backoffLimit": 3, "suspend": false, "activeDeadlineSeconds": 600},
+            "status": {"failedIndexes": "1,3-5", "failed": 4, "succeeded": 0, "active": 0, "startTime": time(-600),
                 "completionTime": time(-60), "conditions": [condition("Failed", "True", "BackoffLimitExceeded")]}}),
         ),
         (
@@ -233,8 +248,11 @@ fn text(how: Spoil) -> String {
 }
 
 fn spoil(object: &mut Value, path: &Path, how: Spoil) {
-    let pointer: String =
-        path.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect();
+    let mut pointer = String::new();
+    for key in path {
+        pointer.push('/');
+        pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+    }
     let Some(value) = object.pointer_mut(&pointer) else { return };
     match value {
         Value::Array(list) => {
@@ -307,9 +325,9 @@ fn check(config: &Config, spoiled: &[(Kind, String)]) -> usize {
         assert!(all.len() <= MAX_COMMIT, "{} bytes in one commit", all.len());
         // As `Debug` shows a string of JSON: escaped once, or twice.
         for bad in [SECRET, "ghp_Ab3dEf6hI", "hunter2hunter2", "\\r", "\\u001b", "\u{202e}", "\\u{202e}"] {
-            if let Some(found) = all.find(bad) {
-                let around: String = all[..found].chars().rev().take(200).collect();
-                panic!("{bad:?} behind …{}", around.chars().rev().collect::<String>());
+            if let Some((before, _)) = all.split_once(bad) {
+                let around: Vec<char> = before.chars().rev().take(200).collect();
+                panic!("{bad:?} behind …{}", around.iter().rev().collect::<String>());
             }
         }
         for row in commit.incidents.iter().chain(&commit.pending) {

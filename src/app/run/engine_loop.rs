@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,7 @@ pub(super) struct EngineLoop {
     stats: Arc<ArcSwap<EngineStats>>,
     heartbeat: Arc<AtomicI64>,
     /// Steps of the wall clock are seen between two rounds only.
-    clock: Steady,
+    clock: Arc<Steady>,
     machine: Clock,
     clock_steps: ClockSteps,
     /// Who had a dispatcher since the start.
@@ -110,11 +110,10 @@ impl EngineLoop {
         store: Store,
         stats: Arc<ArcSwap<EngineStats>>,
         heartbeat: Arc<AtomicI64>,
-        clock: Clock,
+        clock: Arc<Steady>,
         (logs, outbox): (Logs, Outbox),
     ) -> Result<Self, StoreError> {
-        let machine = clock.machine();
-        let clock = Steady::new(clock);
+        let machine = clock.clock().machine();
         let now = clock.now();
         let marks: BTreeMap<String, String> = store.load_marks().await?.into_iter().collect();
         let started = marks.contains_key(MARK_STARTED);
@@ -154,9 +153,9 @@ impl EngineLoop {
             tracing::warn!(seconds = by.as_secs(), "the clock is behind the one of the process before");
             pipeline.clock_set(by, now, &mut out);
             announcer.clock_set(by, now);
-            store.move_waits(by, now, MAX_RETRY_AFTER).await?;
+            move_waits(&store, by, now).await?;
         }
-        store.cap_waits(now, MAX_RETRY_AFTER).await?;
+        cap_waits(&store, now).await?;
         for incident in orphaned {
             tracing::warn!(incident = %incident.id, rule = %incident.rule, workload = %incident.workload,
                 "no rule asks for it any more: the incident is forgotten, and who was told is told so");
@@ -268,8 +267,8 @@ impl EngineLoop {
 
     /// Deadlines move with the wall clock when it is set, so that what remains until them stays.
     async fn follow_the_clock(&mut self) -> Result<(), StoreError> {
-        let Some(by) = self.clock.look() else { return Ok(()) };
-        let now = self.clock.now();
+        let Some(by) = self.clock.step() else { return Ok(()) };
+        let now = clock::moved(self.clock.now(), by);
         tracing::warn!(
             seconds = by.as_secs(),
             "the clock was set, or the machine slept: deadlines are moved"
@@ -282,7 +281,10 @@ impl EngineLoop {
         }
         self.pipeline.clock_set(by, now, &mut self.out);
         self.announcer.clock_set(by, now);
-        self.store.move_waits(by, now, MAX_RETRY_AFTER).await
+        move_waits(&self.store, by, now).await?;
+        // The dispatchers see the new time after their rows have it.
+        self.clock.follow();
+        cap_waits(&self.store, now).await
     }
 
     /// What a change says of its watch.
@@ -468,6 +470,25 @@ impl EngineLoop {
             synced: self.pipeline.synced(),
             blind: self.pipeline.memory().blind().map(|kind| kind.to_string()).collect(),
         }
+    }
+}
+
+/// A disk that fails is no reason to end: what waits by the old time is sent late, or sooner.
+async fn move_waits(store: &Store, by: SignedDuration, now: Timestamp) -> Result<(), StoreError> {
+    on_disk(store.move_waits(by, now, MAX_RETRY_AFTER).await)
+}
+
+async fn cap_waits(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+    on_disk(store.cap_waits(now, MAX_RETRY_AFTER).await)
+}
+
+fn on_disk(done: Result<(), StoreError>) -> Result<(), StoreError> {
+    match done {
+        Err(error) if error.is_disk() => {
+            tracing::warn!(%error, "what waits in the outbox could not be moved to the new time");
+            Ok(())
+        }
+        done => done,
     }
 }
 

@@ -38,7 +38,7 @@ impl Senders {
         let dispatcher = self.outbox.dispatcher(spec, notifier);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            let done = dispatcher.run_on(leash.clone(), stop).await;
+            let done = Box::pin(dispatcher.run_on(leash.clone(), stop)).await;
             (leash, done)
         });
     }

@@ -293,6 +293,7 @@ fn of_raw_reason(reason: &str) -> Option<Cause> {
         "ProgressDeadlineExceeded" => Cause::RolloutStuck,
         "NodePorts" | "OutOfcpu" | "OutOfmemory" | "OutOfpods" | "NodeAffinity" => Cause::PodRejected,
         "FailedBinding" => Cause::ProvisioningFailed,
+        "Terminating" => Cause::StuckTerminating,
         _ => return None,
     })
 }

@@ -374,7 +374,7 @@ fn a_heartbeat_has_an_address_in_the_open_or_as_a_secret() {
     assert_eq!(
         messages(&report),
         [
-            "error: expected an `http://` or `https://` address, found `hc-ping.com`",
+            "error: expected an `http://` or `https://` address, found a text",
             "error: expected between `10s` and `1h`, found `2h`",
             "error: `PUT` is not a method",
             "error: unknown key `to` in `heartbeat`",

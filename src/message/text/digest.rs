@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::words::{self, join, one_line, plural};
-use super::{MAX_NAME, MAX_TITLE, default_title, headline, name, title_why};
+use super::{MAX_NAME, MAX_SHORT_WHY, MAX_TITLE, cause_line, default_title, headline, name, title_why};
 use crate::message::{Decision, Digest, Group, HeldBack, IncidentView, Reason, Section};
 
 /// How many of a section a message lists: what somebody still reads, and what keeps a mail below the
@@ -146,6 +146,10 @@ pub fn entry(i: &IncidentView) -> String {
 #[must_use]
 pub fn entry_why(i: &IncidentView, title: &str) -> String {
     let why = i.why.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let line = cause_line::of(i.cause, &i.why, i.image.as_deref());
+    if line.is_some_and(|line| title.contains(&one_line(&line, MAX_SHORT_WHY))) {
+        return String::new();
+    }
     let begin: String = one_line(why, 60).trim_end_matches(['…', '.']).to_owned();
     if title.contains(&begin) { String::new() } else { one_line(why, 200) }
 }

@@ -180,10 +180,9 @@ fn text_that_knows_every_header_cannot_add_a_part() {
     );
     let boundary = head.split("boundary=\"").nth(1).unwrap().trim_end_matches('"');
     known.push(boundary.to_owned());
-    let forged: String = known
-        .iter()
-        .map(|word| format!("\r\n--{word}\r\nContent-Type: text/html\r\n\r\n<b>forged</b>\r\n--{word}--\r\n"))
-        .collect();
+    let forged = known.iter().fold(String::new(), |text, word| {
+        text + &format!("\r\n--{word}\r\nContent-Type: text/html\r\n\r\n<b>forged</b>\r\n--{word}--\r\n")
+    });
     let mut mail = mail(&n);
     for text in [&mut mail.text, &mut mail.html] {
         *text = forged.clone();

@@ -36,15 +36,15 @@ async fn who_is_missing_is_tried_again_and_nobody_else() {
 /// The process ends in the middle of a notification, as often as there are recipients.
 #[tokio::test]
 async fn what_was_done_survives_the_end_of_the_process() {
-    for cut in 0..THREE.len() {
+    for cut in THREE {
         let dir = tempfile::tempdir().unwrap();
         let store = file(&dir, Faults::default());
         store.commit(rows(&[("n1", "mail", "t"), ("n2", "mail", "t")])).await.unwrap();
         let mut bench = Bench::over(store, policy());
-        let script = Script::to(THREE).on(&format!("n1/{}", THREE[cut]), [Reply::Hang]);
+        let script = Script::to(THREE).on(&format!("n1/{cut}"), [Reply::Hang]);
         bench.run(spec("mail"), &script);
         within(async {
-            while !script.told().contains(&format!("n1/{}", THREE[cut])) {
+            while !script.told().contains(&format!("n1/{cut}")) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         })
@@ -61,10 +61,10 @@ async fn what_was_done_survives_the_end_of_the_process() {
         .await;
         bench.stop().await;
         let told = script.told();
-        for (place, name) in THREE.iter().enumerate() {
+        for name in THREE {
             let of: Vec<&String> = told.iter().filter(|t| t.ends_with(name)).collect();
             let mut expected = vec![format!("n1/{name}"), format!("n2/{name}")];
-            if place == cut {
+            if name == cut {
                 // The one whose attempt was cut off, and nobody else.
                 expected.insert(0, expected[0].clone());
             }
@@ -190,5 +190,17 @@ async fn what_waits_beyond_the_limit_is_told_each_recipient_in_a_summary_of_its_
         assert_eq!(own.len(), 2, "{told:?}");
         assert!(own[1].starts_with("fold-") && own[1].ends_with(&format!("-mail/{name}/{name}")), "{own:?}");
     }
+    bench.stop().await;
+}
+
+/// A row that becomes due while another is attempted is given out first, and not claimed along as nobody's.
+#[tokio::test]
+async fn what_is_claimed_along_is_for_a_recipient() {
+    let mut bench = Bench::memory();
+    let script = Script::to(&["a@x"]);
+    bench.store.commit(rows(&[("n1", "mail", "t"), ("n2", "mail", "u"), ("n3", "mail", "t")])).await.unwrap();
+    bench.run(spec("mail"), &script);
+    bench.counted("mail", 3, 0).await;
+    assert_eq!(sorted(script.told()), ["n1/a@x", "n2/a@x", "n3/a@x"]);
     bench.stop().await;
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{SLOW_WINDOW, container_problem, problems, unschedulable};
+use super::{SLOW_WINDOW, container_problem, failed, problems, unschedulable};
 use crate::clock;
 use crate::signal::facts::{ContainerFacts, PodFacts, State};
 use crate::signal::{Cause, Standing};
@@ -10,6 +10,10 @@ use crate::signal::{Cause, Standing};
 /// Does the pod still show `cause`? Asked before anything is called over.
 #[must_use]
 pub fn standing(pod: &PodFacts, container: Option<&str>, cause: Cause) -> Standing {
+    if cause == Cause::PodFailed {
+        let stands = failed::failed(pod).is_some();
+        return if stands { Standing::Raised } else { Standing::Clear(None) };
+    }
     if pod.leaving() && !pod.finished() {
         return Standing::Raised;
     }

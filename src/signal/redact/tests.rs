@@ -251,3 +251,16 @@ proptest! {
         prop_assert!(crate::signal::text::clean(&text).len() <= crate::signal::text::MAX_TEXT);
     }
 }
+
+#[test]
+fn all_texts_about_the_end_of_a_run_are_masked() {
+    let own = Redactor::new(vec![compile(r"ACME-[0-9]{6}").unwrap()]);
+    let mut exit = crate::signal::Exit {
+        message: Some("ACME-123456 is unknown".into()),
+        ended_by: Some("Liveness probe failed: ACME-123456".into()),
+        ..crate::signal::Exit::default()
+    };
+    own.exit(&mut exit);
+    let shown = format!("{exit:?}");
+    assert!(!shown.contains("ACME-") && shown.matches("[masked]").count() == 2, "{shown}");
+}

@@ -12,6 +12,8 @@ pub struct Job {
     failed: i64,
     suspend: bool,
     completed: Option<String>,
+    deadline: Option<i64>,
+    failed_indexes: Option<String>,
 }
 
 /// A CronJob under construction.
@@ -37,7 +39,15 @@ with_meta!(Job, CronJob, Claim);
 #[must_use]
 pub fn job(name: &str) -> Job {
     let meta = Meta::new("Job", name);
-    Job { meta, conditions: Vec::new(), failed: 0, suspend: false, completed: None }
+    Job {
+        meta,
+        conditions: Vec::new(),
+        failed: 0,
+        suspend: false,
+        completed: None,
+        deadline: None,
+        failed_indexes: None,
+    }
 }
 
 /// A CronJob.
@@ -66,6 +76,20 @@ impl Job {
     #[must_use]
     pub const fn tries(mut self, failed: i64) -> Self {
         self.failed = failed;
+        self
+    }
+
+    /// `spec.activeDeadlineSeconds`
+    #[must_use]
+    pub const fn deadline(mut self, seconds: i64) -> Self {
+        self.deadline = Some(seconds);
+        self
+    }
+
+    /// `status.failedIndexes` (`1,3-5`)
+    #[must_use]
+    pub fn failed_indexes(mut self, indexes: &str) -> Self {
+        self.failed_indexes = Some(indexes.to_owned());
         self
     }
 
@@ -101,9 +125,9 @@ impl Job {
         json!({
             "apiVersion": "batch/v1", "kind": "Job",
             "metadata": self.meta.json(),
-            "spec": { "suspend": self.suspend, "backoffLimit": 6 },
+            "spec": { "suspend": self.suspend, "backoffLimit": 6, "activeDeadlineSeconds": self.deadline },
             "status": { "conditions": self.conditions, "failed": self.failed,
-                        "completionTime": self.completed },
+                        "completionTime": self.completed, "failedIndexes": self.failed_indexes },
         })
     }
 }

@@ -13,6 +13,8 @@ pub struct Meta {
     pub(super) uid: Option<String>,
     pub(super) created: String,
     pub(super) deleting: Option<String>,
+    pub(super) grace: Option<i64>,
+    pub(super) finalizers: Vec<String>,
     pub(super) generation: Option<i64>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) annotations: BTreeMap<String, String>,
@@ -29,6 +31,8 @@ impl Meta {
             uid: None,
             created: String::from("T-1h"),
             deleting: None,
+            grace: None,
+            finalizers: Vec::new(),
             generation: None,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
@@ -65,6 +69,8 @@ impl Meta {
         };
         put("namespace", self.namespace.as_ref().map(|ns| json!(ns)));
         put("deletionTimestamp", self.deleting.as_ref().map(|at| json!(at)));
+        put("deletionGracePeriodSeconds", self.grace.map(|secs| json!(secs)));
+        put("finalizers", (!self.finalizers.is_empty()).then(|| json!(self.finalizers)));
         put("generation", self.generation.map(|n| json!(n)));
         put(
             "ownerReferences",
@@ -106,6 +112,20 @@ macro_rules! with_meta {
             #[must_use]
             pub fn deleting(mut self, at: &str) -> Self {
                 self.meta.deleting = Some(at.to_owned());
+                self
+            }
+
+            /// `deletionGracePeriodSeconds`; `deletionTimestamp` of a pod is that much after its deletion.
+            #[must_use]
+            pub fn grace(mut self, seconds: i64) -> Self {
+                self.meta.grace = Some(seconds);
+                self
+            }
+
+            /// Adds a finalizer.
+            #[must_use]
+            pub fn finalizer(mut self, name: &str) -> Self {
+                self.meta.finalizers.push(name.to_owned());
                 self
             }
 

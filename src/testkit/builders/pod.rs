@@ -97,6 +97,7 @@ pub struct Pod {
     scheduled_at: String,
     disruption: Option<String>,
     node_lost: bool,
+    gate: Option<String>,
 }
 
 with_meta!(Pod);
@@ -117,6 +118,7 @@ pub fn pod(name: &str) -> Pod {
         scheduled_at: String::from("T-1h"),
         disruption: None,
         node_lost: false,
+        gate: None,
     }
 }
 
@@ -318,6 +320,13 @@ impl Pod {
         self
     }
 
+    /// Its containers are ready, and a readiness gate holds the pod back.
+    #[must_use]
+    pub fn gated_ready(mut self, message: &str) -> Self {
+        self.gate = Some(message.to_owned());
+        self
+    }
+
     fn of(&self, lists: &[List]) -> impl Iterator<Item = &Container> {
         self.containers.iter().filter(move |c| lists.contains(&c.list))
     }
@@ -365,11 +374,17 @@ impl Pod {
             _ => {}
         }
         let ready = !this.node_lost
+            && this.gate.is_none()
             && this.node.is_some()
             && this.of(&[List::Main, List::Sidecar]).all(Container::ready);
         if this.node.is_some() {
             conditions.push(json!({ "type": "Ready", "status": if ready { "True" } else { "False" },
-                "reason": if ready { Value::Null } else { json!("ContainersNotReady") },
+                "reason": match (ready, &this.gate) {
+                    (true, _) => Value::Null,
+                    (false, Some(_)) => json!("ReadinessGatesNotReady"),
+                    (false, None) => json!("ContainersNotReady"),
+                },
+                "message": this.gate,
                 "lastTransitionTime": "T-1h" }));
         }
         if let Some(reason) = &this.disruption {

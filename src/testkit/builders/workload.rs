@@ -142,7 +142,10 @@ impl Workload {
         let available = self.available.unwrap_or(wanted);
         let observed = self.observed.or(self.meta.generation);
         let status = match self.meta.kind {
-            "Namespace" => json!({ "phase": "Active" }),
+            "Namespace" => json!({
+                "phase": if self.meta.deleting.is_some() { "Terminating" } else { "Active" },
+                "conditions": self.conditions,
+            }),
             "DaemonSet" => json!({
                 "observedGeneration": observed, "desiredNumberScheduled": wanted,
                 "currentNumberScheduled": wanted, "updatedNumberScheduled": updated,
@@ -156,10 +159,14 @@ impl Workload {
             }),
         };
         let version = if self.meta.kind == "Namespace" { "v1" } else { "apps/v1" };
+        let spec = match self.meta.kind {
+            "Namespace" => json!({ "finalizers": ["kubernetes"] }),
+            _ => json!({ "replicas": wanted, "paused": self.paused }),
+        };
         json!({
             "apiVersion": version, "kind": self.meta.kind,
             "metadata": self.meta.json(),
-            "spec": { "replicas": wanted, "paused": self.paused },
+            "spec": spec,
             "status": status,
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Entry, Key, Memory, NamespaceFacts, PodEntry, ReplicaSetFacts, key};
+use super::{Entry, Key, Memory, PodEntry, ReplicaSetFacts, key};
 use crate::signal::facts::{Identity, JobFacts, NodeFacts, PodFacts, State, WorkloadFacts};
 use crate::signal::finding::Finding;
 use crate::signal::{Cause, Phase, Signal, Source, job, node, pod, workload};
@@ -25,12 +25,16 @@ impl Memory {
             }
             Object::Namespace(slim) => {
                 let list = self.list_of(Kind::Namespace);
-                let id = convert::identity("Namespace", slim.metadata, &mut self.interner);
-                let facts = NamespaceFacts { labels: id.labels, annotations: id.annotations };
-                let name = self.interner.text(&id.object.name);
-                let after = facts.annotations.clone();
-                let before = self.namespaces.insert(Arc::clone(&name), Entry { facts, list });
+                let facts = convert::namespace(slim, &mut self.interner);
+                let name = self.interner.text(&facts.id.object.name);
+                let (after, id) = (facts.id.annotations.clone(), facts.id.clone());
+                let before = self.namespaces.remove(&name);
                 self.notice_namespace(&name, before.as_ref().map(|e| &e.facts), after.as_ref());
+                if let Some(old) = before.filter(|old| old.facts.id.object.uid != id.object.uid) {
+                    self.namespace_gone(now, &old.facts.id, out);
+                }
+                self.namespaces.insert(Arc::clone(&name), Entry { facts, list });
+                self.namespace_terminates(now, &name, out);
             }
             Object::ReplicaSet(slim) => {
                 let list = self.list_of(Kind::ReplicaSet);
@@ -118,6 +122,7 @@ impl Memory {
             self.mirrors.insert((namespace, Arc::from(mirror.as_str())), Arc::clone(&uid));
         }
         self.job_exit(&facts);
+        self.job_waits_for(&facts);
         let findings = if self.ready() {
             pod::findings(before.as_ref().map(|b| &b.facts), &facts, self.news_since.of(Kind::Pod))
         } else {
@@ -134,7 +139,11 @@ impl Memory {
             facts.evicted |= finding.cause == Cause::Evicted;
             out.push(self.pod_signal(now, &facts, &workload, finding, Source::Status));
         }
+        let deleting = facts.id.deleting();
         self.pods.insert(Arc::clone(&uid), Box::new(PodEntry { facts, workload, list }));
+        if deleting {
+            self.pod_terminates(now, &uid, out);
+        }
         if self.ready() && before.is_none() {
             self.adopt_orphans(now, &uid, out);
         }
@@ -176,10 +185,12 @@ impl Memory {
         });
         let failed = runs.map(|run| &run.exit).filter(|exit| exit.code != 0);
         let Some(exit) = failed.max_by_key(|exit| exit.finished_at) else { return };
+        let mut exit = exit.clone();
+        exit.ended_by = exit.ended_by.or_else(|| pod::ended_with(facts));
         let key: Key =
             (facts.id.object.namespace.clone().unwrap_or_else(|| Arc::from("")), Arc::clone(&owner.name));
         if let Some(job) = self.jobs.get_mut(&key) {
-            job.facts.last_exit = Some(exit.clone());
+            job.facts.last_exit = Some(exit);
         }
     }
 
@@ -206,7 +217,11 @@ impl Memory {
                 out.push(self.node_signal(now, &facts.id, finding, Source::Status));
             }
         }
-        self.nodes.insert(name, Entry { facts, list });
+        let returned = facts.not_ready.is_none() && before.is_some_and(|b| b.facts.not_ready.is_some());
+        self.nodes.insert(Arc::clone(&name), Entry { facts, list });
+        if returned {
+            self.node_returned(now, &name, out);
+        }
     }
 
     fn workload(&mut self, now: Timestamp, kind: Kind, facts: WorkloadFacts, out: &mut Vec<Signal>) {
@@ -216,10 +231,11 @@ impl Memory {
         self.notice(before.as_ref().map(|e| &e.facts.id), Some(&facts.id));
         let before = self.same_object(now, &facts.id, before, |workload| &workload.id, out);
         let before = before.as_ref().map(|b| &b.facts);
-        let health = |facts: &WorkloadFacts| (facts.healthy, facts.wanted == 0 || facts.id.deleting);
+        let health = |facts: &WorkloadFacts| (facts.healthy, facts.wanted == 0 || facts.id.deleting());
         let changed = before.map(health) != Some(health(&facts));
         let id = facts.id.clone();
-        let findings = if self.ready() { workload::findings(before, &facts) } else { Vec::new() };
+        let mut findings = if self.ready() { workload::findings(before, &facts) } else { Vec::new() };
+        self.explain_rollout(&facts.id, &mut findings);
         self.workloads.insert((kind, key), Entry { facts, list });
         for finding in findings {
             out.push(self.plain_signal(now, &id, finding, Source::Status));
@@ -263,6 +279,7 @@ impl Memory {
         let before = self.same_object(now, &facts.id, before, |job| &job.id, out).map(|entry| entry.facts);
         if let Some(old) = &before {
             facts.last_exit.clone_from(&old.last_exit);
+            facts.waits_for.clone_from(&old.waits_for);
         }
         self.jobs.insert(key, Entry { facts: facts.clone(), list });
         if self.ready() {

@@ -67,7 +67,9 @@ impl Memory {
     pub(super) fn late_events(&mut self, now: Timestamp, kind: Kind, out: &mut Vec<Signal>) {
         let (mut waited, others): (Vec<_>, Vec<_>) =
             self.early.take().into_iter().partition(|event| needs(event) == Some(kind));
-        others.into_iter().for_each(|event| self.early.push(event));
+        for event in others {
+            self.early.push(event);
+        }
         waited.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
         for event in waited {
             self.event_now(now, event, Origin::List, out);
@@ -114,7 +116,7 @@ impl Memory {
         let involved = &event.involved_object;
         let mut found = match &*involved.kind {
             "Pod" if self.is_elsewhere(involved) => return self.not_believed(&event, Forged::OtherPod),
-            "Pod" => match self.pod_event(now, &facts, &event, from) {
+            "Pod" => match self.pod_event(now, &facts, &event, from, out) {
                 Some(found) => found,
                 None => {
                     self.orphans.push_back((Arc::from(involved.uid.as_deref().unwrap_or_default()), event));
@@ -186,8 +188,10 @@ impl Memory {
         facts: &EventFacts<'_>,
         event: &Event,
         from: Origin,
+        out: &mut Vec<Signal>,
     ) -> Option<Option<Signal>> {
         let uid = self.pod_uid(&event.involved_object);
+        self.run_ended_by(now, &uid, facts, out);
         if let Some(entry) = self.pods.get(&uid) {
             let Some(finding) = event::pod(facts, Some(&entry.facts)) else { return Some(None) };
             let evicted = finding.cause == Cause::Evicted;
@@ -265,7 +269,7 @@ impl Memory {
 
     fn claim_event(&self, now: Timestamp, facts: &EventFacts<'_>, involved: &Involved) -> Option<Signal> {
         let entry = self.claims.get(&involved_key(involved))?;
-        let pending = !entry.facts.bound && !entry.facts.id.deleting;
+        let pending = !entry.facts.bound && !entry.facts.id.deleting();
         let finding = event::claim(facts, pending)?;
         Some(self.plain_signal(now, &entry.facts.id, finding, Source::Event))
     }
@@ -343,7 +347,7 @@ impl Memory {
             labels: None,
             annotations: None,
             created: None,
-            deleting: false,
+            deletion: None,
             owner: None,
         })
     }

@@ -13,7 +13,8 @@ use crate::signal::facts::JobFacts;
 use crate::signal::{Cause, Phase, Signal, Source, node, pod, workload};
 use crate::watch::Kind;
 
-/// A Job without a CronJob that failed longer ago than this is history at a first start.
+/// A Job without a CronJob, or a pod without a controller, that failed longer ago than this is history at a
+/// first start.
 const OLD_FAILURE: Duration = Duration::from_secs(24 * 3600);
 
 impl Memory {
@@ -21,6 +22,7 @@ impl Memory {
     pub(super) fn first_look(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
         let mut signals = Vec::new();
         self.states(now, self.news_since.of(Kind::Pod), &mut signals);
+        self.tick(now, &mut signals);
         out.append(&mut signals);
         let mut early = self.early.take();
         early.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
@@ -37,6 +39,8 @@ impl Memory {
         }
         let mut signals = Vec::new();
         self.states(now, now, &mut signals);
+        self.stuck_signals(now, &mut signals);
+        self.drop_with_namespaces(0, &mut signals);
         let past = |s: &Signal| s.cause.is_point() || s.cause == Cause::OOMKilled;
         let seen = |s: &Signal| !self.blind.iter().any(|kind| kind.as_str() == &*s.object.kind);
         out.extend(signals.into_iter().filter(|s| s.phase == Phase::Raised && !past(s) && seen(s)));
@@ -51,13 +55,19 @@ impl Memory {
             }
         }
         for entry in self.workloads.values() {
-            for finding in workload::findings(None, &entry.facts) {
+            let mut findings = workload::findings(None, &entry.facts);
+            self.explain_rollout(&entry.facts.id, &mut findings);
+            for finding in findings {
                 signals.push(self.plain_signal(now, &entry.facts.id, finding, Source::Status));
             }
         }
         let mut evicted = Vec::new();
         for entry in self.pods.values() {
             for finding in pod::findings(None, &entry.facts, news_since) {
+                let ended = finding.since.filter(|_| finding.cause == Cause::PodFailed);
+                if ended.is_some_and(|at| clock::between(at, now) >= OLD_FAILURE) {
+                    continue;
+                }
                 if finding.cause == Cause::Evicted {
                     evicted.push(Arc::clone(&entry.facts.id.object.uid));
                 }

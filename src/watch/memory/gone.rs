@@ -44,8 +44,10 @@ impl Memory {
                 }
             }
             Kind::Namespace => {
-                let before = self.namespaces.remove(&name);
-                self.notice_namespace(&name, before.as_ref().map(|entry| &entry.facts), None);
+                if let Some(entry) = self.namespaces.remove(&name) {
+                    self.notice_namespace(&name, Some(&entry.facts), None);
+                    self.namespace_gone(now, &entry.facts.id, out);
+                }
             }
             Kind::ReplicaSet => {
                 self.replica_sets.remove(&key);
@@ -110,8 +112,18 @@ impl Memory {
         }
     }
 
+    /// Who is told of a change of its annotations is the caller's matter.
+    pub(super) fn namespace_gone(&mut self, now: Timestamp, id: &Identity, out: &mut Vec<Signal>) {
+        self.namespace_terminated(&id.object.name);
+        if self.ready() {
+            let finding = Finding::new(Cause::Event, Phase::Gone, &Arc::from("Deleted"));
+            out.push(self.plain_signal(now, id, finding, Source::Status));
+        }
+    }
+
     pub(super) fn pod_gone(&mut self, now: Timestamp, uid: &str, out: &mut Vec<Signal>) {
         let Some(entry) = self.pods.remove(uid) else { return };
+        self.pod_terminated(now, &entry.facts.id.object);
         self.unindex(&entry.facts.id, &entry.workload);
         self.notice_gone(&entry.facts.id);
         if let Some(mirror) = entry.facts.id.annotations.as_ref().and_then(|a| a.get(MIRROR)) {
@@ -171,6 +183,7 @@ impl Memory {
                 gone.sort_by(|(a, _), (b, _)| a.cmp(b));
                 for (name, entry) in gone {
                     self.notice_namespace(&name, Some(&entry.facts), None);
+                    self.namespace_gone(now, &entry.facts.id, out);
                 }
             }
             Kind::ReplicaSet => self.replica_sets.retain(|_, entry| entry.list == list),

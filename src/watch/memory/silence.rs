@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Key, Memory, NamespaceFacts};
-use crate::signal::facts::Identity;
+use super::{Key, Memory};
+use crate::signal::facts::{Identity, NamespaceFacts};
 use crate::signal::silence::{self, Layers, SilenceSeen};
 use crate::signal::{Labels, ObjectRef};
 use crate::watch::Kind;
@@ -71,7 +71,7 @@ impl Memory {
         before: Option<&NamespaceFacts>,
         after: Option<&Labels>,
     ) {
-        if silence::differ(before.and_then(|before| before.annotations.as_ref()), after) {
+        if silence::differ(before.and_then(|before| before.id.annotations.as_ref()), after) {
             self.silence_seen.push(SilenceSeen::of(&of_namespace(name), "", after));
             if before.is_some() {
                 self.silence_changed.push(of_namespace(name));
@@ -95,7 +95,7 @@ impl Memory {
         let namespaces = self
             .namespaces
             .iter()
-            .filter_map(|(name, entry)| Some((of_namespace(name), entry.facts.annotations.clone()?)));
+            .filter_map(|(name, entry)| Some((of_namespace(name), entry.facts.id.annotations.clone()?)));
         let mut found: Vec<(ObjectRef, Labels)> =
             namespaces.chain(objects).filter(|(_, labels)| says(labels)).collect();
         found.sort_by(|(a, _), (b, _)| {
@@ -138,7 +138,8 @@ impl Memory {
             self.owner(kind, &(Arc::clone(&namespace), Arc::from(name)))
         });
         let annotations = |id: Option<&Identity>| id.and_then(|id| id.annotations.clone());
-        let of_namespace = self.namespaces.get(&namespace).and_then(|entry| entry.facts.annotations.clone());
+        let of_namespace =
+            self.namespaces.get(&namespace).and_then(|entry| entry.facts.id.annotations.clone());
         [annotations(own), annotations(owner), of_namespace]
     }
 

@@ -14,7 +14,7 @@ impl Memory {
         self.watched.contains(&kind) && !self.blind.contains(&kind) && !self.missing.contains(&kind)
     }
 
-    fn absent(&self, kind: Kind) -> Standing {
+    pub(super) fn absent(&self, kind: Kind) -> Standing {
         if self.readable(kind) && !self.listing.contains(&kind) { Standing::Gone } else { Standing::Unknown }
     }
 
@@ -62,6 +62,9 @@ impl Memory {
 impl World for Memory {
     fn standing(&self, object: &ObjectRef, container: Option<&str>, cause: Cause) -> Standing {
         let key: Key = (object.namespace.clone().unwrap_or_else(|| Arc::from("")), Arc::clone(&object.name));
+        if cause == Cause::StuckTerminating {
+            return self.terminating_standing(object);
+        }
         let kind = match &*object.kind {
             "Pod" => {
                 let Some(entry) = self.pods.get(&object.uid) else { return self.absent(Kind::Pod) };
@@ -128,7 +131,7 @@ impl World for Memory {
                 return Health::Unhealthy;
             }
             // Nothing stands behind these: when they are gone, they are gone.
-            "Pod" | "Node" | "PersistentVolumeClaim" => return Health::Absent,
+            "Pod" | "Node" | "PersistentVolumeClaim" | "Namespace" => return Health::Absent,
             "Job" | "CronJob" => return Health::Healthy,
             _ => return Health::Unknown,
         };
@@ -138,7 +141,7 @@ impl World for Memory {
         let key: Key = (Arc::from(namespace.unwrap_or_default()), Arc::from(name));
         match self.workloads.get(&(kind, key)) {
             None => Health::Absent,
-            Some(entry) if entry.facts.wanted == 0 || entry.facts.id.deleting => Health::Absent,
+            Some(entry) if entry.facts.wanted == 0 || entry.facts.id.deleting() => Health::Absent,
             Some(entry) if entry.facts.healthy => Health::Healthy,
             Some(_) => Health::Unhealthy,
         }
@@ -146,7 +149,7 @@ impl World for Memory {
 
     fn revision(&self, namespace: Option<&str>, workload: &str) -> Option<Arc<str>> {
         self.pods_of(namespace, workload)
-            .filter(|entry| !entry.facts.id.deleting && !entry.facts.finished())
+            .filter(|entry| !entry.facts.id.deleting() && !entry.facts.finished())
             .max_by_key(|entry| entry.facts.id.created)
             .and_then(|entry| super::owner::revision(&entry.facts.id))
     }

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference,
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::super::bounded::{self, KEY, KIND, LABEL, NAME, Text};
+use super::super::bounded::{self, FINALIZERS, KEY, KIND, LABEL, List, NAME, Text};
 use super::MIRROR;
 use crate::signal::silence;
 
@@ -34,6 +34,8 @@ pub(super) fn slim<'de, D: Deserializer<'de>>(d: D) -> Result<ObjectMeta, D::Err
         generation: Option<i64>,
         creation_timestamp: Option<Time>,
         deletion_timestamp: Option<Time>,
+        deletion_grace_period_seconds: Option<i64>,
+        finalizers: Option<List<Text<KEY>, FINALIZERS>>,
         #[serde(deserialize_with = "labels")]
         labels: Option<BTreeMap<String, String>>,
         #[serde(deserialize_with = "annotations")]
@@ -49,7 +51,13 @@ pub(super) fn slim<'de, D: Deserializer<'de>>(d: D) -> Result<ObjectMeta, D::Err
         resource_version: meta.resource_version,
         generation: meta.generation,
         creation_timestamp: meta.creation_timestamp,
+        // Nobody asks for finalizers before somebody deletes the object.
+        finalizers: meta
+            .finalizers
+            .filter(|_| meta.deletion_timestamp.is_some())
+            .map(|names| names.iter().map(ToString::to_string).collect()),
         deletion_timestamp: meta.deletion_timestamp,
+        deletion_grace_period_seconds: meta.deletion_grace_period_seconds,
         labels: meta.labels,
         annotations: meta.annotations,
         owner_references: meta.owner_references.map(|owner| vec![owner]),

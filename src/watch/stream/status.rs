@@ -353,4 +353,9 @@ impl WatchStatus {
         entry.set_state(WatchState::Watching);
         entry.alive();
     }
+
+    /// A kind cannot be seen, for longer than `watch.blind_after` or because it may not be read.
+    pub(crate) fn loses(&self, kind: Kind, forbidden: bool) {
+        self.entry(kind).unwrap().blind(forbidden);
+    }
 }

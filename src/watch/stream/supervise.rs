@@ -460,12 +460,11 @@ fn remedy(error: &watcher::Error) -> Remedy {
         Some(NoAnswer::Headers(_) | NoAnswer::Page(_)) | None => {}
     }
     match code {
-        // 401 is not among them: credentials that are being rotated come back.
-        403 | 404 | 405 => Remedy::Blind,
-        401 => Remedy::Resume,
+        403..=405 => Remedy::Blind,
         410 | 504 => Remedy::Rebuild,
-        // Overload: a new list is the last thing the server needs.
-        429 | 503 => Remedy::Resume,
+        // Credentials that are being rotated come back. Overload: a new list is the last thing the server
+        // needs.
+        401 | 429 | 503 => Remedy::Resume,
         // No connection, or a broken one: a restart of the API server must not make every kind
         // list anew. That version and server no longer fit is found out by the other means.
         0 if source.is_some_and(|error| cause::<std::io::Error>(error)) => Remedy::Resume,

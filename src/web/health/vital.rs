@@ -52,7 +52,10 @@ impl Vitals {
             return Err(format!("the engine's loop has been silent for {} s", silent.as_secs()));
         }
         match tokio::time::timeout(WRITABLE, self.store.writable().into_future()).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => match self.store.health().in_memory {
+                Some(why) => Err(format!("store: kept in memory only: {why}")),
+                None => Ok(()),
+            },
             Ok(Err(error)) => Err(format!("store: {error}")),
             Err(_) => Err(format!("store: no commit within {} s", WRITABLE.as_secs())),
         }

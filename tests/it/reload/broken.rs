@@ -186,7 +186,7 @@ async fn blindness_is_told_once_and_so_is_its_end() {
     says(&hook, &["notice blind"]).await;
     let notice: Told = told(&hook).remove(0);
     assert_eq!(notice.title, "Blind: 1 kind of objects cannot be read: Event");
-    assert!(notice.text.contains("Event: 403: "), "{}", notice.text);
+    assert!(notice.text.contains("Event: since ") && notice.text.contains(": 403: "), "{}", notice.text);
     bot.end().await;
     // Nothing is repeated by a restart.
     let bot = site.start().await;

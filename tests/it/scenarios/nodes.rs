@@ -259,7 +259,7 @@ fn conditions_of_other_agents_have_their_own_polarity() {
             &story,
             "30m",
             &[
-                "+1m15s first node-condition Node/worker-1 x1 [worker-1]: what it says",
+                &format!("+1m15s first node-condition Node/worker-1 x1 [worker-1]: what it says <- {kind}"),
                 "+15m resolved node-condition Node/worker-1 recovered after 9m50s",
             ],
         );

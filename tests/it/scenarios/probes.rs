@@ -197,8 +197,8 @@ fn a_pod_on_its_way_out_may_be_unready() {
     let a = checkout("aaaaa");
     let begin = cluster()
         .with(a.clone().running("T-1h"))
-        .see("10s", a.clone().running("T-1h").deleting("-0s"))
-        .see("15s", a.clone().running("T-1h").unready().deleting("-5s"));
+        .see("10s", a.clone().running("T-1h").deleting("T+11m").grace(650))
+        .see("15s", a.clone().running("T-1h").unready().deleting("T+11m").grace(650));
     silent(&fails(begin, 20, 600).gone("11m", a), "1h");
 }
 

@@ -49,7 +49,8 @@ fn waiting_by_wish_is_no_news() {
             event(POD, "FailedScheduling", "skip schedule deleting pod: shop/x")
                 .new_style("default-scheduler"),
         )
-        .see("12s", waiting().deleting("-0s"));
+        .see("12s", waiting().deleting("-0s"))
+        .gone("12s", waiting());
     silent(&deleted, "1h");
 }
 

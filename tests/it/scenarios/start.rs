@@ -230,7 +230,10 @@ fn a_failed_mount_of_a_pod_that_runs_or_leaves_says_nothing() {
     let a = checkout("aaaaa");
     let running = cluster().with(a.clone().running("T-1h")).see("10s", mount(SECRET).count(9, "-0s"));
     silent(&running, "30m");
-    let leaving = cluster().see("10s", fresh().deleting("-0s")).see("12s", mount(SECRET).count(9, "-0s"));
+    let leaving = cluster()
+        .see("10s", fresh().deleting("T+40s").grace(30))
+        .see("12s", mount(SECRET).count(9, "-0s"))
+        .gone("40s", fresh());
     silent(&leaving, "30m");
 }
 

@@ -202,7 +202,7 @@ fn a_rollout_that_hangs_is_told_by_itself_or_by_its_reason() {
         &alone,
         "1h",
         &[
-            "+11m35s first rollout-stuck Deployment/checkout x1 [checkout]: ReplicaSet \"checkout-1\" has timed out progressing.",
+            "+11m35s first rollout-stuck Deployment/checkout x1 [checkout]: ReplicaSet \"checkout-1\" has timed out progressing. It has no pods.",
             "+20m30s resolved rollout-stuck Deployment/checkout recovered after 9m",
         ],
     );

@@ -19,8 +19,10 @@ impl Case<'_> {
         for item in &self.plan.items {
             let What::Api { fault, resources, lasts } = &item.what else { continue };
             let all = resources.is_empty() || resources.iter().any(|of| of == resource);
-            // What is silent is known to be so later; 410 in a stream leads to a list that is answered.
-            if all && !fault.is_silent() && *fault != ApiFault::Gone {
+            // What is silent is known to be so later. Where watches alone are answered badly, lists still show
+            // what is there; a body breaks off only where there is something in it.
+            let sees = matches!(fault, ApiFault::Gone | ApiFault::EmptyWatch | ApiFault::Cut);
+            if all && !fault.is_silent() && !sees {
                 spans.push((item.at, item.at + lasts));
             }
         }
