@@ -11,7 +11,7 @@ use kubeherald::testkit::ApiServer;
 use kubeherald::testkit::receivers::WebhookServer;
 use serde_json::{Value, json};
 
-/// What the process may take at any time, with room below the 256 MiB that the shipped manifest gives it.
+/// What the process may take at any time, with room below what the shipped manifest gives it.
 const MAX_RESIDENT_KIB: u64 = 160 * 1024;
 /// What sixty hostile Events may leave on the disk.
 const MAX_STORE: u64 = 4 << 20;
