@@ -72,6 +72,10 @@ impl Rules {
     }
 }
 
+/// So many attempts that were all cut off by the end of the process are enough to give up what is too old: more
+/// of them could be what ends it.
+const CUT_OFF_FOR_GOOD: u32 = 3;
+
 /// Statement 2. `limit` is asked only where an attempt would be made: asking takes a place.
 #[must_use]
 pub fn next(
@@ -86,7 +90,8 @@ pub fn next(
     // Before the gate: what is too old need not wait for being told so. What was never attempted is not
     // given up: it may look old only because the machine slept or its clock was set.
     if now >= rules.expires(row.queued_at) {
-        if row.attempts > 0 {
+        // An attempt without a reason was cut off by the end of a process, and may have been the only one.
+        if row.attempts >= CUT_OFF_FOR_GOOD || (row.attempts > 0 && !row.reason.is_empty()) {
             return Step::Bury { row: row.clone(), reason: too_old(rules.max_age, &row.reason) };
         }
         if heads.refused >= REFUSES_FOR_GOOD {
@@ -229,7 +234,7 @@ mod tests {
 
     #[test]
     fn too_old_is_buried_even_behind_a_gate() {
-        let cut_off = HeadRow { attempts: 1, ..row() };
+        let cut_off = HeadRow { attempts: CUT_OFF_FOR_GOOD, ..row() };
         let heads = Heads { due: Some(cut_off.clone()), gate: Some(at(4_000)), ..Heads::default() };
         let reason = "not delivered within 1h; no attempt was finished".to_owned();
         assert_eq!(next(&heads, at(3_600), &rules(), unasked), Step::Bury { row: cut_off, reason });
@@ -243,6 +248,10 @@ mod tests {
     fn what_was_never_attempted_is_attempted_however_old_it_looks() {
         let heads = Heads { due: Some(row()), ..Heads::default() };
         assert_eq!(next(&heads, at(200_000), &rules(), free), Step::Attempt(row()));
+        let cut_off = HeadRow { attempts: 1, ..row() };
+        let heads = Heads { due: Some(cut_off.clone()), ..heads };
+        assert_eq!(next(&heads, at(200_000), &rules(), free), Step::Attempt(cut_off));
+        let heads = Heads { due: Some(row()), ..heads };
         let heads = Heads { gate: Some(at(200_010)), ..heads };
         assert_eq!(next(&heads, at(200_000), &rules(), unasked), Step::Wait(secs(10)));
         // Unless nothing was taken for so long that it would never be its turn.

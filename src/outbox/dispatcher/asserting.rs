@@ -60,8 +60,12 @@ impl<D: Deliver> Dispatcher<D> {
         stop: &CancellationToken,
     ) -> Result<Option<Flow>, StoreError> {
         let Some(every) = self.deliver.reasserts() else { return Ok(None) };
-        let held = protocol::held(heads, self.now()).is_some();
-        if held || self.assertion_in().is_none_or(|wait| !wait.is_zero()) {
+        if self.assertion_in().is_none_or(|wait| !wait.is_zero()) {
+            return Ok(None);
+        }
+        if let Some(held) = protocol::held(heads, self.now()) {
+            // Due, but the receiver may not be asked: without a pause the loop would go round without rest.
+            self.asserting.wait(held.min(AGAIN));
             return Ok(None);
         }
         if !self.asserting.begun {
