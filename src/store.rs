@@ -11,13 +11,13 @@
 //! With a [`Budget`], a transaction that fails for want of room is tried again after the reserve file
 //! was given up, and again after the oldest history was dropped; one that fails otherwise is tried
 //! again once. If that does not help, the tables that are needed are copied into temporary tables of
-//! the same names in memory, which hide those of the file from every statement ([`memory`]): everything
+//! the same names in memory, which hide those of the file from every statement (`memory`): everything
 //! goes on as before, up to [`Budget::memory_bytes`], and is written to the file in one transaction as
 //! soon as that succeeds ([`Store::mend`]). A crash before loses what was decided meanwhile; it is then
 //! decided again, and may be sent twice.
 //!
 //! A file that is found damaged ends the store, and with it the process; the next start sets the file
-//! aside and carries over what can be read ([`salvage`]).
+//! aside and carries over what can be read (`salvage`).
 //!
 //! All SQL is in this module and below. Nothing outside may know that it is SQLite.
 

@@ -52,7 +52,7 @@ fn note(key: &str, thread: &str) -> Notification {
     let mut view = sample::incident();
     view.id = thread.into();
     let mut note = sample::notification(Decision::First, view);
-    note.key = key.to_owned();
+    key.clone_into(&mut note.key);
     note.receiver = "x".into();
     note.at = at(0);
     note
