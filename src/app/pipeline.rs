@@ -158,6 +158,7 @@ impl Pipeline {
 
     /// The clock was set by `by` and shows `now`: deadlines are moved by as much.
     pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp, out: &mut Output) {
+        self.memory.clock_set(by);
         self.engine.clock_set(by, now, &self.memory, &mut self.effects);
         self.settle(out);
     }

@@ -1,12 +1,15 @@
-//! What a namespace says about its deletion comes over the wire: its watch asks for whole objects.
+//! Deletions on the wire, and under a clock that is set.
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+use kubeherald::clock;
 use kubeherald::config::WatchConfig;
 use kubeherald::testkit::ApiServer;
-use kubeherald::testkit::builders::{at, namespace};
+use kubeherald::testkit::builders::{at, namespace, pod};
+use kubeherald::watch::decode::decode;
 use kubeherald::watch::stream::{self, Tuning, WatchStatus};
-use kubeherald::watch::{Change, Kind, Object};
+use kubeherald::watch::{Change, Kind, Memory, Object};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -48,4 +51,25 @@ async fn the_conditions_and_finalizers_of_a_namespace_arrive() {
     assert_eq!(found.status.conditions[0].message.as_deref(), Some(text));
     cancel.cancel();
     drop(tasks);
+}
+
+/// The clock is set two hours forward while a pod has its grace period: that is not over by that.
+#[test]
+fn a_grace_period_moves_with_a_clock_that_is_set() {
+    let now: Timestamp = "2026-11-21T08:00:00Z".parse().unwrap();
+    let seen = |object: serde_json::Value| Change::Applied(decode(Kind::Pod, &object.to_string()).unwrap());
+    let mut memory = Memory::new(&[Kind::Pod], now, false);
+    let mut signals = Vec::new();
+    memory.apply(now, Change::Listing(Kind::Pod), &mut signals);
+    memory.apply(now, Change::Listed(Kind::Pod), &mut signals);
+    let ends = pod("db-0").node("worker-1").running("T-1h").deleting("T+30s").grace(30);
+    memory.apply(now, seen(at(ends.into(), now, now)), &mut signals);
+    assert_eq!(memory.next_deadline(), Some(clock::after(now, Duration::from_secs(90))));
+    let by = SignedDuration::from_hours(2);
+    memory.clock_set(by);
+    let now = now + by;
+    memory.tick(clock::after(now, Duration::from_secs(60)), &mut signals);
+    assert!(signals.is_empty(), "{signals:#?}");
+    memory.tick(clock::after(now, Duration::from_secs(90)), &mut signals);
+    assert_eq!(signals.len(), 1);
 }

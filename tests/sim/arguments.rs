@@ -12,7 +12,7 @@ pub const USAGE: &str = "usage: cargo test --test sim -- [--seeds A..B] [--plan 
   --keep-going   shrinks and tells the first failure of each check, and goes on";
 
 /// How many seeds run when nothing else is said: a part of `cargo test`.
-const FEW: u64 = 150;
+const FEW: u64 = 60;
 const FEW_SECONDS: u64 = 45;
 
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Memory;
 use crate::clock;
@@ -40,7 +40,8 @@ pub(super) struct Terminating {
     due: BTreeMap<Deleted, Timestamp>,
     /// What was found overdue, and since when.
     stuck: BTreeMap<Deleted, Timestamp>,
-    /// When the last pod went out of a namespace that is being deleted.
+    /// Until when it has a right to be there, by the clock of this process: for its grace period from when
+    /// it was seen to be deleted, and a namespace for a moment after the last pod went.
     legal: BTreeMap<Deleted, Timestamp>,
     /// Namespaces that are being deleted.
     namespaces: BTreeSet<Arc<str>>,
@@ -65,6 +66,15 @@ impl Terminating {
         }
     }
 
+    /// The clock was set: what was counted by it moves with it.
+    fn clock_set(&mut self, by: SignedDuration) {
+        let timers = std::mem::take(&mut self.timers);
+        self.timers = timers.into_iter().map(|(at, what)| (clock::moved(at, by), what)).collect();
+        for at in self.due.values_mut().chain(self.legal.values_mut()) {
+            *at = clock::moved(*at, by);
+        }
+    }
+
     fn pop(&mut self, now: Timestamp) -> Option<Deleted> {
         let (at, what) = self.timers.first().filter(|(at, _)| *at <= now).cloned()?;
         self.timers.remove(&(at, what.clone()));
@@ -78,6 +88,11 @@ impl Memory {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.terminating.timers.first().map(|(at, _)| *at).filter(|_| self.ready())
+    }
+
+    /// The clock was set by `by`.
+    pub fn clock_set(&mut self, by: SignedDuration) {
+        self.terminating.clock_set(by);
     }
 
     /// Looks at the objects whose deletion should be over by `now`.
@@ -117,6 +132,12 @@ impl Memory {
         // Timers never lie in the past: what is decided now was not known before.
         let at = clock::after(deletion.at, CONFIRMED).max(now);
         if !self.terminating.stuck.contains_key(&what) {
+            // The clocks of the API server and of this process may differ by more than a grace period: what
+            // is seen to be deleted has its grace period from then on.
+            if self.ready() && !self.terminating.due.contains_key(&what) {
+                let legal = clock::after(now, deletion.grace);
+                self.terminating.legal.entry(what.clone()).or_insert(legal);
+            }
             self.terminating.schedule(what, at);
         } else if self.ready() {
             // What keeps it may have changed.
@@ -158,6 +179,7 @@ impl Memory {
             let what = Deleted::Pod(Arc::clone(&uid));
             self.terminating.stuck.remove(&what);
             let legal = clock::after(now, grace);
+            self.terminating.legal.insert(what.clone(), legal);
             self.terminating.schedule(what, clock::after(legal, CONFIRMED));
             if let Some(entry) = self.pods.get(&uid) {
                 let reason = Arc::from("NodeReturned");
@@ -232,11 +254,11 @@ impl Memory {
             Deleted::Namespace(name) => {
                 let inside = |id: &Identity| id.object.namespace.as_ref() == Some(name);
                 let pods = self.pods.values().map(|entry| &entry.facts.id).filter(|id| inside(id));
-                let last = pods.filter_map(|id| id.deletion.as_ref().map(|deletion| deletion.at)).max();
-                last.max(self.terminating.legal.get(what).copied())
+                pods.filter_map(|id| id.deletion.as_ref().map(|deletion| deletion.at)).max()
             }
         };
-        Some(legal.map_or(deletion.at, |legal| legal.max(deletion.at)))
+        let seen = self.terminating.legal.get(what).copied();
+        Some(legal.max(seen).map_or(deletion.at, |legal| legal.max(deletion.at)))
     }
 
     fn stuck_signal(&self, now: Timestamp, what: &Deleted) -> Option<Signal> {

@@ -70,6 +70,22 @@ fn a_long_grace_period_is_legal_until_it_is_over() {
     );
 }
 
+/// The clock of this process is ten minutes ahead of the API server's: each deletion that it sees seems to be
+/// long overdue.
+#[test]
+fn a_clock_that_differs_from_the_api_servers_makes_no_deletion_overdue() {
+    let a = checkout("aaaaa");
+    let story = begin(&a).once().see("30s", a.clone().running("T-1h").deleting("-9m30s").grace(30));
+    silent(&story.clone().gone("5m50s", a), "1h");
+    says(
+        &story,
+        "10m",
+        &[
+            "+6m5s first stuck-terminating Deployment/checkout x1 [checkout-688988776f-aaaaa]: container app still runs on node worker-1 after the grace period",
+        ],
+    );
+}
+
 #[test]
 fn what_the_kubelet_says_explains_it() {
     let a = checkout("aaaaa");
