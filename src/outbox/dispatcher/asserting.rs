@@ -29,6 +29,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 pub(super) struct Asserting {
     /// `None`: at once.
     next: Option<Instant>,
+    /// Until then the receiver may not be asked, as of the last look at its rows.
+    held: Option<Instant>,
     /// Up to which thread the round has come.
     after: String,
     /// The round has begun.
@@ -39,7 +41,8 @@ pub(super) struct Asserting {
 impl Asserting {
     /// How long until something is to be asserted.
     pub fn due_in(&self) -> Duration {
-        self.next.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
+        let from = self.next.max(self.held);
+        from.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
     }
 
     fn wait(&mut self, span: Duration) {
@@ -60,12 +63,9 @@ impl<D: Deliver> Dispatcher<D> {
         stop: &CancellationToken,
     ) -> Result<Option<Flow>, StoreError> {
         let Some(every) = self.deliver.reasserts() else { return Ok(None) };
+        // While the receiver may not be asked nothing is due, or the loop would go round without rest.
+        self.asserting.held = protocol::held(heads, self.now()).map(|wait| Instant::now() + wait);
         if self.assertion_in().is_none_or(|wait| !wait.is_zero()) {
-            return Ok(None);
-        }
-        if let Some(held) = protocol::held(heads, self.now()) {
-            // Due, but the receiver may not be asked: without a pause the loop would go round without rest.
-            self.asserting.wait(held.min(AGAIN));
             return Ok(None);
         }
         if !self.asserting.begun {
