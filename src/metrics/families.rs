@@ -292,7 +292,7 @@ impl Families {
             self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], u32::from(of.refusing)));
         out.gauge(
             "kubeherald_receiver_refusing",
-            "1 while a receiver refuses every message and is left alone.",
+            "1 while a receiver refuses every message and is paused.",
             refusing,
         )?;
         let logs = self.logs.iter().map(|(outcome, n)| (vec![("outcome", outcome.as_str())], *n));

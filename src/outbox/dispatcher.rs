@@ -331,7 +331,7 @@ impl<D: Deliver> Dispatcher<D> {
                 held: self.lanes.all_but(&free),
                 // Its place in the rate limit is taken already. A summary is claimed as a whole.
                 choose: Box::new(move |heads| match protocol::next(heads, now, &rules, || Ok(())) {
-                    // A row that has not been given out to recipients is nobody's yet.
+                    // A row without a recipient is split into one row for each first.
                     Step::Attempt(row) if row.inside.is_none() && is_for(&known, &row.recipient) => Some(row),
                     _ => None,
                 }),

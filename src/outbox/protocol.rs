@@ -13,7 +13,7 @@ use crate::store::{Gate, HeadRow, Heads, Settle};
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The shortest.
 pub const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
-/// A receiver that refuses every message is left alone for so long at first; twice as long each time it
+/// The first pause of a receiver that refuses every message; twice as long each time it
 /// refuses again…
 pub const FIRST_PAUSE: Duration = Duration::from_secs(30);
 /// … up to this: so late, at most, is it noticed that it was mended. A credential that changes is noticed at

@@ -1,4 +1,4 @@
-//! A receiver that refuses every message: it is left alone, and tried again when a secret changes.
+//! Pauses a receiver that refuses every message, and ends the pause when one of its secrets changes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl<D: Deliver> Dispatcher<D> {
         let refusal = self.desk.refusal();
         let attempts = refusal.as_ref().map_or(0, |refusal| refusal.attempts).saturating_add(1);
         if attempts == 1 {
-            warn!(receiver = %self.name, key, reason, %until, "the receiver refuses every message and is left alone");
+            warn!(receiver = %self.name, key, reason, %until, "the receiver refuses every message: paused; check its credentials and address");
         } else {
             info!(receiver = %self.name, key, reason, attempts, %until, "the receiver still refuses");
         }
