@@ -120,7 +120,7 @@ pub fn unnoticed() -> Vec<String> {
     }
     assert!(good.record.taken.iter().any(|taken| taken.receiver == ALERTS), "alerts came");
     for (check, spoil) in SPOILS {
-        let script = Script { writes: Vec::new(), troubles: good.script.troubles.clone() };
+        let script = Script { troubles: good.script.troubles.clone(), ..Script::default() };
         let mut seen = Seen { plan: plan.clone(), script, record: good.record.clone() };
         spoil(&mut seen);
         let found = checks::all(&seen.plan, &seen.script, &seen.record);

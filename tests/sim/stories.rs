@@ -36,6 +36,8 @@ pub struct Trouble {
 pub struct Script {
     pub writes: Vec<(Ms, Write)>,
     pub troubles: Vec<Trouble>,
+    /// Kubelets that restart, and when: too short to be told, and long enough to be waited for.
+    pub kubelet_restarts: Vec<(&'static str, Ms)>,
 }
 
 /// Writes of one item.
@@ -302,6 +304,7 @@ impl Teller<'_> {
             Story::KubeletRestart => {
                 self.see(from, node(name).not_ready("PLEG is not healthy", "-0s"));
                 self.event(from, &told.uid(&format!("restart-{item}")), item);
+                self.out.kubelet_restarts.push((name, from));
                 self.see(from + 8 * SECOND, node(name).ready("-0s"));
             }
             _ => {

@@ -5,12 +5,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use kubeherald::message::Decision;
-use kubeherald::notify::{EmailConfig, NotifierConfig, SmtpConfig, SmtpTls, slack};
+use kubeherald::message::{Decision, Notification};
+use kubeherald::notify::{Deliver as _, EmailConfig, Notifier, NotifierConfig, SmtpConfig, SmtpTls, slack};
 use kubeherald::template::{Templates, sample};
 use serde_json::Value;
 
-use super::{authority, class, handle, inline, notifier, says, tell};
+use super::{authority, class, handle, inline, notifier, says, tell, tell_to};
 
 fn python(script: &str) -> Command {
     let python = std::env::var_os("KUBEHERALD_TEST_PYTHON")
@@ -77,15 +77,15 @@ async fn aiosmtpd_takes_a_mail_over_starttls_with_a_login() {
     };
     let wrong = notifier(NotifierConfig::Email(config("wrong")));
     let outcome = tell(&wrong, &says(Decision::First), None).await;
-    assert_eq!(class(&outcome).0, "Reject", "{outcome:?}");
+    assert_eq!(class(&outcome).0, "Refused", "{outcome:?}");
     assert!(class(&outcome).1.contains("check username and password"), "{outcome:?}");
 
     let right = notifier(NotifierConfig::Email(config("hunter2")));
-    let first = handle(&tell(&right, &says(Decision::First), None).await);
-    handle(&tell(&right, &says(Decision::Resolved), Some(&first)).await);
-    handle(&tell(&right, &sample::notification(Decision::Storm, sample::hostile()), None).await);
+    let first = to_all(&right, &says(Decision::First), None).await;
+    to_all(&right, &says(Decision::Resolved), Some(&first)).await;
+    to_all(&right, &sample::notification(Decision::Storm, sample::hostile()), None).await;
     for n in [sample::digest::day(), sample::digest::around(sample::hostile())] {
-        handle(&tell(&right, &n, None).await);
+        to_all(&right, &n, None).await;
     }
     server.0.stdin.take().unwrap().write_all(b"end\n").unwrap();
     let mails: Vec<Value> = lines.map(|l| serde_json::from_str(&l.unwrap()).unwrap()).collect();
@@ -116,6 +116,17 @@ async fn aiosmtpd_takes_a_mail_over_starttls_with_a_login() {
     digest_as_read_by_python(&mails[6]);
     let hostile = mails[8]["page"]["text"].as_array().unwrap();
     assert!(hostile.iter().any(|t| t.as_str().unwrap().contains("<script>alert(1)</script>")), "as text");
+}
+
+/// One mail to each recipient; their common `Message-ID`.
+async fn to_all(mail: &Notifier, n: &Notification, thread: Option<&str>) -> String {
+    let mut ids = Vec::new();
+    for recipient in mail.recipients() {
+        ids.push(handle(&tell_to(mail, n, thread, Some(recipient)).await));
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    ids.remove(0)
 }
 
 /// The facts of the sample digest in both parts of a mail.

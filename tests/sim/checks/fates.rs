@@ -25,7 +25,7 @@ impl Case<'_> {
         ended || disk
     }
 
-    fn refuses(&self, receiver: &str) -> bool {
+    pub(super) fn refuses(&self, receiver: &str) -> bool {
         self.any(|what| {
             matches!(what, What::Receiver { receiver: of, fault, .. }
                 if of == receiver && matches!(fault, ReceiverFault::Refused | ReceiverFault::OneRecipient))

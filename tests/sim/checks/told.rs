@@ -6,7 +6,7 @@ use super::super::cluster::TARGETS;
 use super::super::hostile::TENANT;
 use super::super::plan::{Annotation, MINUTE, Ms, SECOND, Story, What};
 use super::super::run::Failure;
-use super::super::settings::{GROUP_WAIT, OVER_WITHIN, rule_of};
+use super::super::settings::{GROUP_WAIT, HOOK, OVER_WITHIN, rule_of};
 use super::super::stories::Trouble;
 use super::spans::{Span, longest, without};
 use super::{Case, Line, clock};
@@ -16,6 +16,9 @@ const MARGIN: Ms = 40 * SECOND;
 
 /// And for looking again at what was held back.
 const LATE: Ms = 30 * SECOND;
+
+/// A kubelet restarts in seconds; its node counts as lost until it has been ready for a minute.
+const KUBELET_RESTART: Ms = 2 * MINUTE;
 
 /// Why a problem may go untold, and when.
 struct Excuse {
@@ -62,7 +65,9 @@ impl Case<'_> {
                 && trouble.nodes.iter().any(|n| other.workload == format!("Node/{n}"))
         };
         let lost = self.script.troubles.iter().filter(here);
-        lost.map(|other| (other.from, other.to.saturating_add(OVER_WITHIN))).collect()
+        let lost = lost.map(|other| (other.from, other.to.saturating_add(OVER_WITHIN)));
+        let restarts = self.script.kubelet_restarts.iter().filter(|(node, _)| trouble.nodes.contains(node));
+        lost.chain(restarts.map(|(_, from)| (*from, from + KUBELET_RESTART))).collect()
     }
 
     /// When a rule was not in force that this trouble needs.
@@ -141,7 +146,10 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
         let namespace = trouble.namespace.unwrap_or("the cluster");
         if let Some(told) = told {
             let from = left.iter().find(|(a, b)| b - a >= needs).map(|(a, _)| *a);
-            if let Some(from) = from.filter(|from| told > from + needs + LATE && !case.clock_was_wrong()) {
+            if let Some(from) = from.filter(|from| {
+                // Of a first message that was refused the next one is the first that is seen.
+                told > from + needs + LATE && !case.clock_was_wrong() && !case.refuses(HOOK)
+            }) {
                 out.push(Failure {
                     check: "late",
                     at: told,
