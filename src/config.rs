@@ -47,18 +47,15 @@ fn is_name(name: &str) -> bool {
 
 const NAME_HELP: &str = "use at most 63 letters, digits, `-`, `_` and `.`, a letter or digit first";
 
-/// A compiled configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Shown in every message; empty if not configured.
     pub cluster: Arc<str>,
-    /// What is watched.
     pub watch: WatchConfig,
     /// Who can be told; empty: the terminal.
     pub receivers: Vec<Receiver>,
     /// Who is told what.
     pub routes: Routes,
-    /// What is told.
     pub rules: RuleSet,
     /// How incidents behave where a rule does not say.
     pub engine: EngineConfig,
@@ -86,12 +83,10 @@ pub struct Config {
     pub heartbeat: Option<HeartbeatConfig>,
 }
 
-/// `watch:`
 #[derive(Debug, Clone)]
 pub struct WatchConfig {
     /// Only these namespaces; empty: all.
     pub include: Vec<String>,
-    /// Never these.
     pub exclude: Vec<String>,
     /// A kind of which nothing could be seen for so long is announced, and `/readyz` fails.
     pub blind_after: Duration,
@@ -117,10 +112,8 @@ impl WatchConfig {
     }
 }
 
-/// `engine:`
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Default `group_wait`.
     pub group_wait: Duration,
     /// How many members make `grew` break through: 1, 5, 20, 100, …
     pub growth_steps: Vec<u32>,
@@ -156,7 +149,6 @@ impl Default for StormConfig {
     }
 }
 
-/// `log_tail:`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogTailConfig {
     /// At most so long; then it goes without.
@@ -174,7 +166,6 @@ impl Default for LogTailConfig {
     }
 }
 
-/// `store:`
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// The SQLite file; `None`: in memory, gone at exit.

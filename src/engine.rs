@@ -26,13 +26,13 @@ mod group;
 pub mod identity;
 pub mod incident;
 mod inhibit;
+pub mod records;
 mod recover;
 mod reload;
 pub mod room;
 pub mod silence;
 mod step;
 mod summary;
-pub mod trail;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -44,8 +44,8 @@ use jiff::Timestamp;
 pub use effects::{Decided, Effects, Note};
 pub use identity::{Identity, Numbers};
 pub use incident::{Incident, Log, Member};
-pub use silence::{BadAnnotation, Quiet};
-pub use trail::{Trail, Waits};
+pub use records::{ExplainRecords, Waits};
+pub use silence::{BadAnnotation, Suppression};
 
 use crate::message::{Decision, Reason};
 use crate::rule::{AnnotationRules, MuteTime, Routes, RuleSet, Silence};
@@ -54,7 +54,6 @@ use crate::signal::{Cause, World};
 /// How incidents behave where a rule does not say, and the caps.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Default `group_wait`.
     pub group_wait: Duration,
     /// How many members make `grew` break through a window.
     pub growth_steps: Vec<u32>,
@@ -91,7 +90,6 @@ struct Hint {
     count: u32,
 }
 
-/// Namespace and workload.
 type Place = (Option<Arc<str>>, Arc<str>);
 
 /// See the [module](self).
@@ -134,7 +132,7 @@ pub struct Engine {
     rooms: room::Rooms,
     silences: silence::Silences,
     annotations: annotations::SeenAnnotations,
-    refusals: trail::Refusals,
+    refusals: records::Refusals,
     /// Some incident is [`Incident::carried`].
     carries: bool,
     /// Who can be told.
@@ -175,7 +173,7 @@ impl Engine {
             rooms: room::Rooms::default(),
             silences: silence::Silences::default(),
             annotations: annotations::SeenAnnotations::default(),
-            refusals: trail::Refusals::default(),
+            refusals: records::Refusals::default(),
             carries: false,
             reachable: Vec::new(),
         }
@@ -292,7 +290,6 @@ impl Engine {
         self.first_start || self.standing_until.is_some()
     }
 
-    /// One incident.
     #[must_use]
     pub fn incident(&self, id: &str) -> Option<&Incident> {
         self.incidents.get(id)
@@ -388,7 +385,7 @@ impl Engine {
             out.removed.push(Arc::clone(id));
         }
         if incident.listed_as.is_some() {
-            out.trail.waiting.insert(Arc::clone(id));
+            out.records.waiting.insert(Arc::clone(id));
         }
         out.dirty.remove(id);
     }

@@ -8,21 +8,40 @@
 //!                                after                                          ▼
 //!                                              templates ─▶ outbox dispatcher ─▶ notify: slack │ webhook │ smtp
 //! ```
+//!
+//! The crate is a program; the library is public only to its tests and benches.
 
+#[doc(hidden)]
 pub mod app;
+#[doc(hidden)]
 pub mod cli;
+#[doc(hidden)]
 pub mod clock;
+#[doc(hidden)]
 pub mod config;
+#[doc(hidden)]
 pub mod engine;
+#[doc(hidden)]
 pub mod message;
+#[doc(hidden)]
 pub mod metrics;
+#[doc(hidden)]
 pub mod notify;
+#[doc(hidden)]
 pub mod outbox;
+#[doc(hidden)]
 pub mod rule;
+#[doc(hidden)]
 pub mod signal;
+#[doc(hidden)]
 pub mod store;
+#[doc(hidden)]
 pub mod telemetry;
+#[doc(hidden)]
 pub mod template;
+#[doc(hidden)]
 pub mod testkit;
+#[doc(hidden)]
 pub mod watch;
+#[doc(hidden)]
 pub mod web;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use digest::{Begun, Digest, Group, HeldBack, HeldWorkload, Section};
+pub use digest::{Digest, Group, HeldBack, HeldWorkload, Section, SpanCount};
 
 use crate::signal::{Cause, Severity};
 
@@ -29,7 +29,6 @@ pub enum Decision {
     Reminder,
     /// It fired again inside the window after it had been resolved.
     Reopened,
-    /// It is over.
     Resolved,
     /// It ended without anybody knowing how: its state can no longer be read.
     Expired,
@@ -37,14 +36,12 @@ pub enum Decision {
     Standing,
     /// A summary in place of many single messages.
     Storm,
-    /// A scheduled summary.
     Digest,
     /// About kubeherald itself, and no incident: what keeps it from its work, or does no more.
     Notice,
 }
 
 impl Decision {
-    /// Every decision.
     pub const ALL: &'static [Self] = &[
         Self::First,
         Self::Grew,
@@ -58,7 +55,6 @@ impl Decision {
         Self::Notice,
     ];
 
-    /// The contract name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -167,12 +163,10 @@ pub enum Reason {
     BelowCount,
     /// Held, or no longer followed: the limit on incidents is reached.
     OverLimit,
-    /// No rule matched.
     NoRule,
 }
 
 impl Reason {
-    /// Every reason.
     pub const ALL: &'static [Self] = &[
         Self::First,
         Self::Grew,
@@ -282,9 +276,7 @@ pub struct Held {
     pub cause: Cause,
     /// Where: `namespace`, absent for cluster-scoped objects.
     pub namespace: Option<Arc<str>>,
-    /// Whose.
     pub workload: Arc<str>,
-    /// How many objects.
     pub members: u32,
 }
 
@@ -295,9 +287,7 @@ pub struct IncidentView {
     pub id: Arc<str>,
     /// The rule that speaks.
     pub rule: Arc<str>,
-    /// What is wrong.
     pub cause: Cause,
-    /// How bad.
     pub severity: Severity,
     /// How bad the last message said it was, where this one says more: who knows an incident by its
     /// severity has to end that one.
@@ -311,7 +301,6 @@ pub struct IncidentView {
     /// The label `team` of the object, its workload or its namespace.
     #[serde(default)]
     pub team: Option<Arc<str>>,
-    /// Whose, as `Kind/name`.
     pub workload: Arc<str>,
     /// The container, where the group has one.
     pub container: Option<Arc<str>>,
@@ -331,11 +320,9 @@ pub struct IncidentView {
     pub occurrences: u64,
     /// How often since the last message.
     pub occurrences_new: u64,
-    /// When it began.
     pub since: Timestamp,
     /// When it was last seen.
     pub last_seen: Timestamp,
-    /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// The raw reason (`ErrImagePull`, `Unschedulable`, …).
     pub reason_raw: Arc<str>,
@@ -351,7 +338,6 @@ pub struct IncidentView {
     pub held: Vec<Held>,
     /// How many pods run on the node (node causes only).
     pub pods_on_node: Option<u32>,
-    /// The rule's runbook.
     pub runbook: Option<Arc<str>>,
     /// A `kubectl` command to look further; built from names only, safe to paste.
     pub command: Arc<str>,
@@ -376,11 +362,8 @@ pub struct Notification {
     /// The idempotency key: `THREAD-SEQ-RECEIVER`, stable over retries and restarts. The thread is
     /// the incident, or names what a summary or a notice is about.
     pub key: String,
-    /// Who is told.
     pub receiver: Arc<str>,
-    /// What is said.
     pub decision: Decision,
-    /// Why.
     pub reason: Reason,
     /// When it was decided.
     pub at: Timestamp,

@@ -35,7 +35,6 @@ const SIZES_TIMEOUT: Duration = Duration::from_secs(3);
 /// What the engine and the memory know of themselves, published by their loop.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EngineStats {
-    /// Signals taken in.
     pub signals: BTreeMap<Cause, u64>,
     /// Decisions to say something.
     pub decisions: BTreeMap<(Decision, Reason), u64>,
@@ -79,7 +78,6 @@ pub struct ClockSteps {
 /// The limit on incidents is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LimitStats {
-    /// The limit.
     pub limit: usize,
     /// The namespace that has most room; `the cluster` for what belongs to none.
     pub largest: String,
@@ -115,7 +113,6 @@ impl ConfigStats {
 /// What became of heartbeats since the start.
 #[derive(Debug, Default)]
 pub struct HeartbeatStats {
-    /// Is one configured?
     pub configured: AtomicBool,
     /// Taken by the other side.
     pub sent: AtomicU64,
@@ -130,17 +127,11 @@ pub struct HeartbeatStats {
 pub struct Sources {
     /// Published by the engine's loop.
     pub engine: Arc<ArcSwap<EngineStats>>,
-    /// Of the configuration.
     pub config: Arc<ArcSwap<ConfigStats>>,
-    /// Of the watches.
     pub watch: Arc<WatchStatus>,
-    /// What is kept.
     pub store: Store,
-    /// Deliveries.
     pub outbox: Outbox,
-    /// Log tails.
     pub logs: Arc<LogStats>,
-    /// Heartbeats.
     pub heartbeat: Arc<HeartbeatStats>,
 }
 
@@ -156,14 +147,13 @@ impl HeartbeatStats {
 
 /// In which text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// `OpenMetrics` 1.0.0.
+pub enum Exposition {
     OpenMetrics,
     /// The older Prometheus text format, 0.0.4.
     Text,
 }
 
-impl Format {
+impl Exposition {
     /// What a client gets that accepts this. Prometheus names `OpenMetrics`; `curl` and
     /// `promtool check metrics` know only the older one.
     #[must_use]
@@ -171,7 +161,6 @@ impl Format {
         if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
     }
 
-    /// For the header.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -190,7 +179,6 @@ pub struct HttpStats {
     pub refused: AtomicU64,
 }
 
-/// Answers scrapes.
 #[derive(Debug)]
 pub struct Metrics {
     sources: Sources,
@@ -238,7 +226,7 @@ impl Metrics {
     }
 
     /// Everything, in a text format.
-    pub async fn render(&self, format: Format) -> Result<String, std::fmt::Error> {
+    pub async fn render(&self, format: Exposition) -> Result<String, std::fmt::Error> {
         let sizes = self.sizes.get(|| self.read_sizes()).await;
         let load = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         let deliveries = self.sources.outbox.counters();

@@ -27,7 +27,6 @@ pub use webhook::{WebhookAuth, WebhookConfig};
 /// One attempt at delivery.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt<'a> {
-    /// What to tell.
     pub notification: &'a Notification,
     /// What the first delivery of this thread to this receiver returned as its
     /// [`Outcome::Delivered::handle`] (a Slack channel and timestamp, a Message-ID), if any.
@@ -35,7 +34,6 @@ pub struct Attempt<'a> {
     /// Whom of the receiver this attempt is for: one of [`Deliver::recipients`]. `None` where the receiver
     /// is one destination.
     pub recipient: Option<&'a str>,
-    /// Counts from 1.
     pub number: u32,
 }
 
@@ -122,11 +120,8 @@ pub trait Deliver: Send + Sync + 'static {
 /// printed.
 #[derive(Debug, Clone)]
 pub enum NotifierConfig {
-    /// A Slack channel.
     Slack(SlackConfig),
-    /// Any HTTP endpoint.
     Webhook(WebhookConfig),
-    /// People with mailboxes.
     Email(EmailConfig),
     /// The terminal kubeherald runs in.
     Terminal(TerminalConfig),
@@ -135,7 +130,6 @@ pub enum NotifierConfig {
 /// What every notifier needs beside its own configuration.
 #[derive(Debug, Clone)]
 pub struct Parts {
-    /// How messages look.
     pub templates: Templates,
     /// What time it is: for signatures, and for a `Retry-After` that names a date.
     pub clock: Clock,
@@ -154,7 +148,6 @@ impl Parts {
 /// A notifier cannot be made from its configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The HTTP client.
     #[error(transparent)]
     Http(#[from] http::HttpError),
     /// An e-mail address, or the way to the mail server.
@@ -168,13 +161,9 @@ pub enum BuildError {
 /// Every notifier there is.
 #[derive(Debug)]
 pub enum Notifier {
-    /// Slack.
     Slack(slack::Slack),
-    /// A webhook.
     Webhook(Box<webhook::Webhook>),
-    /// E-mail.
     Email(Box<smtp::Email>),
-    /// The terminal.
     Terminal(terminal::Terminal),
 }
 

@@ -73,7 +73,7 @@
 //!
 //! # Changes of the configuration
 //!
-//! A dispatcher obeys its [`Leash`]. Of a receiver that changed it *hands over*: the attempt under way
+//! A dispatcher obeys its [`StopMode`]. Of a receiver that changed it *hands over*: the attempt under way
 //! ends, and the next dispatcher of that name goes on with the next row, under the same rate limit
 //! where that did not change. Of a receiver that is gone it *drains*: it goes on until nothing is
 //! owed any more, and ends. A crash before that leaves rows whose receiver is unknown at the next
@@ -167,7 +167,6 @@ impl Default for Policy {
 /// What happened at one receiver since the start; read at scrape time.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Notifications delivered.
     pub delivered: AtomicU64,
     /// Those of them that were told inside a summary.
     pub folded: AtomicU64,
@@ -175,7 +174,6 @@ pub struct Counters {
     pub retried: AtomicU64,
     /// Attempts that ended because the receiver refuses every message.
     pub refused: AtomicU64,
-    /// Notifications given up.
     pub dead: AtomicU64,
     /// Open alerts sent again.
     pub asserted: AtomicU64,
@@ -185,19 +183,18 @@ pub struct Counters {
     pub interrupted: AtomicU64,
 }
 
-/// What dispatchers share.
 #[derive(Clone)]
 pub struct Outbox {
     store: Store,
     clock: Clock,
     policy: Policy,
     vital: Vital,
-    desks: Arc<Mutex<BTreeMap<Arc<str>, Desk>>>,
+    states: Arc<Mutex<BTreeMap<Arc<str>, ReceiverState>>>,
 }
 
 /// What is one per receiver name, also over reloads.
 #[derive(Clone)]
-struct Desk {
+struct ReceiverState {
     counters: Arc<Counters>,
     /// One permit: two dispatchers of one receiver would take each other's rows for interrupted.
     turn: Arc<Semaphore>,
@@ -219,10 +216,9 @@ pub enum Acceptance {
     Refusing(Refusal),
 }
 
-/// By receiver.
 pub type Acceptances = BTreeMap<Arc<str>, Acceptance>;
 
-impl Desk {
+impl ReceiverState {
     fn acceptance(&self) -> Acceptance {
         self.acceptance.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -242,12 +238,12 @@ impl Desk {
 
 /// How a dispatcher is told to end before the process does.
 #[derive(Debug, Clone, Default)]
-pub struct Leash {
+pub struct StopMode {
     hand_over: CancellationToken,
     drain: CancellationToken,
 }
 
-impl Leash {
+impl StopMode {
     /// End after the attempt under way, which is not cut off: another dispatcher takes over.
     pub fn hand_over(&self) {
         self.hand_over.cancel();
@@ -269,7 +265,7 @@ impl Outbox {
     /// An outbox over `store`.
     #[must_use]
     pub fn new(store: Store, clock: Clock, policy: Policy) -> Self {
-        Self { store, clock, policy, vital: Arc::new(|| true), desks: Arc::default() }
+        Self { store, clock, policy, vital: Arc::new(|| true), states: Arc::default() }
     }
 
     /// With somebody who knows whether the whole bot is well: only then receivers are told so.
@@ -282,40 +278,40 @@ impl Outbox {
     /// name (after a reload) waits until the first has returned.
     #[must_use]
     pub fn dispatcher<D: Deliver>(&self, spec: ReceiverSpec, deliver: D) -> Dispatcher<D> {
-        let desk = self.desk(&spec.name);
-        Dispatcher::new(self, spec, deliver, desk)
+        let state = self.state(&spec.name);
+        Dispatcher::new(self, spec, deliver, state)
     }
 
     /// The counters of every receiver that ever had a dispatcher, by name.
     #[must_use]
     pub fn counters(&self) -> Vec<(Arc<str>, Arc<Counters>)> {
-        let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        desks.iter().map(|(name, desk)| (Arc::clone(name), Arc::clone(&desk.counters))).collect()
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.iter().map(|(name, state)| (Arc::clone(name), Arc::clone(&state.counters))).collect()
     }
 
     /// The receivers that refuse every message, by name.
     #[must_use]
     pub fn refusals(&self) -> BTreeMap<Arc<str>, Refusal> {
-        let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        desks.iter().filter_map(|(name, desk)| Some((Arc::clone(name), desk.refusal()?))).collect()
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.iter().filter_map(|(name, state)| Some((Arc::clone(name), state.refusal()?))).collect()
     }
 
     /// Every receiver that ever had a dispatcher, by name.
     #[must_use]
     pub fn acceptances(&self) -> Acceptances {
-        let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        desks.iter().map(|(name, desk)| (Arc::clone(name), desk.acceptance())).collect()
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.iter().map(|(name, state)| (Arc::clone(name), state.acceptance())).collect()
     }
 
-    fn desk(&self, name: &Arc<str>) -> Desk {
-        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Desk {
+    fn state(&self, name: &Arc<str>) -> ReceiverState {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || ReceiverState {
             counters: Arc::default(),
             turn: Arc::new(Semaphore::new(1)),
             limiters: Arc::default(),
             acceptance: Arc::default(),
         };
-        desks.entry(Arc::clone(name)).or_insert_with(new).clone()
+        states.entry(Arc::clone(name)).or_insert_with(new).clone()
     }
 }
 

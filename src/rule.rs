@@ -24,19 +24,13 @@ use crate::signal::log::LogTail;
 /// What the members of one incident share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GroupBy {
-    /// The cause.
     Cause,
-    /// The namespace.
     Namespace,
-    /// The top owner.
     Workload,
-    /// The container.
     Container,
-    /// The node.
     Node,
     /// The object itself: no grouping at all.
     Object,
-    /// The raw reason.
     Reason,
 }
 
@@ -52,30 +46,25 @@ impl GroupBy {
         ("reason", Self::Reason),
     ];
 
-    /// DESIGN's default grouping.
     pub const DEFAULT: &'static [Self] = &[Self::Cause, Self::Namespace, Self::Workload, Self::Container];
 }
 
 /// `count: {at_least: 3, within: 10m}`: a problem is due only when it happened this often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CountMatch {
-    /// How many occurrences.
     pub at_least: u32,
     /// In which span of time.
     pub within: Duration,
 }
 
-/// One compiled rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
     /// Unique; what metrics, messages and `explain` call it.
     pub name: Arc<str>,
-    /// Which signals.
     pub matcher: Matcher,
-    /// How bad.
     pub severity: Severity,
     /// How long the problem must last before it is told (`for`).
-    pub hold: Duration,
+    pub for_duration: Duration,
     /// Occurrences needed before it is told.
     pub count: Option<CountMatch>,
     /// How long members gather before the first message; `None`: the engine's default.
@@ -90,7 +79,6 @@ pub struct Rule {
     pub stable_for: Duration,
     /// A cause known from Events alone is over after this long without one.
     pub resolve_after: Duration,
-    /// Tell the end.
     pub send_resolved: bool,
     /// Receivers named by the rule itself; `None`: the routes decide.
     pub receivers: Option<Vec<Arc<str>>>,
@@ -103,13 +91,9 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Default of `window`.
     pub const WINDOW: Duration = Duration::from_secs(3600);
-    /// Default of `max_window`.
     pub const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
-    /// Default of `stable_for`.
     pub const STABLE_FOR: Duration = Duration::from_secs(300);
-    /// Default of `resolve_after`.
     pub const RESOLVE_AFTER: Duration = Duration::from_secs(15 * 60);
 
     /// A rule with every default: it tells at once, groups by [`GroupBy::DEFAULT`], tells the end.
@@ -119,7 +103,7 @@ impl Rule {
             name: Arc::from(name),
             matcher,
             severity,
-            hold: Duration::ZERO,
+            for_duration: Duration::ZERO,
             count: None,
             group_wait: None,
             group_by: GroupBy::DEFAULT.to_vec(),

@@ -40,7 +40,6 @@ pub struct ObjectRef {
     pub kind: Arc<str>,
     /// Absent for cluster-scoped objects.
     pub namespace: Option<Arc<str>>,
-    /// `metadata.name`
     pub name: Arc<str>,
     /// `metadata.uid`; empty where the reporter did not know it.
     pub uid: Arc<str>,
@@ -81,7 +80,6 @@ pub enum Phase {
 pub enum Source {
     /// An object's `status` (or its absence).
     Status,
-    /// A core/v1 Event.
     Event,
 }
 
@@ -132,11 +130,9 @@ pub struct Signal {
     pub at: Timestamp,
     /// When the problem began as far as the object tells (for standing problems: long before `at`).
     pub since: Option<Timestamp>,
-    /// What is wrong.
     pub cause: Cause,
     /// What is said about it.
     pub phase: Phase,
-    /// Who tells.
     pub source: Source,
     /// The object that has the problem.
     pub object: ObjectRef,
@@ -161,7 +157,6 @@ pub struct Signal {
     pub count: u32,
     /// How the container's last run ended.
     pub exit: Option<Exit>,
-    /// The image concerned.
     pub image: Option<Arc<str>>,
     /// Do not take the problem as due before this moment (a scale-up is on its way, a node has just
     /// been created): the engine's `for` timer ends no earlier.

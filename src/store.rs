@@ -24,7 +24,6 @@
 mod alerts;
 mod amend;
 mod annotations;
-mod beside;
 mod call;
 mod commit;
 mod dead;
@@ -48,6 +47,7 @@ mod refusals;
 mod room;
 mod salvage;
 mod schema;
+mod shared_access;
 mod silences;
 mod sqlite;
 mod trouble;
@@ -65,24 +65,28 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use self::alerts::OpenAlert;
-pub use self::amend::Holds;
+pub use self::amend::DelayedRows;
 pub use self::annotations::AnnotationRow;
-pub use self::beside::Beside;
 pub use self::call::{Call, Pending};
 pub use self::commit::{Commit, Committed, DigestRow, IncidentRow, NotQueued};
 pub use self::dead::{DeadLetter, DeadLetterBody};
 pub use self::disk::{Disk, Held, LockError, RealDisk};
 pub use self::error::StoreError;
-pub use self::explain::{Concerned, Delivery, IncidentRecord, KnownObject, ObjectQuery, ObjectRow, Peace};
+pub use self::explain::{
+    Delivery, IncidentMatch, IncidentRecord, KnownObject, ObjectQuery, ObjectRow, Throttle,
+};
 pub use self::fault::{Faults, Point};
 pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::health::{Dropped, SetAside, StoreHealth};
 pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
 pub use self::limits::{MAX_DETAIL, MAX_INCIDENT, MAX_NOTIFICATION, MAX_PART, MAX_TITLE};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
-pub use self::outbox_rows::{Ahead, Choose, Claim, Gate, HeadRow, Heads, Interrupted, Settle, Settled};
+pub use self::outbox_rows::{
+    ChooseRow, Claim, ClaimNext, Gate, HeadRow, Heads, Interrupted, Settle, Settled,
+};
 pub use self::refusals::Refusal;
 pub use self::room::Budget;
+pub use self::shared_access::SharedAccess;
 pub use self::silences::SilenceRow;
 pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};
 
@@ -132,7 +136,6 @@ pub struct Options {
     pub budget: Option<Budget>,
     /// The time at opening.
     pub now: Timestamp,
-    /// For tests.
     pub faults: Faults,
 }
 
@@ -182,7 +185,6 @@ impl Store {
         Self::open_with(&Options::default())
     }
 
-    /// Opens a store.
     pub fn open_with(options: &Options) -> Result<Self, StoreError> {
         let wakers = Arc::new(Wakers::default());
         let opened = sqlite::open(options, &wakers)?;

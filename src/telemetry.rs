@@ -13,7 +13,7 @@ pub const DEFAULT_FILTER: &str = "info,kube_client=warn,kube_runtime=warn,hyper=
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Format {
+pub enum LogFormat {
     /// For people; coloured on a terminal.
     #[default]
     Text,
@@ -36,7 +36,7 @@ pub enum TelemetryError {
 }
 
 /// Sets logging up for the whole process. The variable wins over `default_filter`.
-pub fn init(format: Format, default_filter: &str) -> Result<(), TelemetryError> {
+pub fn init(format: LogFormat, default_filter: &str) -> Result<(), TelemetryError> {
     let filter = match std::env::var(FILTER_VARIABLE) {
         Ok(text) => filter(&text, default_filter)?,
         Err(std::env::VarError::NotPresent) => filter("", default_filter)?,
@@ -46,8 +46,8 @@ pub fn init(format: Format, default_filter: &str) -> Result<(), TelemetryError> 
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
     );
     match format {
-        Format::Text => lines.try_init(),
-        Format::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
     }
     .map_err(TelemetryError::Twice)
 }

@@ -26,8 +26,7 @@ pub use summary::{Summary, compile_summary};
 
 /// How values are escaped on their way into the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// Slack's mrkdwn (<https://docs.slack.dev/messaging/formatting-message-text>).
+pub enum Escaping {
     Slack,
     /// HTML text and attribute values.
     Html,
@@ -70,7 +69,6 @@ pub enum Name {
 }
 
 impl Name {
-    /// Every template.
     pub const ALL: &'static [Self] = &[
         Self::SlackTitle,
         Self::SlackBody,
@@ -103,12 +101,12 @@ impl Name {
 
     /// How its values are escaped.
     #[must_use]
-    pub const fn format(self) -> Format {
+    pub const fn format(self) -> Escaping {
         match self {
-            Self::SlackBody | Self::SlackMore | Self::SlackLine => Format::Slack,
-            Self::SlackTitle | Self::EmailSubject | Self::DigestSubject => Format::Header,
-            Self::EmailText | Self::DigestText => Format::Text,
-            Self::EmailHtml | Self::DigestHtml => Format::Html,
+            Self::SlackBody | Self::SlackMore | Self::SlackLine => Escaping::Slack,
+            Self::SlackTitle | Self::EmailSubject | Self::DigestSubject => Escaping::Header,
+            Self::EmailText | Self::DigestText => Escaping::Text,
+            Self::EmailHtml | Self::DigestHtml => Escaping::Html,
         }
     }
 
@@ -132,7 +130,6 @@ impl Name {
         }
     }
 
-    /// The shipped text.
     #[must_use]
     pub const fn shipped(self) -> &'static str {
         match self {
@@ -153,7 +150,6 @@ impl Name {
 /// What a template is rendered from; see [`model`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// The whole notification.
     Notification,
     /// One incident of it, with the notification's own values beside it.
     Incident,
@@ -176,15 +172,12 @@ pub const SHIPPED_PARTIALS: &[(&str, &str)] = &[
 pub struct TemplateError {
     /// The file as it was named to the compiler; empty for a rule's `summary`.
     pub file: String,
-    /// From 1.
     pub line: usize,
     /// From 1, in characters; `None` where only the line is known.
     pub column: Option<usize>,
-    /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
-    /// The line itself.
     pub source_line: String,
 }
 

@@ -24,30 +24,19 @@ use objects::{
     StatefulSet,
 };
 
-/// The kinds watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// core/v1 `namespaces`
     Namespace,
-    /// core/v1 `nodes`
     Node,
-    /// apps/v1 `deployments`
     Deployment,
     /// apps/v1 `replicasets`, metadata only
     ReplicaSet,
-    /// apps/v1 `statefulsets`
     StatefulSet,
-    /// apps/v1 `daemonsets`
     DaemonSet,
-    /// batch/v1 `cronjobs`
     CronJob,
-    /// batch/v1 `jobs`
     Job,
-    /// core/v1 `persistentvolumeclaims`
     PersistentVolumeClaim,
-    /// core/v1 `pods`
     Pod,
-    /// core/v1 `events`
     Event,
 }
 
@@ -94,7 +83,6 @@ impl fmt::Display for Kind {
 
 /// One object of a watched kind.
 #[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "each variant holds what its name says")]
 pub enum Object {
     Namespace(Namespace),
     Node(Box<Node>),
@@ -139,14 +127,12 @@ pub enum Change {
     Initial(Object),
     /// The list is complete: what was known before and did not come is gone.
     Listed(Kind),
-    /// Added or modified.
     Applied(Object),
     /// Deleted, with its last state.
     Deleted(Object),
     /// An object exists whose contents cannot be read. In a list it is there, not absent; what was
     /// known of it before is old, but still the best there is.
     Undecodable {
-        /// Of which kind.
         kind: Kind,
         /// Empty for cluster-scoped objects.
         namespace: String,
@@ -159,11 +145,9 @@ pub enum Change {
     Blind(Kind, String),
     /// Requests for this kind began to fail. Ends with [`Change::Contact`] or [`Change::Listed`].
     Failing {
-        /// Of which kind.
         kind: Kind,
         /// The last moment at which the watch was in order.
         since: Instant,
-        /// For people.
         why: String,
     },
     /// All that the server had sent about this kind by this moment has been passed on before this.

@@ -40,7 +40,6 @@ impl Wellness {
         seen.is_some_and(|at| at.elapsed() < BELIEVED)
     }
 
-    /// For the outbox.
     #[must_use]
     pub fn vital(&self) -> Vital {
         let this = self.clone();
@@ -57,7 +56,6 @@ impl Wellness {
 pub struct Wanted {
     /// The dead man's switch.
     pub heartbeat: Option<HeartbeatConfig>,
-    /// Receivers ask, too.
     pub watchdog: bool,
 }
 
@@ -96,7 +94,6 @@ impl Heartbeat {
         Ok(Self { vitals, wellness, stats, wanted, client, trouble: None, due: Instant::now() })
     }
 
-    /// Until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let next = tokio::select! {

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use crate::app::pipeline::Message;
 use crate::clock::{self, Clock};
 use crate::engine::Log;
-use crate::store::{Holds, Store};
+use crate::store::{DelayedRows, Store};
 use crate::watch::logs::{self, LogOutcome, LogStats, NoLog};
 
 /// So many logs are read at once.
@@ -35,9 +35,7 @@ const WAITING: usize = 60;
 /// A log that was read, for the incident that it belongs to.
 #[derive(Debug)]
 pub struct LogRead {
-    /// The incident's id.
     pub incident: Arc<str>,
-    /// What was read.
     pub log: Log,
 }
 
@@ -63,11 +61,11 @@ pub struct Waiting(Vec<(OwnedPermit<Job>, Job)>);
 #[derive(Debug)]
 pub struct LogReaders {
     queue: mpsc::Receiver<Job>,
-    each: Arc<Each>,
+    context: Arc<ReaderContext>,
 }
 
 /// What every reader needs.
-struct Each {
+struct ReaderContext {
     client: kube::Client,
     store: Store,
     clock: Clock,
@@ -77,9 +75,9 @@ struct Each {
     forbidden: AtomicBool,
 }
 
-impl std::fmt::Debug for Each {
+impl std::fmt::Debug for ReaderContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Each").finish_non_exhaustive()
+        f.debug_struct("ReaderContext").finish_non_exhaustive()
     }
 }
 
@@ -93,9 +91,15 @@ pub fn logs(
     news: mpsc::Sender<LogRead>,
 ) -> (Logs, LogReaders) {
     let (tx, queue) = mpsc::channel(WAITING);
-    let each =
-        Each { client, store, clock, stats: Arc::clone(&stats), news, forbidden: AtomicBool::new(false) };
-    (Logs { queue: tx, stats }, LogReaders { queue, each: Arc::new(each) })
+    let context = ReaderContext {
+        client,
+        store,
+        clock,
+        stats: Arc::clone(&stats),
+        news,
+        forbidden: AtomicBool::new(false),
+    };
+    (Logs { queue: tx, stats }, LogReaders { queue, context: Arc::new(context) })
 }
 
 impl Logs {
@@ -121,9 +125,10 @@ impl Logs {
 impl Waiting {
     /// Which rows are held, and until when.
     #[must_use]
-    pub fn holds(&self) -> Holds {
-        let each = self.0.iter().flat_map(|(_, job)| job.message.notifications().map(|n| (n.key, job.until)));
-        each.collect()
+    pub fn holds(&self) -> DelayedRows {
+        let context =
+            self.0.iter().flat_map(|(_, job)| job.message.notifications().map(|n| (n.key, job.until)));
+        context.collect()
     }
 
     /// To be called once the rows are on disk.
@@ -135,7 +140,6 @@ impl Waiting {
 }
 
 impl LogReaders {
-    /// Reads.
     pub async fn run(mut self) {
         let mut reading = JoinSet::new();
         loop {
@@ -144,7 +148,7 @@ impl LogReaders {
                 biased;
                 Some(ended) = reading.join_next() => report(ended),
                 job = self.queue.recv(), if reading.len() < AT_ONCE => match job {
-                    Some(job) => drop(reading.spawn(Arc::clone(&self.each).one(job))),
+                    Some(job) => drop(reading.spawn(Arc::clone(&self.context).one(job))),
                     None => break,
                 },
             }
@@ -162,7 +166,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-impl Each {
+impl ReaderContext {
     async fn one(self: Arc<Self>, job: Job) {
         let Job { mut message, until } = job;
         let Some(wanted) = message.log.take() else { return };

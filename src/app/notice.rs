@@ -73,7 +73,6 @@ struct Trouble {
     seq: u64,
     /// What the last notice was about.
     content: String,
-    /// Who was told.
     to: Vec<Arc<str>>,
 }
 

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use output::{Message, Output};
 
 use crate::config::{Config, Receiver, WatchConfig};
-use crate::engine::digest::{Book, DigestReceiver};
+use crate::engine::digest::{DigestReceiver, DigestState};
 use crate::engine::{Decided, Effects, Engine, Identity, Incident, Settings};
 use crate::message::{IncidentView, text};
 use crate::rule::{Routes, Silence};
@@ -65,14 +65,12 @@ pub struct Start {
     pub news_since: Option<NewsSince>,
     /// Where ids come from.
     pub identity: Identity,
-    /// Stored incidents.
     pub incidents: Vec<Incident>,
-    /// Stored silences.
     pub silences: Vec<Silence>,
     /// Stored annotations: place, key, value, and when each was first seen.
     pub annotations: Vec<(String, String, String, Timestamp)>,
     /// What was stored of digests to come.
-    pub digests: Vec<Book>,
+    pub digests: Vec<DigestState>,
 }
 
 impl Pipeline {
@@ -283,7 +281,7 @@ impl Pipeline {
         out.silences_removed.extend(effects.silences_removed);
         out.bad_annotations.extend(effects.bad_annotations);
         out.annotations.extend(effects.annotations);
-        out.trail.append(effects.trail);
+        out.records.append(effects.records);
         out.digests.extend(effects.digests);
     }
 

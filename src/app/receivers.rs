@@ -22,18 +22,10 @@ use crate::template::Templates;
 /// Why a receiver cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The templates.
     #[error("the templates cannot be used:\n{}", .0.iter().map(|d| d.render(false)).collect::<String>())]
     Templates(Vec<Diagnostic>),
-    /// One receiver.
     #[error("receiver `{name}` cannot be used: {source}")]
-    Receiver {
-        /// Which.
-        name: Arc<str>,
-        /// Why.
-        source: crate::notify::BuildError,
-    },
-    /// No such receiver.
+    Receiver { name: Arc<str>, source: crate::notify::BuildError },
     #[error("no receiver is called `{name}`; there {}", match known.as_slice() {
         [] => String::from("is none configured"),
         [one] => format!("is only `{one}`"),
@@ -42,7 +34,6 @@ pub enum BuildError {
     Unknown {
         /// What was asked for.
         name: String,
-        /// What there is.
         known: Vec<Arc<str>>,
     },
 }

@@ -39,16 +39,13 @@ pub(super) const WAITING: usize = 4;
 /// What the command line puts over the configuration, at every load.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// `--store`
     pub store: Option<PathBuf>,
-    /// `--listen`
     pub listen: Option<SocketAddr>,
 }
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// The configuration file.
     pub config: Option<PathBuf>,
     /// Rules named on the command line.
     pub rules: Vec<PathBuf>,
@@ -133,7 +130,6 @@ impl Source {
 /// What makes a receiver's notifier what it is. As long as it is the same, its dispatcher goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// `None`: the terminal.
     receiver: Option<Receiver>,
     /// Certificates and their keys.
     certificates: Snapshot,
@@ -143,17 +139,14 @@ pub struct Identity {
     cluster: Option<Arc<str>>,
 }
 
-/// Identities by receiver.
 pub type Identities = BTreeMap<Arc<str>, Identity>;
 
 /// A configuration that can be put in force.
 #[derive(Debug)]
 pub struct Ready {
-    /// What was loaded.
     pub loaded: Loaded,
     /// Receivers that are new or changed.
     pub built: Vec<(ReceiverSpec, Notifier)>,
-    /// All receivers.
     pub names: Vec<Arc<str>>,
     /// What changed, for people.
     pub changed: Vec<String>,
@@ -174,7 +167,6 @@ pub struct Refused {
 /// What is to be done about a load.
 #[derive(Debug)]
 pub struct Update {
-    /// What was found.
     pub outcome: Result<Ready, Refused>,
     /// To be told once it is in force, with what was not put in force.
     pub done: oneshot::Sender<Vec<String>>,
@@ -190,7 +182,7 @@ enum Trigger {
 
 /// Where the bot begins: what was loaded, and what the files were right before.
 #[derive(Debug)]
-pub struct Begun {
+pub struct Startup {
     source: Source,
     state: State,
     good: Good,
@@ -218,7 +210,7 @@ struct State {
 
 impl Source {
     /// Loads for the first time. Blocks: it reads files.
-    pub fn begin(self) -> Result<(Begun, Loaded), Diagnostics> {
+    pub fn begin(self) -> Result<(Startup, Loaded), Diagnostics> {
         let mut state = State::default();
         let attempt = state.attempt(&self);
         let loaded = attempt.outcome?;
@@ -228,11 +220,11 @@ impl Source {
             identities: identities(&loaded.config, &state.seen),
             snapshot: state.seen.clone(),
         };
-        Ok((Begun { source: self, state, good }, loaded))
+        Ok((Startup { source: self, state, good }, loaded))
     }
 }
 
-impl Begun {
+impl Startup {
     /// Changed receivers are built with this from now on.
     pub(super) fn set_environment(&mut self, environment: Environment) {
         self.source.environment = environment;
@@ -291,12 +283,11 @@ pub struct Reloader {
 impl Reloader {
     /// Hands over to `updates`.
     #[must_use]
-    pub fn new(begun: Begun, updates: mpsc::Sender<Update>) -> Self {
-        let Begun { source, state, good } = begun;
+    pub fn new(begun: Startup, updates: mpsc::Sender<Update>) -> Self {
+        let Startup { source, state, good } = begun;
         Self { source, updates, good, state: Arc::new(Mutex::new(state)), refused: false }
     }
 
-    /// Until `stop`.
     pub async fn run(mut self, mut asks: mpsc::Receiver<oneshot::Sender<Answer>>, stop: CancellationToken) {
         let signal = Arc::clone(&self.source.signal);
         let mut poll = tokio::time::interval(self.source.poll);

@@ -54,7 +54,6 @@ impl Report {
     }
 }
 
-/// Runs one test.
 pub fn run(test: &RuleTest, config: &Config) -> Result<Report, RecordingError> {
     let expected = test.expect.iter().filter_map(|e| Some(e.at? + e.within.unwrap_or(Expect::WITHIN))).max();
     let until = expected.unwrap_or_default();

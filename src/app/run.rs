@@ -15,10 +15,10 @@ mod apply;
 mod bounds;
 mod commit;
 mod engine_loop;
+mod records;
 mod seen;
 mod senders;
 mod slices;
-mod trail;
 mod upkeep;
 
 /// For tests of what is read from the store.
@@ -41,7 +41,7 @@ use self::senders::Senders;
 use super::heartbeat::{Heartbeat, Wanted, Wellness};
 use super::logs;
 use super::receivers::{self, BuildError, Environment};
-use super::reload::{self, Begun, Reloader};
+use super::reload::{self, Reloader, Startup};
 use crate::clock::{Clock, Steady};
 use crate::config::{Config, StoreConfig, WatchConfig};
 use crate::metrics::{ConfigStats, EngineStats, HeartbeatStats, Metrics, Sources};
@@ -61,23 +61,14 @@ pub const SEEN_UNTIL: &str = seen::MARK_SEEN;
 /// Why the bot could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The store.
     #[error("the store cannot be used")]
     Store(#[from] StoreError),
-    /// A receiver.
     #[error(transparent)]
     Receiver(#[from] BuildError),
-    /// The heartbeat.
     #[error("the heartbeat cannot be sent")]
     Heartbeat(#[from] crate::notify::http::HttpError),
-    /// The HTTP server.
     #[error("cannot listen on {address}")]
-    Listen {
-        /// Where.
-        address: std::net::SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
     /// A task that should run for ever did not.
     #[error("{0} ended unexpectedly")]
     Ended(&'static str),
@@ -99,7 +90,7 @@ pub struct Options {
     /// What time it is.
     pub clock: Clock,
     /// How the configuration is loaded again; `None`: never.
-    pub reload: Option<Begun>,
+    pub reload: Option<Startup>,
     /// Told the address of the HTTP server once it listens.
     pub on_listen: Option<Box<dyn FnOnce(std::net::SocketAddr) + Send>>,
 }
@@ -123,7 +114,6 @@ impl Options {
 /// The parts that touch the world, in the place of the real ones.
 #[doc(hidden)]
 pub struct World {
-    /// Opened already.
     pub store: Store,
     /// How receivers are reached. Its clock is that of [`Options`].
     pub network: Network,
@@ -133,7 +123,6 @@ pub struct World {
     pub on_router: Option<Box<dyn FnOnce(axum::Router) + Send>>,
 }
 
-/// Runs until `stop`.
 pub async fn run(config: Arc<Config>, options: Options, stop: CancellationToken) -> Result<(), RunError> {
     let store = open_store(&config, options.clock.now()).await?;
     run_in(World { store, network: Network::Real, templates: None, on_router: None }, config, options, stop)

@@ -13,7 +13,7 @@ use crate::rule::calendar::WEEKDAYS;
 use crate::rule::silence::Origin;
 use crate::rule::{MuteTime, Silence};
 use crate::signal::ObjectRef;
-use crate::signal::silence::{KEYS, MUTE, SILENCE_UNTIL, hush_within};
+use crate::signal::silence::{KEYS, MUTE, SILENCE_UNTIL, silenced_within};
 use crate::store::SilenceRow;
 use crate::web::Refusal;
 
@@ -143,7 +143,7 @@ impl Pipeline {
             let bound = |_, key| KEYS.iter().zip(until).find(|(known, _)| **known == key)?.1;
             let layers = [Some(annotations), None, None];
             let annotations = layers.first().and_then(Option::as_ref);
-            let active = hush_within(&layers, now, bound).is_some();
+            let active = silenced_within(&layers, now, bound).is_some();
             if !all && !active {
                 continue;
             }

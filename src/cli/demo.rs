@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, output};
-use crate::telemetry::{self, Format};
+use crate::telemetry::{self, LogFormat};
 use crate::testkit::story::{SPEED, Tone};
 use stage::{News, Stage};
 
@@ -42,7 +42,7 @@ fn speed(text: &str) -> Result<f64, String> {
 
 /// Plays the story until its end, or until Ctrl-C.
 pub(super) async fn demo(args: &DemoArgs) -> Result<(), Failure> {
-    telemetry::init(Format::Text, "warn")?;
+    telemetry::init(LogFormat::Text, "warn")?;
     let stop = CancellationToken::new();
     tokio::spawn(super::run::signals(stop.clone()));
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 3 to 300")]

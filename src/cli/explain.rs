@@ -11,19 +11,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
 use self::object::Asked;
-use self::story::{Object, Sources, Story};
+use self::story::{IncidentStory, Object, Sources};
+use super::output::OutputFormat;
 use super::{ConfigArgs, Failure, print};
 use crate::app::run::SEEN_UNTIL;
 use crate::clock;
 use crate::config::{Loaded, duration, suggest};
 use crate::store::{
-    Beside, Concerned, HistoryEntry, IncidentRecord, KnownObject, ObjectQuery, Retention, Store,
+    HistoryEntry, IncidentMatch, IncidentRecord, KnownObject, ObjectQuery, Retention, SharedAccess, Store,
 };
 
 /// So many events of one incident are told.
@@ -57,16 +58,8 @@ pub struct ExplainArgs {
     #[arg(short, long, env = "KUBEHERALD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON document.
-    Json,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
 }
 
 /// A duration as configurations have it.
@@ -84,11 +77,12 @@ pub struct Answer {
     /// Up to when the bot has taken everything in; `null`: its first look is not complete.
     seen_until: Option<Timestamp>,
     /// The newest first.
-    incidents: Vec<Story>,
+    incidents: Vec<IncidentStory>,
     /// How many older ones there are (`--limit`, `--since`).
     older: usize,
     /// Problems of the object that became no incident, newest first.
-    unheard: Vec<Unheard>,
+    #[serde(rename = "unheard")]
+    unmatched: Vec<Unmatched>,
     /// Where nothing is known: names that are, and are like it.
     near: Vec<Object>,
     /// The namespace asked for is not watched by this configuration.
@@ -99,7 +93,7 @@ pub struct Answer {
 
 /// A problem that became no incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Unheard {
+struct Unmatched {
     /// When it was first seen; again after six hours at the earliest.
     at: Timestamp,
     /// `no_rule` or `over_limit`.
@@ -118,7 +112,7 @@ struct Unheard {
 
 impl Answer {
     fn is_nothing(&self) -> bool {
-        self.incidents.is_empty() && self.unheard.is_empty()
+        self.incidents.is_empty() && self.unmatched.is_empty()
     }
 }
 
@@ -136,8 +130,8 @@ pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let (store, loaded) = open(args)?;
     let answer = answer(&store, &asked, args, loaded.as_ref(), clock::now())?;
     match args.format {
-        Format::Json => print(&format!("{}\n", serde_json::to_string(&answer)?))?,
-        Format::Text => print(&text::text(&answer)?)?,
+        OutputFormat::Json => print(&format!("{}\n", serde_json::to_string(&answer)?))?,
+        OutputFormat::Text => print(&text::text(&answer)?)?,
     }
     if answer.is_nothing() { Err(Failure::Told) } else { Ok(()) }
 }
@@ -154,7 +148,7 @@ fn open(args: &ExplainArgs) -> Result<(Store, Option<Loaded>), Failure> {
         (None, Some(config)) => configured
             .ok_or_else(|| anyhow!("{} names no `store.path`: nothing is kept", config.display()))?,
     };
-    Ok((Store::beside(&path, Beside::Reading)?, loaded))
+    Ok((Store::open_shared(&path, SharedAccess::Reading)?, loaded))
 }
 
 fn answer(
@@ -183,10 +177,10 @@ fn answer(
     }
     answer.incidents = stories(store, records, now)?;
     for reading in &asked.readings {
-        let rows = store.unheard(reading.clone(), since).wait()?;
-        answer.unheard.extend(rows.iter().map(unheard));
+        let rows = store.unmatched(reading.clone(), since).wait()?;
+        answer.unmatched.extend(rows.iter().map(unmatched));
     }
-    answer.unheard.dedup();
+    answer.unmatched.dedup();
     if answer.is_nothing() {
         answer.near = near(asked, &store.known_objects(NEAR_AMONG).wait()?);
         let watch = loaded.map(|loaded| &loaded.config.watch);
@@ -199,14 +193,14 @@ fn answer(
 }
 
 /// Ids with the last that is known of each, and with the objects that were asked for.
-type Found = Vec<(String, Timestamp, Vec<KnownObject>)>;
+type Matches = Vec<(String, Timestamp, Vec<KnownObject>)>;
 
-fn concerning(store: &Store, asked: &Asked) -> Result<Found, anyhow::Error> {
-    let mut rows: Vec<Concerned> = Vec::new();
+fn concerning(store: &Store, asked: &Asked) -> Result<Matches, anyhow::Error> {
+    let mut rows: Vec<IncidentMatch> = Vec::new();
     for reading in &asked.readings {
         rows.extend(store.concerning(reading.clone()).wait()?);
     }
-    let mut found: Found = Vec::new();
+    let mut found: Matches = Vec::new();
     for row in rows {
         match found.iter_mut().find(|(id, ..)| *id == row.incident) {
             Some((_, _, objects)) if objects.contains(&row.object) => {}
@@ -229,7 +223,7 @@ fn stories(
     store: &Store,
     records: Vec<(IncidentRecord, String, Vec<KnownObject>)>,
     now: Timestamp,
-) -> Result<Vec<Story>, anyhow::Error> {
+) -> Result<Vec<IncidentStory>, anyhow::Error> {
     let mut titles: BTreeMap<String, String> = BTreeMap::new();
     let mut deliveries = HashMap::new();
     for (record, id, _) in &records {
@@ -252,10 +246,10 @@ fn stories(
     Ok(records.into_iter().map(|(record, id, asked)| story::story(&id, record, asked, &sources)).collect())
 }
 
-fn unheard(row: &HistoryEntry) -> Unheard {
+fn unmatched(row: &HistoryEntry) -> Unmatched {
     let detail: Value = serde_json::from_str(&row.detail).unwrap_or_default();
     let text = |name: &str| detail.get(name).and_then(Value::as_str).map(str::to_owned);
-    Unheard {
+    Unmatched {
         at: row.at,
         reason: row.reason.clone(),
         cause: text("cause"),

@@ -4,14 +4,15 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::output::OutputFormat;
 use super::{ConfigArgs, Failure, output, print};
 use crate::clock;
 use crate::message::text::words;
-use crate::store::{Beside, OutboxEntry, OutboxItem, OutboxQuery, OutboxStates, Store};
+use crate::store::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates, SharedAccess, Store};
 
 /// The widest reason and title in the table.
 const MAX_TEXT: usize = 80;
@@ -51,14 +52,6 @@ struct StoreArgs {
     config: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 #[derive(Debug, Args)]
 struct ListArgs {
     #[command(flatten)]
@@ -79,8 +72,8 @@ struct ListArgs {
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     limit: usize,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -90,8 +83,8 @@ struct ShowArgs {
     #[command(flatten)]
     from: StoreArgs,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -121,7 +114,7 @@ pub fn outbox(args: &OutboxArgs) -> Result<(), Failure> {
     }
 }
 
-fn open(args: &StoreArgs, access: Beside) -> Result<Store, Failure> {
+fn open(args: &StoreArgs, access: SharedAccess) -> Result<Store, Failure> {
     let path = match (&args.store, &args.config) {
         (Some(path), _) => path.clone(),
         (None, None) => return Err(anyhow!("which store? Name it with --store, or with --config").into()),
@@ -131,11 +124,11 @@ fn open(args: &StoreArgs, access: Beside) -> Result<Store, Failure> {
             path.ok_or_else(|| anyhow!("{} names no `store.path`: nothing is kept", config.display()))?
         }
     };
-    Ok(Store::beside(&path, access)?)
+    Ok(Store::open_shared(&path, access)?)
 }
 
 fn list(args: &ListArgs) -> Result<(), Failure> {
-    let store = open(&args.from, Beside::Reading)?;
+    let store = open(&args.from, SharedAccess::Reading)?;
     let states = match (args.dead, args.all || args.inside.is_some()) {
         (true, _) => OutboxStates::Dead,
         (false, true) => OutboxStates::All,
@@ -153,12 +146,12 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
     rows.truncate(args.limit);
     let mut text = String::new();
     match args.format {
-        Format::Json => {
+        OutputFormat::Json => {
             for row in &rows {
                 writeln!(text, "{}", as_json(row))?;
             }
         }
-        Format::Text => table(&rows, clock::now(), &mut text)?,
+        OutputFormat::Text => table(&rows, clock::now(), &mut text)?,
     }
     print(&text)?;
     if more {
@@ -177,7 +170,7 @@ fn table(rows: &[OutboxEntry], now: Timestamp, out: &mut String) -> std::fmt::Re
     for row in rows {
         lines.push([
             words::one_line(&row.key, 120),
-            words::one_line(&told(row), 60),
+            words::one_line(&delivery_line(row), 60),
             row.state.clone(),
             row.attempts.to_string(),
             words::duration(words::seconds_between(row.created_at, now)),
@@ -201,7 +194,7 @@ fn table(rows: &[OutboxEntry], now: Timestamp, out: &mut String) -> std::fmt::Re
 }
 
 /// `mail`, or `mail (a@example.com)`.
-fn told(row: &OutboxEntry) -> String {
+fn delivery_line(row: &OutboxEntry) -> String {
     if row.recipient.is_empty() {
         row.receiver.clone()
     } else {
@@ -238,10 +231,10 @@ fn as_json(row: &OutboxEntry) -> Value {
 }
 
 fn show(args: &ShowArgs) -> Result<(), Failure> {
-    let store = open(&args.from, Beside::Reading)?;
+    let store = open(&args.from, SharedAccess::Reading)?;
     let item = one(store.outbox_find(&args.key, 6).wait()?, &args.key)?;
     match args.format {
-        Format::Json => {
+        OutputFormat::Json => {
             let mut json = as_json(&item.entry);
             if let Some(map) = json.as_object_mut() {
                 let said = match &item.notification {
@@ -252,7 +245,7 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
             }
             print(&format!("{json}\n"))
         }
-        Format::Text => print(&as_text(&item)?),
+        OutputFormat::Text => print(&as_text(&item)?),
     }
 }
 
@@ -312,7 +305,7 @@ fn change(
     done: &str,
     act: impl Fn(&Store, &str) -> Result<bool, anyhow::Error>,
 ) -> Result<(), Failure> {
-    let store = open(&args.from, Beside::Writing)?;
+    let store = open(&args.from, SharedAccess::Writing)?;
     let mut keys = Vec::new();
     if args.all {
         let mut query = OutboxQuery {

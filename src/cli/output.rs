@@ -6,6 +6,15 @@ use anstream::AutoStream;
 
 use crate::config::Diagnostics;
 
+/// How a command prints its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
 /// May stderr be coloured?
 pub fn color_stderr() -> bool {
     AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::output::OutputFormat;
 use super::{ConfigArgs, Failure, output};
 use crate::app::pipeline::{Message, Output, Pipeline, Start};
 use crate::clock;
@@ -33,18 +34,10 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     then: Duration,
     /// For people, or one JSON object a line for programs.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
     #[command(flatten)]
     from: ConfigArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object a line for each message decided.
-    Json,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -56,7 +49,7 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let loaded = super::load(&args.from)?;
     let several = args.files.len() > 1;
     for file in &args.files {
-        if several && args.format == Format::Text {
+        if several && args.format == OutputFormat::Text {
             writeln!(std::io::stdout(), "── {} ──\n", file.display())?;
         }
         one(file, args, &loaded.config)?;
@@ -91,7 +84,7 @@ fn one(path: &Path, args: &ReplayArgs, config: &Config) -> Result<(), Failure> {
         }
     }
     bar.finish_and_clear();
-    if args.format == Format::Text && told == 0 {
+    if args.format == OutputFormat::Text && told == 0 {
         writeln!(stdout, "nothing to tell\n")?;
     }
     stdout.flush()?;
@@ -121,20 +114,20 @@ fn unpacked(reader: Box<dyn Read>) -> std::io::Result<Box<dyn BufRead>> {
     Ok(if gzip { Box::new(BufReader::new(MultiGzDecoder::new(reader))) } else { Box::new(reader) })
 }
 
-fn write(to: &mut impl Write, out: &mut Output, format: Format) -> std::io::Result<usize> {
+fn write(to: &mut impl Write, out: &mut Output, format: OutputFormat) -> std::io::Result<usize> {
     let messages = std::mem::take(&mut out.messages);
     out.dirty.clear();
     out.removed.clear();
     out.notes.clear();
-    out.trail = crate::engine::Trail::default();
+    out.records = crate::engine::ExplainRecords::default();
     out.digests.clear();
     for message in &messages {
         match format {
-            Format::Json => {
+            OutputFormat::Json => {
                 serde_json::to_writer(&mut *to, &Line::of(message))?;
                 writeln!(to)?;
             }
-            Format::Text => {
+            OutputFormat::Text => {
                 for notification in message.whole().take(1) {
                     writeln!(to, "{}", terminal::render(&notification, output::color_stdout()))?;
                 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ConfigArgs, Failure, output};
 use crate::app::reload::{Overrides, Source};
 use crate::app::run::{self, Options};
-use crate::telemetry::{self, Format};
+use crate::telemetry::{self, LogFormat};
 use crate::watch::stream;
 
 /// See `kubeherald run`.
@@ -30,8 +30,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDRESS:PORT", env = "KUBEHERALD_LISTEN")]
     listen: Option<std::net::SocketAddr>,
     /// How logs are written to standard error.
-    #[arg(long, value_enum, default_value_t = Format::Text, env = "KUBEHERALD_LOG_FORMAT")]
-    log_format: Format,
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "KUBEHERALD_LOG_FORMAT")]
+    log_format: LogFormat,
 }
 
 /// Runs until it is told to stop.

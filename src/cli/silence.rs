@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Bot, BotArgs, lines};
+use super::output::OutputFormat;
 use super::{Failure, output, print};
 use crate::clock;
 use crate::message::text::words;
@@ -48,14 +49,6 @@ Examples:
     Expire(ExpireArgs),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 #[derive(Debug, Args)]
 struct AddArgs {
     /// What is held back: `namespace=shop`, `workload=Deployment/checkout`, `label.team=payments`, ….
@@ -73,8 +66,8 @@ struct AddArgs {
     #[command(flatten)]
     bot: BotArgs,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -85,8 +78,8 @@ struct ListArgs {
     #[command(flatten)]
     bot: BotArgs,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -104,8 +97,8 @@ pub struct ReloadArgs {
     #[command(flatten)]
     bot: BotArgs,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
 }
 
 /// Checked here, read by the bot.
@@ -139,8 +132,8 @@ async fn add(args: &AddArgs) -> Result<(), Failure> {
     // An answer may hold it by itself or under its name.
     let silence = silence.get("silence").unwrap_or(&silence);
     match args.format {
-        Format::Json => print(&format!("{silence}\n")),
-        Format::Text => {
+        OutputFormat::Json => print(&format!("{silence}\n")),
+        OutputFormat::Text => {
             let id = text(silence, "id");
             let until = time(silence, "until").map(|at| format!(" until {}", moment(at, clock::now())));
             let what = matching::show(silence.get("match").unwrap_or(&matches));
@@ -163,14 +156,14 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
     // What never ends comes last.
     silences.sort_by_key(|silence| time(silence, "until").unwrap_or(Timestamp::MAX));
     match args.format {
-        Format::Json => {
+        OutputFormat::Json => {
             let mut out = String::new();
             for silence in &silences {
                 writeln!(out, "{silence}")?;
             }
             print(&out)
         }
-        Format::Text => print(&table(&silences, clock::now())?),
+        OutputFormat::Text => print(&table(&silences, clock::now())?),
     }
 }
 
@@ -195,8 +188,8 @@ pub async fn reload(args: &ReloadArgs) -> Result<(), Failure> {
     let bot = Bot::find(&args.bot)?;
     let answer = bot.ask(Method::POST, &["-", "reload"], None, None).await?;
     match args.format {
-        Format::Json => print(&format!("{answer}\n")),
-        Format::Text => {
+        OutputFormat::Json => print(&format!("{answer}\n")),
+        OutputFormat::Text => {
             let mut out = String::from("reloaded\n");
             for (name, value) in answer.as_object().into_iter().flatten() {
                 let value = match value {

@@ -9,14 +9,12 @@ use jiff::civil::{Date, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
-/// Compiled times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {
     minutes: u64,
     hours: u64,
     days: u64,
     months: u64,
-    /// 0 is Sunday.
     weekdays: u64,
     /// Both kinds of days are restricted: either is enough.
     either: bool,
@@ -25,20 +23,10 @@ pub struct Cron {
 /// Why a text is no cron schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
-    /// Not five fields.
     #[error("it has {0} fields")]
     Fields(usize),
-    /// A field.
     #[error("the {name} goes from {least} to {most}")]
-    Field {
-        /// Which.
-        name: &'static str,
-        /// The least number.
-        least: u32,
-        /// The largest.
-        most: u32,
-    },
-    /// 30 February.
+    Field { name: &'static str, least: u32, most: u32 },
     #[error("there is no such day")]
     Never,
 }
@@ -63,7 +51,6 @@ const WEEKDAY: Field = Field { name: "day of week", least: 0, most: 7, names: WE
 const SEARCH_DAYS: u32 = 366 * 41;
 
 impl Cron {
-    /// Reads five fields.
     pub fn parse(text: &str) -> Result<Self, CronError> {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let &[minute, hour, day, month, weekday] = fields.as_slice() else {

@@ -18,12 +18,10 @@ pub fn now() -> Timestamp {
 /// The clock that the parts with I/O are given. Clones show the same time.
 #[derive(Debug, Clone, Default)]
 pub enum Clock {
-    /// The system's.
     #[default]
     System,
     /// A recording or a story, played faster than it happened.
     Played {
-        /// When playing began.
         began: Instant,
         /// The time it was then.
         from: Timestamp,
@@ -125,7 +123,6 @@ pub struct Simulated {
 /// How far the clock is off.
 #[derive(Debug, Clone, Copy, Default)]
 struct Skew {
-    /// As of `since`.
     offset: SignedDuration,
     /// What drift adds, in parts per million of the time that passes.
     ppm: i32,

@@ -9,13 +9,10 @@ use crate::rule::{AnnotationRules, Filter};
 /// The section, with the rules that `except` names, to be looked up later.
 #[derive(Debug, Default)]
 pub struct Draft {
-    /// What was read.
     pub rules: AnnotationRules,
-    /// The rules named.
     pub named: Vec<(String, At)>,
 }
 
-/// Reads `annotations:`.
 pub fn read(reader: &mut Reader, node: &Node) -> Option<Draft> {
     let mut map = reader.map(node, "`{enabled, max, nodes, except}`")?;
     let mut draft = Draft::default();

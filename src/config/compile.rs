@@ -27,48 +27,31 @@ use matching::Scope;
 /// A configuration file by itself; names that rule files define are looked up later.
 #[derive(Debug, Default)]
 pub struct ConfigDraft {
-    /// `cluster:`
     pub cluster: Arc<str>,
-    /// `watch:`
     pub watch: WatchConfig,
     /// The names of all receivers, also of those with errors, with their places.
     pub names: Vec<(Arc<str>, At)>,
-    /// `receivers:`
     pub receivers: Vec<Receiver>,
     /// `routes:`; `None`: not given.
     pub routes: Option<Vec<RouteDraft>>,
-    /// `engine:`
     pub engine: EngineConfig,
-    /// `storm:`
     pub storm: StormConfig,
-    /// `store:`
     pub store: StoreConfig,
-    /// `http:`
     pub http: Option<SocketAddr>,
-    /// `http.token`
     pub api_token: Option<SecretRef>,
-    /// `rules:`
     pub rules: Vec<PathBuf>,
-    /// `templates:`
     pub templates: Option<PathBuf>,
-    /// `redact:`
     pub redact: Redactor,
-    /// `silences:`
     pub silences: Drafts<Silence>,
-    /// `mute_times:`
     pub mute_times: Drafts<MuteTime>,
-    /// `annotations:`
     pub annotations: annotations::Draft,
-    /// `log_tail:`
     pub log_tail: LogTailConfig,
-    /// `heartbeat:`
     pub heartbeat: Option<HeartbeatConfig>,
 }
 
 /// A route whose names are to be looked up.
 #[derive(Debug)]
 pub struct RouteDraft {
-    /// The route.
     pub route: Route,
     /// The receivers it names.
     pub receivers: Vec<(Arc<str>, At)>,
@@ -76,7 +59,7 @@ pub struct RouteDraft {
     pub rules: Vec<(String, At)>,
 }
 
-/// Sections of DESIGN that later versions bring. They must not be taken for typing errors, and must
+/// Sections that later versions bring. They must not be taken for typing errors, and must
 /// not be ignored either: somebody would rely on what does not exist.
 const LATER: &[&str] = &["inhibit"];
 
@@ -222,8 +205,8 @@ fn routes(reader: &mut Reader, node: &Node) -> Option<Vec<RouteDraft>> {
         let everything = !map.has("match") || given.as_ref().is_some_and(|found| found.is_empty);
         let found = given.unwrap_or_default();
         let receivers = map.require(reader, "receivers", rules::receivers).unwrap_or_default();
-        let goes_on = map.get(reader, "continue", Reader::boolean).unwrap_or(false);
-        if everything && !goes_on && place + 1 < items.len() {
+        let continue_matching = map.get(reader, "continue", Reader::boolean).unwrap_or(false);
+        if everything && !continue_matching && place + 1 < items.len() {
             let help = "put it last, or add `continue: true`";
             reader.warn(
                 map.head(),
@@ -238,7 +221,7 @@ fn routes(reader: &mut Reader, node: &Node) -> Option<Vec<RouteDraft>> {
             severity: found.severity,
             rule: found.rule,
             receivers: receivers.iter().map(|(name, _)| name.clone()).collect(),
-            goes_on,
+            continue_matching,
         };
         drafts.push(RouteDraft { route, receivers, rules: found.rules });
     }

@@ -19,7 +19,6 @@ pub const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// `digest: {cron: "0 8 * * 1-5", timezone: Europe/Berlin}` or `digest: {every: 1h}`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DigestConfig {
-    /// When.
     pub schedule: Schedule,
     /// Also when there is nothing to say.
     pub empty: bool,
@@ -30,7 +29,6 @@ enum Times {
     Every(Duration),
 }
 
-/// Reads `digest:`.
 pub fn read(reader: &mut Reader, node: &Node) -> Option<DigestConfig> {
     let mut map = reader.map(node, "`{cron, timezone}` or `{every}`")?;
     let cron = map.get(reader, "cron", |reader, node| {

@@ -12,7 +12,6 @@ pub enum DurationError {
     /// A number without `s`, `m`, `h` or `d`.
     #[error("a duration needs a unit")]
     Unit,
-    /// Something else.
     #[error("not a duration")]
     Shape,
     /// Longer than a year.

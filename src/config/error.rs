@@ -22,7 +22,6 @@ pub enum Level {
 /// A line of source, with a part of it pointed at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// The line, masked.
     text: String,
     /// The part, in bytes of `text`.
     part: std::ops::Range<usize>,
@@ -30,7 +29,6 @@ pub struct Frame {
     label: Option<String>,
 }
 
-/// One thing wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How much it matters.
@@ -41,7 +39,6 @@ pub struct Diagnostic {
     pub line: usize,
     /// In characters, from 1; 0 where it is about the file as a whole.
     pub column: usize,
-    /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
@@ -132,9 +129,7 @@ impl Diagnostic {
 /// A place in a file.
 #[derive(Debug, Clone)]
 pub struct At {
-    /// The file.
     pub source: Arc<Source>,
-    /// The place.
     pub span: Span,
 }
 
@@ -157,7 +152,6 @@ impl Diagnostics {
     /// At most this many are kept; the rest is counted. A file of nonsense is one problem.
     pub const MAX: usize = 100;
 
-    /// Adds one.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         if self.found.len() < Self::MAX || diagnostic.severity == Level::Error && !self.has_errors() {
             self.found.push(diagnostic);
@@ -171,7 +165,6 @@ impl Diagnostics {
         self.push(Diagnostic::at(Level::Error, at, message));
     }
 
-    /// Nothing is wrong.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.found.is_empty()
@@ -189,7 +182,6 @@ impl Diagnostics {
         self.found.iter().any(|d| d.severity == Level::Error)
     }
 
-    /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.found.iter()
     }

@@ -13,24 +13,19 @@ use super::secret;
 pub struct HeartbeatConfig {
     /// Where to. Many such addresses are known to nobody else, so it may be a secret.
     pub url: UrlRef,
-    /// How often.
     pub every: Duration,
-    /// How.
     pub method: HeartbeatMethod,
 }
 
 /// The method of the request. Both have no body that matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HeartbeatMethod {
-    /// `GET`
     #[default]
     Get,
-    /// `POST`
     Post,
 }
 
 impl HeartbeatConfig {
-    /// Bounds of `every`.
     pub const EVERY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3600));
 }
 
@@ -44,7 +39,6 @@ impl Default for HeartbeatConfig {
     }
 }
 
-/// Reads `heartbeat:`.
 pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<HeartbeatConfig> {
     let mut map = reader.map(node, "`{url, every, method}`")?;
     let usual = HeartbeatConfig::default();

@@ -21,10 +21,8 @@ use crate::rule::{Routes, Rule, RuleSet};
 /// At most this many files in one directory.
 const MAX_FILES: usize = 10_000;
 
-/// What was loaded.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The configuration, frozen.
     pub config: Arc<Config>,
     /// What is not wrong, but probably not meant.
     pub warnings: Diagnostics,
@@ -146,7 +144,6 @@ impl Loader {
         Some((source, root?))
     }
 
-    /// Adds the configuration.
     pub(super) fn config(&mut self, path: &Path) {
         // An empty file is a configuration without settings.
         self.draft = Some(ConfigDraft::default());

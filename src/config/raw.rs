@@ -28,7 +28,6 @@ type Entries = (Vec<(Node, Node)>, usize, usize);
 /// A place in a file, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
-    /// The first byte.
     pub start: usize,
     /// One past the last byte.
     pub end: usize,
@@ -47,7 +46,6 @@ pub struct Source {
 /// A place as people see it.
 #[derive(Debug)]
 pub struct Place<'a> {
-    /// From 1.
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
@@ -141,7 +139,6 @@ fn floor(text: &str, at: usize) -> usize {
 /// A part of the tree.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What it is.
     pub value: Value,
     /// Where it is used.
     pub span: Span,
@@ -156,12 +153,10 @@ pub enum Value {
     Null,
     /// A scalar, with all escapes resolved.
     Text {
-        /// The text.
         text: String,
         /// Written without quotes: it may be meant as a number or a truth value.
         plain: bool,
     },
-    /// A list.
     List(Vec<Node>),
     /// A mapping, in the order written, each key once.
     Map(Vec<(Node, Node)>),
@@ -170,9 +165,7 @@ pub enum Value {
 /// Something wrong with the YAML itself.
 #[derive(Debug)]
 pub struct Problem {
-    /// Where.
     pub span: Span,
-    /// What.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,

@@ -69,7 +69,6 @@ impl Reader {
         At { source: self.source.clone(), span }
     }
 
-    /// The file.
     #[must_use]
     pub const fn source(&self) -> &Arc<Source> {
         &self.source
@@ -80,7 +79,6 @@ impl Reader {
         self.add(Level::Error, span, message.into(), label, help);
     }
 
-    /// Adds a warning.
     pub fn warn(&mut self, span: Span, message: impl Into<String>, label: &str, help: Option<&str>) {
         self.add(Level::Warning, span, message.into(), label, help);
     }
@@ -120,7 +118,6 @@ impl Reader {
         self.error(node.span, format!("expected {what}, found {found}"), "", help);
     }
 
-    /// A mapping.
     pub fn map<'n>(&mut self, node: &'n Node, what: &str) -> Option<Map<'n>> {
         if let Value::Map(entries) = &node.value {
             Some(Map { span: node.span, entries, known: Vec::new() })
@@ -170,7 +167,6 @@ impl Reader {
         }
     }
 
-    /// `true` or `false`.
     pub fn boolean(&mut self, node: &Node) -> Option<bool> {
         match &node.value {
             Value::Text { text, plain: true } if text == "true" => Some(true),
@@ -214,7 +210,6 @@ impl Reader {
         size
     }
 
-    /// A duration.
     pub fn duration(&mut self, node: &Node) -> Option<Duration> {
         let Value::Text { text, .. } = &node.value else {
             self.expected(node, "a duration", Some(duration::HELP));
@@ -275,7 +270,6 @@ pub fn did_you_mean(name: &str) -> String {
 /// A mapping being walked: every key asked for is known, and the others are errors in the end.
 #[derive(Debug)]
 pub struct Map<'n> {
-    /// Where it is.
     pub span: Span,
     entries: &'n [(Node, Node)],
     known: Vec<&'static str>,

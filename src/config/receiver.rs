@@ -15,10 +15,8 @@ use super::secret::{self, SecretRef};
 use crate::notify::webhook::Preset;
 use crate::template::json::Document;
 
-/// One receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiver {
-    /// Unique.
     pub name: Arc<str>,
     /// What it is, and how it is reached.
     pub kind: ReceiverKind,
@@ -26,7 +24,6 @@ pub struct Receiver {
     pub rate_limit: RateLimit,
     /// A notification older than this is a dead letter.
     pub max_age: Duration,
-    /// Also tell ends.
     pub send_resolved: bool,
     /// May several incidents be told in one message? By default not to vendors that open and close an
     /// alert for each ([`Preset::is_alerts`]).
@@ -42,16 +39,13 @@ impl Receiver {
     /// Default of `max_age`: what happened yesterday is for the digest or the history. See also
     /// [`digest::MAX_AGE`].
     pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
-    /// Bounds of `reassert`.
     pub const REASSERT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 }
 
 /// `rate_limit: {per: 1s, messages: 1, burst: 5}`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// The span.
     pub per: Duration,
-    /// Messages in it.
     pub messages: u32,
     /// How many may go at once.
     pub burst: u32,
@@ -66,11 +60,8 @@ impl Default for RateLimit {
 /// What a receiver is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceiverKind {
-    /// `slack:`
     Slack(SlackRaw),
-    /// `webhook:`
     Webhook(WebhookRaw),
-    /// `email:`
     Email(EmailRaw),
 }
 
@@ -92,7 +83,6 @@ impl ReceiverKind {
     }
 }
 
-/// `slack:`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlackRaw {
     /// How messages are posted.
@@ -106,7 +96,6 @@ pub struct SlackRaw {
 pub enum SlackAccess {
     /// As a bot: edits and threads.
     Bot {
-        /// The bot's token.
         token: SecretRef,
         /// `#name`, or an id.
         channel: String,
@@ -115,10 +104,8 @@ pub enum SlackAccess {
     Webhook(SecretRef),
 }
 
-/// `webhook:`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookRaw {
-    /// Where.
     pub url: UrlRef,
     /// Whose language it speaks; `None`: kubeherald's own.
     pub preset: Option<Preset>,
@@ -128,7 +115,6 @@ pub struct WebhookRaw {
     pub key: Option<SecretRef>,
     /// Further headers, in the order written.
     pub headers: Vec<(String, HeaderRef)>,
-    /// User and password.
     pub basic: Option<(String, SecretRef)>,
     /// A token for `Authorization: Bearer`.
     pub bearer: Option<SecretRef>,
@@ -138,51 +124,38 @@ pub struct WebhookRaw {
     pub ca: Option<PathBuf>,
     /// The certificate shown to the server (PEM).
     pub client_cert: Option<PathBuf>,
-    /// Its key (PEM).
     pub client_key: Option<PathBuf>,
 }
 
 /// An address: in the open, or a secret (many webhook addresses are passwords).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UrlRef {
-    /// In the open.
     Plain(String),
-    /// A secret.
     Secret(SecretRef),
 }
 
 /// The value of a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderRef {
-    /// In the open.
     Plain(String),
-    /// A secret.
     Secret(SecretRef),
 }
 
-/// `email:`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmailRaw {
     /// The sender, `name@host` or `Name <name@host>`.
     pub from: String,
-    /// The recipients.
     pub to: Vec<String>,
-    /// The server.
     pub smtp: SmtpRaw,
 }
 
-/// `smtp:`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SmtpRaw {
-    /// Its name.
     pub host: String,
-    /// Its port.
     pub port: u16,
     /// How it is encrypted.
     pub tls: TlsMode,
-    /// The login name.
     pub username: Option<String>,
-    /// The password.
     pub password: Option<SecretRef>,
     /// Certificates trusted besides the system's (PEM).
     pub ca: Option<PathBuf>,
@@ -199,7 +172,6 @@ pub enum TlsMode {
     None,
 }
 
-/// Reads `receivers:`.
 pub fn read_all(reader: &mut Reader, node: &Node, directory: &Path) -> Vec<Receiver> {
     if matches!(node.value, Value::Null) {
         return Vec::new();
@@ -254,7 +226,6 @@ fn read(reader: &mut Reader, name: &str, node: &Node, directory: &Path) -> Optio
     Some(Receiver { name, kind: kind??, rate_limit, max_age, send_resolved, fold, digest, reassert })
 }
 
-/// `reassert: 5m`
 fn reassert(reader: &mut Reader, map: &mut Map<'_>, preset: Option<Preset>) -> Option<Duration> {
     let usual = preset.and_then(Preset::reassert);
     let key = map.key_span("reassert");

@@ -16,7 +16,6 @@ use serde_json::{Map, Value, json};
 pub use config::config;
 pub use rules::rules;
 
-/// Definitions by name.
 type Defs = Map<String, Value>;
 
 /// A whole document: a definition, and all others.
@@ -46,7 +45,6 @@ fn object(description: &str, keys: Vec<(&str, Value)>) -> Value {
     })
 }
 
-/// Another definition.
 fn of(name: &str, description: &str) -> Value {
     json!({"$ref": format!("#/$defs/{name}"), "description": description})
 }

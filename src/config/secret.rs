@@ -8,7 +8,6 @@ use super::read::Reader;
 /// Names a secret; holds no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretRef {
-    /// An environment variable.
     Env(String),
     /// A file; its content without the line feed at the end.
     File(PathBuf),

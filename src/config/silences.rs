@@ -28,7 +28,6 @@ pub const MAX_BY: usize = 100;
 /// What a file holds of one kind, with the rules that are named, to be looked up later.
 #[derive(Debug)]
 pub struct Drafts<T> {
-    /// What was read.
     pub items: Vec<T>,
     /// The rules they name.
     pub rules: Vec<(String, At)>,
@@ -40,7 +39,6 @@ impl<T> Default for Drafts<T> {
     }
 }
 
-/// Reads `silences:`.
 pub fn silences(reader: &mut Reader, node: &Node) -> Option<Drafts<Silence>> {
     let items = reader.list(node, "a list of silences")?;
     let mut drafts = Drafts::default();
@@ -75,7 +73,6 @@ pub fn silences(reader: &mut Reader, node: &Node) -> Option<Drafts<Silence>> {
     Some(drafts)
 }
 
-/// Reads `mute_times:`.
 pub fn mute_times(reader: &mut Reader, node: &Node) -> Option<Drafts<MuteTime>> {
     let items = reader.list(node, "a list of mute times")?;
     let mut drafts = Drafts::default();

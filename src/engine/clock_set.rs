@@ -88,9 +88,9 @@ fn set_member(
     by: SignedDuration,
     (before, now): (Timestamp, Timestamp),
 ) {
-    let due = waits.map(|rule| clock::after(member.since, rule.hold)).filter(|due| *due > before);
+    let due = waits.map(|rule| clock::after(member.since, rule.for_duration)).filter(|due| *due > before);
     member.since = past(member.since, by, now);
-    // Quiet counts from here.
+    // Suppression counts from here.
     member.last = if member.pulse { moved(member.last, by) } else { past(member.last, by, now) };
     for at in [&mut member.clear_since, &mut member.unknown_since, &mut member.not_before] {
         *at = at.map(|at| moved(at, by));

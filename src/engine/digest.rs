@@ -1,21 +1,21 @@
 //! Digests: receivers that are told everything at once, at the times of a schedule.
 //!
-//! Each such receiver has a [`Book`]. What is decided about incidents it is told of, and what is held
+//! Each such receiver has a [`DigestState`]. What is decided about incidents it is told of, and what is held
 //! back from it, is written there and stored with the decision itself. When its time has come, the
 //! book and the open incidents become one decision ([`Decision::Digest`]), and the book begins anew.
 //!
 //! While the first picture of the cluster is taken in there are no digests. Of those that were due
 //! meanwhile, or while kubeherald was down, one is decided soon after.
 
-mod book;
-mod draw;
+mod build;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use book::{Book, Entry, HeldSoFar};
+pub use state::{DigestState, Entry, HeldSoFar};
 
 use super::{Effects, Engine, Incident};
 use crate::clock::schedule::Schedule;
@@ -30,9 +30,7 @@ const MAX_MISSED: u32 = 10_000;
 /// A receiver that is told in digests.
 #[derive(Debug, Clone)]
 pub struct DigestReceiver {
-    /// Its name.
     pub name: Arc<str>,
-    /// When.
     pub schedule: Schedule,
     /// Also when there is nothing to say.
     pub empty: bool,
@@ -46,7 +44,7 @@ pub type BookRow = (Arc<str>, Option<Arc<str>>);
 /// All books, by receiver.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    pub(super) all: BTreeMap<Arc<str>, Book>,
+    pub(super) all: BTreeMap<Arc<str>, DigestState>,
     /// The first picture is complete.
     open: bool,
     /// The last moment that anything was heard of.
@@ -110,13 +108,13 @@ const fn is_held(reason: Reason) -> bool {
 
 impl Engine {
     /// Takes stored books back in, before the first signal.
-    pub fn restore_digests(&mut self, books: impl IntoIterator<Item = Book>) {
+    pub fn restore_digests(&mut self, books: impl IntoIterator<Item = DigestState>) {
         self.books.all.extend(books.into_iter().map(|book| (Arc::clone(&book.receiver), book)));
     }
 
     /// What is kept of a receiver's next digest.
     #[must_use]
-    pub fn digest_book(&self, receiver: &str) -> Option<&Book> {
+    pub fn digest_book(&self, receiver: &str) -> Option<&DigestState> {
         self.books.all.get(receiver)
     }
 
@@ -153,7 +151,7 @@ impl Engine {
             let zone = receiver.schedule.zone_name();
             let book = self.books.all.entry(Arc::clone(&receiver.name)).or_insert_with(|| {
                 new.push(Arc::clone(&receiver.name));
-                Book::new(Arc::clone(&receiver.name), Arc::clone(zone), now)
+                DigestState::new(Arc::clone(&receiver.name), Arc::clone(zone), now)
             });
             book.timezone = Arc::clone(zone);
             book.closing = false;

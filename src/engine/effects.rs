@@ -6,18 +6,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::annotations::AnnotationKey;
-use super::{BadAnnotation, Incident, Trail, Waits, digest};
+use super::{BadAnnotation, ExplainRecords, Incident, Waits, digest};
 use crate::message::{Decision, Digest, IncidentView, Reason};
 use crate::signal::{Cause, Severity};
 
 /// One decision: what is told about one incident, or about several at once.
 #[derive(Debug, Clone)]
 pub struct Decided {
-    /// When.
     pub at: Timestamp,
-    /// What is said.
     pub decision: Decision,
-    /// Why.
     pub reason: Reason,
     /// Numbers the messages of one thread from 1.
     pub seq: u64,
@@ -45,17 +42,12 @@ impl Decided {
 /// A decision to say nothing, or anything else worth finding again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// When.
     pub at: Timestamp,
-    /// The incident.
     pub incident: Arc<str>,
     /// Why nothing was said.
     pub reason: Reason,
-    /// The rule.
     pub rule: Arc<str>,
-    /// Where.
     pub namespace: Option<Arc<str>>,
-    /// Whose.
     pub workload: Arc<str>,
     /// More: the incident that holds it back, the silence, …
     pub detail: Option<Arc<str>>,
@@ -63,11 +55,8 @@ pub struct Note {
     pub comment: Option<Arc<str>>,
     /// What would have been told.
     pub held: Option<Decision>,
-    /// What is wrong.
     pub cause: Cause,
-    /// How bad.
     pub severity: Severity,
-    /// Since when.
     pub since: Timestamp,
     /// Until when, where it is over.
     pub ended_at: Option<Timestamp>,
@@ -108,7 +97,6 @@ pub struct Effects {
     pub decided: Vec<Decided>,
     /// Incidents whose stored form is out of date.
     pub dirty: BTreeSet<Arc<str>>,
-    /// Incidents to forget.
     pub removed: Vec<Arc<str>>,
     /// What was held back, and why.
     pub notes: Vec<Note>,
@@ -121,7 +109,7 @@ pub struct Effects {
     /// Annotations whose stored form is out of date, or which are to be forgotten.
     pub annotations: BTreeSet<AnnotationKey>,
     /// What else `explain` needs.
-    pub trail: Trail,
+    pub records: ExplainRecords,
     /// Parts of digests to come whose stored form is out of date, or which are to be forgotten.
     pub digests: BTreeSet<digest::BookRow>,
 }
@@ -138,7 +126,7 @@ impl Effects {
             && self.silences_removed.is_empty()
             && self.bad_annotations.is_empty()
             && self.annotations.is_empty()
-            && self.trail.is_empty()
+            && self.records.is_empty()
             && self.digests.is_empty()
     }
 }

@@ -75,7 +75,7 @@ impl Engine {
         }
         let due = incident
             .raised()
-            .map(|m| clock::after(m.since, rule.hold).max(m.not_before.unwrap_or(Timestamp::MIN)))
+            .map(|m| clock::after(m.since, rule.for_duration).max(m.not_before.unwrap_or(Timestamp::MIN)))
             .min();
         let due = if incident.hastened { due.map(|due| due.min(now)) } else { due };
         // A crash loop that is due stays so while its container runs for a moment.
@@ -135,7 +135,7 @@ impl Engine {
             true => Decision::Reopened,
             false => Decision::First,
         };
-        if let Some(found) = self.hush(id, what, now, world, out) {
+        if let Some(found) = self.silenced_by(id, what, now, world, out) {
             return found.until;
         }
         let incident = self.incidents.get_mut(id)?;
@@ -149,12 +149,12 @@ impl Engine {
         incident.end = None;
         if incident.standing && decision == Decision::First && self.standing_until.is_some() {
             self.standing.insert(Arc::clone(id));
-            self.told(id, rule, now);
+            self.mark_notified(id, rule, now);
             return self.incidents.get(id)?.window_ends;
         }
         if self.is_storm(now) {
             self.gather_storm(id, now);
-            self.told(id, rule, now);
+            self.mark_notified(id, rule, now);
             return self.incidents.get(id)?.window_ends;
         }
         self.tell(id, rule, (decision, reason), now, world, out)
@@ -200,7 +200,7 @@ impl Engine {
             let wait = rule.group_wait.unwrap_or(self.settings.group_wait);
             let at = clock::after(*incident.grew_at.get_or_insert(now), wait);
             if now >= at {
-                if let Some(found) = self.hush(id, Decision::Grew, now, world, out) {
+                if let Some(found) = self.silenced_by(id, Decision::Grew, now, world, out) {
                     return found.until;
                 }
                 let reason = if worse { Reason::Escalated } else { Reason::Grew };
@@ -224,7 +224,7 @@ impl Engine {
             // Recovering, or nothing new: a reminder would say what is not known to be so.
             return None;
         }
-        if let Some(found) = self.hush(id, Decision::Reminder, now, world, out) {
+        if let Some(found) = self.silenced_by(id, Decision::Reminder, now, world, out) {
             return found.until;
         }
         let incident = self.incidents.get_mut(id)?;
@@ -255,7 +255,7 @@ impl Engine {
         let quiet = incident.quiet.as_ref().map(|quiet| Arc::clone(&quiet.by));
         let due = incident.due_at.is_some() || incident.held_by.is_some() || quiet.is_some();
         let lasted = clock::between(incident.since, incident.left_at().unwrap_or(now));
-        if due || lasted >= BLINK.max(rule.hold / BLINK_SHARE) {
+        if due || lasted >= BLINK.max(rule.for_duration / BLINK_SHARE) {
             self.note(&incident, now, Reason::NeverTold, incident.held_by.clone().or(quiet), out);
         }
         self.remove(id, out);
@@ -272,7 +272,7 @@ impl Engine {
         out: &mut Effects,
     ) -> Option<Timestamp> {
         self.decide(id, rule, (decision, reason), now, world, out);
-        self.told(id, rule, now);
+        self.mark_notified(id, rule, now);
         self.incidents.get(id)?.window_ends
     }
 
@@ -289,7 +289,7 @@ impl Engine {
     }
 
     /// Writes down that everything known so far has been told.
-    pub(super) fn told(&mut self, id: &Arc<str>, rule: &Rule, now: Timestamp) {
+    pub(super) fn mark_notified(&mut self, id: &Arc<str>, rule: &Rule, now: Timestamp) {
         let steps = self.settings.growth_steps.clone();
         let Some(incident) = self.incidents.get_mut(id) else { return };
         incident.told_at = Some(now);

@@ -16,7 +16,6 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Numbers {
-    /// Incidents.
     pub incidents: u64,
     /// Summaries of a first start or of a storm.
     pub summaries: u64,
@@ -40,7 +39,6 @@ pub struct Identity {
     /// Names the store, and differs between stores, so that two of them give different ids to the same
     /// number. Empty where nothing is stored (replays, tests): ids are the same in each run.
     pub store: Arc<str>,
-    /// As stored last.
     pub numbers: Numbers,
 }
 

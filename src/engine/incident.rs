@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::silence::Quiet;
-use super::trail::Waits;
+use super::records::Waits;
+use super::silence::Suppression;
 use crate::message::Reason;
 use crate::signal::{Cause, Exit, ObjectRef, Phase, Severity, Signal};
 
@@ -17,13 +17,10 @@ const MAX_UNNAMED: usize = 20_000;
 /// One object (and container) that has the problem.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Member {
-    /// The object.
     pub object: ObjectRef,
     /// The container, or the node's condition.
     pub part: Option<Arc<str>>,
-    /// Its node.
     pub node: Option<Arc<str>>,
-    /// Its revision.
     pub revision: Option<Arc<str>>,
     /// Since when it has the problem.
     pub since: Timestamp,
@@ -38,7 +35,6 @@ pub struct Member {
     pub unknown_since: Option<Timestamp>,
     /// Known from Events or as a point in time, not from a state.
     pub pulse: bool,
-    /// Not due before.
     pub not_before: Option<Timestamp>,
     /// It is written down as part of the incident.
     #[serde(default)]
@@ -89,9 +85,7 @@ pub struct Log {
 /// The end of an incident.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct End {
-    /// When.
     pub at: Timestamp,
-    /// Why.
     pub reason: Reason,
 }
 
@@ -108,13 +102,9 @@ pub struct Incident {
     pub rule: Arc<str>,
     /// What the members share, hashed.
     pub group: u128,
-    /// What is wrong.
     pub cause: Cause,
-    /// How bad.
     pub severity: Severity,
-    /// Where.
     pub namespace: Option<Arc<str>>,
-    /// Whose.
     pub workload: Arc<str>,
     /// The container, where the group has one.
     pub container: Option<Arc<str>>,
@@ -139,7 +129,6 @@ pub struct Incident {
     pub several_parts: bool,
     /// The most members at one time since it was last quiet.
     pub peak: u32,
-    /// When it began.
     pub since: Timestamp,
     /// When it was last seen.
     pub last_seen: Timestamp,
@@ -155,7 +144,6 @@ pub struct Incident {
     pub told_at: Option<Timestamp>,
     /// How many growth steps the told members had passed.
     pub told_step: usize,
-    /// The severity told.
     pub told_severity: Severity,
     /// The current window ends here.
     pub window_ends: Option<Timestamp>,
@@ -163,13 +151,11 @@ pub struct Incident {
     pub reminders: u32,
     /// A growth was seen here and gathers.
     pub grew_at: Option<Timestamp>,
-    /// It is over.
     pub end: Option<End>,
     /// It fired again after its end, and is not told yet.
     pub reopening: bool,
     /// How often it was reopened.
     pub flaps: u32,
-    /// Numbers its messages.
     pub seq: u64,
     /// It holds back what is due: it does not wait for its own `for` and `count` any more.
     #[serde(default)]
@@ -178,7 +164,7 @@ pub struct Incident {
     pub held_by: Option<Arc<str>>,
     /// What was last held back by a silence, until something is told again.
     #[serde(default)]
-    pub quiet: Option<Quiet>,
+    pub quiet: Option<Suppression>,
     /// Its last member left here.
     pub empty_since: Option<Timestamp>,
     /// The workload has been well since here, with no member left.
@@ -193,7 +179,6 @@ pub struct Incident {
     pub left_names: Vec<Arc<str>>,
     /// Revisions of the members that were removed.
     pub left_revisions: Vec<Arc<str>>,
-    /// Who was told.
     pub receivers: Vec<Arc<str>>,
     /// When it happened, for rules that count.
     #[serde(default)]
@@ -229,7 +214,6 @@ pub struct Incident {
     /// When its members were last compared with the live state without being asked to.
     #[serde(skip)]
     pub checked_at: Option<Timestamp>,
-    /// Its timer.
     #[serde(skip)]
     pub timer: Option<Timestamp>,
 }

@@ -27,7 +27,6 @@ const MAX_FLAP_DOUBLINGS: u32 = 4;
 pub(super) enum Over {
     /// Not yet; look again then (or when something changes).
     No(Option<Timestamp>),
-    /// It is over.
     Yes(Reason),
 }
 

@@ -49,9 +49,9 @@ impl Engine {
         ids.retain(|id| self.incidents.contains_key(id));
         ids.sort_by_key(|id| self.incidents.get(id).map(|i| (i.due_at.is_none(), i.due_at, Arc::clone(id))));
         for id in ids {
-            let unheard = |i: &Incident| old_rules.get(&i.rule).is_some_and(|rule| !rule.send_resolved);
-            match self.incidents.get(&id).filter(|i| i.orphaned).map(unheard) {
-                Some(unheard) => self.without_rule(&id, !unheard, now, world, out),
+            let was_silent = |i: &Incident| old_rules.get(&i.rule).is_some_and(|rule| !rule.send_resolved);
+            match self.incidents.get(&id).filter(|i| i.orphaned).map(was_silent) {
+                Some(was_silent) => self.without_rule(&id, !was_silent, now, world, out),
                 None => self.evaluate(&id, now, world, out),
             }
         }

@@ -60,20 +60,16 @@ type Problem = (Arc<str>, Cause);
 
 /// Where a newcomer goes.
 pub(super) enum Place {
-    /// There is room.
     Free,
     /// This incident gives way.
     Of(Arc<str>),
-    /// Nowhere.
     None,
 }
 
 /// The limit is reached: some problems are not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitReached {
-    /// `max_incidents`
     pub limit: usize,
-    /// Since when.
     pub since: Timestamp,
     /// Who has most room, and how many incidents.
     pub largest: (Tenant, usize),
@@ -321,7 +317,7 @@ impl Engine {
         self.rooms.keep(signal);
         if self.rooms.leave_out(now, &signal.object.namespace, problem) {
             self.refused += 1;
-            self.unheard(now, signal, Reason::OverLimit, out);
+            self.unmatched(now, signal, Reason::OverLimit, out);
             self.book_refused(signal, rule, out);
         }
     }

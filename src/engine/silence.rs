@@ -18,7 +18,7 @@ use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::rule::silence::{Affected, short_id};
 use crate::rule::{MuteTime, RouteFacts, Silence};
-use crate::signal::silence::{self, Hush};
+use crate::signal::silence::{self, AnnotationSilence};
 use crate::signal::{ObjectRef, World};
 
 /// At most so many silences from the API that are not over.
@@ -32,12 +32,12 @@ const MAX_BAD: usize = 1000;
 /// Annotations of at most so many members are looked at for mistakes.
 const MAX_LOOK: usize = 50;
 
-/// What [`Quiet::by`] begins with where an annotation holds an incident back.
+/// What [`Suppression::by`] begins with where an annotation holds an incident back.
 pub(in crate::engine) const BY_ANNOTATION: &str = "annotation ";
 
 /// Why an incident is not told, as it was recorded; stored with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quiet {
+pub struct Suppression {
     /// [`Reason::SilencedBy`] or [`Reason::Muted`].
     pub reason: Reason,
     /// By what: a silence, a mute time or an annotation.
@@ -62,7 +62,6 @@ pub enum WhyIgnored {
 pub struct BadAnnotation {
     /// Of which object, workload or namespace.
     pub of: Arc<str>,
-    /// Its name.
     pub key: &'static str,
     /// Its value, cut and cleaned.
     pub value: Arc<str>,
@@ -76,7 +75,7 @@ pub struct BadAnnotation {
 pub struct TooMany;
 
 /// What holds an incident back at this moment.
-pub(super) struct Found {
+pub(super) struct HeldBy {
     reason: Reason,
     by: Arc<str>,
     comment: Option<Arc<str>>,
@@ -233,14 +232,14 @@ impl Engine {
     }
 
     /// Is something about to be told that must not be? Recorded once for each change.
-    pub(super) fn hush(
+    pub(super) fn silenced_by(
         &mut self,
         id: &Arc<str>,
         what: Decision,
         now: Timestamp,
         world: &dyn World,
         out: &mut Effects,
-    ) -> Option<Found> {
+    ) -> Option<HeldBy> {
         self.look_for_mistakes(id, world, out);
         self.see_annotations(id, now, world, out);
         let found = self.quiet(self.incidents.get(id)?, now, world)?;
@@ -249,7 +248,7 @@ impl Engine {
         let step = steps.iter().filter(|s| **s <= incident.affected()).count();
         let same = incident.quiet.take().filter(|q| (q.reason, &q.by) == (found.reason, &found.by));
         let known = same.is_some();
-        let mut quiet = same.unwrap_or_else(|| Quiet {
+        let mut quiet = same.unwrap_or_else(|| Suppression {
             reason: found.reason,
             by: Arc::clone(&found.by),
             held: BTreeSet::new(),
@@ -288,7 +287,7 @@ impl Engine {
         // Numbered messages were about it before: then it was to be told as reopened.
         let before = incident.seq > 0;
         let what = if before { Decision::Reopened } else { Decision::First };
-        if self.hush(id, what, now, world, out).is_none() {
+        if self.silenced_by(id, what, now, world, out).is_none() {
             return false;
         }
         if let Some(incident) = self.incidents.get_mut(id) {
@@ -314,7 +313,7 @@ impl Engine {
 
     /// What holds an incident back: silences before mute times, and of several the one that lasts
     /// longest, so that the fewest changes are recorded.
-    fn quiet(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<Found> {
+    fn quiet(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<HeldBy> {
         let rule = self.rules.get(&incident.rule)?;
         let facts = RouteFacts { signal: &incident.signal, rule, severity: incident.severity };
         let affected = || {
@@ -332,7 +331,7 @@ impl Engine {
             .filter(|silence| silence.active(now) && silence.filter.matches(facts, affected()))
             .max_by_key(|silence| (silence.until, Arc::clone(&silence.id)));
         if let Some(silence) = silence {
-            return Some(Found {
+            return Some(HeldBy {
                 reason: Reason::SilencedBy,
                 by: Arc::clone(silence.called()),
                 comment: remark(silence),
@@ -343,7 +342,7 @@ impl Engine {
             && !self.settings.annotations.except.as_ref().is_some_and(|f| f.matches(facts, affected()));
         let annotated = if allowed { self.annotated(incident, now, world) } else { None };
         if let Some(found) = annotated.as_ref().filter(|found| found.reason == Reason::SilencedBy) {
-            return Some(Found { by: Arc::clone(&found.by), comment: None, ..*found });
+            return Some(HeldBy { by: Arc::clone(&found.by), comment: None, ..*found });
         }
         let mute = self.settings.mute_times.iter().filter_map(|mute| {
             let window = mute.when.current(now)?;
@@ -351,7 +350,7 @@ impl Engine {
         });
         if let Some((until, mute)) = mute.max_by_key(|(until, mute)| (*until, Arc::clone(&mute.name))) {
             let by = Arc::clone(&mute.name);
-            return Some(Found { reason: Reason::Muted, by, comment: None, until: Some(until) });
+            return Some(HeldBy { reason: Reason::Muted, by, comment: None, until: Some(until) });
         }
         annotated
     }
@@ -402,14 +401,18 @@ impl Engine {
     }
 
     /// An incident is quiet when each of its members is.
-    fn annotated(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<Found> {
-        let mut found: Option<Found> = None;
+    fn annotated(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<HeldBy> {
+        let mut found: Option<HeldBy> = None;
         for member in concerned(incident) {
             let bound = |layer, key| self.annotation_counts_until(incident, member, (layer, key), now);
             let layers = layers(incident, member, world);
-            let (reason, until, key, layer) = match silence::hush_within(&layers, now, bound)? {
-                Hush::Until(until, layer) => (Reason::SilencedBy, Some(until), silence::SILENCE_UNTIL, layer),
-                Hush::Mute(layer) => (Reason::Muted, bound(layer, silence::MUTE), silence::MUTE, layer),
+            let (reason, until, key, layer) = match silence::silenced_within(&layers, now, bound)? {
+                AnnotationSilence::Until(until, layer) => {
+                    (Reason::SilencedBy, Some(until), silence::SILENCE_UNTIL, layer)
+                }
+                AnnotationSilence::Mute(layer) => {
+                    (Reason::Muted, bound(layer, silence::MUTE), silence::MUTE, layer)
+                }
             };
             if layer == 0 && incident.unnamed > 0 {
                 // What those past the cap say is not known.
@@ -417,7 +420,7 @@ impl Engine {
             }
             let Some(found) = &mut found else {
                 let by = Arc::from(format!("{BY_ANNOTATION}{key} of {}", place(incident, member, layer)));
-                found = Some(Found { reason, by, comment: None, until });
+                found = Some(HeldBy { reason, by, comment: None, until });
                 continue;
             };
             found.until = match (found.until, until) {

@@ -63,7 +63,7 @@ impl Engine {
 
     pub(super) fn raise(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
         let Some(rule) = self.rules.first_match(signal).cloned() else {
-            self.unheard(now, signal, Reason::NoRule, out);
+            self.unmatched(now, signal, Reason::NoRule, out);
             return;
         };
         let group = group::key(&rule, signal);

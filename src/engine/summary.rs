@@ -107,7 +107,7 @@ impl Engine {
                     self.tell(id, &rule, what, now, world, out);
                 } else {
                     incident.seq += 1;
-                    self.told(id, &rule, now);
+                    self.mark_notified(id, &rule, now);
                 }
                 self.list(id, now, out);
                 out.dirty.insert(Arc::clone(id));

@@ -44,7 +44,7 @@ pub struct Digest {
     /// How many groups there are.
     pub groups_total: u32,
     /// How many problems began, by span of time; empty where that would be one span only.
-    pub begun: Vec<Begun>,
+    pub begun: Vec<SpanCount>,
     /// What was not told, and why.
     pub held: Vec<HeldBack>,
 }
@@ -76,7 +76,6 @@ pub struct Group {
 }
 
 impl Group {
-    /// All of them.
     #[must_use]
     pub const fn total(&self) -> u32 {
         self.new.saturating_add(self.ongoing).saturating_add(self.resolved)
@@ -85,23 +84,20 @@ impl Group {
 
 /// How many problems began in one span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Begun {
+pub struct SpanCount {
     /// Where the span begins; it ends where the next one does.
     pub from: Timestamp,
-    /// How many.
     pub count: u32,
 }
 
 /// What was held back for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBack {
-    /// Why.
     pub reason: Reason,
     /// How often something was held back; for `within_window`, how many repeats.
     pub count: u64,
     /// Whose, most often first; at most [`Digest::MAX_HELD_WORKLOADS`].
     pub workloads: Vec<HeldWorkload>,
-    /// There were others.
     #[serde(default)]
     pub more: bool,
     /// The annotation that holds these back at the moment of the digest; absent where `count` is about the
@@ -113,11 +109,8 @@ pub struct HeldBack {
 /// A workload of which something was held back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldWorkload {
-    /// Where.
     pub namespace: Option<Arc<str>>,
-    /// `Kind/name`
     pub workload: Arc<str>,
-    /// How often.
     pub count: u64,
 }
 
@@ -135,7 +128,6 @@ impl Digest {
         self.new.total.saturating_add(self.ongoing.total)
     }
 
-    /// All problems.
     #[must_use]
     pub const fn total(&self) -> u32 {
         self.open().saturating_add(self.resolved.total)

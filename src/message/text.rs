@@ -98,7 +98,6 @@ fn name(text: &str) -> String {
     one_line(text, MAX_NAME)
 }
 
-/// `Deployment/checkout in shop`
 fn subject(i: &IncidentView) -> String {
     match &i.namespace {
         // A namespace is not in itself.

@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::process::Process;
-use super::{ConfigStats, EngineStats, Format};
+use super::{ConfigStats, EngineStats, Exposition};
 use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::signal::Cause;
@@ -42,7 +42,7 @@ pub(super) struct Deliveries {
 /// All numbers at one moment.
 #[derive(Debug)]
 pub(super) struct Families {
-    pub format: Format,
+    pub format: Exposition,
     pub now: Timestamp,
     pub started: Timestamp,
     pub engine: Arc<EngineStats>,
@@ -102,9 +102,9 @@ impl Families {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         match format {
-            Format::OpenMetrics => text::encode(&mut out, &registry)?,
+            Exposition::OpenMetrics => text::encode(&mut out, &registry)?,
             // No end mark, and counters are described under their full names.
-            Format::Text => text::encode_registry(&mut out, &registry)?,
+            Exposition::Text => text::encode_registry(&mut out, &registry)?,
         }
         Ok(out)
     }
@@ -446,7 +446,7 @@ impl Collector for Families {
 
 struct Writer<'a, 'b> {
     encoder: &'b mut DescriptorEncoder<'a>,
-    format: Format,
+    format: Exposition,
 }
 
 impl Writer<'_, '_> {
@@ -458,13 +458,13 @@ impl Writer<'_, '_> {
         samples: impl IntoIterator<Item = (Labels<'l>, N)>,
     ) -> fmt::Result {
         match self.format {
-            Format::OpenMetrics => {
+            Exposition::OpenMetrics => {
                 let family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
                 each(family, samples, |mut metric, value| {
                     metric.encode_counter::<NoLabelSet, N, f64>(value, None)
                 })
             }
-            Format::Text => {
+            Exposition::Text => {
                 let name = format!("{name}_total");
                 let family = self.encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
                 // What is written for a gauge is the value without a suffix to its name.

@@ -7,11 +7,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// The process at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Process {
-    /// `VmRSS` in bytes.
     pub resident: Option<u64>,
     /// User and system time in seconds.
     pub cpu: Option<f64>,
-    /// Open file descriptors.
     pub fds: Option<u64>,
 }
 

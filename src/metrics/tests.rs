@@ -47,7 +47,7 @@ fn series(text: &str) -> BTreeMap<String, f64> {
 
 #[tokio::test]
 async fn every_label_value_is_there_from_the_start() {
-    let text = metrics(EngineStats::default()).render(Format::Text).await.unwrap();
+    let text = metrics(EngineStats::default()).render(Exposition::Text).await.unwrap();
     let all = series(&text);
     let zero = |name: String| assert_eq!(all.get(&name), Some(&0.0), "{name}");
     for cause in Cause::ALL {
@@ -132,7 +132,7 @@ async fn what_the_parts_know_is_told() {
     outbox.counters()[0].1.retried.store(4, Ordering::Relaxed);
     outbox.counters()[0].1.folded.store(480, Ordering::Relaxed);
 
-    let text = metrics.render(Format::OpenMetrics).await.unwrap();
+    let text = metrics.render(Exposition::OpenMetrics).await.unwrap();
     assert!(text.ends_with("# EOF\n"));
     let all = series(&text);
     for (name, value) in [
@@ -163,7 +163,7 @@ async fn what_waits_in_the_outbox_is_told_with_its_age() {
     let note = |key| crate::store::fixture::note(key, "hook", "t", queued);
     let commit = crate::store::Commit { notifications: vec![note("a"), note("b")], ..Default::default() };
     metrics.sources().store.commit(commit).await.unwrap();
-    let all = series(&metrics.render(Format::Text).await.unwrap());
+    let all = series(&metrics.render(Exposition::Text).await.unwrap());
     assert_eq!(all.get("kubeherald_outbox_depth{receiver=\"hook\"}"), Some(&2.0));
     let age = all["kubeherald_outbox_oldest_age_seconds{receiver=\"hook\"}"];
     assert!((90.0..120.0).contains(&age), "{age}");
@@ -172,9 +172,9 @@ async fn what_waits_in_the_outbox_is_told_with_its_age() {
 #[tokio::test]
 async fn counters_are_described_under_the_names_their_format_wants() {
     let metrics = metrics(EngineStats::default());
-    let open = metrics.render(Format::OpenMetrics).await.unwrap();
+    let open = metrics.render(Exposition::OpenMetrics).await.unwrap();
     assert!(open.contains("# TYPE kubeherald_signals counter\n"));
-    let text = metrics.render(Format::Text).await.unwrap();
+    let text = metrics.render(Exposition::Text).await.unwrap();
     assert!(text.contains("# TYPE kubeherald_signals_total counter\n") && !text.contains("# EOF"));
     // The process goes on between the two, and time passes.
     let names = |text: &str| series(text).into_keys().collect::<Vec<_>>();

@@ -68,7 +68,6 @@ impl Client {
         })
     }
 
-    /// Begins a request.
     pub fn post(&self, url: impl reqwest::IntoUrl) -> reqwest::RequestBuilder {
         self.inner.post(url)
     }
@@ -141,7 +140,6 @@ pub const TOO_MANY: Duration = Duration::from_secs(60);
 /// What the other side answered.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The status.
     pub status: u16,
     /// What `Retry-After` asked for, clamped.
     pub retry_after: Option<Duration>,
@@ -225,7 +223,6 @@ async fn exchange_simulated(
 /// What a status says about another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// It was taken.
     Taken,
     /// It may be taken later.
     Later,
@@ -315,7 +312,6 @@ pub enum TransportError {
     Connect(String),
     /// The connection broke off; the innermost cause.
     Request(String),
-    /// Anything else.
     Other(String),
 }
 

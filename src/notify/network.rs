@@ -16,7 +16,6 @@ use super::http::TransportError;
 /// The way to receivers.
 #[derive(Debug, Clone, Default)]
 pub enum Network {
-    /// Sockets.
     #[default]
     Real,
     /// A simulation, in the same process.
@@ -28,7 +27,6 @@ pub enum Network {
 /// the notifiers apply to them.
 #[doc(hidden)]
 pub trait SimulatedNetwork: Send + Sync + fmt::Debug {
-    /// Answers one request.
     fn http(&self, request: HttpRequest) -> BoxFuture<'_, Result<HttpAnswer, TransportError>>;
 
     /// Opens a connection to a mail server. With `tls: implicit` the stream is what is inside of TLS.
@@ -42,7 +40,6 @@ pub trait SimulatedNetwork: Send + Sync + fmt::Debug {
 /// A request as it would leave the process. It may hold secrets, so only the method is printed.
 #[doc(hidden)]
 pub struct HttpRequest {
-    /// `POST`, mostly.
     pub method: String,
     /// With path and query.
     pub url: String,
@@ -62,7 +59,6 @@ impl fmt::Debug for HttpRequest {
 #[doc(hidden)]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpAnswer {
-    /// The status.
     pub status: u16,
     /// Headers; one that no HTTP server could send is left out.
     pub headers: Vec<(String, String)>,

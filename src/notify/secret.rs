@@ -13,7 +13,6 @@ const MAX_FILE: u64 = 64 * 1024;
 /// Where a secret is. It is read anew at every use, so that a rotated file needs no reload.
 #[derive(Clone)]
 pub enum Secret {
-    /// `{env: NAME}`
     Env(String),
     /// `{file: PATH}`; one line end at the end of the file is not part of the secret.
     File(PathBuf),
@@ -24,13 +23,11 @@ pub enum Secret {
 /// A secret is not where it should be. Never contains the secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// `{env: …}`
     #[error("environment variable {0} is not set")]
     Unset(String),
     /// `{env: …}`, but not text.
     #[error("environment variable {0} is not valid UTF-8")]
     NotText(String),
-    /// `{file: …}`
     #[error("cannot read {path}: {error}", path = .0.display(), error = .1)]
     Unreadable(PathBuf, String),
     /// There is nothing in it.
@@ -39,7 +36,6 @@ pub enum SecretError {
 }
 
 impl Secret {
-    /// Reads it.
     pub fn resolve(&self) -> Result<SecretString, SecretError> {
         let value = match self {
             Self::Env(name) => match std::env::var(name) {

@@ -18,9 +18,7 @@ pub type Sink = Arc<Mutex<Box<dyn Write + Send>>>;
 /// Printing to a terminal.
 #[derive(Clone)]
 pub struct TerminalConfig {
-    /// Where to.
     pub sink: Sink,
-    /// With colours.
     pub color: bool,
 }
 
@@ -40,14 +38,12 @@ impl fmt::Debug for TerminalConfig {
     }
 }
 
-/// Prints messages.
 #[derive(Debug)]
 pub struct Terminal {
     config: TerminalConfig,
 }
 
 impl Terminal {
-    /// Makes the notifier.
     #[must_use]
     pub const fn new(config: TerminalConfig) -> Self {
         Self { config }

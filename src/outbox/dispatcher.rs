@@ -23,10 +23,10 @@ use self::lanes::Lanes;
 pub(super) use self::lanes::Limiters;
 use self::refusing::Refusing;
 use super::protocol::{self, Rules, Step};
-use super::{Counters, Desk, Leash, Outbox, Policy, ReceiverSpec, Vital};
+use super::{Counters, Outbox, Policy, ReceiverSpec, ReceiverState, StopMode, Vital};
 use crate::clock::Clock;
 use crate::notify::{Attempt, Deliver, Outcome};
-use crate::store::{Ahead, Call, Claim, HeadRow, Interrupted, Point, Settle, Settled, Store, StoreError};
+use crate::store::{Call, Claim, ClaimNext, HeadRow, Interrupted, Point, Settle, Settled, Store, StoreError};
 
 /// The longest sleep before looking again: the wall clock may have been set meanwhile.
 const MAX_NAP: Duration = Duration::from_secs(60);
@@ -48,8 +48,8 @@ pub struct Dispatcher<D> {
     rng: fastrand::Rng,
     counters: Arc<Counters>,
     wake: Arc<Notify>,
-    desk: Desk,
-    leash: Leash,
+    state: ReceiverState,
+    stop_mode: StopMode,
     refusing: Refusing,
     asserting: Asserting,
     vital: Vital,
@@ -68,7 +68,7 @@ enum Flow {
 }
 
 impl<D: Deliver> Dispatcher<D> {
-    pub(super) fn new(outbox: &Outbox, spec: ReceiverSpec, deliver: D, desk: Desk) -> Self {
+    pub(super) fn new(outbox: &Outbox, spec: ReceiverSpec, deliver: D, state: ReceiverState) -> Self {
         Self {
             wake: outbox.store.wakeups(&spec.name),
             rules: Rules::of(&spec, outbox.policy.backoff),
@@ -80,9 +80,9 @@ impl<D: Deliver> Dispatcher<D> {
             policy: outbox.policy,
             name: spec.name,
             deliver,
-            counters: Arc::clone(&desk.counters),
-            desk,
-            leash: Leash::default(),
+            counters: Arc::clone(&state.counters),
+            state,
+            stop_mode: StopMode::default(),
             refusing: Refusing::default(),
             asserting: Asserting::default(),
             vital: Arc::clone(&outbox.vital),
@@ -92,18 +92,18 @@ impl<D: Deliver> Dispatcher<D> {
     /// Runs until `stop`; an attempt under way may then go on for [`Policy::drain`]. Ends early only
     /// when the store is gone: without it nothing may be sent, because nothing could be recorded.
     pub async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
-        self.run_on(Leash::default(), stop).await
+        self.run_on(StopMode::default(), stop).await
     }
 
-    /// The same, and ends earlier where `leash` says so.
-    pub async fn run_on(mut self, leash: Leash, stop: CancellationToken) -> Result<(), StoreError> {
-        self.leash = leash;
-        let turn = Arc::clone(&self.desk.turn);
+    /// The same, and ends earlier where `stop_mode` says so.
+    pub async fn run_on(mut self, stop_mode: StopMode, stop: CancellationToken) -> Result<(), StoreError> {
+        self.stop_mode = stop_mode;
+        let turn = Arc::clone(&self.state.turn);
         // Each of the three comes once, and who is to end has no use for the turn.
         let _turn = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            () = self.leash.hand_over.cancelled() => return Ok(()),
+            () = self.stop_mode.hand_over.cancelled() => return Ok(()),
             turn = turn.acquire_owned() => turn.map_err(|_| StoreError::Stopped)?,
         };
         self.take_limiter();
@@ -118,7 +118,7 @@ impl<D: Deliver> Dispatcher<D> {
             return Ok(());
         }
         let done = loop {
-            if self.leash.hand_over.is_cancelled() {
+            if self.stop_mode.hand_over.is_cancelled() {
                 break Ok(());
             }
             match self.step(stop).await {
@@ -133,14 +133,14 @@ impl<D: Deliver> Dispatcher<D> {
 
     /// A change of the receiver is no reason for a burst: the limit goes on where it was.
     fn take_limiter(&mut self) {
-        let kept = self.desk.limiters.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let kept = self.state.limiters.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(kept) = kept {
             self.lanes.take_over(kept);
         }
     }
 
     fn leave_limiter(&mut self) {
-        *self.desk.limiters.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.lanes.leave());
+        *self.state.limiters.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.lanes.leave());
     }
 
     /// Queues again what an earlier process left under way.
@@ -149,7 +149,7 @@ impl<D: Deliver> Dispatcher<D> {
         let Some(refusal) = self.insist(stop, "resume after a refusal", resume).await? else {
             return Ok(Flow::Stop);
         };
-        self.desk.set_refusal(refusal);
+        self.state.set_refusal(refusal);
         let Some(rows) = self.insist(stop, "recover rows", || self.store.recover(&self.name)).await? else {
             return Ok(Flow::Stop);
         };
@@ -223,7 +223,7 @@ impl<D: Deliver> Dispatcher<D> {
             Step::Wait(wait) => Ok(self.nap(wait.min(free_in.unwrap_or(wait)), stop).await),
             Step::Idle if free_in.is_some() => Ok(self.nap(free_in.unwrap_or_default(), stop).await),
             // No row waits and none is under way.
-            Step::Idle if self.leash.drain.is_cancelled() => Ok(Flow::Stop),
+            Step::Idle if self.stop_mode.drain.is_cancelled() => Ok(Flow::Stop),
             Step::Idle => Ok(self.nap(MAX_NAP, stop).await),
         }
     }
@@ -282,7 +282,7 @@ impl<D: Deliver> Dispatcher<D> {
             }
             let settle = self.after(outcome, row.queued_at, number);
             let refused = matches!(settle, Settle::Refused { .. });
-            let free = if refused || stop.is_cancelled() || self.leash.hand_over.is_cancelled() {
+            let free = if refused || stop.is_cancelled() || self.stop_mode.hand_over.is_cancelled() {
                 Vec::new()
             } else {
                 self.lanes.take_free()
@@ -310,7 +310,7 @@ impl<D: Deliver> Dispatcher<D> {
         if matches!(outcome, Outcome::Refused { .. }) {
             self.refusing.refused_with(self.deliver.credentials());
         }
-        let refused = self.desk.refusal().map_or(0, |refusal| refusal.attempts);
+        let refused = self.state.refusal().map_or(0, |refusal| refusal.attempts);
         protocol::after(outcome, queued_at, (number, refused), self.now(), &self.rules, &mut self.rng)
     }
 
@@ -325,7 +325,7 @@ impl<D: Deliver> Dispatcher<D> {
         let record = || {
             let (now, rules) = (self.now(), self.rules.clone());
             let known = self.deliver.recipients().to_vec();
-            let ahead = Ahead {
+            let ahead = ClaimNext {
                 receiver: Arc::clone(&self.name),
                 gate: Arc::clone(&rules.gate),
                 held: self.lanes.all_but(&free),
@@ -443,14 +443,14 @@ impl<D: Deliver> Dispatcher<D> {
         if at_most >= REST_AFTER {
             self.deliver.rest().await;
         }
-        let draining = self.leash.drain.is_cancelled();
+        let draining = self.stop_mode.drain.is_cancelled();
         // Whichever ends the nap, the next step looks at all of them again: none can starve another.
         tokio::select! {
             biased;
             () = stop.cancelled() => Flow::Stop,
-            () = self.leash.hand_over.cancelled() => Flow::Stop,
+            () = self.stop_mode.hand_over.cancelled() => Flow::Stop,
             // To be asked once more whether anything is owed.
-            () = self.leash.drain.cancelled(), if !draining => Flow::On,
+            () = self.stop_mode.drain.cancelled(), if !draining => Flow::On,
             () = self.wake.notified() => Flow::On,
             () = sleep(at_most) => Flow::On,
         }

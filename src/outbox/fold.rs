@@ -64,7 +64,7 @@ pub fn summary(key: &str, receiver: &Arc<str>, rows: &[FoldRow]) -> Option<Notif
 
 /// What the history keeps of a summary that was delivered.
 #[must_use]
-pub fn told(summary: &Notification, rows: &[FoldRow], now: Timestamp) -> HistoryRow {
+pub fn summary_row(summary: &Notification, rows: &[FoldRow], now: Timestamp) -> HistoryRow {
     let folded: Vec<&str> = rows.iter().map(|r| r.notification.key.as_str()).collect();
     HistoryRow {
         at: now,

@@ -12,7 +12,6 @@ use tokio::time::Instant;
 /// `messages` in each `per`, up to `burst` at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// The span.
     pub per: Duration,
     /// Messages in it; 0 counts as 1.
     pub messages: u32,

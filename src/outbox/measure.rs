@@ -1,4 +1,4 @@
-//! Figures for the budgets of DESIGN.md. Run by hand, on an optimised build where it matters:
+//! Figures for the budgets in docs/limits.md. Run by hand, on an optimised build where it matters:
 //! `cargo test --release --lib measure -- --ignored --nocapture`. They print; they assert no times.
 
 use std::sync::Arc;

@@ -22,18 +22,32 @@ const MAX_AGE: u64 = 2_000;
 #[derive(Debug, Clone)]
 enum Op {
     /// The engine commits so many rows of a receiver and thread.
-    Enqueue { receiver: usize, thread: usize, rows: usize },
+    Enqueue {
+        receiver: usize,
+        thread: usize,
+        rows: usize,
+    },
     /// The engine replays: a key that is known is committed again.
-    Replay { which: usize },
+    Replay {
+        which: usize,
+    },
     /// A dispatcher takes its next step as far as `until`, then the process ends (or goes on).
     /// `limited`: the rate limit had held it back before.
-    Dispatch { receiver: usize, outcome: Answer, until: Until, limited: bool },
+    Dispatch {
+        receiver: usize,
+        outcome: Answer,
+        until: Until,
+        limited: bool,
+    },
     /// The process ends between two steps and starts again.
     Restart,
-    /// Time passes.
-    Sleep { seconds: i64 },
+    Sleep {
+        seconds: i64,
+    },
     /// A person sends a dead letter again.
-    Resend { which: usize },
+    Resend {
+        which: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +80,6 @@ enum Until {
     Claimed,
     Attempted,
     Settled,
-    /// It does not.
     Never,
 }
 
@@ -118,7 +131,6 @@ impl Row {
     }
 }
 
-/// A dead row.
 #[derive(Debug, Clone, Copy)]
 struct Dead {
     receiver: usize,

@@ -11,7 +11,6 @@ use crate::store::{Gate, HeadRow, Heads, Settle};
 
 /// The longest that another side is believed when it asks to wait.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
-/// The shortest.
 pub const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The first pause of a receiver that refuses every message; twice as long each time it
 /// refuses again…
@@ -31,12 +30,7 @@ pub enum Step {
     /// Claim this row and attempt it; its place in the rate limit is taken.
     Attempt(HeadRow),
     /// Make it a dead letter without an attempt.
-    Bury {
-        /// Which row.
-        row: HeadRow,
-        /// Why.
-        reason: String,
-    },
+    Bury { row: HeadRow, reason: String },
     /// Nothing before this has passed, unless new rows come.
     Wait(Duration),
     /// Nothing until new rows come.
@@ -48,7 +42,6 @@ pub enum Step {
 pub struct Rules {
     /// A row that waited longer is given up.
     pub max_age: Duration,
-    /// Waits between attempts.
     pub backoff: Backoff,
     /// Under which name Retry-After is kept.
     pub gate: Arc<str>,

@@ -1,8 +1,8 @@
 mod asserting;
 mod folding;
-mod leash;
 mod recipients;
 mod refusals;
+mod stop_mode;
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -51,7 +51,6 @@ struct Script {
 }
 
 impl Script {
-    /// With these recipients.
     fn to(recipients: &[&str]) -> Self {
         Self { recipients: recipients.iter().map(|name| Arc::from(*name)).collect(), ..Self::default() }
     }

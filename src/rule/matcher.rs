@@ -94,7 +94,6 @@ impl IntMatch {
 pub struct SeverityMatch {
     /// One of these (empty: no condition).
     pub any_of: Vec<Severity>,
-    /// This or worse.
     pub at_least: Option<Severity>,
 }
 
@@ -110,21 +109,14 @@ impl SeverityMatch {
 /// A text of a signal that rules match on by itself (labels and annotations have a key besides).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Field {
-    /// The raw reason.
     Reason,
-    /// The object's namespace.
     Namespace,
-    /// The object's kind.
     Kind,
-    /// The object's name.
     Name,
     /// The top owner, as `Kind/name`.
     Workload,
-    /// The container.
     Container,
-    /// The node.
     Node,
-    /// The explaining text.
     Message,
     /// `Warning` or `Normal`, of Events.
     Type,

@@ -16,7 +16,6 @@ pub struct RouteFacts<'a> {
     pub severity: Severity,
 }
 
-/// One route.
 #[derive(Debug, Clone, Default)]
 pub struct Route {
     /// Conditions on the signal; a route without `match` is for everything.
@@ -28,7 +27,7 @@ pub struct Route {
     /// Who is told where it matches.
     pub receivers: Vec<Arc<str>>,
     /// Go on to the next route although this one matched (`continue: true`).
-    pub goes_on: bool,
+    pub continue_matching: bool,
 }
 
 impl Route {
@@ -88,7 +87,7 @@ impl Routes {
         }
         for route in self.routes.iter().filter(|route| route.matches(facts)) {
             add(&route.receivers);
-            if !route.goes_on {
+            if !route.continue_matching {
                 break;
             }
         }
@@ -118,7 +117,7 @@ mod tests {
                 Route {
                     severity: SeverityMatch { any_of: vec![Severity::Critical], at_least: None },
                     receivers: to(&["oncall"]),
-                    goes_on: true,
+                    continue_matching: true,
                     ..Route::default()
                 },
                 Route {

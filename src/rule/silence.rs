@@ -13,11 +13,8 @@ use super::route::RouteFacts;
 /// One object of an incident that has the problem.
 #[derive(Debug, Clone, Copy)]
 pub struct Affected<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// Its node.
     pub node: Option<&'a str>,
-    /// Its container.
     pub container: Option<&'a str>,
 }
 
@@ -126,7 +123,6 @@ pub struct Silence {
     pub id: Arc<str>,
     /// The name given in the configuration.
     pub name: Option<Arc<str>>,
-    /// Which incidents.
     pub filter: Filter,
     /// The `match` as it was written, as JSON.
     pub written: Arc<str>,
@@ -134,16 +130,12 @@ pub struct Silence {
     pub from: Timestamp,
     /// The first moment after it.
     pub until: Timestamp,
-    /// Why.
     pub comment: Arc<str>,
-    /// By whom.
     pub by: Arc<str>,
-    /// Who wrote it.
     pub origin: Origin,
 }
 
 impl Silence {
-    /// Is it on?
     #[must_use]
     pub fn active(&self, now: Timestamp) -> bool {
         self.from <= now && now < self.until
@@ -173,11 +165,9 @@ impl Silence {
 pub struct MuteTime {
     /// Unique among mute times.
     pub name: Arc<str>,
-    /// Which incidents.
     pub filter: Filter,
     /// The `match` as it was written, as JSON.
     pub written: Arc<str>,
-    /// When.
     pub when: Weekly,
     /// The IANA name of the zone, as it was written.
     pub timezone: Arc<str>,

@@ -12,7 +12,6 @@ macro_rules! causes {
         pub enum Cause { $($(#[$doc])* $name),+ }
 
         impl Cause {
-            /// Every cause, in the order of DESIGN's list.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
             /// The name used in rules, metrics and messages.
@@ -168,7 +167,6 @@ pub enum Severity {
     Info,
     /// Needs somebody, not at once.
     Warning,
-    /// Needs somebody now.
     Critical,
 }
 

@@ -23,17 +23,11 @@ const PROVISION: Duration = Duration::from_secs(600);
 /// An Event, as far as classifying needs it. Its texts are clean, masked and bounded.
 #[derive(Debug, Clone, Copy)]
 pub struct EventFacts<'a> {
-    /// `reason`
     pub reason: &'a str,
-    /// `type`
     pub kind: &'a str,
-    /// `message`
     pub message: &'a str,
-    /// `source.component`, else `reportingComponent`
     pub reporter: &'a str,
-    /// `involvedObject.fieldPath`
     pub field_path: Option<&'a str>,
-    /// The last occurrence.
     pub at: Timestamp,
     /// How many occurrences are new.
     pub count: u32,
@@ -44,7 +38,6 @@ impl EventFacts<'_> {
         self.kind == "Warning"
     }
 
-    /// `spec.initContainers{migrate}` → `migrate`
     #[must_use]
     pub fn container(&self) -> Option<&str> {
         let (list, rest) = self.field_path?.split_once('{')?;

@@ -14,9 +14,7 @@ use super::{Cause, Exit, Labels, ObjectRef};
 /// The owner a controller reference names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// `ReplicaSet`, `Job`, …
     pub kind: Arc<str>,
-    /// Its name.
     pub name: Arc<str>,
 }
 
@@ -27,13 +25,10 @@ pub struct Identity {
     pub object: ObjectRef,
     /// Labels, shared between objects with the same ones.
     pub labels: Option<Labels>,
-    /// Annotations, shared likewise.
     pub annotations: Option<Labels>,
-    /// `metadata.creationTimestamp`
     pub created: Option<Timestamp>,
     /// Set from the moment somebody deletes it.
     pub deletion: Option<Box<Deletion>>,
-    /// The controlling owner.
     pub owner: Option<Owner>,
 }
 
@@ -63,20 +58,16 @@ impl Deletion {
     pub const MAX_FINALIZERS: usize = 8;
 }
 
-/// `spec.restartPolicy`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartPolicy {
     /// Every end is followed by a restart.
     Always,
     /// A failure is followed by a restart.
     OnFailure,
-    /// No restarts.
     Never,
 }
 
-/// `status.phase`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the API's own words")]
 pub enum PodPhase {
     Pending,
     Running,
@@ -85,19 +76,14 @@ pub enum PodPhase {
     Unknown,
 }
 
-/// One container's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Not running, and not ended for good.
     Waiting {
-        /// `CrashLoopBackOff`, `ContainerCreating`, …
         reason: Arc<str>,
-        /// The kubelet's text.
         message: Option<Arc<str>>,
     },
-    /// Running since.
     Running(Option<Timestamp>),
-    /// Ended.
     Terminated(Box<Run>),
     /// The kubelet said nothing yet.
     None,
@@ -113,32 +99,23 @@ pub struct Run {
 /// Which list of a pod's spec a container is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// `containers`
     Main,
-    /// `initContainers`
     Init,
     /// `initContainers` with `restartPolicy: Always`
     Sidecar,
 }
 
-/// One container.
 #[derive(Debug, Clone)]
 pub struct ContainerFacts {
-    /// Its name.
     pub name: Arc<str>,
     /// Its image as the spec names it.
     pub image: Arc<str>,
-    /// `resources.limits.memory`
     pub memory_limit: Option<Arc<str>>,
     /// Main, init or sidecar.
     pub role: Role,
-    /// `state`
     pub state: State,
-    /// `lastState.terminated`
     pub last: Option<Box<Run>>,
-    /// `restartCount`
     pub restarts: u32,
-    /// `ready`
     pub ready: bool,
     /// A start problem (image, config, create) that a meaningless waiting reason does not end:
     /// `ContainerCreating` comes back for a moment whenever the kubelet tries again or restarts.
@@ -175,33 +152,22 @@ impl ContainerFacts {
     }
 }
 
-/// The `PodScheduled` condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unschedulable {
-    /// `Unschedulable`, `SchedulerError`, `SchedulingGated`
     pub reason: Arc<str>,
-    /// The scheduler's text.
     pub message: Arc<str>,
-    /// Since when.
     pub since: Option<Timestamp>,
 }
 
 /// What is remembered of a pod.
 #[derive(Debug, Clone)]
 pub struct PodFacts {
-    /// Who it is.
     pub id: Identity,
-    /// `spec.nodeName`
     pub node: Option<Arc<str>>,
-    /// `spec.restartPolicy`
     pub restart_policy: RestartPolicy,
-    /// `status.phase`
     pub phase: PodPhase,
-    /// `status.reason` and `status.message`
     pub status: Option<Box<(Arc<str>, Arc<str>)>>,
-    /// `status.nominatedNodeName` is set.
     pub nominated: bool,
-    /// `PodScheduled` is False.
     pub unschedulable: Option<Box<Unschedulable>>,
     /// When `PodScheduled` became True.
     pub scheduled_at: Option<Timestamp>,
@@ -211,7 +177,6 @@ pub struct PodFacts {
     pub gate: Option<Arc<str>>,
     /// `DisruptionTarget` is True, with its reason.
     pub disruption: Option<Arc<str>>,
-    /// Init containers first.
     pub containers: Box<[ContainerFacts]>,
     /// An eviction of this pod was told already (Event and status both tell it).
     pub evicted: bool,
@@ -246,20 +211,15 @@ impl PodFacts {
 /// One condition that reports a problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadCondition {
-    /// Its type.
     pub kind: Arc<str>,
-    /// The raw reason.
     pub reason: Arc<str>,
-    /// The text.
     pub message: Arc<str>,
-    /// Since when.
     pub since: Option<Timestamp>,
 }
 
 /// What is remembered of a node.
 #[derive(Debug, Clone)]
 pub struct NodeFacts {
-    /// Who it is.
     pub id: Identity,
     /// `Ready` is not True; absent conditions count as not ready yet.
     pub not_ready: Option<BadCondition>,
@@ -271,7 +231,6 @@ pub struct NodeFacts {
     pub pressure: Vec<BadCondition>,
     /// Other conditions that report a problem.
     pub other: Vec<BadCondition>,
-    /// `nodeInfo.bootID`
     pub boot_id: Option<Arc<str>>,
     /// Somebody or something takes it out of service (cordon, autoscaler, out-of-service).
     pub being_removed: bool,
@@ -280,26 +239,20 @@ pub struct NodeFacts {
 /// What is remembered of a Deployment, StatefulSet or DaemonSet.
 #[derive(Debug, Clone)]
 pub struct WorkloadFacts {
-    /// Who it is.
     pub id: Identity,
     /// How many replicas it wants.
     pub wanted: u32,
     /// All of them are current and available, and the status is up to date.
     pub healthy: bool,
-    /// `ProgressDeadlineExceeded`
     pub stuck: Option<BadCondition>,
-    /// `ReplicaFailure`
     pub create_failure: Option<BadCondition>,
 }
 
 /// What is remembered of a Job.
 #[derive(Debug, Clone)]
 pub struct JobFacts {
-    /// Who it is.
     pub id: Identity,
-    /// `Failed` is True.
     pub failed: Option<BadCondition>,
-    /// When it completed.
     pub completed: Option<Timestamp>,
     /// How the last of its pods that failed did so.
     pub last_exit: Option<Exit>,
@@ -319,7 +272,6 @@ pub struct NamespaceFacts {
 /// What is remembered of a CronJob.
 #[derive(Debug, Clone)]
 pub struct CronJobFacts {
-    /// Who it is.
     pub id: Identity,
     /// `status.lastSuccessfulTime`, or the completion of the latest Job seen to succeed.
     pub succeeded: Option<Timestamp>,
@@ -330,10 +282,7 @@ pub struct CronJobFacts {
 /// What is remembered of a PersistentVolumeClaim.
 #[derive(Debug, Clone)]
 pub struct ClaimFacts {
-    /// Who it is.
     pub id: Identity,
-    /// `status.phase` is `Bound`.
     pub bound: bool,
-    /// `status.phase` is `Lost`.
     pub lost: bool,
 }

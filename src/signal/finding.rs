@@ -9,29 +9,22 @@ use super::{Cause, Exit, Phase};
 /// One finding about one object; `watch::Memory` makes a [`super::Signal`] of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// What is wrong.
     pub cause: Cause,
     /// What is said about it.
     pub phase: Phase,
-    /// The container concerned.
     pub container: Option<Arc<str>>,
-    /// The raw reason.
     pub reason: Arc<str>,
-    /// The explaining text.
     pub message: Arc<str>,
     /// How well the text explains, see [`weight`].
     pub weight: u8,
     /// When it was so; `None`: now.
     pub at: Option<Timestamp>,
-    /// Since when.
     pub since: Option<Timestamp>,
     /// How often it happened since the finding before.
     pub count: u32,
     /// How the container's run ended.
     pub exit: Option<Exit>,
-    /// The image concerned.
     pub image: Option<Arc<str>>,
-    /// Not due before.
     pub not_before: Option<Timestamp>,
 }
 
@@ -69,7 +62,6 @@ impl Finding {
         }
     }
 
-    /// Sets the container.
     #[must_use]
     pub fn container(mut self, name: &Arc<str>) -> Self {
         self.container = Some(Arc::clone(name));
@@ -84,21 +76,18 @@ impl Finding {
         self
     }
 
-    /// Sets since when.
     #[must_use]
     pub const fn since(mut self, since: Option<Timestamp>) -> Self {
         self.since = since;
         self
     }
 
-    /// Sets when.
     #[must_use]
     pub const fn at(mut self, at: Option<Timestamp>) -> Self {
         self.at = at;
         self
     }
 
-    /// Sets how often.
     #[must_use]
     pub const fn count(mut self, count: u32) -> Self {
         self.count = count;
@@ -112,7 +101,6 @@ impl Finding {
         self
     }
 
-    /// Sets the image.
     #[must_use]
     pub fn image(mut self, image: &Arc<str>) -> Self {
         self.image = (!image.is_empty()).then(|| Arc::clone(image));

@@ -22,7 +22,6 @@ pub struct LogTail {
 }
 
 impl LogTail {
-    /// The most lines.
     pub const MAX_LINES: u32 = 100;
     /// The fewest bytes: less is no line.
     pub const MIN_BYTES: u32 = 100;
@@ -52,9 +51,7 @@ const MAX_LINE: usize = 4096;
 /// When the run was whose log is wanted, as its status tells: in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// `startedAt`
     pub from: Timestamp,
-    /// `finishedAt`
     pub to: Timestamp,
 }
 

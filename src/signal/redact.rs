@@ -295,7 +295,7 @@ fn assigned(found: &Found<'_>) -> bool {
 }
 
 /// `token: …` in running text, where sentences look the same ("failed to fetch token: pod not found").
-fn told(found: &Found<'_>) -> bool {
+fn is_secret_value(found: &Found<'_>) -> bool {
     let value = found.value;
     if empty_word(value) || value.ends_with(':') || value.contains("://") || value.starts_with('/') {
         return false;
@@ -368,7 +368,7 @@ const SOURCES: &[(&str, Accept)] = &[
         r#"(?i)authorization\\*["']?\s*[:=]\s*\\*["']?(?:bearer|basic|token|digest|negotiate|apikey|api-key|aws4-hmac-sha256|splunk|key)\s+([^\n"'\\]{2,})"#,
         always,
     ),
-    (r#"(?i)(?P<label>authorization)\\*["']?\s*[:=]\s*\\*["']?(?P<secret>[^\s"',;\\]{6,})"#, told),
+    (r#"(?i)(?P<label>authorization)\\*["']?\s*[:=]\s*\\*["']?(?P<secret>[^\s"',;\\]{6,})"#, is_secret_value),
     // Addresses with a password. The scheme, the user and the host stay.
     (r#"(?i)\b[a-z][a-z0-9+.-]*://[^\s/:@"'<>]*:([^\s/"'<>]+)@"#, always),
     (
@@ -399,7 +399,7 @@ const SOURCES: &[(&str, Accept)] = &[
     ),
     (concat!("(?i)", label!(), r#""\s*:\s*(?P<secret>[^\s"'{\[<>&;,}]+)"#), assigned),
     // `password: …` of YAML and of logs.
-    (concat!("(?i)", label!(), r#"\s*:\s*["']?(?P<secret>[^\s"'{\[<>&;,}]+)"#), told),
+    (concat!("(?i)", label!(), r#"\s*:\s*["']?(?P<secret>[^\s"'{\[<>&;,}]+)"#), is_secret_value),
     // `--token …`
     (concat!("(?i)--?[a-z-]*", label!(), r#"\s+["']?(?P<secret>[^\s"'<>&;,]{4,})"#), |found| {
         opaque(found.value)

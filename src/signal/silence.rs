@@ -11,7 +11,6 @@ pub const SILENCE_UNTIL: &str = "kubeherald.io/silence-until";
 /// `"true"`: nothing is told while it stands. `"false"`: what stands further out does not count.
 pub const MUTE: &str = "kubeherald.io/mute";
 
-/// Both.
 pub const KEYS: [&str; 2] = [SILENCE_UNTIL, MUTE];
 /// What the place of annotations of pods begins with.
 pub const PODS_OF: &str = "pods of ";
@@ -68,7 +67,7 @@ pub type Layers = [Option<Labels>; 3];
 
 /// What keeps an object quiet, and in which layer it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hush {
+pub enum AnnotationSilence {
     /// [`SILENCE_UNTIL`] with a moment to come.
     Until(Timestamp, usize),
     /// [`MUTE`].
@@ -78,27 +77,29 @@ pub enum Hush {
 /// What the annotations ask for at `now`. The latest moment of all layers counts; of [`MUTE`] the
 /// innermost one that has a value. A value that cannot be read is as good as none: see [`bad`].
 #[must_use]
-pub fn hush(layers: &Layers, now: Timestamp) -> Option<Hush> {
-    hush_within(layers, now, |_, _| Some(Timestamp::MAX))
+pub fn silenced_by(layers: &Layers, now: Timestamp) -> Option<AnnotationSilence> {
+    silenced_within(layers, now, |_, _| Some(Timestamp::MAX))
 }
 
 /// The same, where each annotation counts no longer than `bound` says of its layer and key; `None`: not at
 /// all. Of a mute that has run out, the next layer's counts.
 #[must_use]
-pub fn hush_within(
+pub fn silenced_within(
     layers: &Layers,
     now: Timestamp,
     bound: impl Fn(usize, &'static str) -> Option<Timestamp>,
-) -> Option<Hush> {
+) -> Option<AnnotationSilence> {
     let until = each(layers, SILENCE_UNTIL)
         .filter_map(|(layer, value)| Some((moment(value)?.min(bound(layer, SILENCE_UNTIL)?), layer)));
     let latest = until.filter(|(until, _)| now < *until).max_by_key(|(until, layer)| (*until, 3 - layer));
     if let Some((until, layer)) = latest {
-        return Some(Hush::Until(until, layer));
+        return Some(AnnotationSilence::Until(until, layer));
     }
     let mut mute = each(layers, MUTE).filter_map(|(layer, value)| Some((switch(value)?, layer)));
     let counts = |layer| bound(layer, MUTE).is_some_and(|until| now < until);
-    mute.find(|(on, layer)| !on || counts(*layer)).filter(|(on, _)| *on).map(|(_, layer)| Hush::Mute(layer))
+    mute.find(|(on, layer)| !on || counts(*layer))
+        .filter(|(on, _)| *on)
+        .map(|(_, layer)| AnnotationSilence::Mute(layer))
 }
 
 /// Values that cannot be read: layer, key and value.
@@ -165,36 +166,45 @@ mod tests {
             None,
             layer(&[(SILENCE_UNTIL, " 2026-11-21T11:00:00+01:00 ")]),
         ];
-        assert_eq!(hush(&layers, at(NOW)), Some(Hush::Until(at("2026-11-21T10:00:00Z"), 2)));
-        assert_eq!(hush(&layers, at("2026-11-21T09:59:59Z")), hush(&layers, at(NOW)));
-        assert_eq!(hush(&layers, at("2026-11-21T10:00:00Z")), None, "the moment itself is after it");
+        assert_eq!(
+            silenced_by(&layers, at(NOW)),
+            Some(AnnotationSilence::Until(at("2026-11-21T10:00:00Z"), 2))
+        );
+        assert_eq!(silenced_by(&layers, at("2026-11-21T09:59:59Z")), silenced_by(&layers, at(NOW)));
+        assert_eq!(silenced_by(&layers, at("2026-11-21T10:00:00Z")), None, "the moment itself is after it");
     }
 
     #[test]
     fn the_innermost_mute_counts_and_a_moment_before_it() {
         let namespace = layer(&[(MUTE, "true")]);
-        assert_eq!(hush(&[None, None, namespace.clone()], at(NOW)), Some(Hush::Mute(2)));
-        assert_eq!(hush(&[None, layer(&[(MUTE, "false")]), namespace.clone()], at(NOW)), None);
-        assert_eq!(hush(&[layer(&[(MUTE, "nein")]), None, namespace.clone()], at(NOW)), Some(Hush::Mute(2)));
+        assert_eq!(silenced_by(&[None, None, namespace.clone()], at(NOW)), Some(AnnotationSilence::Mute(2)));
+        assert_eq!(silenced_by(&[None, layer(&[(MUTE, "false")]), namespace.clone()], at(NOW)), None);
+        assert_eq!(
+            silenced_by(&[layer(&[(MUTE, "nein")]), None, namespace.clone()], at(NOW)),
+            Some(AnnotationSilence::Mute(2))
+        );
         let both = layer(&[(MUTE, "false"), (SILENCE_UNTIL, "2026-11-21T09:00:00Z")]);
-        assert_eq!(hush(&[both, None, namespace], at(NOW)), Some(Hush::Until(at("2026-11-21T09:00:00Z"), 0)));
-        assert_eq!(hush(&[None, None, None], at(NOW)), None);
+        assert_eq!(
+            silenced_by(&[both, None, namespace], at(NOW)),
+            Some(AnnotationSilence::Until(at("2026-11-21T09:00:00Z"), 0))
+        );
+        assert_eq!(silenced_by(&[None, None, None], at(NOW)), None);
     }
 
     #[test]
     fn an_annotation_counts_no_longer_than_its_bound() {
         let until = layer(&[(SILENCE_UNTIL, "2999-01-01T00:00:00Z")]);
         let bound = at("2026-11-21T12:00:00Z");
-        let within = |layers: &Layers, now: &str| hush_within(layers, at(now), |_, _| Some(bound));
+        let within = |layers: &Layers, now: &str| silenced_within(layers, at(now), |_, _| Some(bound));
         let layers = [until, None, None];
-        assert_eq!(within(&layers, NOW), Some(Hush::Until(bound, 0)));
+        assert_eq!(within(&layers, NOW), Some(AnnotationSilence::Until(bound, 0)));
         assert_eq!(within(&layers, "2026-11-21T12:00:00Z"), None);
         let mute = [layer(&[(MUTE, "true")]), None, layer(&[(MUTE, "true")])];
-        assert_eq!(within(&mute, NOW), Some(Hush::Mute(0)));
+        assert_eq!(within(&mute, NOW), Some(AnnotationSilence::Mute(0)));
         assert_eq!(within(&mute, "2026-11-21T12:00:00Z"), None);
         // The innermost has run out or is not allowed: the next one counts.
-        let outer = hush_within(&mute, at(NOW), |layer, _| (layer > 0).then_some(bound));
-        assert_eq!(outer, Some(Hush::Mute(2)));
+        let outer = silenced_within(&mute, at(NOW), |layer, _| (layer > 0).then_some(bound));
+        assert_eq!(outer, Some(AnnotationSilence::Mute(2)));
         let off = [layer(&[(MUTE, "false")]), None, layer(&[(MUTE, "true")])];
         assert_eq!(within(&off, NOW), None);
     }
@@ -219,13 +229,13 @@ mod tests {
     fn what_cannot_be_read_is_never_a_silence() {
         for value in ["", "tomorrow", "2026-11-22", "2026-11-22T08:00:00", "2h", "true"] {
             let layers = [None, layer(&[(SILENCE_UNTIL, value)]), None];
-            assert_eq!(hush(&layers, at(NOW)), None, "{value}");
+            assert_eq!(silenced_by(&layers, at(NOW)), None, "{value}");
             let found: Vec<_> = bad(&layers).collect();
             assert_eq!(found, [(1, SILENCE_UNTIL, Arc::from(value))]);
         }
         for value in ["", "yes", "True", "1", "on"] {
             let layers = [layer(&[(MUTE, value)]), None, None];
-            assert_eq!(hush(&layers, at(NOW)), None, "{value}");
+            assert_eq!(silenced_by(&layers, at(NOW)), None, "{value}");
             assert_eq!(bad(&layers).collect::<Vec<_>>(), [(0, MUTE, Arc::from(value))]);
         }
         assert_eq!(bad(&[layer(&[(MUTE, "true"), (SILENCE_UNTIL, NOW)]), None, None]).count(), 0);

@@ -13,7 +13,6 @@ use super::{Cause, Phase};
 pub enum Host<'a> {
     /// The pod is bound to none, or nodes cannot be read.
     Unknown,
-    /// Its kubelet answers.
     Ready,
     /// Its kubelet does not; the text of the `Ready` condition.
     NotReady(&'a str),

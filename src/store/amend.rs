@@ -15,7 +15,7 @@ use super::{Call, Store, StoreError};
 use crate::message::Notification;
 
 /// Until when new rows are held, by key.
-pub type Holds = HashMap<String, Timestamp>;
+pub type DelayedRows = HashMap<String, Timestamp>;
 
 impl Store {
     /// Replaces the contents of rows (by key) that were not attempted yet, and lets them go. Returns

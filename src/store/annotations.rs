@@ -11,7 +11,6 @@ use super::{Call, Store, StoreError};
 pub struct AnnotationRow {
     /// What it stands on.
     pub place: String,
-    /// Its name.
     pub key: String,
     /// Its value, and when it was first seen with it; `None`: to be forgotten.
     pub seen: Option<(String, Timestamp)>,

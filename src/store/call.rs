@@ -16,7 +16,6 @@ use super::{Store, StoreError};
 /// Which thread does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// The one writer.
     Write,
     /// Any reader (the writer, where there is none).
     Read,

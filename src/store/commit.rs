@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 use sha2::{Digest, Sha256};
 
-use super::amend::Holds;
+use super::amend::DelayedRows;
 use super::annotations::{self, AnnotationRow};
 use super::explain::{self, ObjectRow};
 use super::history::{self, HistoryRow};
@@ -32,7 +32,7 @@ pub struct Commit {
     /// thing twice repeats nothing. One with the key of another message is reported ([`Committed`]).
     pub notifications: Vec<Notification>,
     /// Of these, the ones that wait for something to be added ([`Store::amend`]), and until when.
-    pub holds: Holds,
+    pub holds: DelayedRows,
     /// What was decided, said or not.
     pub history: Vec<HistoryRow>,
     /// New or changed silences.
@@ -63,7 +63,6 @@ pub struct Committed {
 /// A notification that was not queued because another message has its key. Recorded in the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotQueued {
-    /// The key.
     pub key: String,
     /// Who is not told.
     pub receiver: Arc<str>,
@@ -94,7 +93,6 @@ impl Commit {
 /// A part of what a receiver is owed at its next digest; the store does not look into `body`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DigestRow {
-    /// Whose.
     pub receiver: Arc<str>,
     /// About which incident; `None`: not about a single one.
     pub incident: Option<Arc<str>>,
@@ -105,13 +103,11 @@ pub struct DigestRow {
 /// An incident as the engine wrote it; the store does not look into `body`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncidentRow {
-    /// Its id.
     pub id: String,
     /// The rule that speaks, for queries.
     pub rule: Arc<str>,
     /// `pending`, `firing`, `resolved`, …, for queries.
     pub state: Arc<str>,
-    /// JSON.
     pub body: String,
     /// When it last changed.
     pub updated_at: Timestamp,
@@ -207,7 +203,6 @@ impl Store {
         })
     }
 
-    /// One mark.
     pub fn mark(&self, name: &str) -> Call<Option<String>> {
         let name = name.to_owned();
         self.read("read a mark", move |s| {
@@ -304,7 +299,7 @@ fn put_marks(s: &Session, marks: &[(String, String)]) -> Result<(), StoreError> 
 }
 
 impl NewRow {
-    fn of(notification: &Notification, holds: &Holds, cuts: &Cuts) -> Result<Self, StoreError> {
+    fn of(notification: &Notification, holds: &DelayedRows, cuts: &Cuts) -> Result<Self, StoreError> {
         let body = limits::notification(notification, cuts)?;
         Ok(Self {
             key: notification.key.clone(),
@@ -320,7 +315,6 @@ impl NewRow {
     }
 }
 
-/// SHA-256, in hexadecimal.
 fn content(body: &str) -> String {
     let mut text = String::with_capacity(64);
     for byte in Sha256::digest(body.as_bytes()) {
@@ -331,7 +325,7 @@ fn content(body: &str) -> String {
 }
 
 impl HistoryRow {
-    /// Beside the decision, which says that it was told.
+    /// SharedAccess the decision, which says that it was told.
     fn not_queued(notification: &Notification) -> Self {
         let one = notification.incident();
         Self {

@@ -24,7 +24,6 @@ pub struct DeadLetter {
     pub recipient: String,
     /// The incident, or `summary`.
     pub thread: String,
-    /// Attempts begun.
     pub attempts: u32,
     /// When it was decided.
     pub created_at: Timestamp,
@@ -39,7 +38,6 @@ pub struct DeadLetter {
 /// A dead letter with what it says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetterBody {
-    /// The row.
     pub letter: DeadLetter,
     /// What it says; `Err`: this version cannot read it, and why.
     pub notification: Result<Box<Notification>, String>,

@@ -21,7 +21,6 @@ pub enum LockError {
     Io(io::Error),
 }
 
-/// A file system.
 pub trait Disk: fmt::Debug + Send + Sync {
     /// The name of the SQLite VFS that serves the same files; `None`: SQLite's own.
     fn vfs(&self) -> Option<&str> {
@@ -52,7 +51,6 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Gives a file another name in the same directory; afterwards that survives a crash.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Deletes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Is it a file system that several machines share? SQLite's write-ahead log needs memory

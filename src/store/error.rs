@@ -14,7 +14,6 @@ pub enum StoreError {
         path = path.display()
     )]
     InUse {
-        /// The database file.
         path: PathBuf,
         /// Who holds it, as far as it said so.
         holder: String,
@@ -22,11 +21,9 @@ pub enum StoreError {
     /// The file cannot be opened or created.
     #[error("cannot open the store {path}: {why}; {help}", path = path.display())]
     Open {
-        /// The database file.
         path: PathBuf,
         /// What the system said.
         why: String,
-        /// What to do.
         help: &'static str,
     },
     /// The file or its file system cannot be written.
@@ -34,55 +31,32 @@ pub enum StoreError {
         "the store {path} is read-only: kubeherald must write to it and to its directory; check owner, mode and `readOnly` of the mount",
         path = path.display()
     )]
-    ReadOnly {
-        /// The database file.
-        path: PathBuf,
-    },
+    ReadOnly { path: PathBuf },
     /// The file system is full.
     #[error("no space left for the store {path}: free some, or enlarge the volume", path = path.display())]
-    Full {
-        /// The database file.
-        path: PathBuf,
-    },
+    Full { path: PathBuf },
     /// The disk failed to read or write.
     #[error("the disk of the store {path} failed to {doing}: {why}; look at the volume", path = path.display())]
-    Disk {
-        /// The database file.
-        path: PathBuf,
-        /// Which operation.
-        doing: &'static str,
-        /// What SQLite said.
-        why: String,
-    },
+    Disk { path: PathBuf, doing: &'static str, why: String },
     /// The file is damaged, or no SQLite database.
     #[error(
         "the store {path} is damaged or no database ({why}): restore it from a backup, or move it away to start with an empty one",
         path = path.display()
     )]
-    Corrupt {
-        /// The database file.
-        path: PathBuf,
-        /// What SQLite found.
-        why: String,
-    },
+    Corrupt { path: PathBuf, why: String },
     /// A database, but not one of ours.
     #[error(
         "{path} is a database of another program: nothing was changed; give `store.path` a file of its own",
         path = path.display()
     )]
-    Foreign {
-        /// The database file.
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
     /// Written by a later version.
     #[error(
         "the store {path} has schema {found}, this kubeherald knows up to {known}: run the newer version, or restore the backup from before the upgrade",
         path = path.display()
     )]
     Newer {
-        /// The database file.
         path: PathBuf,
-        /// Its schema.
         found: u32,
         /// The last schema this binary knows.
         known: u32,
@@ -93,9 +67,7 @@ pub enum StoreError {
         path = path.display()
     )]
     Older {
-        /// The database file.
         path: PathBuf,
-        /// Its schema.
         found: u32,
         /// The schema of this binary.
         known: u32,
@@ -106,9 +78,7 @@ pub enum StoreError {
         path = path.display()
     )]
     Tampered {
-        /// The database file.
         path: PathBuf,
-        /// Which migration.
         version: u32,
         /// The checksum kept in the file.
         found: String,
@@ -117,16 +87,10 @@ pub enum StoreError {
     },
     /// Any other failure of a statement.
     #[error("the store failed to {doing}: {source}")]
-    Sqlite {
-        /// Which operation.
-        doing: &'static str,
-        /// What SQLite said.
-        source: Arc<rusqlite::Error>,
-    },
+    Sqlite { doing: &'static str, source: Arc<rusqlite::Error> },
     /// A value that cannot be written to or read from the store.
     #[error("the store holds or was given an unreadable {what}: {why}")]
     Value {
-        /// Which value.
         what: &'static str,
         /// What is wrong with it.
         why: String,
@@ -139,7 +103,6 @@ pub enum StoreError {
 /// What is wrong with the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// No room.
     Space,
     /// It fails, or may not be written.
     Device,

@@ -16,20 +16,16 @@ const MAX_OF_ONE: usize = 1_000;
 /// An object by its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KnownObject {
-    /// `Pod`, `Deployment`, …
     pub kind: String,
     /// `None` for cluster-scoped objects.
     pub namespace: Option<String>,
-    /// Its name.
     pub name: String,
 }
 
 /// An object to remember as a part of an incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectRow {
-    /// The incident.
     pub incident: String,
-    /// The object.
     pub object: KnownObject,
     /// When it was taken in.
     pub at: Timestamp,
@@ -42,7 +38,6 @@ pub struct ObjectQuery {
     pub kind: Option<String>,
     /// Only of this namespace.
     pub namespace: Option<String>,
-    /// Their name.
     pub name: String,
     /// All whose name begins so.
     pub prefix: bool,
@@ -50,8 +45,7 @@ pub struct ObjectQuery {
 
 /// An incident that has to do with what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Concerned {
-    /// Its id.
+pub struct IncidentMatch {
     pub incident: String,
     /// The last that is known of it.
     pub last: Timestamp,
@@ -85,18 +79,15 @@ pub struct Delivery {
 
 /// A receiver, or a credential, that asked to be left alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peace {
-    /// Its name.
+pub struct Throttle {
     pub name: String,
-    /// Until when.
     pub until: Timestamp,
-    /// What it answered.
     pub reason: String,
 }
 
 impl Store {
     /// Incidents that the objects are or were part of, or the one with this id; the last one first.
-    pub fn concerning(&self, query: ObjectQuery) -> Call<Vec<Concerned>> {
+    pub fn concerning(&self, query: ObjectQuery) -> Call<Vec<IncidentMatch>> {
         self.read("look for incidents of an object", move |s| concerning(s, &query))
     }
 
@@ -113,8 +104,8 @@ impl Store {
     }
 
     /// Problems that became no incident, newest first.
-    pub fn unheard(&self, query: ObjectQuery, since: Option<Timestamp>) -> Call<Vec<HistoryEntry>> {
-        self.read("look for what became no incident", move |s| unheard(s, &query, since))
+    pub fn unmatched(&self, query: ObjectQuery, since: Option<Timestamp>) -> Call<Vec<HistoryEntry>> {
+        self.read("look for what became no incident", move |s| unmatched(s, &query, since))
     }
 
     /// Objects the store knows, those it learned of last first.
@@ -131,7 +122,7 @@ impl Store {
     }
 
     /// Who asked to be left alone for longer than until `now`.
-    pub fn left_alone(&self, now: Timestamp) -> Call<Vec<Peace>> {
+    pub fn left_alone(&self, now: Timestamp) -> Call<Vec<Throttle>> {
         self.read("read who is left alone", move |s| {
             s.conn
                 .prepare_cached(
@@ -141,7 +132,7 @@ impl Store {
                 )
                 .and_then(|mut q| {
                     q.query_map([micros(now)], |r| {
-                        Ok(Peace { name: r.get(0)?, until: time(r, 1)?, reason: r.get(2)? })
+                        Ok(Throttle { name: r.get(0)?, until: time(r, 1)?, reason: r.get(2)? })
                     })?
                     .collect()
                 })
@@ -170,7 +161,7 @@ fn object(r: &Row<'_>, at: usize) -> rusqlite::Result<KnownObject> {
     })
 }
 
-fn concerning(s: &Session, query: &ObjectQuery) -> Result<Vec<Concerned>, StoreError> {
+fn concerning(s: &Session, query: &ObjectQuery) -> Result<Vec<IncidentMatch>, StoreError> {
     // A range and not LIKE: names are data.
     let named = if query.prefix {
         "o.name >= :name COLLATE NOCASE AND o.name < :name || char(1114111) COLLATE NOCASE"
@@ -200,7 +191,7 @@ fn concerning(s: &Session, query: &ObjectQuery) -> Result<Vec<Concerned>, StoreE
                     ":namespace": query.namespace,
                     ":limit": limit(MAX_OF_ONE),
                 },
-                |r| Ok(Concerned { incident: r.get(0)?, last: time(r, 1)?, object: object(r, 2)? }),
+                |r| Ok(IncidentMatch { incident: r.get(0)?, last: time(r, 1)?, object: object(r, 2)? }),
             )?
             .collect()
         })
@@ -275,7 +266,7 @@ fn deliveries(s: &Session, prefix: &str) -> Result<Vec<Delivery>, StoreError> {
         .map_err(s.error("look for deliveries"))
 }
 
-fn unheard(
+fn unmatched(
     s: &Session,
     query: &ObjectQuery,
     since: Option<Timestamp>,

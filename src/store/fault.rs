@@ -23,7 +23,6 @@ pub enum Point {
 }
 
 impl Point {
-    /// Every point.
     pub const ALL: &'static [Self] = &[
         Self::Applied,
         Self::Committing,

@@ -19,11 +19,9 @@ const MAX_ROWS_OF_A_THREAD: usize = 50;
 /// Which rows may be told together.
 #[derive(Debug, Clone)]
 pub struct FoldQuery {
-    /// Whose.
     pub receiver: Arc<str>,
     /// A summary is for one recipient.
     pub recipient: Arc<str>,
-    /// Due by now.
     pub now: Timestamp,
     /// Queued after this: what is too old is given up, not told.
     pub queued_after: Timestamp,
@@ -36,14 +34,12 @@ pub struct FoldQuery {
 pub struct FoldRow {
     /// Its place in the order of insertion.
     pub seq: i64,
-    /// What it says.
     pub notification: Box<Notification>,
 }
 
 /// The rows of a summary are `sending` now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FoldClaim {
-    /// Counts from 1.
     pub attempt: u32,
     /// When the oldest of them was queued.
     pub queued_at: Timestamp,

@@ -29,9 +29,7 @@ pub struct StoreHealth {
 /// What was dropped for want of room, since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Dropped {
-    /// Rows of history.
     pub history: u64,
-    /// Dead letters.
     pub dead_letters: u64,
 }
 
@@ -40,7 +38,6 @@ pub struct Dropped {
 pub struct SetAside {
     /// Where it is now.
     pub path: PathBuf,
-    /// What was found.
     pub why: String,
     /// Rows that could be read and were carried over, by table.
     pub kept: BTreeMap<String, u64>,

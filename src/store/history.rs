@@ -13,7 +13,6 @@ use crate::message::{Decision, Reason};
 /// A decision to remember.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryRow {
-    /// When.
     pub at: Timestamp,
     /// About which incident; `None` for summaries and for what became none.
     pub incident: Option<Arc<str>>,
@@ -25,7 +24,6 @@ pub struct HistoryRow {
     pub rule: Arc<str>,
     /// Where; `None` for cluster-scoped objects.
     pub namespace: Option<Arc<str>>,
-    /// Whose, as `Kind/name`.
     pub workload: Arc<str>,
     /// One line for people.
     pub title: String,
@@ -33,29 +31,22 @@ pub struct HistoryRow {
     pub detail: String,
 }
 
-/// A remembered decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
     /// Grows with each row; pages go by it.
     pub id: i64,
-    /// When.
     pub at: Timestamp,
-    /// About which incident.
     pub incident: Option<String>,
     /// The contract name of what was said; `None`: nothing. Text, so that rows of later versions
     /// can still be listed.
     pub decision: Option<String>,
     /// The contract name of why.
     pub reason: String,
-    /// The rule.
     pub rule: String,
-    /// Where.
     pub namespace: Option<String>,
-    /// Whose.
     pub workload: String,
     /// One line for people.
     pub title: String,
-    /// JSON.
     pub detail: String,
 }
 
@@ -74,7 +65,6 @@ pub struct HistoryQuery {
     pub told: Option<bool>,
     /// From this time on.
     pub since: Option<Timestamp>,
-    /// Before this time.
     pub until: Option<Timestamp>,
     /// Older than this row: the last id of the page before.
     pub before: Option<i64>,
@@ -83,7 +73,6 @@ pub struct HistoryQuery {
 }
 
 impl HistoryQuery {
-    /// The longest page.
     pub const MAX_ROWS: usize = 1_000;
 }
 

@@ -50,7 +50,6 @@ impl Drop for Writer {
 pub(super) struct Inline(Mutex<Option<Writer>>);
 
 impl Inline {
-    /// Starts the task.
     pub fn start(writer: Writer, path: &Path) -> Result<Arc<Self>, StoreError> {
         let runtime = Handle::try_current().map_err(|error| StoreError::Open {
             path: path.to_path_buf(),

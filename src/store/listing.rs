@@ -24,7 +24,6 @@ pub struct OutboxEntry {
     pub thread: String,
     /// `queued`, `sending`, `delivered` or `dead`.
     pub state: String,
-    /// Attempts begun.
     pub attempts: u32,
     /// When it was decided.
     pub created_at: Timestamp,
@@ -70,7 +69,6 @@ pub struct OutboxQuery {
 /// A row with what it says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboxItem {
-    /// The row.
     pub entry: OutboxEntry,
     /// What it says: `None` once it was delivered; `Err`: this version cannot read it, and why.
     pub notification: Option<Result<Box<Notification>, String>>,

@@ -206,7 +206,6 @@ pub(super) fn drop_history(s: &mut Session) -> Result<u64, StoreError> {
     Ok(rows)
 }
 
-/// Bytes in memory.
 pub(super) fn bytes(s: &Session) -> Result<u64, StoreError> {
     let failed = s.error("measure");
     let one = |sql: &str| s.conn.query_row(sql, [], |r| r.get::<_, i64>(0)).map_err(&failed);

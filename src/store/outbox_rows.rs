@@ -42,7 +42,6 @@ pub(super) enum Inserted {
 pub struct HeadRow {
     /// Its place in the order of insertion.
     pub seq: i64,
-    /// The idempotency key.
     pub key: String,
     /// Whom of the receiver it is for; empty where the receiver is one destination, or where the row has
     /// not been given out to recipients yet ([`Store::give_out`]).
@@ -78,11 +77,9 @@ pub struct Heads {
 pub enum Claim {
     /// It is `sending` now.
     Claimed {
-        /// What to tell.
         notification: Box<Notification>,
         /// What the first delivery of the thread returned.
         handle: Option<String>,
-        /// Counts from 1.
         attempt: u32,
     },
     /// It is `sending` now, but what is kept cannot be read by this version.
@@ -99,23 +96,19 @@ pub enum Claim {
 pub struct Gate {
     /// The receiver's or the credential's name.
     pub name: Arc<str>,
-    /// Until when.
     pub until: Timestamp,
 }
 
 /// What becomes of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settle {
-    /// Done.
     Delivered {
         /// Kept if it is the first of its thread.
         handle: Option<String>,
     },
     /// Back to the queue.
     Retry {
-        /// Not before this.
         not_before: Timestamp,
-        /// Why; for people.
         reason: String,
         /// The other side asked for peace.
         gate: Option<Gate>,
@@ -125,32 +118,28 @@ pub enum Settle {
     Refused {
         /// Nothing is sent to the receiver before this.
         until: Timestamp,
-        /// Why; for people.
         reason: String,
     },
-    /// Given up, kept.
     Dead {
-        /// Why; for people.
         reason: String,
     },
 }
 
 /// Which row to claim once another is settled.
-pub struct Ahead {
-    /// Whose.
+pub struct ClaimNext {
     pub receiver: Arc<str>,
     /// Where its Retry-After is kept.
     pub gate: Arc<str>,
     /// Recipients whose rows are not to be claimed.
     pub held: Vec<Arc<str>>,
     /// May the due row be claimed?
-    pub choose: Choose,
+    pub choose: ChooseRow,
 }
 
 /// Chooses the row to claim of what is due, or none.
-pub type Choose = Box<dyn FnOnce(&Heads) -> Option<HeadRow> + Send>;
+pub type ChooseRow = Box<dyn FnOnce(&Heads) -> Option<HeadRow> + Send>;
 
-impl Ahead {
+impl ClaimNext {
     fn claim(self, s: &Session, now: Timestamp) -> Result<Option<(HeadRow, Claim)>, StoreError> {
         let heads = heads(s, &self.receiver, &self.gate, &self.held, now)?;
         let Some(row) = (self.choose)(&heads) else { return Ok(None) };
@@ -159,9 +148,9 @@ impl Ahead {
     }
 }
 
-impl std::fmt::Debug for Ahead {
+impl std::fmt::Debug for ClaimNext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ahead").field("receiver", &self.receiver).finish_non_exhaustive()
+        f.debug_struct("ClaimNext").field("receiver", &self.receiver).finish_non_exhaustive()
     }
 }
 
@@ -177,9 +166,7 @@ pub struct Settled {
 /// A row whose attempt was cut off by the end of the process: it may have arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interrupted {
-    /// The idempotency key.
     pub key: String,
-    /// Attempts begun.
     pub attempts: u32,
     /// The summary it was told in.
     pub inside: Option<String>,
@@ -215,7 +202,13 @@ impl Store {
 
     /// Records how a row fared and, in the same transaction, claims the row that `ahead` chooses of
     /// what is due then. One flush to the disk for both, and one way to the store's thread.
-    pub fn settle_and_claim(&self, seq: i64, what: Settle, ahead: Ahead, now: Timestamp) -> Call<Settled> {
+    pub fn settle_and_claim(
+        &self,
+        seq: i64,
+        what: Settle,
+        ahead: ClaimNext,
+        now: Timestamp,
+    ) -> Call<Settled> {
         let mut ahead = Some(ahead);
         self.write("settle a row", move |s| {
             let changed = settle(s, seq, &what, now)?;

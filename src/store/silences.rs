@@ -12,11 +12,9 @@ use super::{Call, Store, StoreError};
 /// A silence as the app wrote it; the store does not look into `body`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SilenceRow {
-    /// Its id.
     pub id: String,
     /// The first moment after it.
     pub until: Timestamp,
-    /// JSON.
     pub body: String,
 }
 

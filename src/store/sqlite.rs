@@ -41,7 +41,6 @@ pub(super) struct Opened {
     pub reader: Option<Queue>,
     pub write_thread: Option<JoinHandle<()>>,
     pub read_threads: Vec<JoinHandle<()>>,
-    /// Instead of threads.
     pub inline: Option<Arc<Inline>>,
     pub health: Arc<Health>,
 }
@@ -311,7 +310,7 @@ fn configure(conn: &Connection, path: &Path, options: &Options, exclusive: bool)
 }
 
 /// For a connection beside the bot's own: no settings of the file are touched.
-pub(super) fn configure_beside(conn: &Connection, path: &Path, exclusive: bool) -> Result<(), StoreError> {
+pub(super) fn configure_shared(conn: &Connection, path: &Path, exclusive: bool) -> Result<(), StoreError> {
     let mode = if exclusive { "PRAGMA locking_mode = EXCLUSIVE;" } else { "" };
     conn.execute_batch(&format!(
         "PRAGMA busy_timeout = 5000; {mode}

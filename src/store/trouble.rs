@@ -13,7 +13,6 @@ use super::{StoreError, memory, room};
 #[derive(Debug, Clone)]
 pub(super) struct Keeper {
     pub disk: Arc<dyn Disk>,
-    /// The database file.
     pub file: PathBuf,
     pub budget: Budget,
 }
@@ -39,7 +38,6 @@ pub(super) struct Tried {
     memory: bool,
 }
 
-/// The first time.
 fn first(tried: &mut bool) -> bool {
     !std::mem::replace(tried, true)
 }

@@ -21,7 +21,6 @@ pub struct Retention {
     pub history_rows: usize,
     /// Keys of delivered notifications, which keep a replay from repeating them.
     pub delivered_age: Duration,
-    /// Dead letters.
     pub dead_age: Duration,
     /// What a thread's first delivery returned, after its last delivery.
     pub handle_age: Duration,
@@ -49,13 +48,9 @@ impl Retention {
 /// What one call removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pruned {
-    /// History rows.
     pub history: usize,
-    /// Delivered notifications.
     pub delivered: usize,
-    /// Dead letters.
     pub dead: usize,
-    /// Handles.
     pub handles: usize,
     /// Objects of incidents of which nothing else is kept.
     pub objects: usize,
@@ -73,13 +68,10 @@ impl Pruned {
 /// What one receiver is owed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReceiverSize {
-    /// Its name.
     pub receiver: String,
-    /// Rows waiting.
     pub queued: u64,
     /// Rows under way (at most one while its dispatcher runs).
     pub sending: u64,
-    /// Dead letters.
     pub dead: u64,
     /// Since when the oldest open row waits.
     pub oldest: Option<Timestamp>,
@@ -90,7 +82,6 @@ pub struct ReceiverSize {
 pub struct Sizes {
     /// By receiver, those without open rows and dead letters left out.
     pub receivers: Vec<ReceiverSize>,
-    /// Incidents.
     pub incidents: u64,
     /// History rows (an upper bound: removed rows in between are not looked for).
     pub history: u64,

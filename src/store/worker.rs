@@ -25,7 +25,6 @@ const GROUP_TIME: Duration = Duration::from_millis(5);
 /// A connection at work.
 pub(super) struct Session {
     pub conn: Connection,
-    /// For error messages.
     pub path: PathBuf,
     /// Receivers that have new rows once this transaction is on disk.
     pub woken: BTreeSet<Arc<str>>,

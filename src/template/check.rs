@@ -20,9 +20,7 @@ const MAX_DEPTH: usize = 32;
 /// A template that has been parsed.
 #[derive(Debug)]
 pub struct Parsed {
-    /// Its text.
     pub source: Source,
-    /// Its tags.
     pub template: Template,
 }
 

@@ -2,13 +2,12 @@
 
 use handlebars::Handlebars;
 
-use super::Format;
+use super::Escaping;
 use crate::message::text::words;
 
 use calls::{cut, duration, plural, time};
 
 /// All are macro helpers: what they return is a value and is escaped like one.
-#[allow(missing_docs, reason = "the macro takes no doc comment")]
 mod calls {
     use handlebars::handlebars_helper;
     use jiff::Timestamp;
@@ -29,7 +28,7 @@ pub const NAMES: &[&str] = &[
 
 /// A registry with the helpers and the escaping of one format.
 #[must_use]
-pub fn registry(format: Format) -> Handlebars<'static> {
+pub fn registry(format: Escaping) -> Handlebars<'static> {
     let mut hbs = Handlebars::new();
     hbs.set_strict_mode(true);
     // Partials keep the lines they have: indenting them would change preformatted text.
@@ -47,14 +46,14 @@ pub fn registry(format: Format) -> Handlebars<'static> {
 
 /// The escape function of a format.
 #[must_use]
-pub fn escape(format: Format) -> fn(&str) -> String {
+pub fn escape(format: Escaping) -> fn(&str) -> String {
     match format {
-        Format::Slack => mrkdwn,
-        Format::Html => html,
-        Format::Text => text,
-        Format::Header => header,
-        Format::Markdown => markdown,
-        Format::Apart => apart,
+        Escaping::Slack => mrkdwn,
+        Escaping::Html => html,
+        Escaping::Text => text,
+        Escaping::Header => header,
+        Escaping::Markdown => markdown,
+        Escaping::Apart => apart,
     }
 }
 

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::registry::describe;
-use super::{Format, helpers, model};
+use super::{Escaping, helpers, model};
 use crate::message::Notification;
 use crate::message::text::{root_causes_first, words};
 use crate::signal::text::cut;
@@ -57,7 +57,6 @@ impl Eq for Document {}
 pub struct DocumentError {
     /// The keys and places that lead there.
     pub path: Vec<String>,
-    /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
@@ -76,18 +75,17 @@ enum Node {
     Map(Vec<(String, Node)>),
 }
 
-/// A text.
 #[derive(Debug)]
 struct Leaf {
     template: Template,
-    format: Format,
+    format: Escaping,
     max: Option<usize>,
     max_bytes: Option<usize>,
 }
 
 /// One registry for each way to escape.
-static HELPERS: LazyLock<Vec<(Format, Handlebars<'static>)>> = LazyLock::new(|| {
-    [Format::Text, Format::Html, Format::Slack, Format::Header, Format::Markdown, Format::Apart]
+static HELPERS: LazyLock<Vec<(Escaping, Handlebars<'static>)>> = LazyLock::new(|| {
+    [Escaping::Text, Escaping::Html, Escaping::Slack, Escaping::Header, Escaping::Markdown, Escaping::Apart]
         .map(|format| (format, helpers::registry(format)))
         .into()
 });
@@ -238,7 +236,7 @@ impl Render<'_> {
             Node::Secret => Some(Value::String(self.key.to_owned())),
             Node::Each { path, item, limit } => Some(Value::Array(self.each(path, item, *limit, scope)?)),
             Node::If { when, then, otherwise } => {
-                let chosen = if self.render(when, Format::Text, scope)?.is_empty() {
+                let chosen = if self.render(when, Escaping::Text, scope)?.is_empty() {
                     otherwise.as_ref().map(|node| ("$else", node))
                 } else {
                     Some(("$then", then))
@@ -298,7 +296,7 @@ impl Render<'_> {
         Ok((!text.trim().is_empty()).then_some(text))
     }
 
-    fn render(&self, template: &Template, format: Format, scope: &Scope) -> Result<String, String> {
+    fn render(&self, template: &Template, format: Escaping, scope: &Scope) -> Result<String, String> {
         let Some((_, registry)) = HELPERS.iter().find(|(f, _)| *f == format) else {
             return Ok(String::new());
         };

@@ -10,7 +10,7 @@ use handlebars::{Handlebars, RenderError, Template};
 use serde_json::Value;
 
 use super::check::{self, Parsed};
-use super::{Format, Name, SHIPPED_PARTIALS, TemplateError, helpers};
+use super::{Escaping, Name, SHIPPED_PARTIALS, TemplateError, helpers};
 
 /// The largest output of a template, in bytes. A mail of this size is still shown by clients.
 pub const MAX_OUTPUT: usize = 256 * 1024;
@@ -24,7 +24,6 @@ pub struct Source {
     pub file: String,
     /// The file name: `email.html.hbs`, or `_footer.hbs` for the partial `_footer`.
     pub name: String,
-    /// The text.
     pub text: String,
 }
 
@@ -32,16 +31,14 @@ pub struct Source {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("template {file} cannot be rendered: {message}")]
 pub struct Failed {
-    /// Which.
     pub file: &'static str,
-    /// Why.
     pub message: String,
 }
 
 /// All templates, compiled and checked. Cheap to clone.
 #[derive(Clone)]
 pub struct Templates {
-    registries: Arc<[(Format, Handlebars<'static>); 4]>,
+    registries: Arc<[(Escaping, Handlebars<'static>); 4]>,
 }
 
 impl fmt::Debug for Templates {
@@ -51,7 +48,6 @@ impl fmt::Debug for Templates {
 }
 
 impl Templates {
-    /// The shipped templates.
     pub fn shipped() -> Result<Self, Vec<TemplateError>> {
         Self::compile(&[])
     }
@@ -96,7 +92,7 @@ impl Templates {
         let partials: BTreeMap<_, _> =
             partials.into_iter().filter_map(|(name, s)| parse(s).map(|p| (name, p))).collect();
 
-        let registries = [Format::Slack, Format::Html, Format::Text, Format::Header].map(|format| {
+        let registries = [Escaping::Slack, Escaping::Html, Escaping::Text, Escaping::Header].map(|format| {
             let mut hbs = helpers::registry(format);
             for (name, parsed) in &partials {
                 hbs.register_template(name, parsed.named(name));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::check::{self, Scope, Walk};
 use super::registry::{Source, describe};
-use super::{Format, TemplateError, helpers, sample};
+use super::{Escaping, TemplateError, helpers, sample};
 use crate::message::IncidentView;
 use crate::message::text::{self, words};
 
@@ -18,7 +18,7 @@ use crate::message::text::{self, words};
 const MAX_OUTPUT: usize = 16 * 1024;
 
 /// One registry for all summaries: ten thousand rules share its helpers.
-static HELPERS: LazyLock<Handlebars<'static>> = LazyLock::new(|| helpers::registry(Format::Text));
+static HELPERS: LazyLock<Handlebars<'static>> = LazyLock::new(|| helpers::registry(Escaping::Text));
 
 /// A compiled `summary`. Cheap to clone.
 #[derive(Clone)]

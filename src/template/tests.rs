@@ -111,7 +111,7 @@ fn cluster_text_is_never_a_template() {
             // The title of a summary names only the first root cause, which is another; `more` says
             // where, not what.
             let whole = !decision.is_summary() && *decision != Decision::Notice;
-            let titles = !whole && name.format() == Format::Header || *name == Name::SlackMore;
+            let titles = !whole && name.format() == Escaping::Header || *name == Name::SlackMore;
             assert!(titles || shown.contains("{{boom}}"), "{name:?}: {shown}");
         }
     }

@@ -57,12 +57,9 @@ const STOP_GRACE: Duration = Duration::from_millis(200);
 /// How many requests are remembered in full; the counts go on.
 const REQUESTS: usize = 10_000;
 
-/// One request received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// What for.
     pub verb: Verb,
-    /// Of what.
     pub plural: &'static str,
     /// Whether for metadata only.
     pub partial: bool,
@@ -170,7 +167,6 @@ struct Running {
 /// The simulated server. It serves until it is stopped or dropped, in the runtime it was started in.
 pub struct ApiServer {
     shared: Arc<Shared>,
-    /// `None`: in memory.
     address: Option<SocketAddr>,
     running: Mutex<Option<Running>>,
 }
@@ -202,7 +198,6 @@ impl ApiServer {
         server
     }
 
-    /// `http://127.0.0.1:PORT`
     #[must_use]
     pub fn url(&self) -> String {
         self.address.map_or_else(|| memory::URL.into(), |address| format!("http://{address}"))
@@ -293,7 +288,6 @@ impl ApiServer {
         objects.iter().map(|object| object.value()).collect()
     }
 
-    /// The current version.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.shared.store().version()

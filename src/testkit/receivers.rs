@@ -20,7 +20,6 @@ pub use smtp::{ReceivedMail, SmtpReply, SmtpServer, Stream, Upgrade};
 /// One HTTP request as it came.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// When.
     pub at: Timestamp,
     /// The path with its query.
     pub path: String,
@@ -70,7 +69,6 @@ impl<T: Clone> Record<T> {
         self.news.send(item).ok();
     }
 
-    /// Everything so far.
     #[must_use]
     pub fn all(&self) -> Vec<T> {
         lock(&self.all).clone()

@@ -27,22 +27,18 @@ pub const MAX_LINE: usize = 8 << 20;
 pub enum LineKind {
     /// The object is new, or part of the initial list.
     Added,
-    /// The object changed.
     Modified,
     /// The object was deleted; its last state.
     Deleted,
-    /// Only a resourceVersion.
     Bookmark,
     /// The initial lists are complete.
     Synced,
 }
 
-/// One line.
 #[derive(Debug, Clone)]
 pub struct Line {
     /// When it was received.
     pub at: Timestamp,
-    /// What it says.
     pub kind: LineKind,
     /// The object as it came; `null` where the line has none.
     pub object: Box<RawValue>,
@@ -64,7 +60,6 @@ pub enum RecordingError {
     Read {
         /// As the user named it.
         file: String,
-        /// From 1.
         line: u64,
         /// What the system, or the decompressor, says.
         source: io::Error,
@@ -74,7 +69,6 @@ pub enum RecordingError {
     TooLong {
         /// As the user named it.
         file: String,
-        /// From 1.
         line: u64,
     },
     /// A line is not a watch event. Reading can go on behind it.
@@ -85,9 +79,7 @@ pub enum RecordingError {
     Malformed {
         /// As the user named it.
         file: String,
-        /// From 1.
         line: u64,
-        /// What was found.
         what: String,
     },
 }

@@ -38,9 +38,7 @@ pub const SPEED: u32 = 30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tone {
-    /// Something breaks.
     Trouble,
-    /// Somebody mends it.
     Mended,
     /// Nobody needs to know.
     Life,
@@ -55,35 +53,26 @@ pub struct Line {
     pub at: Timestamp,
     /// What kind of thing.
     pub tone: Tone,
-    /// What.
     pub text: String,
 }
 
 /// What the story does to the cluster's objects.
 #[derive(Debug)]
 pub enum Write<'a> {
-    /// Creates or updates.
     Apply(Value),
-    /// Deletes.
     Delete {
-        /// `Pod`
         kind: &'a str,
         /// Empty for cluster-scoped kinds.
         namespace: &'a str,
-        /// Which.
         name: &'a str,
     },
     /// A run of a container leaves its log.
     Log {
-        /// Where.
         namespace: &'a str,
-        /// Whose.
         pod: &'a str,
-        /// The container.
         container: &'a str,
         /// The run, as the pod's status names it.
         id: &'a str,
-        /// What it wrote.
         lines: &'a [&'a str],
     },
 }

@@ -82,7 +82,6 @@ impl<const MAX: usize> Text<MAX> {
         Self(short.into_owned())
     }
 
-    /// The text itself.
     #[must_use]
     pub fn into_string(self) -> String {
         self.0

@@ -71,7 +71,6 @@ fn finalizers<'a>(names: impl Iterator<Item = &'a str>, interner: &mut Interner)
         .collect()
 }
 
-/// A namespace.
 pub fn namespace(namespace: Namespace, interner: &mut Interner) -> NamespaceFacts {
     let Namespace { metadata, spec, status, .. } = namespace;
     let mut id = identity("Namespace", metadata, interner);
@@ -90,7 +89,6 @@ pub fn namespace(namespace: Namespace, interner: &mut Interner) -> NamespaceFact
     NamespaceFacts { conditions: conditions.take(8).map(|c| bad_condition(c, interner)).collect(), id }
 }
 
-/// A pod.
 pub fn pod(pod: Pod, interner: &mut Interner) -> PodFacts {
     let Pod { metadata, spec, status, .. } = pod;
     let condition = |kind: &str| status.conditions.iter().find(|c| c.r#type == kind);
@@ -215,7 +213,6 @@ fn bad_condition(condition: &Condition, interner: &mut Interner) -> BadCondition
     }
 }
 
-/// A node.
 pub fn node(node: Node, interner: &mut Interner) -> NodeFacts {
     let Node { metadata, spec, status, .. } = node;
     let removal_taint = |key: &str| {
@@ -298,7 +295,6 @@ pub fn workload(
     }
 }
 
-/// A Job.
 pub fn job(job: Job, interner: &mut Interner) -> JobFacts {
     let Job { metadata, spec, status, .. } = job;
     let find = |kind: &str| status.conditions.iter().find(|c| c.r#type == kind && c.status == "True");
@@ -326,7 +322,6 @@ pub fn job(job: Job, interner: &mut Interner) -> JobFacts {
     }
 }
 
-/// A CronJob.
 pub fn cron_job(cron: CronJob, interner: &mut Interner) -> CronJobFacts {
     CronJobFacts {
         succeeded: time(cron.status.last_successful_time.as_ref()),
@@ -335,7 +330,6 @@ pub fn cron_job(cron: CronJob, interner: &mut Interner) -> CronJobFacts {
     }
 }
 
-/// A PersistentVolumeClaim.
 pub fn claim(claim: PersistentVolumeClaim, interner: &mut Interner) -> ClaimFacts {
     ClaimFacts {
         bound: claim.status.phase.as_deref() == Some("Bound"),

@@ -28,13 +28,11 @@ impl BadObject {
         self.metadata.namespace.as_deref().unwrap_or_default()
     }
 
-    /// Empty if unreadable.
     #[must_use]
     pub fn name(&self) -> &str {
         self.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// Empty if unreadable.
     #[must_use]
     pub fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
@@ -126,7 +124,6 @@ impl Object {
         }
     }
 
-    /// Its metadata, slim.
     #[must_use]
     pub fn metadata(&self) -> &ObjectMeta {
         match self {

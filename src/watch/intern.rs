@@ -55,7 +55,6 @@ impl Interner {
         self.texts.len() + self.labels.len()
     }
 
-    /// Is nothing kept?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

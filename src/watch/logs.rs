@@ -36,19 +36,14 @@ const TRIES: usize = 2;
 /// Whose log, and how much of it.
 #[derive(Debug, Clone)]
 pub struct LogRequest {
-    /// Where.
     pub namespace: Arc<str>,
-    /// The pod.
     pub pod: Arc<str>,
     /// It, and no other of its name.
     pub uid: Arc<str>,
-    /// The container.
     pub container: Arc<str>,
     /// Only a run that ended so.
     pub run: WhichRun,
-    /// How much.
     pub tail: LogTail,
-    /// What is masked.
     pub redactor: Redactor,
 }
 
@@ -57,7 +52,6 @@ pub struct LogRequest {
 pub enum WhichRun {
     /// The last one that ended, however it did.
     Last,
-    /// One that failed.
     Failed,
     /// One that ended for want of memory. Some runtimes tell the kill alone (exit code 137).
     Killed,
@@ -68,7 +62,6 @@ pub enum WhichRun {
 /// Why a message goes without the log it should have, or that it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LogOutcome {
-    /// It has it.
     Added,
     /// The log came when the message was on its way already.
     Late,
@@ -95,7 +88,6 @@ pub enum LogOutcome {
 }
 
 impl LogOutcome {
-    /// Every outcome.
     pub const ALL: &'static [Self] = &[
         Self::Added,
         Self::Late,
@@ -111,7 +103,6 @@ impl LogOutcome {
         Self::Failed,
     ];
 
-    /// The metric label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -136,7 +127,6 @@ impl LogOutcome {
 pub struct LogStats([AtomicU64; LogOutcome::ALL.len()]);
 
 impl LogStats {
-    /// One more.
     pub fn count(&self, outcome: LogOutcome) {
         let place = LogOutcome::ALL.iter().position(|o| *o == outcome);
         if let Some(counter) = place.and_then(|place| self.0.get(place)) {
@@ -144,7 +134,6 @@ impl LogStats {
         }
     }
 
-    /// All of them.
     #[must_use]
     pub fn counts(&self) -> Vec<(LogOutcome, u64)> {
         let counts = self.0.iter().map(|counter| counter.load(Ordering::Relaxed));
@@ -156,7 +145,6 @@ impl LogStats {
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .detail)]
 pub struct NoLog {
-    /// Why, for metrics.
     pub outcome: LogOutcome,
     /// Why, for people. Nothing of the log.
     pub detail: String,

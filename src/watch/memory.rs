@@ -49,7 +49,6 @@ struct Entry<T> {
     list: u32,
 }
 
-/// Namespace and name.
 type Key = (Arc<str>, Arc<str>);
 
 /// A ReplicaSet is only the way from a pod to its Deployment.

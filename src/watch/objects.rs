@@ -29,15 +29,12 @@ const MAX_ERROR: usize = 300;
 
 /// What a slim type is called at the API server.
 pub trait Kinded {
-    /// `Pod`
     const KIND: &'static str;
-    /// `pods`
     const PLURAL: &'static str;
     /// `apps`, or empty for core
     const GROUP: &'static str;
     /// Ask for metadata only (`PartialObjectMetadata`).
     const METADATA_ONLY: bool = false;
-    /// The object's metadata.
     fn meta(&self) -> &ObjectMeta;
     /// The same, to change.
     fn meta_mut(&mut self) -> &mut ObjectMeta;
@@ -48,7 +45,6 @@ pub trait Kinded {
 /// An object that decoded, or what is known of one that did not.
 #[derive(Debug, Clone)]
 pub enum Slim<T> {
-    /// The object.
     Good(T),
     /// It did not decode into the slim type.
     Bad {
@@ -178,78 +174,47 @@ macro_rules! slim {
 }
 
 slim! {
-    /// core/v1 Pod
     Pod, "pods", "", false {
-        /// `spec`
         spec: PodSpec,
-        /// `status`
         status: PodStatus,
     }
-    /// core/v1 Node
     Node, "nodes", "", false {
-        /// `spec`
         spec: NodeSpec,
-        /// `status`
         status: NodeStatus,
     }
-    /// core/v1 Namespace
     Namespace, "namespaces", "", false {
-        /// `spec`
         spec: NamespaceSpec,
-        /// `status`
         status: NamespaceStatus,
     }
-    /// apps/v1 Deployment
     Deployment, "deployments", "apps", false {
-        /// `spec`
         spec: WorkloadSpec,
-        /// `status`
         status: WorkloadStatus,
     }
-    /// apps/v1 ReplicaSet
     ReplicaSet, "replicasets", "apps", true {}
-    /// apps/v1 StatefulSet
     StatefulSet, "statefulsets", "apps", false {
-        /// `spec`
         spec: WorkloadSpec,
-        /// `status`
         status: WorkloadStatus,
     }
-    /// apps/v1 DaemonSet
     DaemonSet, "daemonsets", "apps", false {
-        /// `spec`
         spec: WorkloadSpec,
-        /// `status`
         status: WorkloadStatus,
     }
-    /// batch/v1 Job
     Job, "jobs", "batch", false {
-        /// `spec`
         spec: JobSpec,
-        /// `status`
         status: JobStatus,
     }
-    /// batch/v1 CronJob
     CronJob, "cronjobs", "batch", false {
-        /// `spec`
         spec: CronJobSpec,
-        /// `status`
         status: CronJobStatus,
     }
-    /// core/v1 PersistentVolumeClaim
     PersistentVolumeClaim, "persistentvolumeclaims", "", false {
-        /// `spec`
         spec: ClaimSpec,
-        /// `status`
         status: ClaimStatus,
     }
-    /// core/v1 Event
     Event, "events", "", false {
         /// What it is about.
         involved_object: Involved,
-        /// The raw reason.
         reason: Text<REASON>,
-        /// The text.
         message: Message,
         /// `Normal` or `Warning`; any string is possible.
         r#type: Text<WORD>,
@@ -263,9 +228,7 @@ slim! {
         last_timestamp: Option<Time>,
         /// First occurrence, new recorder.
         event_time: Option<Time>,
-        /// Legacy reporter.
         source: EventSource,
-        /// New reporter.
         reporting_component: Text<REASON>,
     }
 }
@@ -275,31 +238,24 @@ macro_rules! part {
         $(#[$doc])*
         #[derive(Debug, Clone, Default, Deserialize)]
         #[serde(default, rename_all = "camelCase")]
-        #[allow(missing_docs, reason = "fields are named as in the Kubernetes API reference")]
         pub struct $name { $($(#[$fmeta])* #[serde(deserialize_with = "nullable")] pub $field: $ty,)* }
     )+};
 }
 
 part! {
-    /// core/v1 NamespaceSpec
     NamespaceSpec { finalizers: List<Text<KEY>, FINALIZERS> }
-    /// core/v1 NamespaceStatus
     NamespaceStatus { conditions: List<Condition, CONDITIONS> }
-    /// core/v1 PodSpec
     PodSpec {
         node_name: Option<Text<NAME>>, restart_policy: Option<Text<WORD>>,
         containers: List<Container, CONTAINERS>, init_containers: List<Container, CONTAINERS>,
         active_deadline_seconds: Option<i64>,
     }
-    /// core/v1 Container
     Container {
         name: Text<NAME>, image: Option<Text<IMAGE>>, restart_policy: Option<Text<WORD>>, resources: Resources,
     }
-    /// core/v1 ResourceRequirements
     Resources { limits: Limits }
     /// The limits that messages name.
     Limits { memory: Option<Text<WORD>> }
-    /// core/v1 PodStatus
     PodStatus {
         phase: Option<Text<WORD>>, reason: Option<Text<REASON>>, message: Option<Message>,
         nominated_node_name: Option<Text<NAME>>, start_time: Option<Time>,
@@ -312,31 +268,22 @@ part! {
         r#type: Text<KEY>, status: Text<WORD>, reason: Option<Text<REASON>>, message: Option<Message>,
         last_transition_time: Option<Time>,
     }
-    /// core/v1 ContainerStatus
     ContainerStatus {
         name: Text<NAME>, image: Text<IMAGE>, ready: bool, restart_count: i64, state: ContainerState,
         last_state: ContainerState, started: Option<bool>,
     }
-    /// core/v1 ContainerState
     ContainerState {
         waiting: Option<Waiting>, running: Option<Running>, terminated: Option<Terminated>,
     }
-    /// core/v1 ContainerStateWaiting
     Waiting { reason: Option<Text<REASON>>, message: Option<Message> }
-    /// core/v1 ContainerStateRunning
     Running { started_at: Option<Time> }
-    /// core/v1 ContainerStateTerminated
     Terminated {
         exit_code: i32, reason: Option<Text<REASON>>, message: Option<Message>, started_at: Option<Time>,
         finished_at: Option<Time>,
     }
-    /// core/v1 NodeSpec
     NodeSpec { unschedulable: bool, taints: List<Taint, CONDITIONS> }
-    /// core/v1 Taint
     Taint { key: Text<KEY>, effect: Option<Text<WORD>> }
-    /// core/v1 NodeStatus
     NodeStatus { conditions: List<Condition, CONDITIONS>, node_info: NodeInfo }
-    /// core/v1 NodeSystemInfo
     NodeInfo { #[serde(rename = "bootID")] boot_id: Option<Text<REASON>> }
     /// The spec fields that Deployments, StatefulSets and DaemonSets share.
     WorkloadSpec { replicas: Option<i64>, paused: bool }
@@ -349,29 +296,20 @@ part! {
         number_available: i64, number_unavailable: i64, current_revision: Option<Text<NAME>>,
         update_revision: Option<Text<NAME>>,
     }
-    /// batch/v1 JobSpec
     JobSpec { backoff_limit: Option<i64>, suspend: bool, active_deadline_seconds: Option<i64> }
-    /// batch/v1 JobStatus
     JobStatus {
         conditions: List<Condition, CONDITIONS>, failed: i64, succeeded: i64, active: i64, start_time: Option<Time>,
         completion_time: Option<Time>, failed_indexes: Option<Text<NAME>>,
     }
-    /// batch/v1 CronJobSpec
     CronJobSpec { suspend: bool }
-    /// batch/v1 CronJobStatus
     CronJobStatus { last_successful_time: Option<Time>, last_schedule_time: Option<Time> }
-    /// core/v1 PersistentVolumeClaimSpec
     ClaimSpec { storage_class_name: Option<Text<NAME>> }
-    /// core/v1 PersistentVolumeClaimStatus
     ClaimStatus { phase: Option<Text<WORD>> }
-    /// core/v1 ObjectReference
     Involved {
         kind: Text<KIND>, namespace: Option<Text<LABEL>>, name: Text<NAME>, uid: Option<Text<NAME>>,
         field_path: Option<Text<FIELD_PATH>>,
     }
-    /// core/v1 EventSeries
     Series { count: i64, last_observed_time: Option<Time> }
-    /// core/v1 EventSource
     EventSource { component: Text<REASON>, host: Option<Text<NAME>> }
 }
 
@@ -411,7 +349,6 @@ impl Event {
         u64::try_from(count).unwrap_or(1).max(1)
     }
 
-    /// Who reported it.
     #[must_use]
     pub fn reporter(&self) -> &str {
         if self.source.component.is_empty() { &self.reporting_component } else { &self.source.component }

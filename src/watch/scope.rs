@@ -62,7 +62,6 @@ pub enum Forged {
 }
 
 impl Forged {
-    /// Every reason.
     pub const ALL: [Self; 3] = [Self::OtherNamespace, Self::ClusterObject, Self::OtherPod];
 
     /// The name used in metrics and logs.

@@ -40,19 +40,15 @@ const ANSWER: Duration = Duration::from_secs(8);
 pub enum Command {
     /// Read configuration, rules and templates again.
     Reload,
-    /// The silences.
     Silences {
         /// Also those that have ended.
         all: bool,
     },
-    /// Add one.
     AddSilence {
         /// As it came: JSON, unchecked.
         body: String,
     },
-    /// End one now.
     ExpireSilence {
-        /// Which.
         id: String,
     },
 }

@@ -38,11 +38,9 @@ const MAX_NAMED: usize = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Health {
-    /// All is well.
     Ok,
     /// Something is missing that the others do not need.
     Degraded,
-    /// Not ready.
     Failed,
 }
 

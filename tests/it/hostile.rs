@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use kubeherald::store::Beside;
+use kubeherald::store::SharedAccess;
 use kubeherald::store::{OutboxQuery, OutboxStates, Store};
 use kubeherald::testkit::ApiServer;
 use kubeherald::testkit::receivers::WebhookServer;
@@ -150,7 +150,7 @@ async fn sixty_events_of_a_megabyte_kill_no_bot_and_poison_no_store() {
     let peak = bot.peak_kib();
     assert!(peak < MAX_RESIDENT_KIB, "{peak} KiB after a restart");
     bot.stop().await;
-    let store = Store::beside(&dir.path().join("state.db"), Beside::Reading).unwrap();
+    let store = Store::open_shared(&dir.path().join("state.db"), SharedAccess::Reading).unwrap();
     let query = OutboxQuery { states: OutboxStates::All, limit: 1000, ..OutboxQuery::default() };
     for row in store.outbox(query).await.unwrap() {
         assert!(row.title.len() < 1200 && row.key.len() < 200, "{row:?}");

@@ -270,10 +270,10 @@ fn the_example_of_the_readme_passes() {
     assert!(stdout.ends_with("\n\n2 passed, 0 failed\n"), "{stdout}");
 }
 
-/// The rule of DESIGN but for its labels, which nothing in the recording has; its test as written; and
+/// The example rule of the documentation but for its labels, which nothing in the recording has; its test as written; and
 /// the recording cut to what that test says: it begins 10 s before the message and ends before the end.
 #[test]
-fn the_test_in_the_example_of_the_design_passes() {
+fn the_test_of_the_documented_example_passes() {
     let files = Files::new(
         r#"rules:
   - name: crash-loop

@@ -50,7 +50,7 @@ pub const fn loss(loss: Loss, seed: u64) -> simdisk::Loss {
 
 /// What the store does beside SQLite, on the simulated disk.
 #[derive(Debug)]
-pub struct Beside(pub SimDisk);
+pub struct OnSimDisk(pub SimDisk);
 
 fn name(path: &Path) -> String {
     path.to_string_lossy().into_owned()
@@ -65,7 +65,7 @@ fn failed(error: Error) -> io::Error {
     }
 }
 
-impl store::Disk for Beside {
+impl store::Disk for OnSimDisk {
     fn vfs(&self) -> Option<&str> {
         Some(self.0.vfs())
     }

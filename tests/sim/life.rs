@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::director::{Director, Wish};
-use super::disk::Beside;
+use super::disk::OnSimDisk;
 use super::plan::{Ms, What};
 use super::record::{HistoryLine, LifeEnd, OutboxLine, Ready, Silenced};
 use super::world::{World, lock};
@@ -61,7 +61,7 @@ async fn lead(world: &Arc<World>, director: &mut Director, clock: Clock) -> Life
     let opened = Store::open_with(&store::Options {
         path: Some(PathBuf::from("state.db")),
         driver: Driver::Inline,
-        disk: Arc::new(Beside(director.disk.clone())),
+        disk: Arc::new(OnSimDisk(director.disk.clone())),
         ..store_options(&config, clock.now())
     });
     let store = match opened {
@@ -135,7 +135,7 @@ fn without_listener(config: &Arc<Config>) -> Arc<Config> {
 }
 
 /// Reloads find whatever is wanted then.
-fn begun(wanted: &Arc<Mutex<Vec<String>>>) -> Option<kubeherald::app::reload::Begun> {
+fn begun(wanted: &Arc<Mutex<Vec<String>>>) -> Option<kubeherald::app::reload::Startup> {
     let wanted = Arc::clone(wanted);
     let source = Source::given(move || {
         let loaded = settings::loaded(&lock(&wanted));

@@ -35,7 +35,6 @@ pub struct Sight {
 /// For how long a kind could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// Which.
     pub kind: Kind,
     /// `None`: nobody knows; a former version did not store it.
     pub since: Option<Timestamp>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::log::LogWanted;
 use crate::engine::annotations::AnnotationKey;
 use crate::engine::digest::BookRow;
-use crate::engine::{BadAnnotation, Decided, Note, Trail};
+use crate::engine::{BadAnnotation, Decided, ExplainRecords, Note};
 use crate::message::{Decision, Notification};
 
 /// What came out of a step, to be stored in one transaction.
@@ -15,7 +15,6 @@ pub struct Output {
     pub messages: Vec<Message>,
     /// Incidents whose stored form is out of date.
     pub dirty: std::collections::BTreeSet<Arc<str>>,
-    /// Incidents to forget.
     pub removed: Vec<Arc<str>>,
     /// What was held back, and why.
     pub notes: Vec<Note>,
@@ -28,7 +27,7 @@ pub struct Output {
     /// Annotations whose stored form is out of date, or which are to be forgotten.
     pub annotations: std::collections::BTreeSet<AnnotationKey>,
     /// What else `explain` needs.
-    pub trail: Trail,
+    pub records: ExplainRecords,
     /// Parts of digests to come whose stored form is out of date.
     pub digests: std::collections::BTreeSet<BookRow>,
 }
@@ -45,7 +44,7 @@ impl Output {
             && self.silences_removed.is_empty()
             && self.bad_annotations.is_empty()
             && self.annotations.is_empty()
-            && self.trail.is_empty()
+            && self.records.is_empty()
             && self.digests.is_empty()
     }
 }
@@ -53,11 +52,8 @@ impl Output {
 /// A decision in words.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// What was decided.
     pub decided: Decided,
-    /// One line.
     pub title: String,
-    /// Several lines.
     pub text: String,
     /// The configured cluster name.
     pub cluster: Arc<str>,

@@ -12,23 +12,17 @@ use crate::message::IncidentView;
 /// A line of the comparison; numbers are places in the two lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
-    /// Told as expected.
     Same {
-        /// The expected message.
         expect: usize,
-        /// The told one.
         told: usize,
     },
     /// Told, but not as expected.
     Differs {
-        /// The expected message.
         expect: usize,
-        /// The told one.
         told: usize,
         /// What is not as expected.
         fields: Vec<&'static str>,
     },
-    /// Not told.
     Missing(usize),
     /// Told, but not expected.
     Extra(usize),
@@ -47,7 +41,6 @@ impl Row {
 /// One thing that is expected of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// Its key.
     pub name: &'static str,
     /// What is expected, as shown.
     pub value: String,

@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::metrics::ConfigStats;
 
 /// A step that is under way.
-struct Under {
+struct InFlight {
     known: Option<Vec<Arc<str>>>,
     notes: Vec<String>,
     done: oneshot::Sender<Vec<String>>,
@@ -39,7 +39,7 @@ pub(super) struct Applier {
     commands: mpsc::Sender<EngineCommand>,
     wanted: watch::Sender<Wanted>,
     clock: Clock,
-    under: Option<Under>,
+    in_flight: Option<InFlight>,
 }
 
 impl Applier {
@@ -50,12 +50,12 @@ impl Applier {
         wanted: watch::Sender<Wanted>,
         clock: Clock,
     ) -> Self {
-        Self { begun, stats, commands, wanted, clock, under: None }
+        Self { begun, stats, commands, wanted, clock, in_flight: None }
     }
 
     /// May another one begin?
     pub(super) const fn is_idle(&self) -> bool {
-        self.under.is_none()
+        self.in_flight.is_none()
     }
 
     /// Step 1, and asks for step 2.
@@ -81,22 +81,21 @@ impl Applier {
                 (EngineCommand::Broken { broken, done: tell }, None, Vec::new())
             }
         };
-        self.under = Some(Under { known, notes, done, applied });
+        self.in_flight = Some(InFlight { known, notes, done, applied });
         // A loop that is gone ends the process; that is seen elsewhere.
         self.commands.send(command).await.ok();
     }
 
     /// Waits for step 2. Never ends while nothing is under way.
     pub(super) async fn applied(&mut self) {
-        match &mut self.under {
+        match &mut self.in_flight {
             Some(under) => (&mut under.applied).await.unwrap_or_default(),
             None => std::future::pending().await,
         }
     }
 
-    /// Step 3.
     pub(super) fn finish(&mut self, senders: &mut Senders) {
-        let Some(under) = self.under.take() else { return };
+        let Some(under) = self.in_flight.take() else { return };
         if let Some(known) = &under.known {
             senders.retire(known);
         }

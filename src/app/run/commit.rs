@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::trail;
+use super::records;
 use crate::app::pipeline::{Output, Pipeline};
 use crate::app::silences;
 use crate::engine::Incident;
-use crate::engine::digest::Book;
+use crate::engine::digest::DigestState;
 use crate::store::{AnnotationRow, Commit, DigestRow, HistoryRow, IncidentRow, MAX_INCIDENT};
 
 /// Stored incidents. One that cannot be read is logged and forgotten.
@@ -26,8 +26,8 @@ pub(super) fn restore(rows: Vec<(String, String)>) -> Vec<Incident> {
 }
 
 /// Stored digests to come. What cannot be read is logged and forgotten.
-pub(super) fn restore_digests(rows: Vec<DigestRow>) -> Vec<Book> {
-    let mut books: Vec<Book> = Vec::new();
+pub(super) fn restore_digests(rows: Vec<DigestRow>) -> Vec<DigestState> {
+    let mut books: Vec<DigestState> = Vec::new();
     for row in rows {
         let body = row.body.unwrap_or_default();
         let read = match (&row.incident, books.last_mut().filter(|book| book.receiver == row.receiver)) {
@@ -121,7 +121,7 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
             commit.notifications.iter().skip(first).map(|notification| &notification.receiver).collect();
         let decided = &message.decided;
         let one = decided.incidents.first().filter(|_| !decided.decision.is_summary());
-        let detail = trail::told(message, &told, one.and_then(|i| pipeline.engine().incident(&i.id)));
+        let detail = records::notified(message, &told, one.and_then(|i| pipeline.engine().incident(&i.id)));
         let row = HistoryRow {
             at: decided.at,
             incident: one.map(|i| Arc::clone(&i.id)),
@@ -150,9 +150,9 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
             namespace: note.namespace.clone(),
             workload: Arc::clone(&note.workload),
             title: String::new(),
-            detail: trail::held(note),
+            detail: records::held(note),
         });
     }
-    trail::put(&mut commit, pipeline, out, now);
+    records::put(&mut commit, pipeline, out, now);
     commit
 }

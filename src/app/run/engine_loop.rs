@@ -57,7 +57,6 @@ pub(super) enum EngineCommand {
     Asked(Ask),
     /// Go on under another configuration.
     Reload {
-        /// Which.
         config: Arc<Config>,
         /// Told once what follows from it is stored.
         done: oneshot::Sender<()>,

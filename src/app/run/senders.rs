@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 use crate::notify::Notifier;
-use crate::outbox::{Leash, Outbox, ReceiverSpec};
+use crate::outbox::{Outbox, ReceiverSpec, StopMode};
 use crate::store::StoreError;
 
 /// A dispatcher that ended: whether it was told to, and how.
-type Ended = (Leash, Result<(), StoreError>);
+type Ended = (StopMode, Result<(), StoreError>);
 
 /// One dispatcher for each receiver, and those of former receivers that still owe something.
 pub(super) struct Senders {
@@ -20,7 +20,7 @@ pub(super) struct Senders {
     stop: CancellationToken,
     tasks: JoinSet<Ended>,
     /// The last dispatcher of each name, also while it drains.
-    by_name: BTreeMap<Arc<str>, Leash>,
+    by_name: BTreeMap<Arc<str>, StopMode>,
 }
 
 impl Senders {
@@ -31,25 +31,25 @@ impl Senders {
 
     /// Starts a dispatcher; one of the same name hands over to it.
     pub(super) fn start(&mut self, spec: ReceiverSpec, notifier: Notifier) {
-        let leash = Leash::default();
-        if let Some(before) = self.by_name.insert(Arc::clone(&spec.name), leash.clone()) {
+        let stop_mode = StopMode::default();
+        if let Some(before) = self.by_name.insert(Arc::clone(&spec.name), stop_mode.clone()) {
             before.hand_over();
         }
         let dispatcher = self.outbox.dispatcher(spec, notifier);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            let done = Box::pin(dispatcher.run_on(leash.clone(), stop)).await;
-            (leash, done)
+            let done = Box::pin(dispatcher.run_on(stop_mode.clone(), stop)).await;
+            (stop_mode, done)
         });
     }
 
     /// Those of receivers that are not among `known` go on until they owe nothing. Nothing may be
     /// queued for them any more.
     pub(super) fn retire(&mut self, known: &[Arc<str>]) {
-        for (name, leash) in self.by_name.iter().filter(|(name, _)| !known.contains(name)) {
-            if !leash.is_leaving() {
+        for (name, stop_mode) in self.by_name.iter().filter(|(name, _)| !known.contains(name)) {
+            if !stop_mode.is_leaving() {
                 tracing::info!(receiver = %name, "gone from the configuration; what it is owed is still sent");
-                leash.drain();
+                stop_mode.drain();
             }
         }
     }
@@ -58,7 +58,7 @@ impl Senders {
     pub(super) async fn failed(&mut self) -> RunError {
         loop {
             match self.tasks.join_next().await {
-                Some(Ok((leash, Ok(())))) if leash.is_leaving() => {}
+                Some(Ok((stop_mode, Ok(())))) if stop_mode.is_leaving() => {}
                 Some(Ok((_, Err(error)))) => return error.into(),
                 Some(_) => return RunError::Ended("a dispatcher"),
                 // There is always one receiver at least, but none to wait for is no failure.

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::app::pipeline::{Message, Output};
-use crate::engine::trail::{Joined, Unheard};
-use crate::engine::{Note, Trail};
+use crate::engine::records::{Joined, Unmatched};
+use crate::engine::{ExplainRecords, Note};
 
 /// A part ends after so many incidents. A summary of more is one decision, and one part.
 const INCIDENTS: usize = 256;
 /// So many problems that became no incident are written down in one part.
-const UNHEARD: usize = 1_024;
+const UNMATCHED: usize = 1_024;
 
 /// The parts of one step, in order.
 pub(super) struct Slices {
@@ -28,7 +28,7 @@ pub(super) struct Slices {
     waiting: BTreeSet<Arc<str>>,
     notes: BTreeMap<Arc<str>, Vec<Note>>,
     joined: BTreeMap<Arc<str>, Vec<Joined>>,
-    unheard: VecDeque<Unheard>,
+    unmatched: VecDeque<Unmatched>,
 }
 
 impl Slices {
@@ -43,7 +43,7 @@ impl Slices {
             silences_removed,
             bad_annotations,
             annotations,
-            trail: Trail { waiting, joined, unheard },
+            records: ExplainRecords { waiting, joined, unmatched },
             digests,
         } = out;
         let begin =
@@ -56,7 +56,7 @@ impl Slices {
             waiting,
             notes: BTreeMap::new(),
             joined: BTreeMap::new(),
-            unheard: unheard.into(),
+            unmatched: unmatched.into(),
         };
         for note in notes {
             slices.notes.entry(Arc::clone(&note.incident)).or_default().push(note);
@@ -67,9 +67,8 @@ impl Slices {
         slices
     }
 
-    /// Is nothing left?
     pub(super) fn is_empty(&self) -> bool {
-        self.begin.is_none() && self.messages.is_empty() && self.any().is_none() && self.unheard.is_empty()
+        self.begin.is_none() && self.messages.is_empty() && self.any().is_none() && self.unmatched.is_empty()
     }
 
     /// The next part. There is at least one, which may be empty.
@@ -93,7 +92,7 @@ impl Slices {
             self.take(&id, &mut part);
             incidents += 1;
         }
-        part.trail.unheard = self.unheard.drain(..self.unheard.len().min(UNHEARD)).collect();
+        part.records.unmatched = self.unmatched.drain(..self.unmatched.len().min(UNMATCHED)).collect();
         Some(part)
     }
 
@@ -110,8 +109,8 @@ impl Slices {
         part.dirty.extend(self.dirty.take(id));
         part.removed.extend(self.removed.take(id));
         part.notes.extend(self.notes.remove(id).into_iter().flatten());
-        part.trail.waiting.extend(self.waiting.take(id));
-        part.trail.joined.extend(self.joined.remove(id).into_iter().flatten());
+        part.records.waiting.extend(self.waiting.take(id));
+        part.records.joined.extend(self.joined.remove(id).into_iter().flatten());
     }
 }
 
@@ -179,8 +178,8 @@ mod tests {
                 out.messages.push(message(&[ALL - n], Decision::First));
             }
             out.dirty.insert(id(n + 1));
-            out.trail.waiting.insert(id(n + 1));
-            out.trail.joined.push(joined(n + 1));
+            out.records.waiting.insert(id(n + 1));
+            out.records.joined.push(joined(n + 1));
         }
         let large: Vec<usize> = (10_000..12_000).collect();
         out.messages.insert(7, message(&large, Decision::Storm));
@@ -200,14 +199,14 @@ mod tests {
         assert_eq!(told, order);
         let mut at: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         for (number, part) in parts.iter().enumerate() {
-            let about = part.dirty.len().max(part.trail.waiting.len()).max(part.trail.joined.len());
+            let about = part.dirty.len().max(part.records.waiting.len()).max(part.records.joined.len());
             assert!(
                 about <= INCIDENTS || part.messages.iter().any(|m| m.decided.incidents.len() > INCIDENTS)
             );
             for id in &part.dirty {
                 assert_eq!(at.insert(Arc::clone(id), number), None, "{id} twice");
             }
-            for one in &part.trail.joined {
+            for one in &part.records.joined {
                 assert_eq!(at[&one.incident], number);
             }
             for one in part.messages.iter().flat_map(|m| &m.decided.incidents) {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::engine::Incident;
 use crate::message::Reason;
 use crate::signal::{Cause, Severity};
-use crate::store::{Delivery, HistoryEntry, IncidentRecord, KnownObject, OutboxEntry, Peace};
+use crate::store::{Delivery, HistoryEntry, IncidentRecord, KnownObject, OutboxEntry, Throttle};
 
 /// The reason of a history row about a notification that was not queued; the decision has a row of its own.
 const NOT_QUEUED: &str = Reason::NotQueued.as_str();
@@ -36,7 +36,7 @@ impl From<KnownObject> for Object {
 
 /// One incident.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Story {
+pub struct IncidentStory {
     /// Its id, as messages show it.
     pub incident: String,
     /// `pending`, `gathering`, `held`, `silenced`, `muted`, `firing`, `recovering`, `resolved`,
@@ -159,7 +159,7 @@ pub struct Sources<'a> {
     /// What other incidents are about, by id.
     pub titles: &'a BTreeMap<String, String>,
     /// Who asked to be left alone.
-    pub peace: &'a [Peace],
+    pub peace: &'a [Throttle],
 }
 
 /// The key of a decision, of its history row.
@@ -207,15 +207,15 @@ fn time(value: &Value, name: &str) -> Option<Timestamp> {
 }
 
 /// The story of one incident.
-pub fn story(id: &str, record: IncidentRecord, asked: Vec<KnownObject>, from: &Sources<'_>) -> Story {
+pub fn story(id: &str, record: IncidentRecord, asked: Vec<KnownObject>, from: &Sources<'_>) -> IncidentStory {
     let lost = lost(&record.history);
-    let mut story = Story {
+    let mut story = IncidentStory {
         incident: id.to_owned(),
         asked: asked.into_iter().map(Object::from).collect(),
         objects_total: record.objects_total,
         events: record.history.iter().map(|row| event(id, row, from, &lost)).collect(),
         events_cut: record.history_cut,
-        ..Story::default()
+        ..IncidentStory::default()
     };
     of_history(&mut story, &record.history);
     story.objects = record.objects.into_iter().take(OBJECTS).map(Object::from).collect();
@@ -239,7 +239,7 @@ fn known_state(state: &str) -> &'static str {
         .unwrap_or("forgotten")
 }
 
-fn of_history(story: &mut Story, rows: &[HistoryEntry]) {
+fn of_history(story: &mut IncidentStory, rows: &[HistoryEntry]) {
     let mine = || rows.iter().filter(|row| row.incident.is_some() && row.reason != NOT_QUEUED);
     story.last_seen = rows.first().map(|row| row.at);
     if let Some(row) = mine().next() {
@@ -267,7 +267,7 @@ fn of_history(story: &mut Story, rows: &[HistoryEntry]) {
     };
 }
 
-fn of_incident(story: &mut Story, incident: &Incident, titles: &BTreeMap<String, String>) {
+fn of_incident(story: &mut IncidentStory, incident: &Incident, titles: &BTreeMap<String, String>) {
     let Incident { cause, severity, .. } = incident;
     story.cause = Some(Cause::as_str(*cause).to_owned());
     story.severity = Some(Severity::as_str(*severity).to_owned());
@@ -403,7 +403,7 @@ fn receipts(
     receipts
 }
 
-fn receipt(receiver: String, delivery: &Delivery, peace: &[Peace]) -> Receipt {
+fn receipt(receiver: String, delivery: &Delivery, peace: &[Throttle]) -> Receipt {
     let entry = &delivery.entry;
     let queued = entry.state == "queued";
     // What is behind another row waits for that one.

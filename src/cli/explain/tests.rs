@@ -258,14 +258,14 @@ fn what_no_rule_wants_is_said_once_for_each_object() {
     let rows: Vec<_> = bot.history().into_iter().filter(|row| row.reason == "no_rule").collect();
     assert_eq!(rows.len(), 3, "three pods crash again and again: {rows:?}");
     let answer = bot.answer(POD);
-    assert_eq!((answer.incidents.len(), answer.unheard.len()), (0, 1));
+    assert_eq!((answer.incidents.len(), answer.unmatched.len()), (0, 1));
     let text = text::text(&answer).unwrap();
     assert!(
         text.contains("Pod/checkout-688988776f-kqtml in s-crashloop: CrashLoopBackOff, no rule matches it"),
         "{text}"
     );
-    assert_eq!(bot.answer("deploy/checkout -n s-crashloop").unheard.len(), 3, "by the workload, too");
-    assert_eq!(bot.answer("checkout -n default").unheard.len(), 0);
+    assert_eq!(bot.answer("deploy/checkout -n s-crashloop").unmatched.len(), 3, "by the workload, too");
+    assert_eq!(bot.answer("checkout -n default").unmatched.len(), 0);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::story::{Event, Object, Receipt, Story, Waiting};
-use super::{ASLEEP, Answer, Unheard};
+use super::story::{Event, IncidentStory, Object, Receipt, Waiting};
+use super::{ASLEEP, Answer, Unmatched};
 use crate::clock;
 use crate::message::text::words;
 
@@ -51,10 +51,10 @@ pub fn text(answer: &Answer) -> Result<String, std::fmt::Error> {
     if answer.older > 0 {
         writeln!(out, "\n… and {} older: see --limit and --since", answer.older)?;
     }
-    if !answer.unheard.is_empty() {
+    if !answer.unmatched.is_empty() {
         writeln!(out, "\nbecame no incident:")?;
-        for unheard in &answer.unheard {
-            writeln!(out, "  {}", refused(unheard, &when))?;
+        for unmatched in &answer.unmatched {
+            writeln!(out, "  {}", refused(unmatched, &when))?;
         }
     }
     Ok(out)
@@ -73,7 +73,7 @@ fn asleep(answer: &Answer, when: &When, out: &mut String) -> std::fmt::Result {
     }
 }
 
-fn one(story: &Story, when: &When, out: &mut String) -> std::fmt::Result {
+fn one(story: &IncidentStory, when: &When, out: &mut String) -> std::fmt::Result {
     let workload = words::one_line(&story.workload, LINE);
     let place = story.namespace.as_deref().map(|ns| format!(" in {}", words::one_line(ns, LINE)));
     let cause = story.cause.as_deref().map(|cause| format!(": {}", words::one_line(cause, 60)));
@@ -107,7 +107,7 @@ fn one(story: &Story, when: &When, out: &mut String) -> std::fmt::Result {
         line("note", &format!("it was written by another version, and cannot be read in full: {error}"))?;
     }
     for event in &story.events {
-        writeln!(out, "  {}  {}", when.at(event.at), told(event, when))?;
+        writeln!(out, "  {}  {}", when.at(event.at), event_line(event, when))?;
         for receipt in &event.receivers {
             writeln!(out, "      {}", delivered(receipt, when))?;
         }
@@ -118,7 +118,7 @@ fn one(story: &Story, when: &When, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn state(story: &Story, when: &When) -> String {
+fn state(story: &IncidentStory, when: &When) -> String {
     let since = story.since.map(|at| format!("since {}", when.at(at))).unwrap_or_default();
     let ended = story.ended_at.map(|at| format!("at {}", when.at(at))).unwrap_or_default();
     let state = match story.state {
@@ -146,7 +146,7 @@ fn state(story: &Story, when: &When) -> String {
     words::join(&[state.trim_end_matches("; seen "), &times, &seen, &flaps], ", ")
 }
 
-fn quiet(story: &Story, until: Timestamp, when: &When) -> String {
+fn quiet(story: &IncidentStory, until: Timestamp, when: &When) -> String {
     let so_far = match story.untold {
         None | Some(0) => String::new(),
         Some(n) => format!("; {n} so far"),
@@ -158,7 +158,7 @@ fn quiet(story: &Story, until: Timestamp, when: &When) -> String {
     }
 }
 
-fn objects(story: &Story) -> String {
+fn objects(story: &IncidentStory) -> String {
     let workload = |o: &&Object| format!("{}/{}", o.kind, o.name) == story.workload;
     // The workload has its own line unless it is all there is.
     let members: Vec<&Object> = story.objects.iter().filter(|o| !workload(o)).collect();
@@ -210,7 +210,7 @@ fn waiting(waits: &Waiting, when: &When) -> String {
 }
 
 /// One decision, or one not to say anything.
-fn told(event: &Event, when: &When) -> String {
+fn event_line(event: &Event, when: &When) -> String {
     let title = words::one_line(&event.title, LINE);
     let Some(decision) = &event.decision else { return held(event, when) };
     let what = match (decision.as_str(), event.reason.as_str()) {
@@ -324,17 +324,17 @@ fn delivered(receipt: &Receipt, when: &When) -> String {
     format!("{name}: {said}")
 }
 
-fn refused(unheard: &Unheard, when: &When) -> String {
-    let object = words::one_line(&unheard.object, LINE);
-    let place = unheard.namespace.as_deref().map(|ns| format!(" in {}", words::one_line(ns, LINE)));
-    let cause = words::one_line(unheard.cause.as_deref().unwrap_or("a problem"), 60);
-    let reason = match unheard.reason.as_str() {
+fn refused(unmatched: &Unmatched, when: &When) -> String {
+    let object = words::one_line(&unmatched.object, LINE);
+    let place = unmatched.namespace.as_deref().map(|ns| format!(" in {}", words::one_line(ns, LINE)));
+    let cause = words::one_line(unmatched.cause.as_deref().unwrap_or("a problem"), 60);
+    let reason = match unmatched.reason.as_str() {
         "no_rule" => "no rule matches it",
         "over_limit" => "there were too many incidents (`engine.max_incidents`)",
         other => other,
     };
-    let why = words::one_line(&unheard.why, LINE);
-    let head = format!("{}  {object}{}: {cause}, {reason}", when.at(unheard.at), place.unwrap_or_default());
+    let why = words::one_line(&unmatched.why, LINE);
+    let head = format!("{}  {object}{}: {cause}, {reason}", when.at(unmatched.at), place.unwrap_or_default());
     words::join(&[&head, &why], " – ")
 }
 

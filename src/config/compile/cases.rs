@@ -10,14 +10,11 @@ use crate::config::read::Reader;
 use crate::config::secret;
 use crate::signal::{Cause, Phase, Severity, Source};
 
-/// One test.
 #[derive(Debug, Clone)]
 pub struct RuleTest {
-    /// What it shows.
     pub name: String,
     /// Where it is written.
     pub at: At,
-    /// What happens.
     pub input: TestInput,
     /// What is said, in order; empty: nothing at all.
     pub expect: Vec<Expect>,
@@ -38,7 +35,6 @@ impl RuleTest {
 pub enum TestInput {
     /// A recorded watch stream, and where it is named.
     Recording(PathBuf, At),
-    /// Signals.
     Given(Vec<Given>),
 }
 
@@ -48,22 +44,16 @@ pub enum TestInput {
 pub struct Given {
     /// Since the start of the test.
     pub at: Duration,
-    /// `cause`
     pub cause: Option<Cause>,
     /// `phase`; `None`: as the cause is usually told.
     pub phase: Option<Phase>,
-    /// `source`; `None`: status.
     pub source: Option<Source>,
     /// Texts by field: `kind`, `namespace`, `name`, `workload`, `container`, `node`, `reason`,
     /// `message`, `type`, `image`.
     pub texts: Vec<(&'static str, String)>,
-    /// `count`
     pub count: Option<u32>,
-    /// `exit_code`
     pub exit_code: Option<i32>,
-    /// `labels`
     pub labels: Vec<(String, String)>,
-    /// `annotations`
     pub annotations: Vec<(String, String)>,
 }
 
@@ -76,20 +66,15 @@ pub struct Expect {
     pub within: Option<Duration>,
     /// One of [`DECISIONS`].
     pub decision: Option<&'static str>,
-    /// `cause`
     pub cause: Option<Cause>,
-    /// `severity`
     pub severity: Option<Severity>,
     /// Texts by field: `rule`, `workload`, `namespace`, `container`, `node`, which must be equal, and
     /// `title` and `text`, in which they must be found.
     pub texts: Vec<(&'static str, String)>,
-    /// How many objects.
     pub members: Option<u32>,
-    /// How often.
     pub occurrences: Option<u32>,
     /// How many incidents a summary is about.
     pub incidents: Option<u32>,
-    /// Who is told.
     pub receivers: Option<Vec<String>>,
 }
 
@@ -120,7 +105,6 @@ pub const PHASES: &[(&str, Phase)] = &[
     ("detail", Phase::Detail),
 ];
 
-/// Reads one test.
 pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<RuleTest> {
     let mut map = reader.map(node, "a test")?;
     let mut at = reader.at(map.head());

@@ -24,7 +24,6 @@ pub fn of_rule(reader: &mut Reader, node: &Node) -> Option<Option<LogTail>> {
     Some(Some(tail))
 }
 
-/// `{timeout}`
 pub fn settings(reader: &mut Reader, node: &Node) -> Option<LogTailConfig> {
     let mut map = reader.map(node, "`{timeout}`")?;
     let timeout = map.get(reader, "timeout", |reader, node| {

@@ -25,12 +25,10 @@ pub enum Scope {
     Silence,
 }
 
-/// A compiled `match`.
 #[derive(Debug, Default)]
 pub struct Match {
     /// Conditions on the signal.
     pub matcher: Matcher,
-    /// Occurrences needed (rules).
     pub count: Option<CountMatch>,
     /// Conditions on the severity (routes).
     pub severity: SeverityMatch,
@@ -42,7 +40,6 @@ pub struct Match {
     pub is_empty: bool,
 }
 
-/// Reads a `match`.
 pub fn read(reader: &mut Reader, node: &Node, scope: Scope) -> Option<Match> {
     let mut map = reader.map(node, "conditions by field")?;
     let mut found = Match { is_empty: map.entries().next().is_none(), ..Match::default() };

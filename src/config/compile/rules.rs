@@ -72,7 +72,7 @@ fn rule(reader: &mut Reader, node: &Node) -> Option<RuleDraft> {
         rule.severity = severity;
     }
     if let Some(hold) = map.get(reader, "for", Reader::duration) {
-        rule.hold = hold;
+        rule.for_duration = hold;
     }
     let count = map.get(reader, "count", matching::count);
     if let (Some(span), Some(found)) = (map.key_span("count"), &found)

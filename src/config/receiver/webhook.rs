@@ -14,7 +14,6 @@ use crate::config::secret;
 use crate::notify::webhook::Preset;
 use crate::template::json::Document;
 
-/// Reads `webhook:`.
 pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<WebhookRaw> {
     let mut map = reader.map(node, "`{url, …}`")?;
     let read_secret = |reader: &mut Reader, node: &Node| secret::read(reader, node, directory);

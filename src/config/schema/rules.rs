@@ -62,7 +62,7 @@ fn rule() -> Value {
             ("enabled", boolean("`false` switches a shipped rule of this name off.", true)),
             ("match", of("match", "Which problems.")),
             ("severity", default(severity("How bad."), it.severity.as_str())),
-            ("for", default(duration("How long it must last before it is told."), written(it.hold))),
+            ("for", default(duration("How long it must last before it is told."), written(it.for_duration))),
             ("count", of("count", "How often it must happen before it is told.")),
             (
                 "group_wait",

@@ -73,7 +73,7 @@ tests:
     );
     assert_eq!(rule.matcher.exit_code.none_of, [0, 143]);
     assert_eq!(rule.count, Some(CountMatch { at_least: 3, within: secs(600) }));
-    assert_eq!((rule.hold, rule.severity), (secs(90), Severity::Critical));
+    assert_eq!((rule.for_duration, rule.severity), (secs(90), Severity::Critical));
     assert_eq!((rule.window, rule.max_window, rule.group_wait), (secs(1800), secs(7200), Some(secs(0))));
     assert_eq!(rule.group_by, [GroupBy::Cause, GroupBy::Node]);
     assert_eq!((rule.stable_for, rule.resolve_after, rule.send_resolved), (secs(60), secs(5400), false));

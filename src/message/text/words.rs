@@ -90,7 +90,6 @@ pub fn about(seconds: i64) -> String {
     }
 }
 
-/// `08:06:24 UTC`.
 #[must_use]
 pub fn time_of_day(at: Timestamp) -> String {
     at.strftime("%H:%M:%S UTC").to_string()

@@ -6,7 +6,6 @@ use crate::notify::http::Tls;
 /// Where Slack's Web API is (<https://docs.slack.dev/apis/web-api/>).
 pub const DEFAULT_API_URL: &str = "https://slack.com/api";
 
-/// A Slack receiver.
 #[derive(Debug, Clone)]
 pub struct SlackConfig {
     /// The way into a channel.
@@ -22,7 +21,6 @@ pub struct SlackConfig {
 pub enum SlackTarget {
     /// A bot token (`xoxb-…`) with the scope `chat:write`, and the bot in the channel.
     Bot {
-        /// The token.
         token: Secret,
         /// `#name`, `name` or a channel id (`C0123456789`).
         channel: String,
@@ -45,7 +43,6 @@ impl SlackConfig {
         }
     }
 
-    /// An incoming webhook.
     #[must_use]
     pub fn webhook(url: Secret) -> Self {
         Self {

@@ -12,9 +12,7 @@ use crate::message::{Decision, IncidentView, Notification, Reason};
 use crate::template::registry::Failed;
 use crate::template::{Name, Templates, helpers, model};
 
-/// <https://docs.slack.dev/reference/block-kit/blocks/header-block>
 const MAX_HEADER: usize = 150;
-/// <https://docs.slack.dev/reference/block-kit/blocks/section-block>
 pub(super) const MAX_SECTION: usize = 3000;
 /// Slack names no limit for the text of a `rich_text` element; a section's is known to be taken.
 const MAX_PREFORMATTED: usize = 2900;
@@ -32,11 +30,9 @@ pub struct Rendered {
     pub text: String,
     /// Above the coloured part.
     pub blocks: Vec<Value>,
-    /// The coloured part.
     pub attachments: Vec<Value>,
 }
 
-/// A request body.
 pub type Message = Value;
 
 impl Rendered {

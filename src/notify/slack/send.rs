@@ -248,12 +248,18 @@ const THREAD_GONE: &[&str] = &["thread_not_found", "message_not_found", "invalid
 
 /// Why Slack did not take a message.
 enum Fault {
-    /// No answer.
     Line(String),
     /// An answer that is not the Web API's.
-    Status { answer: Answer, excerpt: String },
+    Status {
+        answer: Answer,
+        excerpt: String,
+    },
     /// The Web API's `error`.
-    Api { error: String, detail: String, retry_after: Option<Duration> },
+    Api {
+        error: String,
+        detail: String,
+        retry_after: Option<Duration>,
+    },
 }
 
 impl Fault {

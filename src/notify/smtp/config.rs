@@ -7,14 +7,12 @@ use lettre::message::Mailbox;
 
 use crate::notify::Secret;
 
-/// An e-mail receiver.
 #[derive(Debug, Clone)]
 pub struct EmailConfig {
     /// `kubeherald@example.com` or `Kubeherald <kubeherald@example.com>`.
     pub from: String,
     /// Each gets a message of its own.
     pub to: Vec<String>,
-    /// Where answers go.
     pub reply_to: Option<String>,
     /// The way to the mail server.
     pub smtp: SmtpConfig,
@@ -60,7 +58,6 @@ pub enum SmtpTls {
 /// An e-mail receiver cannot work as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmailError {
-    /// An address.
     #[error("`{0}` is not an e-mail address: {1}")]
     Address(String, String),
     /// Nobody to write to.
@@ -72,7 +69,6 @@ pub enum EmailError {
     /// Would send a password in the clear.
     #[error("the password would travel unencrypted to {0}: use `tls: starttls` or `tls: implicit`")]
     PlainPassword(String),
-    /// The certificate authority.
     #[error("cannot use {0}: {1}")]
     Ca(PathBuf, String),
     /// TLS could not be set up.

@@ -21,11 +21,9 @@ const SHOWN_BY_GMAIL: usize = 100_000;
 /// What does not depend on the recipient.
 #[derive(Debug, Clone)]
 pub struct Mail {
-    /// The `Subject:`.
     pub subject: String,
     /// The plain text part.
     pub text: String,
-    /// The HTML part.
     pub html: String,
     /// `<…>`, stable for the notification.
     pub message_id: String,

@@ -31,11 +31,9 @@ const MAX_MAILS: u32 = 50;
 /// For a polite end; how it goes is of no interest.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Writes mails.
 pub struct Email {
     config: EmailConfig,
     from: Mailbox,
-    /// Each address once.
     to: Vec<Mailbox>,
     recipients: Vec<Arc<str>>,
     reply_to: Option<Mailbox>,
@@ -67,7 +65,6 @@ struct Fault {
 /// What a fault is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
-    /// It may pass.
     Passing,
     /// This mail, or this recipient.
     Mail,

@@ -96,7 +96,6 @@ enum Fault {
     TooMany,
     /// The robot: its address, its secret, its settings. No message is taken.
     Receiver,
-    /// This message.
     Message,
 }
 
@@ -144,7 +143,6 @@ const fn feishu(code: i64) -> Meaning {
     })
 }
 
-/// <https://developer.work.weixin.qq.com/document/path/90313>
 const fn wecom(code: i64) -> Meaning {
     Some(match code {
         0 => return None,

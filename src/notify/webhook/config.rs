@@ -7,7 +7,6 @@ use crate::notify::Secret;
 use crate::notify::http::Tls;
 use crate::template::json::Document;
 
-/// A webhook receiver.
 #[derive(Debug, Clone)]
 pub struct WebhookConfig {
     /// Where to: `https://…`, or `http://…` where nothing secret travels (loopback, a mesh that
@@ -21,7 +20,6 @@ pub struct WebhookConfig {
     pub auth: WebhookAuth,
     /// The key of the signature; `None`: not signed.
     pub sign: Option<Secret>,
-    /// What is sent.
     pub body: WebhookBody,
     /// The secret that the body, or its way to the vendor, names.
     pub key: Option<Secret>,
@@ -36,7 +34,6 @@ pub struct WebhookConfig {
 /// What is sent to a webhook.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum WebhookBody {
-    /// kubeherald's own document.
     #[default]
     Payload,
     /// A document of the user's own.
@@ -48,27 +45,20 @@ pub enum WebhookBody {
 /// How to log in to a webhook.
 #[derive(Debug, Clone, Default)]
 pub enum WebhookAuth {
-    /// Not at all.
     #[default]
     None,
-    /// `Authorization: Basic`
     Basic {
-        /// The name.
         username: String,
-        /// The password.
         password: Secret,
     },
-    /// `Authorization: Bearer`
     Bearer(Secret),
 }
 
 /// A header that cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
-    /// The name.
     #[error("`{0}` is not the name of an HTTP header")]
     HeaderName(String),
-    /// The value.
     #[error("the value of header `{0}` cannot be sent: it has line ends or control characters")]
     HeaderValue(String),
     /// One that kubeherald sets.

@@ -11,33 +11,23 @@ use sha2::Sha256;
 use crate::message::Notification;
 use crate::template::json::Document;
 
-/// A vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Preset {
     /// Microsoft Teams, through a workflow.
     Teams,
-    /// Discord.
     Discord,
-    /// Google Chat.
     GoogleChat,
-    /// Mattermost.
     Mattermost,
     /// PagerDuty, Events API v2.
     PagerDuty,
-    /// Opsgenie, Alert API.
     Opsgenie,
-    /// Alertmanager, API v2.
     Alertmanager,
-    /// DingTalk.
     DingTalk,
-    /// Feishu, and Lark.
     Feishu,
-    /// WeCom.
     WeCom,
 }
 
 impl Preset {
-    /// Every preset.
     pub const ALL: &'static [Self] = &[
         Self::Alertmanager,
         Self::DingTalk,
@@ -108,7 +98,6 @@ impl Preset {
         }))
     }
 
-    /// The document, compiled.
     pub fn document(self) -> Result<Document, String> {
         let tree: Value = serde_saphyr::from_str(self.source()).map_err(|e| e.to_string())?;
         Document::compile(tree)
@@ -263,7 +252,6 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// <https://www.rfc-editor.org/rfc/rfc4648#section-4>
 fn base64(bytes: &[u8]) -> String {
     const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -278,7 +266,6 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-/// <https://www.rfc-editor.org/rfc/rfc3986#section-2.1>
 fn encode(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |out, b| match b {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

@@ -41,7 +41,6 @@ const RESERVED: &[&str] = &[
     SIGNATURE_HEADER,
 ];
 
-/// Calls a webhook.
 #[derive(Debug)]
 pub struct Webhook {
     config: WebhookConfig,
@@ -151,7 +150,6 @@ impl Webhook {
         })
     }
 
-    /// One request.
     async fn send(&self, n: &Notification, address: &str, key: &str) -> Outcome {
         let now = self.clock.now();
         let (body, url) = match self.content(n, address, key, now) {

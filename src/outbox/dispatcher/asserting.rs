@@ -27,7 +27,6 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// How far the assertions of a dispatcher are.
 #[derive(Debug, Default)]
 pub(super) struct Asserting {
-    /// `None`: at once.
     next: Option<Instant>,
     /// Until then the receiver may not be asked, as of the last look at its rows.
     held: Option<Instant>,
@@ -53,7 +52,7 @@ impl Asserting {
 impl<D: Deliver> Dispatcher<D> {
     /// How long until something is to be asserted; `None`: never.
     pub(super) fn assertion_in(&self) -> Option<Duration> {
-        self.deliver.reasserts().filter(|_| !self.leash.is_leaving()).map(|_| self.asserting.due_in())
+        self.deliver.reasserts().filter(|_| !self.stop_mode.is_leaving()).map(|_| self.asserting.due_in())
     }
 
     /// Sends the next batch where one is due. `None`: none is.
@@ -125,7 +124,7 @@ impl<D: Deliver> Dispatcher<D> {
             }
             Outcome::Refused { reason } => {
                 self.assertion_failed(&reason);
-                let before = self.desk.refusal().map_or(0, |refusal| refusal.attempts);
+                let before = self.state.refusal().map_or(0, |refusal| refusal.attempts);
                 self.refusing.refused_with(self.deliver.credentials());
                 let until = clock::after(self.now(), protocol::pause(before));
                 let keep = || self.store.keep_refusal(&self.name, until, &reason, self.now());

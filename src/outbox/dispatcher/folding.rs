@@ -113,7 +113,8 @@ impl<D: Deliver> Dispatcher<D> {
         stop: &CancellationToken,
     ) -> Result<Flow, StoreError> {
         let key = summary.key.as_str();
-        let history = matches!(what, Settle::Delivered { .. }).then(|| fold::told(summary, rows, self.now()));
+        let history =
+            matches!(what, Settle::Delivered { .. }).then(|| fold::summary_row(summary, rows, self.now()));
         let record = || self.store.settle_fold(&self.name, key, what.clone(), history.clone(), self.now());
         let Some(rows) = self.insist(stop, "record the outcome of a summary", record).await? else {
             count(&self.counters.interrupted);

@@ -86,7 +86,7 @@ impl<D: Deliver> Dispatcher<D> {
     /// The receiver refused: what is known of that, on disk already.
     pub(super) fn refused(&self, key: &str, reason: &str, until: Timestamp) {
         count(&self.counters.refused);
-        let refusal = self.desk.refusal();
+        let refusal = self.state.refusal();
         let attempts = refusal.as_ref().map_or(0, |refusal| refusal.attempts).saturating_add(1);
         if attempts == 1 {
             warn!(receiver = %self.name, key, reason, %until, "the receiver refuses every message: paused; check its credentials and address");
@@ -94,17 +94,17 @@ impl<D: Deliver> Dispatcher<D> {
             info!(receiver = %self.name, key, reason, attempts, %until, "the receiver still refuses");
         }
         let since = refusal.map_or_else(|| self.now(), |refusal| refusal.since);
-        self.desk.set_refusal(Some(Refusal { since, attempts, reason: reason.to_owned() }));
+        self.state.set_refusal(Some(Refusal { since, attempts, reason: reason.to_owned() }));
     }
 
     /// The receiver answered about a message: it does not refuse (any more).
     pub(super) async fn takes_messages(&mut self, stop: &CancellationToken) -> Result<Flow, StoreError> {
-        let Some(refusal) = self.desk.refusal() else { return Ok(Flow::On) };
+        let Some(refusal) = self.state.refusal() else { return Ok(Flow::On) };
         let end = || self.store.end_refusal(&self.name);
         if self.insist(stop, "end a refusal", end).await?.is_none() {
             return Ok(Flow::Stop);
         }
-        self.desk.set_refusal(None);
+        self.state.set_refusal(None);
         self.refusing.refused_with(None);
         info!(receiver = %self.name, since = %refusal.since, "the receiver takes messages again");
         Ok(Flow::On)

@@ -14,7 +14,6 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// `from..until` in UTC.
 fn shown(window: Option<Window>) -> String {
     window.map_or_else(|| "none".into(), |w| format!("{}..{}", w.from, w.until))
 }

@@ -134,7 +134,7 @@ fn what_became_no_incident_is_found_by_object_and_by_workload() {
     row.detail = r#"{"object":"Pod/checkout-1"}"#.to_owned();
     let broken = HistoryRow { detail: "{".to_owned(), ..row.clone() };
     store.commit(Commit { history: vec![row, broken], ..Commit::default() }).wait().unwrap();
-    let count = |query: ObjectQuery, since| store.unheard(query, since).wait().unwrap().len();
+    let count = |query: ObjectQuery, since| store.unmatched(query, since).wait().unwrap().len();
     assert_eq!(count(named("CHECKOUT-1"), None), 1);
     assert_eq!(count(named("checkout"), None), 2);
     assert_eq!(count(ObjectQuery { prefix: true, ..named("check") }, None), 2);

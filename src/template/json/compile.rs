@@ -10,28 +10,27 @@ use super::{Document, DocumentError, Leaf, Node, lookup, values};
 use crate::message::Decision;
 use crate::template::check::{self, Scope, Walk, nearest};
 use crate::template::registry::Source;
-use crate::template::{Format, helpers, model, sample};
+use crate::template::{Escaping, helpers, model, sample};
 
-/// The deepest nesting.
 const MAX_DEPTH: usize = 32;
 /// How many values a document may hold as it is written.
 const MAX_NODES: usize = 5_000;
 
 /// The ways to escape, as they are written.
-const ESCAPES: &[(&str, Format)] = &[
-    ("text", Format::Text),
-    ("line", Format::Header),
-    ("html", Format::Html),
-    ("slack", Format::Slack),
-    ("markdown", Format::Markdown),
-    ("apart", Format::Apart),
+const ESCAPES: &[(&str, Escaping)] = &[
+    ("text", Escaping::Text),
+    ("line", Escaping::Header),
+    ("html", Escaping::Html),
+    ("slack", Escaping::Slack),
+    ("markdown", Escaping::Markdown),
+    ("apart", Escaping::Apart),
 ];
 
 pub(super) fn document(source: Value) -> Result<Document, Vec<DocumentError>> {
     let n = sample::notification(Decision::First, sample::incident());
     let shape = values(&n, n.at);
     let mut reader =
-        Reader { errors: Vec::new(), path: Vec::new(), nodes: 0, format: Format::Text, needs_key: false };
+        Reader { errors: Vec::new(), path: Vec::new(), nodes: 0, format: Escaping::Text, needs_key: false };
     let root = match &source {
         Value::Object(map) => {
             let mut rest = map.clone();
@@ -72,7 +71,7 @@ struct Reader {
     errors: Vec<DocumentError>,
     path: Vec<String>,
     nodes: usize,
-    format: Format,
+    format: Escaping,
     needs_key: bool,
 }
 
@@ -231,7 +230,7 @@ impl Reader {
     fn text(
         &mut self,
         text: &str,
-        format: Format,
+        format: Escaping,
         max: Option<usize>,
         max_bytes: Option<usize>,
         scope: &Value,
@@ -323,7 +322,7 @@ impl Reader {
         count
     }
 
-    fn escape(&mut self, value: &Value) -> Format {
+    fn escape(&mut self, value: &Value) -> Escaping {
         let text = value.as_str().unwrap_or_default();
         if let Some((_, format)) = ESCAPES.iter().find(|(name, _)| *name == text) {
             return *format;
@@ -331,7 +330,7 @@ impl Reader {
         let names: Vec<&str> = ESCAPES.iter().map(|(name, _)| *name).collect();
         let help = format!("there are {}", names.join(", "));
         self.say("there is no such way to escape", Some(help));
-        Format::Text
+        Escaping::Text
     }
 }
 

@@ -125,7 +125,7 @@ fn begun(digest: &Digest, local: &Local) -> Value {
     let by_hour = words::by_hour(digest);
     let levels: Vec<u32> = digest.begun.iter().map(|b| words::share(b.count, most.count, LEVELS)).collect();
     let row = |level: u32| levels.iter().map(|l| json!({ "on": *l >= level })).collect::<Vec<_>>();
-    let column = |b: &crate::message::Begun| json!({ "from": b.from, "count": b.count, "label": local.short(b.from, by_hour) });
+    let column = |b: &crate::message::SpanCount| json!({ "from": b.from, "count": b.count, "label": local.short(b.from, by_hour) });
     let first = digest.begun.first().map(|b| local.moment(b.from));
     json!({
         "each": if by_hour { "hour" } else { "day" },

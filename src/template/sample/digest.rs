@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{incident, later, node};
 use crate::message::text::{self, digest as words};
 use crate::message::{
-    Begun, Decision, Digest, Group, HeldBack, HeldWorkload, IncidentView, Notification, Reason, Section,
+    Decision, Digest, Group, HeldBack, HeldWorkload, IncidentView, Notification, Reason, Section, SpanCount,
 };
 use crate::signal::{Cause, Severity};
 
@@ -56,8 +56,8 @@ pub fn of(listed: Vec<Listed>, more: u32) -> Notification {
     severities.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
     causes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let until = minutes(1440);
-    let begun = (0..24).map(|hour| Begun { from: minutes(hour * 60), count: 0 });
-    let mut begun: Vec<Begun> = begun.collect();
+    let begun = (0..24).map(|hour| SpanCount { from: minutes(hour * 60), count: 0 });
+    let mut begun: Vec<SpanCount> = begun.collect();
     for (_, i) in listed.iter().filter(|(_, i)| i.since >= minutes(0)) {
         let behind = begun.partition_point(|b| b.from <= i.since);
         if let Some(hour) = begun.get_mut(behind.saturating_sub(1)) {
@@ -138,7 +138,6 @@ pub fn around(incident: IncidentView) -> Notification {
     of(vec![("new", incident), ("ongoing", node()), ("resolved", over)], 2)
 }
 
-/// Nothing happened.
 #[must_use]
 pub fn empty() -> Notification {
     of(Vec::new(), 0)

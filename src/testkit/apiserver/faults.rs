@@ -7,11 +7,9 @@ use serde_json::Value;
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
-    /// One object.
     Get,
     /// One page of a list.
     List,
-    /// A watch.
     Watch,
 }
 
@@ -27,7 +25,6 @@ impl Verb {
     }
 }
 
-/// What goes wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// This HTTP status with a JSON `Status` body.
@@ -35,7 +32,6 @@ pub enum What {
     /// 429 with `Retry-After` in seconds; `json` as while caches warm up, else in plain text as from
     /// priority and fairness.
     TooManyRequests {
-        /// `Retry-After`, seconds.
         retry_after: u32,
         /// With a `Status` body.
         json: bool,
@@ -75,7 +71,6 @@ pub enum What {
     OneAndClose,
 }
 
-/// One scripted fault.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     verb: Verb,

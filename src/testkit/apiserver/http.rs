@@ -288,7 +288,6 @@ fn watch(shared: &Arc<Shared>, ask: &Ask, fault: Option<What>) -> Result<Respons
     Ok(chunked(StreamBody::new(stream).boxed_unsync()))
 }
 
-/// One in-stream ERROR.
 fn error_line(status: &Value) -> String {
     format!("{{\"type\":\"ERROR\",\"object\":{status}}}\n")
 }

@@ -62,12 +62,10 @@ struct Run {
     lines: Vec<(Timestamp, String)>,
 }
 
-/// Namespace, pod, container.
 type Place = (String, String, String);
 
 #[derive(Debug, Default)]
 pub(super) struct Logs {
-    /// Oldest first.
     runs: HashMap<Place, Vec<Run>>,
 }
 
@@ -119,7 +117,6 @@ fn names(pod: &Value, list: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// `pkg/registry/core/pod/strategy.go`, `LogLocation`.
 fn container(ask: &LogAsk, pod: &Value) -> Result<String, Failure> {
     let (main, init) = (names(pod, "containers"), names(pod, "initContainers"));
     if !ask.container.is_empty() {

@@ -18,7 +18,6 @@ pub(super) struct Ask {
     pub filter: Filter,
     /// For [`Verb::Get`].
     pub name: Option<String>,
-    /// Metadata only.
     pub partial: bool,
     pub limit: usize,
     pub token: Option<String>,

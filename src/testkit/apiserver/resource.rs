@@ -1,11 +1,8 @@
 //! The resources the simulated API server knows.
 
-/// One resource type.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resource {
-    /// `pods`
     pub plural: &'static str,
-    /// `Pod`
     pub kind: &'static str,
     /// `apps`; empty for core. Every resource here is served as `v1` of its group.
     pub group: &'static str,
@@ -20,7 +17,6 @@ const fn resource(plural: &'static str, kind: &'static str, group: &'static str)
     Resource { plural, kind, group, namespaced: true, cached: true }
 }
 
-/// All of them.
 pub static RESOURCES: [Resource; 11] = [
     Resource { namespaced: false, ..resource("namespaces", "Namespace", "") },
     Resource { namespaced: false, ..resource("nodes", "Node", "") },
@@ -48,7 +44,6 @@ impl Resource {
         RESOURCES.iter().find(|r| r.kind == kind)
     }
 
-    /// `v1`, `apps/v1`
     #[must_use]
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { String::from("v1") } else { format!("{}/v1", self.group) }

@@ -76,7 +76,6 @@ impl Stored {
     }
 }
 
-/// `ADDED`, `MODIFIED`, `DELETED`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Write {
     Added,
@@ -94,7 +93,6 @@ impl Write {
     }
 }
 
-/// One write.
 #[derive(Debug)]
 pub(super) struct Event {
     pub version: u64,

@@ -50,7 +50,6 @@ pub fn job(name: &str) -> Job {
     }
 }
 
-/// A CronJob.
 #[must_use]
 pub fn cron_job(name: &str) -> CronJob {
     CronJob { meta: Meta::new("CronJob", name), suspend: false, succeeded: None, scheduled: None }
@@ -64,7 +63,6 @@ pub fn claim(name: &str) -> Claim {
 }
 
 impl Job {
-    /// Sets one condition.
     #[must_use]
     pub fn condition(mut self, kind: &str, reason: &str, message: &str, since: &str) -> Self {
         self.conditions.push(json!({ "type": kind, "status": "True", "reason": reason, "message": message,
@@ -79,14 +77,12 @@ impl Job {
         self
     }
 
-    /// `spec.activeDeadlineSeconds`
     #[must_use]
     pub const fn deadline(mut self, seconds: i64) -> Self {
         self.deadline = Some(seconds);
         self
     }
 
-    /// `status.failedIndexes` (`1,3-5`)
     #[must_use]
     pub fn failed_indexes(mut self, indexes: &str) -> Self {
         self.failed_indexes = Some(indexes.to_owned());
@@ -105,21 +101,18 @@ impl Job {
         self.failed("BackoffLimitExceeded", "Job has reached the specified backoff limit", since)
     }
 
-    /// Done.
     #[must_use]
     pub fn complete(mut self, at: &str) -> Self {
         self.completed = Some(at.to_owned());
         self.condition("Complete", "CompletionsReached", "Reached expected number of succeeded pods", at)
     }
 
-    /// `spec.suspend`
     #[must_use]
     pub fn suspended(mut self) -> Self {
         self.suspend = true;
         self.condition("Suspended", "JobSuspended", "Job suspended", "-0s")
     }
 
-    /// The object.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({
@@ -133,28 +126,24 @@ impl Job {
 }
 
 impl CronJob {
-    /// `status.lastSuccessfulTime`
     #[must_use]
     pub fn succeeded(mut self, at: &str) -> Self {
         self.succeeded = Some(at.to_owned());
         self
     }
 
-    /// `status.lastScheduleTime`
     #[must_use]
     pub fn scheduled(mut self, at: &str) -> Self {
         self.scheduled = Some(at.to_owned());
         self
     }
 
-    /// `spec.suspend`
     #[must_use]
     pub const fn suspended(mut self) -> Self {
         self.suspend = true;
         self
     }
 
-    /// The object.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({
@@ -187,7 +176,6 @@ impl Claim {
         self
     }
 
-    /// The object.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({

@@ -56,7 +56,6 @@ pub fn event(about: &str, reason: &str, message: &str) -> Event {
 }
 
 impl Event {
-    /// Type Normal.
     #[must_use]
     pub const fn normal(mut self) -> Self {
         self.normal = true;
@@ -78,7 +77,6 @@ impl Event {
         self
     }
 
-    /// About a container.
     #[must_use]
     pub fn container(mut self, name: &str) -> Self {
         self.field_path = Some(format!("spec.containers{{{name}}}"));
@@ -107,14 +105,12 @@ impl Event {
         self
     }
 
-    /// Seen last then.
     #[must_use]
     pub fn last_seen(mut self, at: &str) -> Self {
         at.clone_into(&mut self.last);
         self
     }
 
-    /// Who reports it.
     #[must_use]
     pub fn from(mut self, reporter: &str) -> Self {
         reporter.clone_into(&mut self.reporter);
@@ -128,7 +124,6 @@ impl Event {
         self.from(reporter)
     }
 
-    /// The object.
     #[must_use]
     pub fn json(&self) -> Value {
         let uid = self.object_uid.clone().unwrap_or_else(|| match self.object_namespace.as_deref() {

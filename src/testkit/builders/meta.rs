@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// `metadata` under construction.
 #[derive(Debug, Clone)]
 pub struct Meta {
     pub(super) kind: &'static str,
@@ -87,7 +86,6 @@ impl Meta {
 macro_rules! with_meta {
     ($($builder:ident),+ $(,)?) => {$(
         impl $builder {
-            /// Sets the namespace.
             #[must_use]
             pub fn namespace(mut self, namespace: &str) -> Self {
                 self.meta.namespace = Some(namespace.to_owned());
@@ -122,21 +120,18 @@ macro_rules! with_meta {
                 self
             }
 
-            /// Adds a finalizer.
             #[must_use]
             pub fn finalizer(mut self, name: &str) -> Self {
                 self.meta.finalizers.push(name.to_owned());
                 self
             }
 
-            /// Adds a label.
             #[must_use]
             pub fn label(mut self, key: &str, value: &str) -> Self {
                 self.meta.labels.insert(key.to_owned(), value.to_owned());
                 self
             }
 
-            /// Adds an annotation.
             #[must_use]
             pub fn annotation(mut self, key: &str, value: &str) -> Self {
                 self.meta.annotations.insert(key.to_owned(), value.to_owned());

@@ -39,7 +39,6 @@ pub fn node(name: &str) -> Node {
 }
 
 impl Node {
-    /// Sets one condition.
     #[must_use]
     pub fn condition(mut self, kind: &str, status: &str, reason: &str, message: &str, since: &str) -> Self {
         self.conditions.retain(|c| c.get("type").and_then(Value::as_str) != Some(kind));
@@ -48,7 +47,6 @@ impl Node {
         self
     }
 
-    /// Ready since then.
     #[must_use]
     pub fn ready(self, since: &str) -> Self {
         self.condition("Ready", "True", "KubeletReady", "kubelet is posting ready status", since)
@@ -76,14 +74,12 @@ impl Node {
         self.taint("node.kubernetes.io/unreachable")
     }
 
-    /// `kubectl cordon`
     #[must_use]
     pub const fn cordoned(mut self) -> Self {
         self.unschedulable = true;
         self
     }
 
-    /// Adds a taint.
     #[must_use]
     pub fn taint(mut self, key: &str) -> Self {
         self.taints.push(key.to_owned());
@@ -97,7 +93,6 @@ impl Node {
         self
     }
 
-    /// The object.
     #[must_use]
     pub fn json(&self) -> Value {
         let taints: Vec<Value> =

@@ -201,7 +201,6 @@ impl Pod {
         self
     }
 
-    /// Sets the image.
     #[must_use]
     pub fn image(self, image: &str) -> Self {
         self.current(|c| image.clone_into(&mut c.image))
@@ -225,13 +224,11 @@ impl Pod {
         self.current(|c| c.ready = Some(false))
     }
 
-    /// Waits.
     #[must_use]
     pub fn waiting(self, reason: &str, message: &str) -> Self {
         self.current(|c| c.state = json!({ "waiting": { "reason": reason, "message": message } }))
     }
 
-    /// Has ended.
     #[must_use]
     pub fn terminated(self, code: i32, reason: &str, from: &str, to: &str) -> Self {
         self.current(|c| c.state = ended(code, reason, from, to))
@@ -254,7 +251,6 @@ impl Pod {
         })
     }
 
-    /// `restartCount`
     #[must_use]
     pub fn restarts(self, count: i64) -> Self {
         self.current(|c| c.restarts = count)
@@ -306,7 +302,6 @@ impl Pod {
         self
     }
 
-    /// `DisruptionTarget`
     #[must_use]
     pub fn disrupted(mut self, reason: &str) -> Self {
         self.disruption = Some(reason.to_owned());
@@ -358,7 +353,6 @@ impl Pod {
         String::from(phase)
     }
 
-    /// The object.
     #[must_use]
     pub fn json(&self) -> Value {
         let this = if self.containers.is_empty() { self.clone().container("app") } else { self.clone() };

@@ -57,7 +57,6 @@ pub fn replica_set(name: &str) -> Workload {
     workload("ReplicaSet", name).owned_by("Deployment", owner)
 }
 
-/// A namespace.
 #[must_use]
 pub fn namespace(name: &str) -> Workload {
     workload("Namespace", name)
@@ -106,14 +105,12 @@ impl Workload {
         self
     }
 
-    /// `spec.paused`
     #[must_use]
     pub const fn paused(mut self) -> Self {
         self.paused = true;
         self
     }
 
-    /// Sets one condition.
     #[must_use]
     pub fn condition(mut self, kind: &str, status: &str, reason: &str, message: &str, since: &str) -> Self {
         self.conditions.push(json!({ "type": kind, "status": status, "reason": reason, "message": message,
@@ -134,7 +131,6 @@ impl Workload {
         self.condition("ReplicaFailure", "True", "FailedCreate", message, since)
     }
 
-    /// The object.
     #[must_use]
     pub fn json(&self) -> Value {
         let wanted = self.replicas;

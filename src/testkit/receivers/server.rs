@@ -21,13 +21,9 @@ const MAX_REQUEST: usize = 8 * 1024 * 1024;
 /// What a server does with one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// Answers.
     Answer {
-        /// The status.
         status: u16,
-        /// Headers to add.
         headers: Vec<(String, String)>,
-        /// The body.
         body: String,
     },
     /// Says nothing for so long, then hangs up.
@@ -140,13 +136,11 @@ impl WebhookServer {
         Ok(Self { address, received, script, _task: task })
     }
 
-    /// `http://127.0.0.1:PORT/hook`
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
 
-    /// What came.
     #[must_use]
     pub fn received(&self) -> &Record<Received> {
         &self.received

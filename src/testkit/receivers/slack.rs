@@ -75,7 +75,6 @@ impl SlackServer {
         Ok(Self { address, requests, changes, state, _task: task })
     }
 
-    /// For `SlackConfig::api_url`.
     #[must_use]
     pub fn api_url(&self) -> String {
         format!("http://{}/api", self.address)
@@ -110,7 +109,6 @@ impl SlackServer {
         lock(&self.state).messages.clone()
     }
 
-    /// All requests.
     #[must_use]
     pub fn requests(&self) -> &Record<Received> {
         &self.requests

@@ -36,11 +36,8 @@ pub type Upgrade = Arc<
 /// A mail that was taken.
 #[derive(Debug, Clone)]
 pub struct ReceivedMail {
-    /// When.
     pub at: Timestamp,
-    /// The envelope's sender.
     pub from: String,
-    /// The envelope's recipients.
     pub to: Vec<String>,
     /// Headers and body as they came, dots unstuffed.
     pub raw: String,
@@ -53,9 +50,7 @@ pub struct ReceivedMail {
 /// What a server says in place of its usual answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SmtpReply {
-    /// This line.
     Line(String),
-    /// Nothing, ever.
     Hang,
     /// Nothing; the connection is closed.
     HangUp,
@@ -80,7 +75,6 @@ struct Shared {
 
 /// A mail server on a free loopback port, or without a socket.
 pub struct SmtpServer {
-    /// `None`: in memory.
     address: Option<SocketAddr>,
     shared: Arc<Shared>,
     _task: Option<Task>,
@@ -127,7 +121,6 @@ impl fmt::Debug for SmtpServer {
 }
 
 impl SmtpServer {
-    /// Without encryption.
     pub async fn start() -> io::Result<Self> {
         Self::start_with(None, false).await
     }

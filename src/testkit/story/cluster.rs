@@ -4,7 +4,6 @@ use super::controllers::Workload;
 use super::objects::{Happening, Meta, Owner, Pod, about, running, terminated, waiting};
 use super::{Story, Tone, Write};
 
-/// Namespace and name.
 pub type Key = (String, String);
 
 /// UID (or name), reason, text, container: the same again is counted, not written anew.
@@ -157,7 +156,6 @@ impl Story {
         }
     }
 
-    /// Image, container, run.
     pub(super) fn start(&mut self, pod: &Key, pulled: bool) {
         if !self.is_alive(pod) {
             return;

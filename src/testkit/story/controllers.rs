@@ -30,7 +30,6 @@ pub struct Workload {
     pub status: Value,
 }
 
-/// A ReplicaSet.
 #[derive(Debug, Clone)]
 pub struct Set {
     pub meta: Meta,

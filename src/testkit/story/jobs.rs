@@ -11,7 +11,6 @@ use super::objects::{Meta, Owner, Pod, Template, running, waiting};
 /// So many finished Jobs are kept (`successfulJobsHistoryLimit`).
 const KEPT: usize = 3;
 
-/// A CronJob.
 #[derive(Debug, Clone)]
 pub struct Cron {
     pub meta: Meta,

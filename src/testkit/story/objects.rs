@@ -113,14 +113,12 @@ impl Template {
     }
 }
 
-/// A pod.
 #[derive(Debug, Clone)]
 pub struct Pod {
     pub meta: Meta,
     pub template: Template,
     pub node: Option<String>,
     pub phase: &'static str,
-    /// `status.reason` and `status.message`
     pub verdict: Option<(&'static str, String)>,
     /// `state` of its container; `None` before the kubelet has looked at it.
     pub state: Option<Value>,
@@ -217,7 +215,6 @@ impl Pod {
     }
 }
 
-/// A node.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub meta: Meta,
@@ -336,7 +333,6 @@ pub fn about(kind: &str, meta: &Meta, container: Option<&str>) -> Value {
     out
 }
 
-/// `state.waiting`
 pub fn waiting(reason: &str, message: Option<String>) -> Value {
     match message {
         Some(message) => json!({ "waiting": { "reason": reason, "message": message } }),
@@ -344,12 +340,10 @@ pub fn waiting(reason: &str, message: Option<String>) -> Value {
     }
 }
 
-/// `state.running`
 pub fn running(since: &str) -> Value {
     json!({ "running": { "startedAt": since } })
 }
 
-/// `state.terminated`
 pub fn terminated(code: i32, reason: &str, message: &str, from: &str, to: &str, id: &str) -> Value {
     let mut out = json!({ "terminated": { "exitCode": code, "reason": reason, "startedAt": from, "finishedAt": to,
         "containerID": format!("containerd://{id}") } });

@@ -14,7 +14,6 @@ pub const CLUSTER: &str = "demo-eu-1";
 /// How long the story is, on the cluster's clock.
 pub const LENGTH: Duration = Duration::from_secs(30 * 60);
 
-/// The nodes.
 static NODES: [&str; 4] = ["worker-1", "worker-2", "worker-3", "worker-4"];
 /// The node that dies.
 const DOOMED: &str = "worker-3";

@@ -10,7 +10,6 @@ use crate::signal::log::Span;
 /// (<https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet_pods.go>).
 const UNKNOWN: &str = "ContainerStatusUnknown";
 
-/// A pod.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Status {

@@ -29,7 +29,6 @@ pub(super) enum Origin {
     FirstLook,
     /// A later list, after a gap.
     List,
-    /// A watch.
     Watch,
 }
 

@@ -25,9 +25,7 @@ const CONFIRMED: Duration = Duration::from_secs(60);
 /// An object whose deletion is waited for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Deleted {
-    /// By UID.
     Pod(Arc<str>),
-    /// By name.
     Namespace(Arc<str>),
 }
 

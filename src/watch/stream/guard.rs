@@ -274,7 +274,7 @@ impl Guarded {
             Some(watch) => {
                 if watch.line.take(data)? {
                     watch.brought = true;
-                    self.entry.told();
+                    self.entry.line_came();
                 }
                 Ok(())
             }

@@ -21,7 +21,6 @@ impl LargePages {
         Self(Arc::new(Semaphore::new(1)))
     }
 
-    /// Reading one page.
     pub fn page(&self) -> Turn {
         Turn { semaphore: PollSemaphore::new(Arc::clone(&self.0)), permit: None }
     }

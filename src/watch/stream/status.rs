@@ -16,7 +16,6 @@ use crate::watch::Kind;
 pub enum WatchState {
     /// The list is not complete.
     Listing,
-    /// Changes are followed.
     Watching,
     /// The kind may not be read, or could not be for `watch.blind_after`; what is known of it is old.
     Blind,
@@ -40,7 +39,6 @@ impl WatchState {
 /// The watch of one kind at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KindStatus {
-    /// Which kind.
     pub kind: Kind,
     /// What it is doing.
     pub state: WatchState,
@@ -49,7 +47,6 @@ pub struct KindStatus {
     pub last_activity: Option<Timestamp>,
     /// Blind because the server forbids it or does not know the kind: no restart changes that.
     pub forbidden: bool,
-    /// Requests sent.
     pub requests: u64,
     /// Those of them that had to wait, because too many came before or because watches ended at once.
     pub delayed: u64,
@@ -119,7 +116,7 @@ struct Inner {
     /// The last sign of life of the server. Kept as a moment of the runtime: the wall clock may be set.
     active: Option<Instant>,
     /// The last object or bookmark.
-    told: Instant,
+    last_line: Instant,
     /// Up to when everything was received, by the newest bytes of a watch or the beginning of a list.
     contact: Option<Instant>,
     /// The same by the bytes before those: what they held has been passed on when newer ones are read.
@@ -159,7 +156,7 @@ impl Entry {
             },
             alive: now,
             active: None,
-            told: now,
+            last_line: now,
             contact: None,
             contact_before: None,
             good: now,
@@ -188,11 +185,11 @@ impl Entry {
     }
 
     /// A complete line of a watch came.
-    pub fn told(&self) {
+    pub fn line_came(&self) {
         let mut inner = self.lock();
         let now = Instant::now();
         inner.alive = now;
-        inner.told = now;
+        inner.last_line = now;
         inner.good = now;
         inner.proof = Some(now);
         inner.contact_before = inner.contact.replace(now);
@@ -274,13 +271,13 @@ impl Entry {
     pub fn begin(&self) {
         let mut inner = self.lock();
         inner.alive = Instant::now();
-        inner.told = inner.alive;
+        inner.last_line = inner.alive;
     }
 
     /// When the connection counts as dead and when the server as too quiet, should nothing come before.
     pub fn due(&self, stale_after: Duration, quiet_after: Duration) -> (Instant, Instant) {
         let inner = self.lock();
-        (inner.alive + stale_after, inner.told + quiet_after)
+        (inner.alive + stale_after, inner.last_line + quiet_after)
     }
 
     /// The server asks not to be asked again before so long.
@@ -311,7 +308,7 @@ impl Entry {
         let mut inner = self.lock();
         let now = Instant::now();
         inner.alive = now;
-        inner.told = now;
+        inner.last_line = now;
         inner.good = now;
         inner.active = Some(Instant::now());
         inner.contact = inner.contact.max(Some(began));

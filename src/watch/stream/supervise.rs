@@ -47,7 +47,7 @@ pub(super) struct Supervisor {
 struct Stop;
 
 /// What outlives one watcher.
-struct Memory {
+struct Progress {
     pauses: Backoff,
     blind_pauses: Backoff,
     /// The last moment at which the watch was in order, if it is not in order now.
@@ -68,7 +68,7 @@ struct Memory {
     rng: fastrand::Rng,
 }
 
-impl Memory {
+impl Progress {
     /// When the kind is to be announced as blind.
     fn blind_at(&self, blind_after: Duration) -> Option<Instant> {
         self.unseen.and_then(|since| since.checked_add(blind_after))
@@ -90,7 +90,6 @@ enum Remedy {
     Resume,
     /// The same, unless it happens again and again: the version asked for may be what is wrong.
     ResumeAtFirst,
-    /// A new start.
     Rebuild,
     /// A new start; until a watch lasts, lists are all that can be had.
     ByLists,
@@ -103,7 +102,7 @@ enum Remedy {
 impl Supervisor {
     pub async fn run<T: Watched + Clone + Send + Sync + std::fmt::Debug + 'static>(self) {
         let tuning = &self.tuning;
-        let mut memory = Memory {
+        let mut memory = Progress {
             pauses: Backoff::new(tuning.backoff_min, tuning.backoff_max, tuning.backoff_reset),
             // Reset by success only.
             blind_pauses: Backoff::new(tuning.blind_min, tuning.blind_max, Duration::MAX),
@@ -137,7 +136,7 @@ impl Supervisor {
     /// From one list to the moment when another is needed.
     async fn watch<T: Watched + Clone + Send + Sync + std::fmt::Debug + 'static>(
         &self,
-        memory: &mut Memory,
+        memory: &mut Progress,
     ) -> Result<&'static str, Stop> {
         let tuning = &self.tuning;
         let seconds = u32::try_from(tuning.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
@@ -250,11 +249,11 @@ impl Supervisor {
     }
 
     /// When the kind is to be announced as blind; `None`: it was, or is in order.
-    fn blind_at(&self, memory: &Memory) -> Option<Instant> {
+    fn blind_at(&self, memory: &Progress) -> Option<Instant> {
         memory.blind_at(self.wanted.blind_after).filter(|_| self.entry.state() != WatchState::Blind)
     }
 
-    async fn begin_list(&self, announced: &mut bool, memory: &Memory) -> Result<(), Stop> {
+    async fn begin_list(&self, announced: &mut bool, memory: &Progress) -> Result<(), Stop> {
         if std::mem::replace(announced, true) {
             return Ok(());
         }
@@ -265,7 +264,7 @@ impl Supervisor {
     }
 
     /// Waits for something that [`Self::in_contact`] would pass on, and until that may be.
-    async fn news(&self, memory: &Memory) {
+    async fn news(&self, memory: &Progress) {
         let recovers = memory.unseen.is_some() || memory.by_lists;
         let due = || match recovers {
             true => self.entry.proved_after(memory.last_failure),
@@ -280,7 +279,7 @@ impl Supervisor {
     }
 
     /// Says up to when everything was passed on. `read`: all that has come was.
-    async fn in_contact(&self, read: bool, memory: &mut Memory) -> Result<(), Stop> {
+    async fn in_contact(&self, read: bool, memory: &mut Progress) -> Result<(), Stop> {
         let mut again = false;
         if memory.unseen.is_some() || memory.by_lists {
             if !self.entry.proved_after(memory.last_failure) {
@@ -301,7 +300,7 @@ impl Supervisor {
     }
 
     /// A watch proved to be one.
-    fn recovered(&self, memory: &mut Memory) {
+    fn recovered(&self, memory: &mut Progress) {
         if memory.unseen.is_some() || memory.by_lists {
             self.entry.set_state(WatchState::Watching);
         }
@@ -326,7 +325,7 @@ impl Supervisor {
     fn object<T: Watched>(
         &self,
         slim: Slim<T>,
-        memory: &mut Memory,
+        memory: &mut Progress,
         change: fn(Object) -> Change,
     ) -> Option<Change> {
         match finish(slim) {
@@ -366,7 +365,7 @@ impl Supervisor {
     }
 
     /// Notes a failure, announces it if it must be, and waits.
-    async fn fail(&self, error: &watcher::Error, remedy: Remedy, memory: &mut Memory) -> Result<(), Stop> {
+    async fn fail(&self, error: &watcher::Error, remedy: Remedy, memory: &mut Progress) -> Result<(), Stop> {
         memory.last_failure = Some(Instant::now());
         memory.by_lists |= remedy == Remedy::ByLists;
         if remedy == Remedy::SmallerPages {
@@ -401,7 +400,7 @@ impl Supervisor {
     }
 
     /// The connection has shown no sign of life for too long. Nobody knows since when it is dead.
-    async fn dead(&self, memory: &mut Memory) -> Result<(), Stop> {
+    async fn dead(&self, memory: &mut Progress) -> Result<(), Stop> {
         memory.last_failure = Some(Instant::now());
         let since = self.entry.last_alive();
         let why = format!("no sign of life for {} s", since.elapsed().as_secs());
@@ -415,7 +414,7 @@ impl Supervisor {
     }
 
     /// Notes why the kind cannot be seen, and says since when if that is news.
-    async fn unseen(&self, since: Instant, why: String, memory: &mut Memory) -> Result<(), Stop> {
+    async fn unseen(&self, since: Instant, why: String, memory: &mut Progress) -> Result<(), Stop> {
         self.entry.failed(why.clone());
         memory.why.clone_from(&why);
         if memory.unseen.is_none() {
@@ -425,7 +424,7 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn announce(&self, forbidden: bool, memory: &Memory) -> Result<(), Stop> {
+    async fn announce(&self, forbidden: bool, memory: &Progress) -> Result<(), Stop> {
         tracing::warn!(kind = %self.kind, error = memory.why, "cannot be read");
         self.entry.blind(forbidden);
         self.send(Change::Blind(self.kind, memory.why.clone())).await

@@ -20,15 +20,12 @@ const ROUND: Duration = Duration::from_secs(30);
 /// Where it is seen whether the bot is well.
 #[derive(Clone)]
 pub struct Vitals {
-    /// Of the watches.
     pub watch: Arc<WatchStatus>,
     /// Published by the engine's loop.
     pub engine: Arc<ArcSwap<EngineStats>>,
     /// When the engine's loop went round last, in milliseconds.
     pub heartbeat: Arc<AtomicI64>,
-    /// What is kept.
     pub store: Store,
-    /// The machine's.
     pub clock: Clock,
     /// When the process started.
     pub started: Timestamp,

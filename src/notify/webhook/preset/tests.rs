@@ -5,23 +5,18 @@ use crate::notify::Outcome;
 use crate::notify::http::Answer;
 use crate::template::sample;
 
-/// <https://docs.discord.com/developers/resources/message#embed-object-embed-limits>, in characters
 const DISCORD_TITLE: usize = 256;
 const DISCORD_DESCRIPTION: usize = 4096;
 const DISCORD_FOOTER: usize = 2048;
 const DISCORD_EMBEDS: usize = 6000;
-/// <https://developers.mattermost.com/integrate/webhooks/incoming/>, in characters
 const MATTERMOST_POST: usize = 16_383;
-/// <https://developers.google.com/workspace/chat/api/reference/rest/v1/spaces.messages/create>, in bytes
 const GOOGLE_CHAT_MESSAGE: usize = 32_000;
 const GOOGLE_CHAT_THREAD_KEY: usize = 4_000;
 /// <https://learn.microsoft.com/en-us/connectors/teams/> says about 28 KB; what is refused in practice
 /// begins at 21 KB (<https://github.com/atc0005/go-teams-notify/issues/59>).
 const TEAMS_MESSAGE: usize = 20_500;
-/// <https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>
 const PAGERDUTY_SUMMARY: usize = 1024;
 const PAGERDUTY_DEDUP_KEY: usize = 255;
-/// <https://developer.pagerduty.com/docs/events-api-v2/overview/>
 const PAGERDUTY_EVENT: usize = 512 * 1000;
 /// <https://docs.opsgenie.com/docs/alert-api>, <https://docs.opsgenie.com/docs/alerts-and-alert-fields>, in
 /// characters
@@ -38,7 +33,6 @@ const OPSGENIE_NAME: usize = 100;
 const DINGTALK_MESSAGE: usize = 20_000;
 /// <https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot>, in bytes of the request
 const FEISHU_REQUEST: usize = 20_000;
-/// <https://developer.work.weixin.qq.com/document/path/91770>, in bytes
 const WECOM_MARKDOWN: usize = 4096;
 
 const DINGTALK_SIGN: &str = "h9EZN5ek%2B7dTG3kx%2BEk3fKf6x%2Bl8y9MoFugEuLVwYz0%3D";

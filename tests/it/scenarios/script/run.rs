@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kubeherald::app::pipeline::{Output, Pipeline, Start};
 use kubeherald::config::Config;
-use kubeherald::engine::digest::Book;
+use kubeherald::engine::digest::DigestState;
 use kubeherald::engine::{Identity, Incident, Numbers};
 use kubeherald::rule::Silence;
 use kubeherald::rule::silence::Origin;
@@ -190,7 +190,7 @@ impl Run {
         let incidents: Vec<Incident> =
             self.stored.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
         let digests = self.books.iter().map(|(head, entries)| {
-            let mut book: Book = serde_json::from_str(head).unwrap();
+            let mut book: DigestState = serde_json::from_str(head).unwrap();
             book.entries = entries
                 .iter()
                 .map(|(id, body)| (Arc::clone(id), serde_json::from_str(body).unwrap()))

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::book::{Book, HeldSoFar, slim};
+use super::state::{DigestState, HeldSoFar, slim};
 use crate::clock;
 use crate::engine::silence::BY_ANNOTATION;
 use crate::engine::{Decided, Effects, Engine, Incident};
-use crate::message::{Begun, Decision, Digest, Group, HeldBack, IncidentView, Notification, Reason, Section};
+use crate::message::{
+    Decision, Digest, Group, HeldBack, IncidentView, Notification, Reason, Section, SpanCount,
+};
 use crate::signal::{Cause, Severity, World};
 
 /// How many of those that go on, and of those that are over, are listed however many new ones there are.
@@ -19,7 +21,6 @@ const KEPT_FREE: usize = 100;
 /// At most so many spans in the picture of when problems began.
 const MAX_SPANS: usize = 48;
 
-/// Namespace and team.
 type Place = (Option<Arc<str>>, Option<Arc<str>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl Engine {
         }
     }
 
-    fn tell_digest(&mut self, book: &mut Book, now: Timestamp, world: &dyn World, out: &mut Effects) {
+    fn tell_digest(&mut self, book: &mut DigestState, now: Timestamp, world: &dyn World, out: &mut Effects) {
         self.find_vanished(book);
         let mut items = self.items(book, now);
         // A last digest is about what is not known yet.
@@ -141,7 +142,7 @@ impl Engine {
     }
 
     /// What annotations hold back at this moment of what the receiver would be told: most first.
-    fn held_by_annotations(&self, book: &Book) -> Vec<HeldBack> {
+    fn held_by_annotations(&self, book: &DigestState) -> Vec<HeldBack> {
         let mut by: BTreeMap<(Reason, Arc<str>), HeldSoFar> = BTreeMap::new();
         let mut open: Vec<&Incident> =
             self.incidents.values().filter(|i| i.end.is_none() || i.reopening).collect();
@@ -167,7 +168,7 @@ impl Engine {
     }
 
     /// Incidents that nobody knows any more: their rule was taken away.
-    fn find_vanished(&self, book: &mut Book) {
+    fn find_vanished(&self, book: &mut DigestState) {
         for entry in book.entries.values_mut().filter(|entry| entry.end.is_none()) {
             let here = self.incidents.get(&entry.view.id);
             if here.is_none_or(|i| i.end.is_some() && !i.reopening) {
@@ -178,7 +179,7 @@ impl Engine {
     }
 
     /// Everything to count, in no order.
-    fn items(&self, book: &Book, now: Timestamp) -> Vec<Item> {
+    fn items(&self, book: &DigestState, now: Timestamp) -> Vec<Item> {
         let open = self
             .incidents
             .values()
@@ -265,7 +266,7 @@ fn groups(items: &[Item]) -> Vec<(Place, Group)> {
 }
 
 /// Repeats were folded into their incident, and are counted as held back.
-fn repeats(book: &mut Book, items: &[Item]) {
+fn repeats(book: &mut DigestState, items: &[Item]) {
     for item in items {
         let more = item.repeats();
         if more > 0 {
@@ -289,7 +290,13 @@ fn listed(items: &[Item]) -> Vec<&Item> {
     listed
 }
 
-fn draw(book: &Book, items: &[Item], listed: &[&Item], groups: &[(Place, Group)], now: Timestamp) -> Digest {
+fn draw(
+    book: &DigestState,
+    items: &[Item],
+    listed: &[&Item],
+    groups: &[(Place, Group)],
+    now: Timestamp,
+) -> Digest {
     let section = |state, more: u32| {
         let total = u32::try_from(items.iter().filter(|i| i.state == state).count()).unwrap_or(u32::MAX);
         let incidents = listed.iter().filter(|i| i.state == state).map(|i| Arc::clone(&i.id)).collect();
@@ -328,7 +335,7 @@ fn draw(book: &Book, items: &[Item], listed: &[&Item], groups: &[(Place, Group)]
 }
 
 /// How many problems began in each hour, or in each day (or few days) of a longer time.
-fn begun(book: &Book, items: &[Item], now: Timestamp) -> Vec<Begun> {
+fn begun(book: &DigestState, items: &[Item], now: Timestamp) -> Vec<SpanCount> {
     let mut spans = spans(book.since, now, &TimeZone::get(&book.timezone).unwrap_or(TimeZone::UTC));
     if spans.len() < 2 {
         return Vec::new();
@@ -342,14 +349,14 @@ fn begun(book: &Book, items: &[Item], now: Timestamp) -> Vec<Begun> {
     spans
 }
 
-fn spans(since: Timestamp, until: Timestamp, zone: &TimeZone) -> Vec<Begun> {
+fn spans(since: Timestamp, until: Timestamp, zone: &TimeZone) -> Vec<SpanCount> {
     let hours = clock::between(since, until).as_secs() / 3600;
     let days = i64::try_from(hours / 24).unwrap_or(i64::MAX);
     let most = i64::try_from(MAX_SPANS).unwrap_or(i64::MAX);
     let local = since.to_zoned(zone.clone());
     let mut spans = Vec::new();
     let mut push = |from: Timestamp| {
-        spans.push(Begun { from, count: 0 });
+        spans.push(SpanCount { from, count: 0 });
         spans.len() <= MAX_SPANS
     };
     if hours < 44 {
@@ -375,7 +382,7 @@ fn spans(since: Timestamp, until: Timestamp, zone: &TimeZone) -> Vec<Begun> {
 }
 
 /// The book begins anew: what is open was told, what is over is forgotten.
-fn turn_over(book: &mut Book, items: &[Item], now: Timestamp, out: &mut Effects) {
+fn turn_over(book: &mut DigestState, items: &[Item], now: Timestamp, out: &mut Effects) {
     let occurrences: HashMap<&Arc<str>, u64> = items.iter().map(|i| (&i.id, i.occurrences)).collect();
     let receiver = Arc::clone(&book.receiver);
     book.entries.retain(|id, entry| {

@@ -38,16 +38,17 @@ async fn handing_over_ends_the_attempt_under_way_and_repeats_nothing() {
     let store = Store::memory().unwrap();
     let outbox = outbox(&store);
     store.commit(rows(&[("a", "x", "t1"), ("b", "x", "t2"), ("c", "x", "t1")])).await.unwrap();
-    let (stop, leash) = (CancellationToken::new(), Leash::default());
+    let (stop, stop_mode) = (CancellationToken::new(), StopMode::default());
     let (old, new) = (Slow::default(), Script::default());
-    let first = tokio::spawn(outbox.dispatcher(spec("x"), old.clone()).run_on(leash.clone(), stop.clone()));
+    let first =
+        tokio::spawn(outbox.dispatcher(spec("x"), old.clone()).run_on(stop_mode.clone(), stop.clone()));
     within(async {
         while old.seen.lock().unwrap().is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     })
     .await;
-    leash.hand_over();
+    stop_mode.hand_over();
     let second = tokio::spawn(outbox.dispatcher(spec("x"), new.clone()).run(stop.clone()));
     // Longer than a shutdown would leave it.
     tokio::time::sleep(policy().drain * 3).await;
@@ -73,18 +74,19 @@ async fn draining_ends_when_nothing_is_owed_any_more() {
     let wait = || retry(Some(Duration::from_secs(1)));
     let script = Script::default().on("a", [wait()]).on("b", [reject()]);
     store.commit(rows(&[("a", "x", "t1"), ("b", "x", "t2"), ("c", "x", "t1")])).await.unwrap();
-    let (stop, leash) = (CancellationToken::new(), Leash::default());
-    leash.drain();
-    let task = outbox.dispatcher(spec("x"), script.clone()).run_on(leash, stop);
+    let (stop, stop_mode) = (CancellationToken::new(), StopMode::default());
+    stop_mode.drain();
+    let task = outbox.dispatcher(spec("x"), script.clone()).run_on(stop_mode, stop);
     within(task).await.unwrap();
     assert_eq!(script.keys(), ["a", "a", "b", "c"], "also what had to wait");
     // One that is idle is woken.
-    let leash = Leash::default();
-    let idle =
-        tokio::spawn(outbox.dispatcher(spec("x"), script).run_on(leash.clone(), CancellationToken::new()));
+    let stop_mode = StopMode::default();
+    let idle = tokio::spawn(
+        outbox.dispatcher(spec("x"), script).run_on(stop_mode.clone(), CancellationToken::new()),
+    );
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!idle.is_finished());
-    leash.drain();
+    stop_mode.drain();
     within(idle).await.unwrap().unwrap();
 }
 
@@ -96,7 +98,7 @@ async fn the_rate_limit_goes_on_where_the_last_dispatcher_left_it() {
     let slow = |limit| ReceiverSpec { limit, ..spec("x") };
     store.commit(rows(&[("a", "x", "t1"), ("b", "x", "t2")])).await.unwrap();
     let stop = CancellationToken::new();
-    let first = Leash::default();
+    let first = StopMode::default();
     let script = Script::default();
     let task =
         tokio::spawn(outbox.dispatcher(slow(limit), script.clone()).run_on(first.clone(), stop.clone()));
@@ -104,7 +106,7 @@ async fn the_rate_limit_goes_on_where_the_last_dispatcher_left_it() {
     first.hand_over();
     within(task).await.unwrap().unwrap();
     store.commit(rows(&[("c", "x", "t3"), ("d", "x", "t4")])).await.unwrap();
-    let second = Leash::default();
+    let second = StopMode::default();
     let task =
         tokio::spawn(outbox.dispatcher(slow(limit), script.clone()).run_on(second.clone(), stop.clone()));
     script.reached(3).await;

@@ -9,12 +9,12 @@ fn view(id: u32, since: i64) -> IncidentView {
     IncidentView { id: format!("{id:05}").into(), since: at(since), ..sample::incident() }
 }
 
-fn book() -> Book {
-    Book::new("mail".into(), "UTC".into(), at(0))
+fn book() -> DigestState {
+    DigestState::new("mail".into(), "UTC".into(), at(0))
 }
 
 /// What an entry says: id, told before, over.
-fn entries(book: &Book) -> Vec<(&str, bool, bool)> {
+fn entries(book: &DigestState) -> Vec<(&str, bool, bool)> {
     book.entries.iter().map(|(id, e)| (&**id, e.told, e.end.is_some())).collect()
 }
 
@@ -85,6 +85,6 @@ fn what_is_stored_is_small_and_comes_back() {
     assert_eq!((back.view, back.told, back.end), (entry.view.clone(), false, None));
     let head = serde_json::to_string(&book).unwrap();
     assert!(!head.contains("entries"), "{head}");
-    let back: Book = serde_json::from_str(&head).unwrap();
+    let back: DigestState = serde_json::from_str(&head).unwrap();
     assert_eq!((back.receiver, back.since, back.held), (book.receiver, book.since, book.held));
 }

@@ -21,14 +21,12 @@ const MAX_NAMES: usize = 10;
 /// What one receiver is owed. Serialised without its entries, which are rows of their own: one
 /// decision must not write down all that was decided before.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Book {
-    /// Whose.
+pub struct DigestState {
     pub receiver: Arc<str>,
     /// When the last digest was decided, or the first look at the schedule.
     pub since: Timestamp,
     /// Up to when the schedule was looked at: later than `since` where there was nothing to say.
     pub seen: Timestamp,
-    /// Numbers the digests.
     pub seq: u64,
     /// The time zone of the schedule.
     pub timezone: Arc<str>,
@@ -55,7 +53,6 @@ pub struct Book {
     pub(super) closing: bool,
 }
 
-/// One incident.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entry {
     /// As it was when something was last decided about it.
@@ -71,17 +68,13 @@ pub struct Entry {
 /// What was held back for one reason since the last digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldSoFar {
-    /// Why.
     pub reason: Reason,
-    /// How often.
     pub count: u64,
-    /// Whose; bounded.
     pub workloads: Vec<HeldWorkload>,
-    /// There were others.
     pub more: bool,
 }
 
-impl Book {
+impl DigestState {
     pub(super) fn new(receiver: Arc<str>, timezone: Arc<str>, now: Timestamp) -> Self {
         Self {
             receiver,

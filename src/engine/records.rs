@@ -22,7 +22,7 @@ use crate::signal::{Cause, ObjectRef, Signal};
 /// once; those of more objects are only counted.
 const MAX_UNHEARD: usize = 4096;
 /// After this the same problem of the same object is written down once more.
-const UNHEARD_AGAIN: Duration = Duration::from_secs(6 * 3600);
+const UNMATCHED_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
 /// What an incident that is not told waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,13 +40,10 @@ pub struct Waits {
 /// An object that is part of an incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
-    /// The incident.
     pub incident: Arc<str>,
-    /// `Pod`, `Deployment`, …
     pub kind: Arc<str>,
     /// Where; `None` for cluster-scoped objects.
     pub namespace: Option<Arc<str>>,
-    /// Its name.
     pub name: Arc<str>,
     /// When it was taken in.
     pub at: Timestamp,
@@ -54,16 +51,11 @@ pub struct Joined {
 
 /// A problem that became no incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unheard {
-    /// When.
+pub struct Unmatched {
     pub at: Timestamp,
-    /// `no_rule` or `over_limit`.
     pub reason: Reason,
-    /// What was wrong.
     pub cause: Cause,
-    /// With which object.
     pub object: ObjectRef,
-    /// Whose.
     pub workload: Arc<str>,
     /// The explaining text. From the cluster: hostile data.
     pub why: Arc<str>,
@@ -71,28 +63,28 @@ pub struct Unheard {
 
 /// See the [module](self).
 #[derive(Debug, Default)]
-pub struct Trail {
+pub struct ExplainRecords {
     /// Incidents that are not told whose stored form is out of date; those that are told or gone by
     /// now are to be taken off the list of what waits.
     pub waiting: BTreeSet<Arc<str>>,
     /// Who joined which incident.
     pub joined: Vec<Joined>,
     /// What became no incident.
-    pub unheard: Vec<Unheard>,
+    pub unmatched: Vec<Unmatched>,
 }
 
-impl Trail {
+impl ExplainRecords {
     /// Is there nothing to store?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.joined.is_empty() && self.unheard.is_empty()
+        self.waiting.is_empty() && self.joined.is_empty() && self.unmatched.is_empty()
     }
 
     /// Adds what came later.
     pub fn append(&mut self, mut later: Self) {
         self.waiting.append(&mut later.waiting);
         self.joined.append(&mut later.joined);
-        self.unheard.append(&mut later.unheard);
+        self.unmatched.append(&mut later.unmatched);
     }
 }
 
@@ -104,9 +96,9 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Is it worth a line? Not again within [`UNHEARD_AGAIN`].
+    /// Is it worth a line? Not again within [`UNMATCHED_AGAIN`].
     fn is_news(&mut self, key: (Arc<str>, Cause), now: Timestamp) -> bool {
-        while self.order.front().is_some_and(|(at, _)| clock::between(*at, now) >= UNHEARD_AGAIN) {
+        while self.order.front().is_some_and(|(at, _)| clock::between(*at, now) >= UNMATCHED_AGAIN) {
             if let Some((_, old)) = self.order.pop_front() {
                 self.last.remove(&old);
             }
@@ -149,11 +141,11 @@ impl Engine {
         }
         if incident.kept {
             if incident.listed_as.take().is_some() {
-                out.trail.waiting.insert(Arc::clone(id));
+                out.records.waiting.insert(Arc::clone(id));
             }
         } else if incident.waits.is_some() && (incident.listed_as != incident.waits || incident.joined) {
             incident.listed_as.clone_from(&incident.waits);
-            out.trail.waiting.insert(Arc::clone(id));
+            out.records.waiting.insert(Arc::clone(id));
         }
         if !incident.joined || !(incident.kept || incident.listed_as.is_some()) {
             return;
@@ -169,18 +161,18 @@ impl Engine {
         if !incident.listed {
             incident.listed = true;
             if let Some((kind, name)) = incident.workload.split_once('/') {
-                out.trail.joined.push(joined(&Arc::from(kind), &incident.namespace, &Arc::from(name)));
+                out.records.joined.push(joined(&Arc::from(kind), &incident.namespace, &Arc::from(name)));
             }
         }
         for member in incident.members.values_mut().filter(|m| !m.listed) {
             member.listed = true;
             let ObjectRef { kind, namespace, name, .. } = &member.object;
-            out.trail.joined.push(joined(kind, namespace, name));
+            out.records.joined.push(joined(kind, namespace, name));
         }
     }
 
     /// A problem became no incident.
-    pub(super) fn unheard(&mut self, now: Timestamp, signal: &Signal, reason: Reason, out: &mut Effects) {
+    pub(super) fn unmatched(&mut self, now: Timestamp, signal: &Signal, reason: Reason, out: &mut Effects) {
         *self.counts.entry(reason).or_default() += 1;
         // Events as such are looked at only because some rule wants some of them.
         if signal.cause == Cause::Event
@@ -188,7 +180,7 @@ impl Engine {
         {
             return;
         }
-        out.trail.unheard.push(Unheard {
+        out.records.unmatched.push(Unmatched {
             at: now,
             reason,
             cause: signal.cause,

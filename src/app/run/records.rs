@@ -18,8 +18,8 @@ const NAMES: usize = 20;
 /// The longest explaining text beside what became no incident.
 const WHY: usize = 300;
 
-/// Beside what was told.
-pub(super) fn told(message: &Message, told: &[&Arc<str>], incident: Option<&Incident>) -> String {
+/// SharedAccess what was told.
+pub(super) fn notified(message: &Message, told: &[&Arc<str>], incident: Option<&Incident>) -> String {
     let decided = &message.decided;
     let (later, skipped): (Vec<&Arc<str>>, Vec<&Arc<str>>) = decided
         .receivers
@@ -48,7 +48,7 @@ pub(super) fn told(message: &Message, told: &[&Arc<str>], incident: Option<&Inci
     detail.to_string()
 }
 
-/// Beside what was held back.
+/// SharedAccess what was held back.
 pub(super) fn held(note: &Note) -> String {
     json!({
         "by": note.detail,
@@ -67,7 +67,7 @@ pub(super) fn held(note: &Note) -> String {
 /// Adds what waits, who is part of what, and what became no incident.
 pub(super) fn put(commit: &mut Commit, pipeline: &Pipeline, out: &Output, now: Timestamp) {
     let engine = pipeline.engine();
-    for id in &out.trail.waiting {
+    for id in &out.records.waiting {
         match engine.incident(id).filter(|incident| !incident.kept) {
             Some(incident) => commit.pending.extend(row(incident, now)),
             None => commit.settled.push(id.to_string()),
@@ -75,7 +75,7 @@ pub(super) fn put(commit: &mut Commit, pipeline: &Pipeline, out: &Output, now: T
     }
     // What began and went between two commits without a trace needs none here either.
     let known: BTreeSet<&Arc<str>> = out.notes.iter().map(|note| &note.incident).collect();
-    for joined in &out.trail.joined {
+    for joined in &out.records.joined {
         if known.contains(&joined.incident) || engine.incident(&joined.incident).is_some() {
             commit.objects.push(ObjectRow {
                 incident: joined.incident.to_string(),
@@ -88,18 +88,18 @@ pub(super) fn put(commit: &mut Commit, pipeline: &Pipeline, out: &Output, now: T
             });
         }
     }
-    for unheard in &out.trail.unheard {
-        let object = &unheard.object;
+    for unmatched in &out.records.unmatched {
+        let object = &unmatched.object;
         commit.history.push(HistoryRow {
-            at: unheard.at,
+            at: unmatched.at,
             incident: None,
             decision: None,
-            reason: unheard.reason,
+            reason: unmatched.reason,
             rule: Arc::from(""),
             namespace: object.namespace.clone(),
-            workload: Arc::clone(&unheard.workload),
-            title: words::one_line(&unheard.why, WHY),
-            detail: json!({ "cause": unheard.cause, "object": format!("{}/{}", object.kind, object.name) })
+            workload: Arc::clone(&unmatched.workload),
+            title: words::one_line(&unmatched.why, WHY),
+            detail: json!({ "cause": unmatched.cause, "object": format!("{}/{}", object.kind, object.name) })
                 .to_string(),
         });
     }

@@ -21,7 +21,7 @@ use super::{Options, Store, StoreError, place};
 
 /// What a store beside the bot is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beside {
+pub enum SharedAccess {
     /// To look at it; never writes, also where it could.
     Reading,
     /// To change dead letters.
@@ -31,7 +31,7 @@ pub enum Beside {
 impl Store {
     /// Opens a file that is there, whether or not a bot has it open. What needs the writer fails
     /// with [`StoreError::Stopped`] where it is opened for reading.
-    pub fn beside(path: &Path, access: Beside) -> Result<Self, StoreError> {
+    pub fn open_shared(path: &Path, access: SharedAccess) -> Result<Self, StoreError> {
         if !path.is_file() {
             return Err(StoreError::Open {
                 path: path.to_path_buf(),
@@ -41,14 +41,14 @@ impl Store {
         }
         let options = Options { path: Some(path.to_path_buf()), ..Options::default() };
         let opened = match access {
-            Beside::Reading => {
+            SharedAccess::Reading => {
                 let conn = sqlite::connect_reader(path)?;
                 recognise(&conn, path)?;
                 Opened::reading(conn, path)?
             }
-            Beside::Writing => {
+            SharedAccess::Writing => {
                 let conn = sqlite::connect_existing(path)?;
-                sqlite::configure_beside(&conn, path, place::is_network(path))?;
+                sqlite::configure_shared(&conn, path, place::is_network(path))?;
                 recognise(&conn, path)?;
                 Opened::writing(conn, path, &options)?
             }
