@@ -10,7 +10,8 @@ COPY tests/it.rs tests/it.rs
 COPY tests/sim/main.rs tests/sim/main.rs
 COPY tests/simdisk tests/simdisk
 COPY benches benches
-RUN cargo build --release --locked --bin kubeherald
+# Without the demo, which brings a simulated cluster and receivers.
+RUN cargo build --profile dist --no-default-features --locked --bin kubeherald
 
 # glibc, libgcc and the CA certificates, which TLS to Slack, webhooks and mail servers is verified with;
 # no shell and no package manager. To trust a company's own CA, mount its certificates over
@@ -20,7 +21,7 @@ LABEL org.opencontainers.image.title="kubeherald" \
       org.opencontainers.image.description="A Kubernetes alerting notifier: one problem is one message" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
-COPY --from=build /src/target/release/kubeherald /usr/local/bin/kubeherald
+COPY --from=build /src/target/dist/kubeherald /usr/local/bin/kubeherald
 COPY LICENSE /usr/share/doc/kubeherald/LICENSE
 USER 65532:65532
 EXPOSE 8080

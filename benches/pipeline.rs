@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use kubeherald::app::pipeline::{Output, Pipeline, Start};
 use kubeherald::config::load;
-use kubeherald::testkit::recording::{Line, RecordingFile, changes};
+use kubeherald::recording::{Line, RecordingFile, changes};
 use kubeherald::watch::Kind;
 
 /// How often each recording is run through; the fastest run counts.

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+#[cfg(feature = "demo")]
 pub mod demo;
 mod explain;
 mod outbox;
@@ -19,6 +20,20 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+/// The line about `demo`, which the image is built without.
+#[cfg(feature = "demo")]
+macro_rules! demo_step {
+    () => {
+        "  kubeherald demo                     see what it does, without a cluster\n"
+    };
+}
+#[cfg(not(feature = "demo"))]
+macro_rules! demo_step {
+    () => {
+        ""
+    };
+}
+
 /// Watches a Kubernetes cluster and tells the right people, once, when something needs them.
 ///
 /// One problem is one message: forty crashing pods of one Deployment are one incident, whose
@@ -26,14 +41,12 @@ use clap::{Args, Parser, Subcommand};
 /// over. Nothing is lost: what is to be told is on disk before it is sent.
 #[derive(Debug, Parser)]
 #[command(name = "kubeherald", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "\
-First steps:
-  kubeherald demo                     see what it does, without a cluster
+#[command(after_help = concat!("First steps:\n", demo_step!(), "\
   kubeherald run                      watch the cluster of your kubeconfig, tell the terminal
   kubeherald check kubeherald.yaml    find every mistake in a configuration
   kubeherald run --config kubeherald.yaml
 
-Exit codes: 0 all is well, 1 something you can mend (a wrong file, an unreachable server), 2 wrong usage.")]
+Exit codes: 0 all is well, 1 something you can mend (a wrong file, an unreachable server), 2 wrong usage."))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -47,6 +60,7 @@ enum Command {
     /// exist, a missing Secret, pods that fit no node, evictions, a node that dies, and a lot of
     /// normal life. The bot watches it with the shipped rules; a page on this machine shows what
     /// Slack, a webhook and a mailbox receive. Needs no cluster and no network.
+    #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
     /// Find every error in configuration, rules and templates, each with file, line and frame.
     ///
@@ -133,6 +147,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
+        #[cfg(feature = "demo")]
         Command::Demo(args) => in_runtime(demo::demo(&args)),
         Command::Check(args) => check::check(&args),
         Command::Schema(args) => schema::schema(&args),

@@ -30,6 +30,8 @@ pub mod notify;
 #[doc(hidden)]
 pub mod outbox;
 #[doc(hidden)]
+pub mod recording;
+#[doc(hidden)]
 pub mod rule;
 #[doc(hidden)]
 pub mod signal;
@@ -39,6 +41,7 @@ pub mod store;
 pub mod telemetry;
 #[doc(hidden)]
 pub mod template;
+#[cfg(feature = "demo")]
 #[doc(hidden)]
 pub mod testkit;
 #[doc(hidden)]

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::config::{Config, Expect, Given, RuleTest, TestInput};
 use crate::engine::Note;
 use crate::message::Reason;
-use crate::testkit::recording::{RecordingError, RecordingFile, changes};
+use crate::recording::{RecordingError, RecordingFile, changes};
 use crate::watch::{Change, Kind};
 
 /// Where virtual time begins for `given` signals. Any moment would do.

@@ -20,8 +20,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::message::{Decision, Reason};
 use crate::notify::terminal;
+use crate::recording::{Recording, changes};
 use crate::signal::{Cause, Severity};
-use crate::testkit::recording::{Recording, changes};
 use crate::watch::Kind;
 
 /// See `kubeherald replay`.

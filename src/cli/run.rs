@@ -106,10 +106,12 @@ async fn cluster(context: Option<&str>) -> Result<kube::Config, Failure> {
             kube::Config::from_kubeconfig(&options).await.map_err(anyhow::Error::from)
         }
     };
-    Ok(found.context(
-        "found no cluster: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a service account; \
-         `kubeherald demo` needs none",
-    )?)
+    let demo = if cfg!(feature = "demo") { "; `kubeherald demo` needs none" } else { "" };
+    Ok(found.with_context(|| {
+        format!(
+            "found no cluster: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a service account{demo}"
+        )
+    })?)
 }
 
 /// One question before anything else: a wrong address or an expired login should be said at once and

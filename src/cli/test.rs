@@ -11,7 +11,7 @@ use super::{Failure, output};
 use crate::app::rule_test::{self, Report};
 use crate::config::error::At;
 use crate::config::{Config, Diagnostic, Level, Loaded, RuleTest, TestInput, load, load_shipped};
-use crate::testkit::recording::RecordingError;
+use crate::recording::RecordingError;
 
 /// See `kubeherald test`.
 #[derive(Debug, Args)]

@@ -76,7 +76,7 @@ fn the_terminal_looks_like_this() {
 #[test]
 fn nothing_foreign_controls_the_terminal() {
     for decision in Decision::ALL {
-        let n = sample::notification(*decision, sample::hostile());
+        let n = sample::notification(*decision, sample::huge());
         let shown = super::terminal::render(&n, false);
         assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{0}', '\r']), "{decision}");
         assert!(shown.len() < 60_000, "{decision}: {}", shown.len());

@@ -127,12 +127,10 @@ fn dry_render(
     partials: &BTreeMap<String, Parsed>,
     errors: &mut Vec<TemplateError>,
 ) {
-    let mut samples = sample::all();
     // What grows with each incident of a summary must be bounded, too.
-    samples.push(sample::crowded());
-    for name in Name::ALL {
-        for n in samples.iter().filter(|n| name.is_for(n)) {
-            let Some(values) = model::of(name.input(), n) else { continue };
+    for n in sample::all().chain(std::iter::once_with(sample::crowded)) {
+        for name in Name::ALL.iter().filter(|name| name.is_for(&n)) {
+            let Some(values) = model::of(name.input(), &n) else { continue };
             let Err(e) = templates.try_render(*name, &values) else { continue };
             let of = e.template_name.as_deref().unwrap_or(name.file());
             let Some(parsed) = partials.get(of).or_else(|| mains.get(of)).or_else(|| mains.get(name.file()))

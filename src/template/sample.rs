@@ -16,6 +16,9 @@ use crate::signal::{Cause, Severity};
 /// 2026-02-03T08:06:24Z, when the sample incident began.
 const SINCE: Timestamp = Timestamp::constant(1_770_105_984, 0);
 
+/// Explaining texts are cut to about this many bytes when they are decoded.
+const LONG_TEXT: usize = 4 * 1024;
+
 fn later(seconds: u64) -> Timestamp {
     SINCE.checked_add(Duration::from_secs(seconds)).unwrap_or(SINCE)
 }
@@ -149,9 +152,19 @@ pub fn bare() -> IncidentView {
 }
 
 /// An incident whose every text tries to be something else than text: a mention, a link, markup, a
-/// header, a template, a right-to-left override; and one text of a megabyte.
+/// header, a template, a right-to-left override. As long as texts of the cluster get after they are decoded.
 #[must_use]
 pub fn hostile() -> IncidentView {
+    hostile_of(LONG_TEXT)
+}
+
+/// The same, with an explaining text of a megabyte and 2,000 log lines: what a medium must cut.
+#[must_use]
+pub fn huge() -> IncidentView {
+    hostile_of(1_000_000)
+}
+
+fn hostile_of(bytes: usize) -> IncidentView {
     let nasty = "<!channel> <@U012> <https://evil.example|click> *bold* _it_ ~st~ `code` ```pre``` \
                  <script>alert(1)</script> \"q\" 'q' &amp; {{boom}} {{{boom}}} {{> _boom}}\r\nBcc: victim@evil.example\r\n\
                  .\r\nDATA \u{202e}desrever\u{1b}[31mred\u{0}";
@@ -167,7 +180,7 @@ pub fn hostile() -> IncidentView {
         members: vec![nasty.into(); 50],
         members_total: 50,
         reason_raw: nasty.into(),
-        why: format!("{nasty}\n{}", "x<".repeat(500_000)).into(),
+        why: format!("{nasty}\n{}", "x<".repeat(bytes / 2)).into(),
         exit: nasty.into(),
         deeper: nasty.into(),
         held: vec![
@@ -181,7 +194,7 @@ pub fn hostile() -> IncidentView {
         ],
         runbook: Some(format!("javascript:{nasty}").into()),
         command: nasty.into(),
-        log_tail: Some(nasty.repeat(2000).into()),
+        log_tail: Some(nasty.repeat(bytes / 500).into()),
         log_from: Some(nasty.into()),
         title: nasty.into(),
         ..incident()
@@ -284,25 +297,27 @@ pub fn crowded() -> Notification {
     n
 }
 
-/// What every template is tried on: each decision, with everything known and with little known.
-#[must_use]
-pub fn all() -> Vec<Notification> {
-    let mut out = Vec::new();
-    for decision in Decision::ALL {
-        for incident in [incident(), node(), bare(), hostile()] {
-            out.push(notification(*decision, incident));
-        }
+/// What every template is tried on: each decision, with everything known and with little known. Made one
+/// by one: together they would be the largest thing that the bot ever holds.
+pub fn all() -> impl Iterator<Item = Notification> {
+    let incidents: [fn() -> IncidentView; 4] = [incident, node, bare, hostile];
+    let decisions = Decision::ALL.iter().copied();
+    decisions
+        .flat_map(move |decision| incidents.into_iter().map(move |of| notification(decision, of())))
+        .chain(digest::all())
+        .chain(std::iter::once_with(|| notice(Reason::ConfigMended, &incident())))
+        .chain(std::iter::once_with(nothing_known))
+}
+
+/// No cluster name, and nothing known of what makes a digest.
+fn nothing_known() -> Notification {
+    Notification {
+        incidents: Vec::new(),
+        incidents_total: 0,
+        cluster: "".into(),
+        digest: None,
+        ..notification(Decision::Digest, bare())
     }
-    out.extend(digest::all());
-    out.push(notice(Reason::ConfigMended, &incident()));
-    // No cluster name, and nothing known of what makes a digest.
-    let mut empty = notification(Decision::Digest, bare());
-    empty.incidents.clear();
-    empty.incidents_total = 0;
-    empty.cluster = "".into();
-    empty.digest = None;
-    out.push(empty);
-    out
 }
 
 /// Values in which every key a template may name is there and, where it can be, set.

@@ -41,8 +41,8 @@ pub use faults::{Fault, Verb, What};
 pub use resource::{RESOURCES, Resource};
 pub use store::{Backup, InvalidObject};
 
-use super::recording::{Line, LineKind};
 use crate::clock::Clock;
+use crate::recording::{Line, LineKind};
 use faults::Faults;
 use logs::Logs;
 use socket::{Socket, Stream};

@@ -11,7 +11,7 @@ use kubeherald::cli::demo::stage::{News, Stage};
 use kubeherald::clock::Clock;
 use kubeherald::config;
 use kubeherald::notify::webhook::sign;
-use kubeherald::testkit::recording::{Line, LineKind, changes};
+use kubeherald::recording::{Line, LineKind, changes};
 use kubeherald::testkit::story::{self, SPEED, Story, Tone, Write};
 use kubeherald::watch::Kind;
 use serde_json::Value;

@@ -10,7 +10,7 @@ use kubeherald::app::pipeline::{Message, Output, Pipeline, Start};
 use kubeherald::clock;
 use kubeherald::config::{Config, load};
 use kubeherald::engine::Incident;
-use kubeherald::testkit::recording::{RecordingFile, changes};
+use kubeherald::recording::{RecordingFile, changes};
 use kubeherald::watch::{Change, Kind};
 
 /// What the recordings are followed by: long enough for every resolve that is to come.

@@ -22,7 +22,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("metrics", &["clock", "message", "outbox", "signal", "store", "watch"]),
     ("web", &["clock", "message", "metrics", "outbox", "signal", "store", "watch"]),
-    ("testkit", &["clock", "config", "message", "notify", "signal", "template", "watch"]),
+    ("recording", &["watch"]),
+    ("testkit", &["clock", "config", "message", "notify", "recording", "signal", "template", "watch"]),
     ("app", ANY),
     ("cli", ANY),
 ];

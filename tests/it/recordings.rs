@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use kubeherald::testkit::recording::{RecordingError, RecordingFile, changes};
-use kubeherald::testkit::{ApiServer, recording};
+use kubeherald::recording;
+use kubeherald::recording::{RecordingError, RecordingFile, changes};
+use kubeherald::testkit::ApiServer;
 use kubeherald::watch::{Change, Kind};
 
 fn all() -> Vec<PathBuf> {

@@ -10,9 +10,9 @@ use super::*;
 use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::app::run::commit;
 use crate::config::{Config, load};
+use crate::recording::{RecordingFile, changes};
 use crate::store::fixture::note;
 use crate::store::{Claim, Commit, HistoryQuery, OutboxQuery, Settle};
-use crate::testkit::recording::{RecordingFile, changes};
 use crate::watch::Kind;
 
 #[derive(Debug, Parser)]

@@ -63,8 +63,8 @@ fn digests_are_made_for_mail_programs() {
     for n in [
         sample::digest::day(),
         sample::digest::large(&sample::incident(), 4_500),
-        sample::digest::large(&sample::hostile(), 4_500),
-        sample::digest::around(sample::hostile()),
+        sample::digest::large(&sample::huge(), 4_500),
+        sample::digest::around(sample::huge()),
     ] {
         let mail = mail(&n);
         assert!(mail.html.len() <= 100_000, "{}", mail.html.len());
@@ -104,7 +104,7 @@ fn mails_of_one_incident_are_one_thread_and_attempts_are_equal() {
 #[test]
 fn no_text_becomes_a_header_or_markup() {
     for decision in Decision::ALL {
-        let n = sample::notification(*decision, sample::hostile());
+        let n = sample::notification(*decision, sample::huge());
         let mail = mail(&n);
         assert!(!mail.subject.contains(['\r', '\n']), "{:?}", mail.subject);
         assert!(!mail.html.contains("<script"), "{decision}");

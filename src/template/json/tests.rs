@@ -82,7 +82,7 @@ fn every_error_is_reported_at_once_with_its_path() {
 #[test]
 fn output_and_input_are_bounded() {
     let doc = document(json!({"text": "{{text}}"}));
-    let mut n = sample::notification(Decision::First, sample::hostile());
+    let mut n = sample::notification(Decision::First, sample::huge());
     n.text = "x".repeat(10_000_000);
     let got = doc.render(&n, "").unwrap().to_string();
     assert!(got.len() < MAX_DOCUMENT);

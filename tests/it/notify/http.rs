@@ -127,7 +127,7 @@ async fn hostile_text_stays_inside_the_document() {
     let hook = WebhookServer::start().await.unwrap();
     let notifier = notifier(NotifierConfig::Webhook(WebhookConfig::new(inline(hook.url()))));
     for decision in Decision::ALL {
-        let n = sample::notification(*decision, sample::hostile());
+        let n = sample::notification(*decision, sample::huge());
         assert_eq!(class(&tell(&notifier, &n, None).await).0, "Delivered", "{decision}");
     }
     for got in hook.received().all() {

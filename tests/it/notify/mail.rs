@@ -188,7 +188,7 @@ async fn hostile_text_stays_one_mail() {
     let server = SmtpServer::start().await.unwrap();
     let mail = email(config(server.port(), &["a@example.com"]));
     for decision in Decision::ALL {
-        let n = sample::notification(*decision, sample::hostile());
+        let n = sample::notification(*decision, sample::huge());
         handle(&tell(&mail, &n, None).await);
     }
     let mails = server.mails().all();

@@ -25,10 +25,10 @@ fn python(script: &str) -> Command {
 fn slack_sdk_takes_every_payload() {
     let dir = tempfile::tempdir().unwrap();
     let templates = Templates::shipped().unwrap();
-    for (n, notification) in sample::all().iter().enumerate() {
+    for (n, notification) in sample::all().enumerate() {
         for (kind, rendered) in [
-            ("whole", slack::render(notification, &templates).unwrap()),
-            ("reply", slack::render_reply(notification, &templates).unwrap()),
+            ("whole", slack::render(&notification, &templates).unwrap()),
+            ("reply", slack::render_reply(&notification, &templates).unwrap()),
         ] {
             let path = dir.path().join(format!("{n:03}-{kind}-{}.json", notification.decision));
             std::fs::write(path, rendered.body().to_string()).unwrap();
@@ -37,7 +37,7 @@ fn slack_sdk_takes_every_payload() {
     let output = python("slack_blocks.py").arg(dir.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(said.trim(), format!("{} payloads are valid", sample::all().len() * 2));
+    assert_eq!(said.trim(), format!("{} payloads are valid", sample::all().count() * 2));
 }
 
 /// A running server that ends with the test.
@@ -83,8 +83,8 @@ async fn aiosmtpd_takes_a_mail_over_starttls_with_a_login() {
     let right = notifier(NotifierConfig::Email(config("hunter2")));
     let first = to_all(&right, &says(Decision::First), None).await;
     to_all(&right, &says(Decision::Resolved), Some(&first)).await;
-    to_all(&right, &sample::notification(Decision::Storm, sample::hostile()), None).await;
-    for n in [sample::digest::day(), sample::digest::around(sample::hostile())] {
+    to_all(&right, &sample::notification(Decision::Storm, sample::huge()), None).await;
+    for n in [sample::digest::day(), sample::digest::around(sample::huge())] {
         to_all(&right, &n, None).await;
     }
     server.0.stdin.take().unwrap().write_all(b"end\n").unwrap();

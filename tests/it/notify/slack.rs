@@ -161,8 +161,8 @@ async fn hostile_text_neither_mentions_nor_links_nor_breaks_a_limit() {
     let first = handle(&tell(&bot, &says(Decision::First), None).await);
     for decision in Decision::ALL {
         for handle in [None, Some(first.as_str())] {
-            let mut n = sample::notification(*decision, sample::hostile());
-            n.incidents.resize(n.incidents.len() * 100, sample::hostile());
+            let mut n = sample::notification(*decision, sample::huge());
+            n.incidents.resize(n.incidents.len() * 100, sample::huge());
             n.title = "<!channel> ".repeat(1000);
             n.cluster = "<!here>\r\n*x*".into();
             let outcome = tell(&bot, &n, handle).await;

@@ -76,7 +76,7 @@ fn a_full_book_counts() {
 #[test]
 fn what_is_stored_is_small_and_comes_back() {
     let mut book = book();
-    book.decided(&sample::hostile(), Decision::First, Reason::First, true);
+    book.decided(&sample::huge(), Decision::First, Reason::First, true);
     book.hold_back(Reason::InhibitedBy, None, &"Pod/a".into(), 2);
     let entry = book.entries.values().next().unwrap();
     let body = serde_json::to_string(entry).unwrap();
