@@ -290,17 +290,7 @@ pub fn held(seconds: u64) -> Duration {
 }
 
 fn http_date(value: &str) -> Option<Timestamp> {
-    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok();
-    // "GMT" is an obsolete zone name of RFC 2822 and means UTC.
-    zoned.or_else(|| {
-        jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", value)
-            .ok()?
-            .to_datetime()
-            .ok()?
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .ok()
-            .map(|z| z.timestamp())
-    })
+    Timestamp::try_from(httpdate::parse_http_date(value).ok()?).ok()
 }
 
 /// Why a request had no answer.

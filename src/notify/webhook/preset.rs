@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -191,7 +194,7 @@ impl Preset {
             Self::Opsgenie => {
                 let root = trimmed.trim_end_matches("/v2/alerts");
                 if n.is_end() {
-                    format!("{root}/v2/alerts/{}/close?identifierType=alias", encode(n.thread().as_bytes()))
+                    format!("{root}/v2/alerts/{}/close?identifierType=alias", percent_encoded(n.thread()))
                 } else {
                     format!("{root}/v2/alerts")
                 }
@@ -205,7 +208,7 @@ impl Preset {
             Self::DingTalk if !key.is_empty() => {
                 let stamp = now.as_millisecond();
                 let sign = hmac(key.as_bytes(), format!("{stamp}\n{key}").as_bytes());
-                query(base, &format!("timestamp={stamp}&sign={}", encode(base64(&sign).as_bytes())))
+                query(base, &format!("timestamp={stamp}&sign={}", percent_encoded(&BASE64.encode(&sign))))
             }
             _ => base.to_owned(),
         }
@@ -229,7 +232,7 @@ impl Preset {
             let stamp = now.as_second();
             let sign = hmac(format!("{stamp}\n{key}").as_bytes(), b"");
             map.insert("timestamp".into(), json!(stamp.to_string()));
-            map.insert("sign".into(), json!(base64(&sign)));
+            map.insert("sign".into(), json!(BASE64.encode(&sign)));
         }
     }
 
@@ -252,27 +255,11 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let at = |n: usize| u32::from(three.get(n).copied().unwrap_or_default());
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for place in 0..4 {
-            let sign = SIGNS.get((bits >> (18 - 6 * place) & 63) as usize).copied().unwrap_or(b'=');
-            out.push(if place <= three.len() { char::from(sign) } else { '=' });
-        }
-    }
-    out
-}
+/// What may stand in a URL as it is: RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-fn encode(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |out, b| match b {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-            out + &char::from(*b).to_string()
-        }
-        b => out + &format!("%{b:02X}"),
-    })
+fn percent_encoded(text: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(text, RESERVED)
 }
 
 #[cfg(test)]

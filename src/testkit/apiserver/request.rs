@@ -179,25 +179,7 @@ impl Ask {
     }
 }
 
-/// Percent-decoding of a query value; what is malformed stays as it is.
+/// A query value; what is malformed stays as it is.
 fn decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'+' => out.push(b' '),
-            b'%' => {
-                let ahead = bytes.clone().take(2).map(char::from).collect::<String>();
-                match u8::from_str_radix(&ahead, 16) {
-                    Ok(decoded) if ahead.len() == 2 => {
-                        out.push(decoded);
-                        bytes.nth(1);
-                    }
-                    _ => out.push(byte),
-                }
-            }
-            _ => out.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }

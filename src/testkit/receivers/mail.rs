@@ -1,5 +1,8 @@
 //! Reads a mail that was taken: headers and parts, as a mail program shows them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::ReceivedMail;
 
 impl ReceivedMail {
@@ -111,27 +114,10 @@ fn quoted_printable(text: &str, in_header: bool) -> Vec<u8> {
     out
 }
 
+/// Bodies are folded into lines.
 fn base64(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut buffer, mut bits) = (0_u32, 0_u32);
-    for byte in text.bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => continue,
-        };
-        buffer = (buffer << 6) | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push(u8::try_from((buffer >> bits) & 0xff).unwrap_or_default());
-            buffer &= (1 << bits) - 1;
-        }
-    }
-    out
+    let folded: String = text.split_ascii_whitespace().collect();
+    STANDARD.decode(folded).unwrap_or_default()
 }
 
 #[cfg(test)]
