@@ -245,7 +245,15 @@ pub fn projection(case: &Case<'_>, out: &mut Vec<Failure>) {
     for line in &lines {
         last.insert(line.message.text("/thread"), line);
     }
+    // Who refused a message of an incident for good does not know how it ended.
+    let given_up = |thread: &str| {
+        let mut dead = case.record.outbox.iter().filter(|row| row.receiver == HOOK && row.state == "dead");
+        dead.any(|row| row.key.starts_with(&format!("{thread}-")))
+    };
     for line in last.values().filter(|line| !line.is_end() && line.namespace != Some(TENANT)) {
+        if given_up(line.message.text("/thread")) {
+            continue;
+        }
         // What ran on a node that was lost before it had proved to be well: nobody knows.
         let unknown = |t: &Trouble| {
             case.lost_nodes(t).iter().any(|(from, to)| *from < t.to + OVER_WITHIN && *to >= ends)
