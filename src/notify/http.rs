@@ -11,6 +11,7 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::hint;
 use super::network::{HttpAnswer, HttpRequest, Network, SimulatedNetwork};
+use crate::clock::http_date;
 use crate::message::text::words;
 
 /// Until a connection stands.
@@ -287,20 +288,6 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 pub fn held(seconds: u64) -> Duration {
     let (least, most) = RETRY_AFTER_RANGE;
     Duration::from_secs(seconds.clamp(least, most))
-}
-
-fn http_date(value: &str) -> Option<Timestamp> {
-    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok();
-    // "GMT" is an obsolete zone name of RFC 2822 and means UTC.
-    zoned.or_else(|| {
-        jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", value)
-            .ok()?
-            .to_datetime()
-            .ok()?
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .ok()
-            .map(|z| z.timestamp())
-    })
 }
 
 /// Why a request had no answer.
