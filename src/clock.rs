@@ -48,6 +48,30 @@ pub fn moved(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
 }
 
+/// How far this clock is ahead of another one, of which it is known that it showed `date`, cut to whole seconds,
+/// at some moment from `asked` to `answered` by this clock. `known` is kept while it can be right, give or take
+/// what counts as no step, so that jitter changes nothing.
+#[must_use]
+pub fn ahead(
+    known: SignedDuration,
+    date: Timestamp,
+    (asked, answered): (Timestamp, Timestamp),
+) -> SignedDuration {
+    let least = asked.duration_since(date).saturating_sub(SignedDuration::from_secs(1));
+    let most = answered.duration_since(date);
+    if known >= least.saturating_sub(STEP) && known <= most.saturating_add(STEP) {
+        return known;
+    }
+    let middle = least.saturating_add(most.saturating_sub(least) / 2);
+    if middle.abs() < STEP { SignedDuration::ZERO } else { middle }
+}
+
+/// A date as HTTP writes it (<https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>).
+#[must_use]
+pub fn http_date(value: &str) -> Option<Timestamp> {
+    Timestamp::try_from(httpdate::parse_http_date(value.trim()).ok()?).ok()
+}
+
 /// The step that a clock made between two processes, if the later one shows a time before what the earlier
 /// one stored last.
 #[must_use]
@@ -74,5 +98,29 @@ mod tests {
         assert_eq!(set_back(at(1_000), at(996)), None);
         assert_eq!(set_back(at(1_000), at(900)), Some(back));
         assert_eq!(set_back(at(1_000), at(5_000)), None, "nobody was running");
+    }
+
+    #[test]
+    fn a_difference_of_clocks_is_known_once_it_cannot_be_jitter() {
+        let seconds = SignedDuration::from_secs;
+        let known = |known, date, asked, answered| {
+            ahead(seconds(known), at(date), (at(asked), at(answered))).as_secs_f64()
+        };
+        for (before, date, asked, answered, now) in [
+            (0, 1_000, 1_000, 1_000, 0.0),
+            (0, 1_000, 1_005, 1_006, 0.0),
+            (0, 1_000, 1_600, 1_601, 600.0),
+            (0, 1_000, 400, 400, -600.5),
+            // What is in force is kept while it can be right.
+            (600, 1_000, 1_596, 1_597, 600.0),
+            // An answer that took long says little.
+            (0, 1_000, 1_002, 1_015, 0.0),
+            // The clock was put right.
+            (600, 1_000, 1_000, 1_000, 0.0),
+        ] {
+            let found = known(before, date, asked, answered);
+            assert!((found - now).abs() < 1e-9, "{found} for {before} and {date} {asked} {answered}");
+        }
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(at(784_111_777)));
     }
 }

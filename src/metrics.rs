@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use self::cached::Cached;
 use self::families::{Deliveries, Families};
@@ -60,6 +60,8 @@ pub struct EngineStats {
     pub cut: BTreeMap<Kind, u64>,
     /// How often the wall clock was set while it ran.
     pub clock_steps: ClockSteps,
+    /// How far the clock is ahead of the API server's; zero where that cannot be told from jitter.
+    pub clock_ahead: SignedDuration,
     /// The first picture of the cluster is complete.
     pub synced: bool,
     /// The kinds that cannot be read for now.

@@ -77,8 +77,7 @@ impl Pipeline {
     /// Builds memory and engine. Incidents whose rule is gone come back.
     #[must_use]
     pub fn new(config: &Config, kinds: &[Kind], now: Timestamp, start: Start) -> (Self, Vec<Incident>) {
-        let news_since = start.news_since.map_or_else(|| now.into(), |seen| seen.before(OVERLAP));
-        let memory = Memory::new(kinds, news_since, wants_raw_events(config));
+        let memory = Memory::new(kinds, news_since(start.news_since, now), wants_raw_events(config));
         let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
         engine.restore_identity(start.identity);
         engine.restore_silences(start.silences);
@@ -156,9 +155,20 @@ impl Pipeline {
 
     /// The clock was set by `by` and shows `now`: deadlines are moved by as much.
     pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp, out: &mut Output) {
-        self.memory.clock_set(by);
+        // The API server's clock was not.
+        self.memory.set_clock_ahead(self.memory.clock_ahead().saturating_add(by));
         self.engine.clock_set(by, now, &self.memory, &mut self.effects);
         self.settle(out);
+    }
+
+    /// The clock of this machine is `ahead` of the API server's: times of objects and Events are taken for that.
+    pub const fn set_clock_ahead(&mut self, ahead: SignedDuration) {
+        self.memory.set_clock_ahead(ahead);
+    }
+
+    /// What [`Start::news_since`] and `now` are by the API server's clock, once that is known.
+    pub fn set_news_since(&mut self, seen: Option<NewsSince>, now: Timestamp) {
+        self.memory.set_news_since(news_since(seen, now));
     }
 
     /// Does everything that is due up to `now`, each at its own time.
@@ -331,6 +341,10 @@ impl Pipeline {
             view.title = summary.render(view);
         }
     }
+}
+
+fn news_since(seen: Option<NewsSince>, now: Timestamp) -> NewsSince {
+    seen.map_or_else(|| now.into(), |seen| seen.before(OVERLAP))
 }
 
 fn namespace(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {

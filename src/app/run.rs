@@ -274,7 +274,7 @@ async fn run_with(
     );
     // The watches hold the channel open, nobody else.
     drop(tx);
-    let parts = (log_queue, outbox);
+    let parts = (log_queue, outbox, status);
     let engine =
         EngineLoop::start(config, &options.kinds, store.clone(), stats, heartbeat, steady, parts).await?;
     let mut engine_task = JoinSet::new();

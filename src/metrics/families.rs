@@ -167,6 +167,11 @@ impl Families {
             "How often the wall clock was set by more than a few seconds, or the machine slept.",
             [(vec![("direction", "forward")], steps.forward), (vec![("direction", "back")], steps.back)],
         )?;
+        out.gauge(
+            "kubeherald_clock_ahead_seconds",
+            "How far the clock of this machine is ahead of the API server's; negative: behind.",
+            [(none(), engine.clock_ahead.as_secs_f64())],
+        )?;
         out.counter(
             "kubeherald_incidents_displaced",
             "Incidents that gave way to others because the limit on incidents was reached.",

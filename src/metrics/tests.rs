@@ -116,6 +116,7 @@ async fn what_the_parts_know_is_told() {
         forged: BTreeMap::new(),
         cut: BTreeMap::new(),
         clock_steps: ClockSteps { forward: 0, back: 2 },
+        clock_ahead: jiff::SignedDuration::from_secs(-90),
         synced: true,
         blind: vec!["Event".into()],
     });
@@ -144,6 +145,7 @@ async fn what_the_parts_know_is_told() {
         ("kubeherald_refused_total", 5.0),
         ("kubeherald_clock_steps_total{direction=\"forward\"}", 0.0),
         ("kubeherald_clock_steps_total{direction=\"back\"}", 2.0),
+        ("kubeherald_clock_ahead_seconds", -90.0),
         ("kubeherald_synced", 1.0),
         ("kubeherald_store_up", 1.0),
         ("kubeherald_deliveries_total{receiver=\"on\\\"call\",outcome=\"retried\"}", 4.0),

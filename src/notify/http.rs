@@ -11,6 +11,7 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::hint;
 use super::network::{HttpAnswer, HttpRequest, Network, SimulatedNetwork};
+use crate::clock::http_date;
 use crate::message::text::words;
 
 /// Until a connection stands.
@@ -287,10 +288,6 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 pub fn held(seconds: u64) -> Duration {
     let (least, most) = RETRY_AFTER_RANGE;
     Duration::from_secs(seconds.clamp(least, most))
-}
-
-fn http_date(value: &str) -> Option<Timestamp> {
-    Timestamp::try_from(httpdate::parse_http_date(value).ok()?).ok()
 }
 
 /// Why a request had no answer.

@@ -382,7 +382,7 @@ impl ApiServer {
         lock(&self.shared.settings).bookmark_interval = interval;
     }
 
-    /// Times of creation are of this clock; of the system's at first.
+    /// Times of creation and the dates of answers are of this clock; of the system's at first.
     pub fn set_clock(&self, clock: Clock) {
         lock(&self.shared.settings).clock = clock;
     }

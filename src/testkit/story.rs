@@ -107,6 +107,7 @@ pub struct Story {
 impl Story {
     /// Puts the cluster as it is at the beginning into `server`.
     pub fn new(server: Arc<ApiServer>, clock: Clock) -> Result<Self, InvalidObject> {
+        server.set_clock(clock.clone());
         let sink = move |at, write: Write<'_>| {
             match write {
                 Write::Apply(object) => drop(server.apply(object)?),

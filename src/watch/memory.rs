@@ -7,6 +7,7 @@
 
 mod apply;
 mod build;
+mod clocks;
 mod early;
 mod events;
 mod first;
@@ -21,7 +22,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use self::early::Early;
 pub use self::news::NewsSince;
@@ -90,6 +91,8 @@ pub struct Memory {
     listed_at: HashMap<Kind, (Option<Timestamp>, Timestamp)>,
     /// What ended before these moments is no news.
     news_since: NewsSince,
+    /// How far the clock of this machine is ahead of the API server's, whose times are kept here.
+    ahead: SignedDuration,
     raw_events: bool,
     /// Boxed: a table keeps room for twice as many entries as it holds.
     pods: HashMap<Arc<str>, Box<PodEntry>>,
@@ -143,6 +146,7 @@ impl Memory {
             unreliable: BTreeSet::new(),
             listed_at: HashMap::new(),
             news_since: news_since.into(),
+            ahead: SignedDuration::ZERO,
             raw_events,
             pods: HashMap::new(),
             mirrors: HashMap::new(),
@@ -212,6 +216,7 @@ impl Memory {
     /// Takes one change in and adds the signals it means to `out`. Returns true when this change
     /// completed the first picture of the cluster.
     pub fn apply(&mut self, now: Timestamp, change: Change, out: &mut Vec<Signal>) -> bool {
+        let (own, now) = (now, self.server_time(now));
         let was_ready = self.ready();
         let before = out.len();
         match change {
@@ -261,6 +266,7 @@ impl Memory {
             self.first_look(now, out);
         }
         self.drop_with_namespaces(before, out);
+        self.translate(own, out.get_mut(before..).unwrap_or_default());
         complete
     }
 

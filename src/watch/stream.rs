@@ -44,7 +44,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use pace::Pace;
-pub use status::{KindStatus, WatchState, WatchStatus};
+pub use status::{KindStatus, ServerTime, WatchState, WatchStatus};
 
 use super::objects::{
     CronJob, DaemonSet, Deployment, Event, Job, Namespace, Node, PersistentVolumeClaim, Pod, ReplicaSet,

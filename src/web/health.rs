@@ -13,11 +13,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::WebState;
 use crate::clock;
+use crate::message::text::words;
 use crate::metrics::{ConfigStats, LimitStats};
 use crate::store::{StoreError, StoreHealth};
 use crate::watch::stream::{KindStatus, WatchState};
@@ -30,6 +31,9 @@ const FRESH: Duration = Duration::from_secs(300);
 const FRESH_BLIND: Duration = Duration::from_secs(600);
 /// For one commit, on a disk that is slow.
 const WRITABLE: Duration = Duration::from_secs(3);
+
+/// Clocks that NTP keeps are closer together.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(30);
 
 /// How many namespaces a check names.
 const MAX_NAMED: usize = 10;
@@ -77,6 +81,7 @@ pub(super) async fn readyz(State(state): State<WebState>) -> Response {
     let mut checks = vec![first_lists(engine.synced, &watches)];
     checks.extend(watch_checks(&watches, state.0.metrics.started(), state.0.metrics.clock().now()));
     checks.extend(engine.limit.as_ref().map(incidents));
+    checks.extend(clocks(engine.clock_ahead));
     checks.push(config(&sources.config.load()));
     checks.push(receivers::check(&sources.outbox.refusals()));
     checks.push(store(&state).await);
@@ -149,6 +154,19 @@ fn incidents(limit: &LimitStats) -> Check {
         limit.limit, limit.largest, limit.largest_count
     );
     Check { name: "incidents".into(), status: Health::Degraded, detail }
+}
+
+/// Only where the clocks differ by so much that times in messages mislead.
+fn clocks(ahead: SignedDuration) -> Option<Check> {
+    if ahead.abs() < CLOCKS_DIFFER {
+        return None;
+    }
+    let detail = format!(
+        "the clock of this machine is {} {} the API server's; times of objects are corrected by that",
+        words::duration(ahead.abs().as_secs()),
+        if ahead.is_negative() { "behind" } else { "ahead of" }
+    );
+    Some(Check { name: "clock".into(), status: Health::Degraded, detail })
 }
 
 /// A configuration with errors is no reason to send nobody here: the last good one goes on.
@@ -266,6 +284,16 @@ mod tests {
         let check = incidents(&limit);
         assert_eq!((check.status, check.name.as_str()), (Health::Degraded, "incidents"));
         for part in ["limit of 50", "most of noisy (45)", "noisy 12, the cluster 1"] {
+            assert!(check.detail.contains(part), "{}", check.detail);
+        }
+    }
+
+    #[test]
+    fn clocks_that_differ_by_much_degrade_and_say_by_how_much() {
+        assert_eq!(clocks(SignedDuration::from_secs(-29)), None);
+        for (seconds, part) in [(130, "is 2m 10s ahead of the API"), (-3_600, "is 1h behind the API")] {
+            let check = clocks(SignedDuration::from_secs(seconds)).unwrap();
+            assert_eq!(check.status, Health::Degraded);
             assert!(check.detail.contains(part), "{}", check.detail);
         }
     }

@@ -161,3 +161,61 @@ fn a_clock_that_was_ahead_before_a_restart_holds_up_nothing() {
         });
     }
 }
+
+#[test]
+fn a_clock_that_is_ahead_of_the_clusters_makes_no_problem_last_longer() {
+    in_paused_time(|| async {
+        let mut bot = Bot::new();
+        bot.life.clock.step(SignedDuration::from_mins(15));
+        bot.start();
+        tokio::time::sleep(secs(600)).await;
+        no_image(&bot, "blip");
+        tokio::time::sleep(secs(8)).await;
+        bot.life.apply(pod("blip").created("-8s").node("worker-1").running("-0s").into());
+        tokio::time::sleep(secs(120)).await;
+        assert!(bot.told().is_empty(), "{:?}", bot.told());
+        no_image(&bot, "lasts");
+        tokio::time::sleep(secs(60)).await;
+        assert_eq!(bot.told(), ["first image-pull Pod/lasts"]);
+        assert!((metric(&bot, "kubeherald_clock_ahead_seconds").await - 900.0).abs() < 2.0);
+        let (status, said) = bot.ready().await;
+        assert_eq!(status, 200);
+        assert!(said.contains("ahead of the API server's"), "{said}");
+        // It is put right: what waited goes on waiting for as long as it would have.
+        no_image(&bot, "second");
+        tokio::time::sleep(secs(8)).await;
+        bot.life.clock.step(SignedDuration::from_mins(-15));
+        tokio::time::sleep(secs(10)).await;
+        bot.life.apply(pod("second").created("-18s").node("worker-1").running("-0s").into());
+        tokio::time::sleep(secs(120)).await;
+        assert!(!bot.told().iter().any(|line| line.contains("second")), "{:?}", bot.told());
+        assert!(!bot.ready().await.1.contains("ahead"));
+        bot.stop().await;
+    });
+}
+
+#[test]
+fn a_clock_that_was_set_while_nobody_ran_makes_no_news_old_and_nothing_last_longer() {
+    for [before, after] in [[15, 15], [15, 0], [0, 15], [-15, -15], [-15, 15]] {
+        in_paused_time(move || async move {
+            let mut bot = Bot::new();
+            bot.life.clock.step(SignedDuration::from_mins(before));
+            bot.start();
+            tokio::time::sleep(secs(600)).await;
+            no_image(&bot, "blip");
+            tokio::time::sleep(secs(8)).await;
+            bot.kill().await;
+            bot.life.clock.step(SignedDuration::from_mins(after - before));
+            let oom =
+                pod("ends").node("worker-1").last(137, "OOMKilled", "-1h", "-0s").running("-0s").restarts(1);
+            bot.life.apply(oom.into());
+            tokio::time::sleep(secs(2)).await;
+            bot.start();
+            tokio::time::sleep(secs(6)).await;
+            bot.life.apply(pod("blip").created("-16s").node("worker-1").running("-0s").into());
+            tokio::time::sleep(secs(120)).await;
+            assert_eq!(bot.told(), ["first oom-killed Pod/ends"], "{before} min, then {after} min");
+            bot.stop().await;
+        });
+    }
+}

@@ -32,8 +32,9 @@ impl World {
     async fn new() -> Self {
         let begin: Timestamp = "2026-02-04T06:58:00Z".parse().unwrap();
         let server = ApiServer::start().await.unwrap();
-        let world =
-            Self { server, dir: tempfile::tempdir().unwrap(), clock: Clock::played(begin, SPEED), begin };
+        let clock = Clock::played(begin, SPEED);
+        server.set_clock(clock.clone());
+        let world = Self { server, dir: tempfile::tempdir().unwrap(), clock, begin };
         world.see(node("worker-1"));
         world.see(deployment("checkout").label("team", "payments"));
         world.see(replica_set("checkout-688988776f"));

@@ -198,6 +198,7 @@ impl Site {
         let config = kube::Config::new(self.server.url().parse().expect("an address"));
         let client = stream::client(config).expect("a client");
         let (tell, address) = tokio::sync::oneshot::channel();
+        self.server.set_clock(self.clock.clone());
         let options = Options {
             clock: self.clock.clone(),
             reload: Some(begun),

@@ -50,7 +50,9 @@ impl Played {
         let from = kubeherald::clock::before(all[synced].at, LEAD);
         let lines = all.into_iter().skip(synced + 1).collect();
         let dir = tempfile::tempdir().expect("a directory");
-        Self { server, hook, dir, lines, clock: Clock::played(from, SPEED), from }
+        let clock = Clock::played(from, SPEED);
+        server.set_clock(clock.clone());
+        Self { server, hook, dir, lines, clock, from }
     }
 
     fn config(&self) -> Arc<Config> {

@@ -66,7 +66,7 @@ fn a_grace_period_moves_with_a_clock_that_is_set() {
     memory.apply(now, seen(at(ends.into(), now, now)), &mut signals);
     assert_eq!(memory.next_deadline(), Some(clock::after(now, Duration::from_secs(90))));
     let by = SignedDuration::from_hours(2);
-    memory.clock_set(by);
+    memory.set_clock_ahead(by);
     let now = now + by;
     memory.tick(clock::after(now, Duration::from_secs(60)), &mut signals);
     assert!(signals.is_empty(), "{signals:#?}");

@@ -104,7 +104,8 @@ impl Life {
     pub(crate) fn new() -> Self {
         let begin: Timestamp = BEGIN.parse().unwrap();
         let clock = Simulated::new(begin);
-        let server = Arc::new(ApiServer::in_memory(Clock::Simulated(Arc::clone(&clock))));
+        // Whatever becomes of the bot's clock, that of the cluster is right.
+        let server = Arc::new(ApiServer::in_memory(Clock::Simulated(Simulated::new(begin))));
         server.set_latency(LATENCY);
         let receivers =
             Receivers { clock: Arc::clone(&clock), trace: Mutex::default(), refuse: Mutex::default() };

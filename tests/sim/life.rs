@@ -42,9 +42,9 @@ pub fn live(world: &Arc<World>, director: &mut Director) -> LifeEnd {
     let end = runtime.block_on(async {
         // What a kill of the last life has left behind.
         let _old = world.ended.notified().now_or_never();
-        let clock = Clock::Simulated(world.begin_life());
-        world.server.set_clock(clock.clone());
-        let end = lead(world, director, clock).await;
+        let (clock, servers) = world.begin_life();
+        world.server.set_clock(Clock::Simulated(servers));
+        let end = lead(world, director, Clock::Simulated(clock)).await;
         if end != LifeEnd::Stopped {
             // Destructors would flush and tidy up: from here on nothing reaches the disk.
             director.disk.freeze();

@@ -76,6 +76,8 @@ struct State {
     /// What the last kill was.
     killed_by: Option<(usize, bool)>,
     clock: Option<Arc<Simulated>>,
+    /// The API server's, which is right.
+    servers: Option<Arc<Simulated>>,
     /// How far the wall clock is off while nobody lives.
     skew: SignedDuration,
     ppm: i32,
@@ -137,6 +139,7 @@ impl World {
                 armed: None,
                 killed_by: None,
                 clock: None,
+                servers: None,
                 skew: SignedDuration::ZERO,
                 ppm: 0,
                 api: Vec::new(),
@@ -177,7 +180,11 @@ impl World {
         let mut state = self.state();
         let (now, here) = (state.now(), Instant::now());
         state.time = Time::Goes(now + span, here);
-        state.step(i64::try_from(span).unwrap_or(0));
+        let by = i64::try_from(span).unwrap_or(0);
+        state.step(by);
+        if let Some(servers) = &state.servers {
+            servers.step(SignedDuration::from_millis(by));
+        }
     }
 
     /// The wall clock is set.
@@ -214,8 +221,8 @@ impl World {
 
     // === Lives ===
 
-    /// Begins a life inside a runtime, with its clock.
-    pub fn begin_life(&self) -> Arc<Simulated> {
+    /// Begins a life inside a runtime, with its clock and the API server's.
+    pub fn begin_life(&self) -> (Arc<Simulated>, Arc<Simulated>) {
         let mut state = self.state();
         let now = state.now();
         let clock = Simulated::new(super::cluster::wall(now));
@@ -223,11 +230,13 @@ impl World {
         clock.drift(state.ppm);
         state.time = Time::Goes(now, Instant::now());
         state.clock = Some(Arc::clone(&clock));
+        let servers = Simulated::new(super::cluster::wall(now));
+        state.servers = Some(Arc::clone(&servers));
         state.dead = false;
         state.last = (now, 0);
         let text = format!("the bot starts, life {}", state.life);
         state.note(&text);
-        clock
+        (clock, servers)
     }
 
     /// Must be called inside the runtime of the life.

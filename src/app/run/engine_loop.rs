@@ -1,12 +1,14 @@
 //! The engine's loop: takes changes and commands in, decides, and stores what was decided.
 
+mod clocks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -24,8 +26,8 @@ use crate::config::Config;
 use crate::engine::{Identity, Numbers};
 use crate::metrics::{ClockSteps, EngineStats, LimitStats};
 use crate::outbox::Outbox;
-use crate::outbox::protocol::MAX_RETRY_AFTER;
 use crate::store::{Commit, Committed, Store, StoreError};
+use crate::watch::stream::WatchStatus;
 use crate::watch::{Change, Kind};
 use crate::web::{Ask, Command, Refusal};
 
@@ -85,7 +87,10 @@ pub(super) struct EngineLoop {
     reachable: BTreeSet<Arc<str>>,
     logs: Logs,
     outbox: Outbox,
+    watches: Arc<WatchStatus>,
     seen: Seen,
+    /// Whether the API server's clock was read since the start.
+    compared: bool,
     /// Kinds that were listed since the start.
     listed: BTreeSet<Kind>,
     blind_after: Duration,
@@ -110,14 +115,14 @@ impl EngineLoop {
         stats: Arc<ArcSwap<EngineStats>>,
         heartbeat: Arc<AtomicI64>,
         clock: Arc<Steady>,
-        (logs, outbox): (Logs, Outbox),
+        (logs, outbox, watches): (Logs, Outbox, Arc<WatchStatus>),
     ) -> Result<Self, StoreError> {
         let machine = clock.clock().machine();
         let now = clock.now();
         let marks: BTreeMap<String, String> = store.load_marks().await?.into_iter().collect();
         let started = marks.contains_key(MARK_STARTED);
         let mut seen = Seen::load(&marks, kinds, now);
-        let news_since = (!seen.is_first()).then(|| seen.news_since());
+        let news_since = seen.news_since();
         let incidents = restore(store.load_incidents().await?);
         store.forget_pending().await?;
         if started {
@@ -146,15 +151,16 @@ impl EngineLoop {
         // It is loaded, or this would not be.
         announcer.in_order(now);
         let (mut pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
+        pipeline.set_clock_ahead(seen.stored_ahead().unwrap_or_default());
         let mut out = Output::default();
         let stored = marks.get(MARK_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
         if let Some(by) = stored.and_then(|stored| clock::set_back(stored, now)) {
             tracing::warn!(seconds = by.as_secs(), "the clock is behind the one of the process before");
             pipeline.clock_set(by, now, &mut out);
             announcer.clock_set(by, now);
-            move_waits(&store, by, now).await?;
+            clocks::move_waits(&store, by, now).await?;
         }
-        cap_waits(&store, now).await?;
+        clocks::cap_waits(&store, now).await?;
         for incident in orphaned {
             tracing::warn!(incident = %incident.id, rule = %incident.rule, workload = %incident.workload,
                 "no rule asks for it any more: the incident is forgotten, and who was told is told so");
@@ -174,7 +180,9 @@ impl EngineLoop {
             clock_steps: ClockSteps::default(),
             logs,
             outbox,
+            watches,
             seen,
+            compared: false,
             listed: BTreeSet::new(),
             blind_after: config.watch.blind_after,
             out,
@@ -235,6 +243,7 @@ impl EngineLoop {
                 return self.flush(now, true).await;
             }
             self.follow_the_clock().await?;
+            self.follow_the_server().await?;
             for change in batch.drain(..) {
                 self.look_at(&change);
                 self.pipeline.feed(self.clock.now(), change, &mut self.out);
@@ -264,28 +273,6 @@ impl EngineLoop {
         }
     }
 
-    /// Deadlines move with the wall clock when it is set, so that what remains until them stays.
-    async fn follow_the_clock(&mut self) -> Result<(), StoreError> {
-        let Some(by) = self.clock.step() else { return Ok(()) };
-        let now = clock::moved(self.clock.now(), by);
-        tracing::warn!(
-            seconds = by.as_secs(),
-            "the clock was set, or the machine slept: deadlines are moved"
-        );
-        let counter =
-            if by.is_negative() { &mut self.clock_steps.back } else { &mut self.clock_steps.forward };
-        *counter += 1;
-        for at in [&mut self.last_flush, &mut self.last_mark, &mut self.last_upkeep, &mut self.last_stats] {
-            *at = clock::moved(*at, by);
-        }
-        self.pipeline.clock_set(by, now, &mut self.out);
-        self.announcer.clock_set(by, now);
-        move_waits(&self.store, by, now).await?;
-        // The dispatchers see the new time after their rows have it.
-        self.clock.follow();
-        cap_waits(&self.store, now).await
-    }
-
     /// What a change says of its watch.
     fn look_at(&mut self, change: &Change) {
         let now = self.clock.now();
@@ -293,7 +280,9 @@ impl EngineLoop {
             Change::Listed(kind) => {
                 self.listed.insert(*kind);
             }
-            Change::Contact(kind, at) => self.seen.contact(*kind, self.clock.at(*at)),
+            Change::Contact(kind, at) => {
+                self.seen.contact(*kind, self.pipeline.memory().server_time(self.clock.at(*at)));
+            }
             Change::Failing { kind, since, .. } => {
                 let since = self.clock.at(*since);
                 let listed = self.listed.contains(kind);
@@ -371,6 +360,7 @@ impl EngineLoop {
         let mut commit = commit(&self.pipeline, &out, now);
         if complete {
             self.announcer.put_into(&mut commit);
+            self.put_ahead(&mut commit);
         }
         if complete && self.pipeline.synced() {
             // The summary of a first start is owed until it is decided: only then it has begun.
@@ -466,28 +456,10 @@ impl EngineLoop {
             forged: self.pipeline.memory().forged().clone(),
             cut: self.pipeline.memory().cut().clone(),
             clock_steps: self.clock_steps,
+            clock_ahead: self.pipeline.memory().clock_ahead(),
             synced: self.pipeline.synced(),
             blind: self.pipeline.memory().blind().map(|kind| kind.to_string()).collect(),
         }
-    }
-}
-
-/// A disk that fails is no reason to end: what waits by the old time is sent late, or sooner.
-async fn move_waits(store: &Store, by: SignedDuration, now: Timestamp) -> Result<(), StoreError> {
-    on_disk(store.move_waits(by, now, MAX_RETRY_AFTER).await)
-}
-
-async fn cap_waits(store: &Store, now: Timestamp) -> Result<(), StoreError> {
-    on_disk(store.cap_waits(now, MAX_RETRY_AFTER).await)
-}
-
-fn on_disk(done: Result<(), StoreError>) -> Result<(), StoreError> {
-    match done {
-        Err(error) if error.is_disk() => {
-            tracing::warn!(%error, "what waits in the outbox could not be moved to the new time");
-            Ok(())
-        }
-        done => done,
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! A mark is written in a transaction with or after all that follows from what came before it. While
 //! the watch of a kind fails, its mark stands still, so after a restart everything since then is news.
+//! Marks of kinds are compared with times of objects and Events, so they are by the API server's clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock;
 use crate::store::Commit;
@@ -16,6 +17,10 @@ use crate::watch::memory::NewsSince;
 /// The time at which the engine's loop stored something last, while it ran. A kind that has no mark of its
 /// own goes by it: stores of former versions have no others.
 pub(super) const MARK_SEEN: &str = "seen_until";
+
+/// How many milliseconds this machine's clock was ahead of the API server's. Without it the marks of kinds are by
+/// this machine's clock.
+const MARK_AHEAD: &str = "clock_ahead_ms";
 
 /// The mark of a kind.
 fn mark(kind: Kind) -> String {
@@ -31,24 +36,53 @@ pub(super) struct Seen {
     /// When the loop of the process before this one stored something last.
     before: Option<Timestamp>,
     started: Timestamp,
+    /// As it is stored.
+    ahead: Option<SignedDuration>,
+    /// Marks as the first reading of the API server's clock translated them, until they are stored.
+    translated: BTreeMap<Kind, Timestamp>,
 }
 
 impl Seen {
-    /// Reads the marks. What a process with a clock ahead of this one wrote is taken for now: otherwise
-    /// nothing would be news until that time.
+    /// Reads the marks. What a process with a clock ahead of this one wrote by its clock is taken for now:
+    /// otherwise nothing would be news until that time.
     pub(super) fn load(marks: &BTreeMap<String, String>, kinds: &[Kind], now: Timestamp) -> Self {
-        let read =
-            |name: &str| marks.get(name).and_then(|at| at.parse::<Timestamp>().ok()).map(|at| at.min(now));
-        let before = read(MARK_SEEN);
-        let all: BTreeMap<Kind, Timestamp> =
-            kinds.iter().map(|&kind| (kind, read(&mark(kind)).or(before).unwrap_or(now))).collect();
+        let read = |name: &str| marks.get(name).and_then(|at| at.parse::<Timestamp>().ok());
+        let ahead = marks.get(MARK_AHEAD).and_then(|ms| ms.parse().ok()).map(SignedDuration::from_millis);
+        let before = read(MARK_SEEN).map(|at| at.min(now));
+        let by_server = |at| clock::moved(at, -ahead.unwrap_or_default());
+        let known = |kind| match read(&mark(kind)) {
+            Some(at) if ahead.is_some() => at,
+            Some(at) => at.min(now),
+            None => by_server(before.unwrap_or(now)),
+        };
+        let all: BTreeMap<Kind, Timestamp> = kinds.iter().map(|&kind| (kind, known(kind))).collect();
         let changed = all.iter().filter(|(kind, _)| !marks.contains_key(&mark(**kind)));
-        Self { changed: changed.map(|(kind, at)| (*kind, *at)).collect(), marks: all, before, started: now }
+        let changed = changed.map(|(kind, at)| (*kind, *at)).collect();
+        Self { changed, marks: all, translated: BTreeMap::new(), before, started: now, ahead }
     }
 
-    /// Whether no process stored anything before.
-    pub(super) const fn is_first(&self) -> bool {
-        self.before.is_none()
+    /// How far the clock was ahead of the API server's, as an earlier process stored it.
+    pub(super) const fn stored_ahead(&self) -> Option<SignedDuration> {
+        self.ahead
+    }
+
+    /// The first reading of the API server's clock: marks that are by this machine's clock are translated.
+    pub(super) fn first_reading(&mut self, ahead: SignedDuration) {
+        if self.ahead.is_none() {
+            for at in self.marks.values_mut() {
+                *at = clock::moved(*at, -ahead);
+            }
+            self.translated.clone_from(&self.marks);
+        }
+    }
+
+    /// Adds how far the clock is ahead of the API server's, if that changed.
+    pub(super) fn put_ahead(&mut self, ahead: SignedDuration, commit: &mut Commit) {
+        if self.ahead.replace(ahead) != Some(ahead) {
+            commit.marks.push((MARK_AHEAD.into(), ahead.as_millis().to_string()));
+            let translated = std::mem::take(&mut self.translated);
+            commit.marks.extend(translated.into_iter().map(|(kind, at)| (mark(kind), at.to_string())));
+        }
     }
 
     /// When the last process stored something last.
@@ -56,9 +90,13 @@ impl Seen {
         self.before
     }
 
-    /// From when on what happened is news.
-    pub(super) fn news_since(&self) -> NewsSince {
-        NewsSince::new(self.before.unwrap_or(self.started), self.marks.clone())
+    /// From when on what happened is news; `None`: from the start on.
+    pub(super) fn news_since(&self) -> Option<NewsSince> {
+        Some(NewsSince::new(self.before?, self.marks.clone()))
+    }
+
+    pub(super) const fn started(&self) -> Timestamp {
+        self.started
     }
 
     /// All of this kind up to `at` was taken in.
@@ -111,7 +149,8 @@ mod tests {
     #[test]
     fn a_kind_without_a_mark_of_its_own_goes_by_the_one_mark_of_former_versions() {
         let mut seen = Seen::load(&marks(&[("seen_until", 50), ("seen_until.Pod", 40)]), &KINDS, at(100));
-        assert_eq!((seen.news_since().of(Kind::Pod), seen.news_since().of(Kind::Event)), (at(40), at(50)));
+        let news = seen.news_since().unwrap();
+        assert_eq!((news.of(Kind::Pod), news.of(Kind::Event)), (at(40), at(50)));
         // It gets one now: the one mark goes on, whatever the kind's watch does.
         let names: Vec<_> = stored(&mut seen, 100).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["seen_until.Event", "seen_until"]);
@@ -120,7 +159,7 @@ mod tests {
     #[test]
     fn only_the_marks_of_kinds_in_contact_go_on() {
         let mut seen = Seen::load(&BTreeMap::new(), &KINDS, at(100));
-        assert!(seen.is_first());
+        assert_eq!(seen.news_since(), None);
         stored(&mut seen, 100);
         seen.contact(Kind::Pod, at(130));
         let row = |name: &str, second| (name.to_owned(), at(second).to_string());
@@ -131,7 +170,26 @@ mod tests {
     #[test]
     fn marks_of_a_clock_that_was_ahead_are_taken_for_now() {
         let seen = Seen::load(&marks(&[("seen_until", 9_000), ("seen_until.Pod", 8_990)]), &KINDS, at(100));
-        assert_eq!((seen.news_since().of(Kind::Pod), seen.before()), (at(100), Some(at(100))));
+        assert_eq!((seen.news_since().unwrap().of(Kind::Pod), seen.before()), (at(100), Some(at(100))));
+    }
+
+    #[test]
+    fn marks_are_by_the_clock_of_the_api_server_once_that_is_known() {
+        let ahead = SignedDuration::from_secs(900);
+        let old = marks(&[("seen_until", 9_990), ("seen_until.Pod", 9_980)]);
+        let mut seen = Seen::load(&old, &KINDS, at(10_000));
+        seen.first_reading(ahead);
+        let mut commit = Commit::default();
+        seen.put_ahead(ahead, &mut commit);
+        let mut stored = old;
+        stored.extend(commit.marks);
+        assert_eq!(stored.get("clock_ahead_ms").map(String::as_str), Some("900000"));
+        // This machine's clock was put right meanwhile.
+        let mut seen = Seen::load(&stored, &KINDS, at(9_200));
+        assert_eq!(seen.stored_ahead(), Some(ahead));
+        seen.first_reading(SignedDuration::ZERO);
+        let news = seen.news_since().unwrap();
+        assert_eq!((news.of(Kind::Pod), news.of(Kind::Event)), (at(9_080), at(9_090)));
     }
 
     #[test]

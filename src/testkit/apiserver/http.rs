@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::Value;
 
 use super::Shared;
@@ -32,7 +33,20 @@ const VERSION: &str = r#"{"major":"1","minor":"36","emulationMajor":"1","emulati
 "minCompatibilityMajor":"1","minCompatibilityMinor":"35","gitVersion":"v1.36.0","gitCommit":"","gitTreeState":"",
 "buildDate":"1970-01-01T00:00:00Z","goVersion":"go1.27.3","compiler":"gc","platform":"linux/amd64"}"#;
 
+/// Like any origin server with a clock it says what that shows.
 pub(super) async fn answer<B>(
+    shared: Arc<Shared>,
+    request: Request<B>,
+    reset: Arc<AtomicBool>,
+) -> io::Result<Response<Body>> {
+    let mut response = undated(Arc::clone(&shared), request, reset).await?;
+    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&shared.now());
+    let date = date.map_err(io::Error::other)?;
+    response.headers_mut().insert(DATE, HeaderValue::from_str(&date).map_err(io::Error::other)?);
+    Ok(response)
+}
+
+async fn undated<B>(
     shared: Arc<Shared>,
     request: Request<B>,
     reset: Arc<AtomicBool>,

@@ -22,7 +22,7 @@ impl Memory {
     pub(super) fn first_look(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
         let mut signals = Vec::new();
         self.states(now, self.news_since.of(Kind::Pod), &mut signals);
-        self.tick(now, &mut signals);
+        self.overdue(now, &mut signals);
         out.append(&mut signals);
         let mut early = self.early.take();
         early.sort_by(|a, b| (a.last_seen(), &a.metadata.name).cmp(&(b.last_seen(), &b.metadata.name)));
@@ -37,10 +37,12 @@ impl Memory {
         if !self.ready() {
             return;
         }
+        let (own, now) = (now, self.server_time(now));
         let mut signals = Vec::new();
         self.states(now, now, &mut signals);
         self.stuck_signals(now, &mut signals);
         self.drop_with_namespaces(0, &mut signals);
+        self.translate(own, &mut signals);
         let past = |s: &Signal| s.cause.is_point() || s.cause == Cause::OOMKilled;
         let seen = |s: &Signal| !self.blind.iter().any(|kind| kind.as_str() == &*s.object.kind);
         out.extend(signals.into_iter().filter(|s| s.phase == Phase::Raised && !past(s) && seen(s)));

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::Memory;
 use crate::clock;
@@ -64,15 +64,6 @@ impl Terminating {
         }
     }
 
-    /// The clock was set: what was counted by it moves with it.
-    fn clock_set(&mut self, by: SignedDuration) {
-        let timers = std::mem::take(&mut self.timers);
-        self.timers = timers.into_iter().map(|(at, what)| (clock::moved(at, by), what)).collect();
-        for at in self.due.values_mut().chain(self.legal.values_mut()) {
-            *at = clock::moved(*at, by);
-        }
-    }
-
     fn pop(&mut self, now: Timestamp) -> Option<Deleted> {
         let (at, what) = self.timers.first().filter(|(at, _)| *at <= now).cloned()?;
         self.timers.remove(&(at, what.clone()));
@@ -85,12 +76,8 @@ impl Memory {
     /// When [`Self::tick`] has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.terminating.timers.first().map(|(at, _)| *at).filter(|_| self.ready())
-    }
-
-    /// The clock was set by `by`.
-    pub fn clock_set(&mut self, by: SignedDuration) {
-        self.terminating.clock_set(by);
+        let (at, _) = self.terminating.timers.first().filter(|_| self.ready())?;
+        Some(self.own_time(*at))
     }
 
     /// Looks at the objects whose deletion should be over by `now`.
@@ -99,6 +86,13 @@ impl Memory {
             return;
         }
         let before = out.len();
+        self.overdue(self.server_time(now), out);
+        self.drop_with_namespaces(before, out);
+        self.translate(now, out.get_mut(before..).unwrap_or_default());
+    }
+
+    /// `now` is by the API server's clock.
+    pub(super) fn overdue(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
         while let Some(what) = self.terminating.pop(now) {
             let Some(since) = self.overdue_since(&what) else { continue };
             if since > now {
@@ -108,7 +102,6 @@ impl Memory {
             self.terminating.stuck.insert(what.clone(), since);
             out.extend(self.stuck_signal(now, &what));
         }
-        self.drop_with_namespaces(before, out);
     }
 
     /// A pod was seen.

@@ -59,8 +59,9 @@ impl Memory {
     }
 }
 
-impl World for Memory {
-    fn standing(&self, object: &ObjectRef, container: Option<&str>, cause: Cause) -> Standing {
+impl Memory {
+    /// [`World::standing`], by the API server's clock.
+    fn shown(&self, object: &ObjectRef, container: Option<&str>, cause: Cause) -> Standing {
         let key: Key = (object.namespace.clone().unwrap_or_else(|| Arc::from("")), Arc::clone(&object.name));
         if cause == Cause::StuckTerminating {
             return self.terminating_standing(object);
@@ -117,6 +118,15 @@ impl World for Memory {
         match self.workloads.get(&(kind, key)) {
             Some(entry) => workload::standing(&entry.facts, cause),
             None => self.absent(kind),
+        }
+    }
+}
+
+impl World for Memory {
+    fn standing(&self, object: &ObjectRef, container: Option<&str>, cause: Cause) -> Standing {
+        match self.shown(object, container, cause) {
+            Standing::Clear(Some(since)) => Standing::Clear(Some(self.own_time(since))),
+            standing => standing,
         }
     }
 

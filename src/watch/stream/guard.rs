@@ -9,17 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
 use http::{Request, Response, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Bytes;
+use jiff::Timestamp;
 use kube::client::Body;
 use tokio::time::{Instant, Sleep};
 
 use super::Tuning;
 use super::pace::Pacer;
 use super::page::{LargePages, Turn};
-use super::status::Entry;
+use super::status::{Entry, ServerTime};
+use crate::clock;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -154,6 +156,10 @@ pub(super) fn guard(
                 entry.wait(patience);
             }
             let success = response.status().is_success();
+            // A proxy that has no answer of the server names its own time.
+            if let Some(date) = date(&response).filter(|_| success) {
+                entry.server_time(ServerTime { date, asked, answered: Instant::now() });
+            }
             let watch = (success && asks == Asks::Watch).then(|| Watch::new(tuning.empty_watch));
             match watch {
                 Some(_) => lock(&gate).open = true,
@@ -179,6 +185,10 @@ fn lock(gate: &Mutex<Gate>) -> std::sync::MutexGuard<'_, Gate> {
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+}
+
+fn date(response: &Response<Body>) -> Option<Timestamp> {
+    clock::http_date(response.headers().get(DATE)?.to_str().ok()?)
 }
 
 /// A watch that was answered with 200.

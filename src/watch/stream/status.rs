@@ -60,10 +60,25 @@ pub struct KindStatus {
     pub last_error: Option<String>,
 }
 
+/// What the API server's clock showed.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerTime {
+    /// The `Date` of an answer, in whole seconds.
+    pub date: Timestamp,
+    /// When the request went out; the clock was read after it.
+    pub asked: Instant,
+    /// When the answer began; the clock was read before it.
+    pub answered: Instant,
+}
+
+/// The newest reading; shared by all watches.
+type Server = Arc<Mutex<Option<ServerTime>>>;
+
 /// All watches. Cheap to read; the watches hold its locks for an assignment only.
 #[derive(Debug)]
 pub struct WatchStatus {
     entries: BTreeMap<Kind, Arc<Entry>>,
+    server: Server,
 }
 
 impl WatchStatus {
@@ -76,9 +91,10 @@ impl WatchStatus {
     /// The same by another clock, which must be the one that readers of the times compare with.
     #[must_use]
     pub fn with_clock(kinds: &[Kind], clock: &Clock) -> Arc<Self> {
-        let entry = |&kind: &Kind| (kind, Arc::new(Entry::new(kind, clock.clone())));
+        let server = Server::default();
+        let entry = |&kind: &Kind| (kind, Arc::new(Entry::new(kind, clock.clone(), Arc::clone(&server))));
         let entries = kinds.iter().map(entry).collect();
-        Arc::new(Self { entries })
+        Arc::new(Self { entries, server })
     }
 
     /// Every kind, in the order of [`Kind::ALL`].
@@ -101,6 +117,12 @@ impl WatchStatus {
             let inner = entry.lock();
             inner.shown.lists > 0 || inner.shown.state == WatchState::Blind
         })
+    }
+
+    /// The newest reading of the API server's clock. It is older than whatever came with its answer.
+    #[must_use]
+    pub fn server_time(&self) -> Option<ServerTime> {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn entry(&self, kind: Kind) -> Option<Arc<Entry>> {
@@ -133,13 +155,14 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Entry {
     clock: Clock,
+    server: Server,
     inner: Mutex<Inner>,
     /// Called when `contact` or `proof` changes.
     pub news: Notify,
 }
 
 impl Entry {
-    fn new(kind: Kind, clock: Clock) -> Self {
+    fn new(kind: Kind, clock: Clock, server: Server) -> Self {
         let now = Instant::now();
         let inner = Mutex::new(Inner {
             shown: KindStatus {
@@ -163,7 +186,7 @@ impl Entry {
             proof: None,
             not_before: None,
         });
-        Self { clock, inner, news: Notify::new() }
+        Self { clock, server, inner, news: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -175,6 +198,11 @@ impl Entry {
         let inner = self.lock();
         let when = |at: Instant| clock::before(self.clock.now(), at.elapsed());
         KindStatus { last_activity: inner.active.map(when), ..inner.shown.clone() }
+    }
+
+    /// An answer names the server's time.
+    pub fn server_time(&self, time: ServerTime) {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
     }
 
     /// The server is there.

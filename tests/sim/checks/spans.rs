@@ -33,16 +33,9 @@ pub fn longest(spans: &[Span]) -> Ms {
 }
 
 impl Case<'_> {
-    /// When the bot lived long enough to know everything. One that was started with a wrong clock cannot
-    /// know what is news.
+    /// When the bot lived long enough to know everything.
     pub fn up(&self) -> Vec<Span> {
-        let lives = self.record.lives.iter().filter(|life| !self.began_wrong(life.from));
-        lives.map(|life| (life.from + SETTLE, life.to)).filter(|(a, b)| a < b).collect()
-    }
-
-    /// Had the clock been wrong before a life began at that time?
-    pub fn began_wrong(&self, from: Ms) -> bool {
-        self.record.skews.iter().any(|(at, skew)| *at <= from && skew.abs() > 500)
+        self.record.lives.iter().map(|life| (life.from + SETTLE, life.to)).filter(|(a, b)| a < b).collect()
     }
 
     /// When the bot was not there at all, or its machine slept.
