@@ -33,6 +33,7 @@
 mod guard;
 mod pace;
 mod page;
+mod remedy;
 mod status;
 mod supervise;
 

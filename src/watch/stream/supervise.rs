@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Tuning;
-use super::guard::NoAnswer;
+use super::pace::Backoff;
+use super::remedy::{Remedy, describe, remedy};
 use super::status::{Entry, WatchState};
 use crate::config::WatchConfig;
 use crate::signal::text;
@@ -25,8 +26,6 @@ use crate::watch::{Change, Kind, Object, scope};
 const FAILURES: u32 = 3;
 /// How many undecodable objects are remembered so as not to warn of them again.
 const WARNED: usize = 1000;
-/// The longest error text kept, in bytes.
-const MAX_ERROR: usize = 300;
 /// At most this often the receiver hears up to when everything was passed on. Less than the ten seconds
 /// after which it stores that.
 const CONTACT_EVERY: Duration = Duration::from_secs(5);
@@ -81,22 +80,6 @@ enum Silence {
     Dead,
     /// The server is there, and tells nothing.
     Quiet,
-}
-
-/// What a failure asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Remedy {
-    /// kube goes on where it was.
-    Resume,
-    /// The same, unless it happens again and again: the version asked for may be what is wrong.
-    ResumeAtFirst,
-    Rebuild,
-    /// A new start; until a watch lasts, lists are all that can be had.
-    ByLists,
-    /// A new start with smaller pages.
-    SmallerPages,
-    /// The kind may not be read: announced at once, tried again slowly.
-    Blind,
 }
 
 impl Supervisor {
@@ -436,151 +419,5 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What an error asks for.
-fn remedy(error: &watcher::Error) -> Remedy {
-    use watcher::Error as E;
-    let (code, source) = match error {
-        E::InitialListFailed(error) | E::WatchStartFailed(error) | E::WatchFailed(error) => match error {
-            kube::Error::Api(status) => (status.code, Some(error)),
-            // A line that is no watch event. Which object it was about is unknown, so it is missed.
-            kube::Error::SerdeError(_) => return Remedy::Rebuild,
-            _ => (0, Some(error)),
-        },
-        E::WatchError(status) => (status.code, None),
-        E::NoResourceVersion => return Remedy::Rebuild,
-    };
-    match source.and_then(|error| no_answer(error)) {
-        Some(NoAnswer::EmptyWatches) => return Remedy::ByLists,
-        Some(NoAnswer::PageSize(_)) => return Remedy::SmallerPages,
-        Some(NoAnswer::DeadWatch | NoAnswer::LineLength) => return Remedy::Rebuild,
-        Some(NoAnswer::Headers(_) | NoAnswer::Page(_)) | None => {}
-    }
-    match code {
-        403..=405 => Remedy::Blind,
-        410 | 504 => Remedy::Rebuild,
-        // Credentials that are being rotated come back. Overload: a new list is the last thing the server
-        // needs.
-        401 | 429 | 503 => Remedy::Resume,
-        // No connection, or a broken one: a restart of the API server must not make every kind
-        // list anew. That version and server no longer fit is found out by the other means.
-        0 if source.is_some_and(|error| cause::<std::io::Error>(error)) => Remedy::Resume,
-        _ => Remedy::ResumeAtFirst,
-    }
-}
-
-/// What the guard says among the causes. An I/O error does not give what it wraps as its source.
-fn no_answer<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a NoAnswer> {
-    let wrapped = |e: &'a (dyn std::error::Error + 'static)| {
-        let inner = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        e.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()))
-    };
-    std::iter::successors(Some(error), |e| e.source()).take(16).find_map(wrapped)
-}
-
-/// Is there such an error among the causes?
-fn cause<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
-    // A bound, should a chain be a circle.
-    std::iter::successors(Some(error), |e| e.source()).take(16).any(<dyn std::error::Error>::is::<E>)
-}
-
-/// An error for people: what the server said, or the chain of causes. kube's errors hold no
-/// credentials, and addresses are no secrets here.
-fn describe(error: &watcher::Error) -> String {
-    use watcher::Error as E;
-    let status = match error {
-        E::InitialListFailed(kube::Error::Api(status))
-        | E::WatchStartFailed(kube::Error::Api(status))
-        | E::WatchFailed(kube::Error::Api(status))
-        | E::WatchError(status) => Some(status),
-        _ => None,
-    };
-    let said = status.map_or_else(
-        || {
-            let mut parts: Vec<String> = Vec::new();
-            for part in std::iter::successors(Some::<&dyn std::error::Error>(error), |e| e.source()).take(16)
-            {
-                // Some errors repeat what caused them.
-                let part = part.to_string();
-                if !parts.iter().any(|seen| seen.contains(&part)) {
-                    parts.push(part);
-                }
-            }
-            parts.join(": ")
-        },
-        |status| format!("{}: {}", status.code, status.message),
-    );
-    text::cut(&text::clean(&said), MAX_ERROR).into_owned()
-}
-
-/// Doubling pauses with jitter. Unlike kube's own, it outlives the watcher, or a watch that fails
-/// right after each list would list without end.
-#[derive(Debug)]
-struct Backoff {
-    min: Duration,
-    max: Duration,
-    reset_after: Duration,
-    next: Duration,
-    last: Option<Instant>,
-}
-
-impl Backoff {
-    const fn new(min: Duration, max: Duration, reset_after: Duration) -> Self {
-        Self { min, max, reset_after, next: min, last: None }
-    }
-
-    const fn reset(&mut self) {
-        self.next = self.min;
-    }
-
-    fn next(&mut self, rng: &mut fastrand::Rng) -> Duration {
-        if self.last.is_some_and(|last| last.elapsed() >= self.reset_after) {
-            self.reset();
-        }
-        let pause = self.next.mul_f64(0.5 + rng.f64() / 2.0);
-        self.next = self.next.saturating_mul(2).min(self.max);
-        self.last = Instant::now().checked_add(pause);
-        pause
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kube::core::Status;
-
-    fn status(code: u16) -> Box<Status> {
-        Box::new(Status::failure("said", "Reason").with_code(code))
-    }
-
-    #[test]
-    fn each_failure_has_its_remedy() {
-        let start = |code| watcher::Error::WatchStartFailed(kube::Error::Api(status(code)));
-        assert_eq!(remedy(&start(403)), Remedy::Blind);
-        assert_eq!(remedy(&start(410)), Remedy::Rebuild);
-        assert_eq!(remedy(&start(429)), Remedy::Resume);
-        assert_eq!(remedy(&start(500)), Remedy::ResumeAtFirst);
-        assert_eq!(remedy(&watcher::Error::WatchError(status(504))), Remedy::Rebuild);
-        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        assert_eq!(
-            remedy(&watcher::Error::WatchStartFailed(kube::Error::Service(refused.into()))),
-            Remedy::Resume
-        );
-        assert_eq!(describe(&start(403)), "403: said");
-    }
-
-    #[test]
-    fn pauses_double_up_to_the_longest_and_begin_anew() {
-        let ms = Duration::from_millis;
-        let mut rng = fastrand::Rng::with_seed(1);
-        let mut pauses = Backoff::new(ms(100), ms(350), Duration::MAX);
-        for longest in [100, 200, 350, 350] {
-            let pause = pauses.next(&mut rng);
-            assert!(pause >= ms(longest / 2) && pause <= ms(longest), "{pause:?} of {longest}");
-        }
-        pauses.reset();
-        assert!(pauses.next(&mut rng) <= ms(100));
     }
 }
