@@ -23,7 +23,7 @@ use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
 use crate::template::{Summary, compile_summary};
 use crate::watch::memory::NewsSince;
-use crate::watch::{Change, Kind, Memory, Object, objects::Kinded, scope};
+use crate::watch::{Change, Kind, Memory};
 
 pub use log::LogWanted;
 
@@ -135,7 +135,7 @@ impl Pipeline {
 
     /// Takes one change in.
     pub fn feed(&mut self, now: Timestamp, change: Change, out: &mut Output) {
-        if !self.wanted(&change) {
+        if !change.wanted(&self.filter) {
             return;
         }
         // What was due before this change is done before it, at its own time.
@@ -240,25 +240,6 @@ impl Pipeline {
         &self.memory
     }
 
-    fn wanted(&self, change: &Change) -> bool {
-        let (Change::Initial(object) | Change::Applied(object) | Change::Deleted(object)) = change else {
-            return true;
-        };
-        match object {
-            Object::Node(_) => true,
-            Object::Namespace(o) => self.filter.wants(o.meta().name.as_deref().unwrap_or_default()),
-            Object::Event(event) => scope::wanted(event, &self.filter),
-            Object::Pod(o) => self.filter.wants(namespace(o.meta())),
-            Object::Deployment(o) => self.filter.wants(namespace(o.meta())),
-            Object::ReplicaSet(o) => self.filter.wants(namespace(o.meta())),
-            Object::StatefulSet(o) => self.filter.wants(namespace(o.meta())),
-            Object::DaemonSet(o) => self.filter.wants(namespace(o.meta())),
-            Object::CronJob(o) => self.filter.wants(namespace(o.meta())),
-            Object::Job(o) => self.filter.wants(namespace(o.meta())),
-            Object::PersistentVolumeClaim(o) => self.filter.wants(namespace(o.meta())),
-        }
-    }
-
     fn settle(&mut self, out: &mut Output) {
         if self.effects.is_empty() {
             return;
@@ -331,10 +312,6 @@ impl Pipeline {
             view.title = summary.render(view);
         }
     }
-}
-
-fn namespace(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {
-    meta.namespace.as_deref().unwrap_or_default()
 }
 
 /// Everybody who can be told.

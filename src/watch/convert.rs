@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
-use super::bounded::Message;
+use super::decode::fields::Message;
 use super::intern::Interner;
-use super::objects::{
+use super::kinds::{
     Condition, Container, ContainerState, ContainerStatus, CronJob, Job, Namespace, Node,
     PersistentVolumeClaim, Pod, Terminated, WorkloadSpec, WorkloadStatus,
 };

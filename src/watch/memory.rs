@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use self::early::Early;
 pub use self::news::NewsSince;
 use super::intern::Interner;
-use super::objects::Event;
+use super::kinds::Event;
 use super::scope::Forged;
 use super::{Change, Kind, Object};
 use crate::signal::facts::{
@@ -35,6 +35,8 @@ use crate::signal::facts::{
 use crate::signal::silence::SilenceSeen;
 use crate::signal::{Labels, ObjectRef, Signal};
 
+/// The annotation of a static pod's mirror: the hash that the kubelet's Events name it by.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
 /// At most so many deleted pods are kept for Events that arrive late.
 const MAX_TOMBSTONES: usize = 2048;
 /// At most so many Events wait for a pod that is not known yet.

@@ -46,12 +46,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use pace::Pace;
 pub use status::{KindStatus, WatchState, WatchStatus};
+pub(super) use supervise::Supervisor;
 
-use super::objects::{
-    CronJob, DaemonSet, Deployment, Event, Job, Namespace, Node, PersistentVolumeClaim, Pod, ReplicaSet,
-    StatefulSet,
-};
-use super::{Change, Kind};
+use super::{Change, Kind, kinds};
 use crate::config::WatchConfig;
 
 /// The name of the channel that all watches write into, in metrics and logs.
@@ -177,7 +174,7 @@ pub fn spawn(
             tracing::error!(%kind, "not watched: its status is not kept");
             continue;
         };
-        let watch = supervise::Supervisor {
+        let watch = Supervisor {
             kind,
             client: guard::guard(client.clone(), &entry, tuning, &large),
             wanted: cfg.clone(),
@@ -187,19 +184,7 @@ pub fn spawn(
             tuning: tuning.clone(),
         };
         tasks.spawn(async move {
-            match kind {
-                Kind::Namespace => watch.run::<Namespace>().await,
-                Kind::Node => watch.run::<Node>().await,
-                Kind::Deployment => watch.run::<Deployment>().await,
-                Kind::ReplicaSet => watch.run::<ReplicaSet>().await,
-                Kind::StatefulSet => watch.run::<StatefulSet>().await,
-                Kind::DaemonSet => watch.run::<DaemonSet>().await,
-                Kind::CronJob => watch.run::<CronJob>().await,
-                Kind::Job => watch.run::<Job>().await,
-                Kind::PersistentVolumeClaim => watch.run::<PersistentVolumeClaim>().await,
-                Kind::Pod => watch.run::<Pod>().await,
-                Kind::Event => watch.run::<Event>().await,
-            }
+            kinds::watch(kind, watch).await;
             kind
         });
     }

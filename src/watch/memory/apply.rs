@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::MIRROR;
 use super::{Entry, Key, Memory, PodEntry, ReplicaSetFacts, key};
 use crate::signal::facts::{Identity, JobFacts, NodeFacts, PodFacts, State, WorkloadFacts};
 use crate::signal::finding::Finding;
 use crate::signal::{Cause, Phase, Signal, Source, job, node, pod, workload};
-use crate::watch::objects::MIRROR;
 use crate::watch::{Kind, Object, convert};
 
 impl Memory {
@@ -25,7 +25,7 @@ impl Memory {
             }
             Object::Namespace(slim) => {
                 let list = self.list_of(Kind::Namespace);
-                let facts = convert::namespace(slim, &mut self.interner);
+                let facts = convert::namespace(*slim, &mut self.interner);
                 let name = self.interner.text(&facts.id.object.name);
                 let (after, id) = (facts.id.annotations.clone(), facts.id.clone());
                 let before = self.namespaces.remove(&name);

@@ -12,8 +12,8 @@ use crate::signal::facts::{Identity, NodeFacts};
 use crate::signal::finding::{Finding, weight};
 use crate::signal::{Cause, ObjectRef, Phase, Signal, Source, pod};
 use crate::watch::Kind;
-use crate::watch::bounded::Text;
-use crate::watch::objects::{Event, Involved};
+use crate::watch::decode::fields::Text;
+use crate::watch::kinds::{Event, Involved};
 use crate::watch::scope::{self, Forged, Scope};
 
 /// What the recorder puts before the text of an Event that stands for several

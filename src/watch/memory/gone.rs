@@ -4,34 +4,23 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::MIRROR;
 use super::{Entry, Key, MAX_TOMBSTONES, Memory, Tombstone};
 use crate::signal::facts::Identity;
 use crate::signal::finding::Finding;
 use crate::signal::{Cause, ObjectRef, Phase, Signal, Source};
-use crate::watch::objects::{Kinded, MIRROR};
 use crate::watch::{Kind, Object};
 
 impl Memory {
     pub(super) fn deleted(&mut self, now: Timestamp, object: &Object, out: &mut Vec<Signal>) {
-        let meta = match object {
-            Object::Pod(o) => o.meta(),
-            Object::Node(o) => o.meta(),
-            Object::Namespace(o) => o.meta(),
-            Object::Deployment(o) => o.meta(),
-            Object::ReplicaSet(o) => o.meta(),
-            Object::StatefulSet(o) => o.meta(),
-            Object::DaemonSet(o) => o.meta(),
-            Object::CronJob(o) => o.meta(),
-            Object::Job(o) => o.meta(),
-            Object::PersistentVolumeClaim(o) => o.meta(),
-            // Expired after an hour, in bursts: no sign of anything.
-            Object::Event(o) => {
-                if let Some(uid) = &o.metadata.uid {
-                    self.counts.remove(uid.as_str());
-                }
-                return;
+        let meta = object.metadata();
+        // Expired after an hour, in bursts: no sign of anything.
+        if object.kind() == Kind::Event {
+            if let Some(uid) = &meta.uid {
+                self.counts.remove(uid.as_str());
             }
-        };
+            return;
+        }
         let uid = meta.uid.clone().unwrap_or_default();
         let name: Arc<str> = Arc::from(meta.name.clone().unwrap_or_default());
         let key: Key = (Arc::from(meta.namespace.clone().unwrap_or_default()), Arc::clone(&name));

@@ -18,9 +18,8 @@ use super::remedy::{Remedy, describe, remedy};
 use super::status::{Entry, WatchState};
 use crate::config::WatchConfig;
 use crate::signal::text;
-use crate::watch::decode::{BadObject, Watched, finish};
-use crate::watch::objects::Slim;
-use crate::watch::{Change, Kind, Object, scope};
+use crate::watch::decode::{Slim, SlimObject};
+use crate::watch::{Change, Kind, Object};
 
 /// How often an answered request may fail before the watch is started anew.
 const FAILURES: u32 = 3;
@@ -32,14 +31,14 @@ const CONTACT_EVERY: Duration = Duration::from_secs(5);
 /// So many failures of another sort in a row make a forbidden kind one that fails.
 const OTHER_FAILURES: u32 = 2;
 
-pub(super) struct Supervisor {
-    pub kind: Kind,
-    pub client: kube::Client,
-    pub wanted: WatchConfig,
-    pub tx: mpsc::Sender<Change>,
-    pub entry: Arc<Entry>,
-    pub cancel: CancellationToken,
-    pub tuning: Tuning,
+pub(in crate::watch) struct Supervisor {
+    pub(super) kind: Kind,
+    pub(super) client: kube::Client,
+    pub(super) wanted: WatchConfig,
+    pub(super) tx: mpsc::Sender<Change>,
+    pub(super) entry: Arc<Entry>,
+    pub(super) cancel: CancellationToken,
+    pub(super) tuning: Tuning,
 }
 
 /// The receiver is gone or the watch was cancelled.
@@ -83,7 +82,7 @@ enum Silence {
 }
 
 impl Supervisor {
-    pub async fn run<T: Watched + Clone + Send + Sync + std::fmt::Debug + 'static>(self) {
+    pub async fn run<T: SlimObject>(self) {
         let tuning = &self.tuning;
         let mut memory = Progress {
             pauses: Backoff::new(tuning.backoff_min, tuning.backoff_max, tuning.backoff_reset),
@@ -117,10 +116,7 @@ impl Supervisor {
     }
 
     /// From one list to the moment when another is needed.
-    async fn watch<T: Watched + Clone + Send + Sync + std::fmt::Debug + 'static>(
-        &self,
-        memory: &mut Progress,
-    ) -> Result<&'static str, Stop> {
+    async fn watch<T: SlimObject>(&self, memory: &mut Progress) -> Result<&'static str, Stop> {
         let tuning = &self.tuning;
         let seconds = u32::try_from(tuning.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
         let page = (tuning.page_size(self.kind) / memory.page_share).max(1);
@@ -205,23 +201,22 @@ impl Supervisor {
                 // A list that was read in part has told nothing that can be relied upon.
                 watcher::Event::InitApply(slim) => {
                     self.begin_list(&mut announced, memory).await?;
-                    self.object(slim, memory, Change::Initial)
+                    Some(self.object(slim, memory, Change::Initial))
                 }
                 watcher::Event::Apply(slim) => {
                     failures = 0;
                     self.recovered(memory);
-                    self.object(slim, memory, Change::Applied)
+                    Some(self.object(slim, memory, Change::Applied))
                 }
                 watcher::Event::Delete(slim) => {
                     failures = 0;
                     self.recovered(memory);
-                    match finish(slim) {
-                        Ok(object) => self.wants(&object).then_some(Change::Deleted(object)),
-                        Err(bad) => self.wants_bad(&bad).then(|| bad.hollow().map(Change::Deleted)).flatten(),
-                    }
+                    slim.0
+                        .map_or_else(|bad| bad.hollow(), |object| Some(object.into_object()))
+                        .map(Change::Deleted)
                 }
             };
-            if let Some(change) = change {
+            if let Some(change) = change.filter(|change| change.wanted(&self.wanted)) {
                 self.send(change).await?;
             }
             // Where changes never pause, what came before the last bytes has been passed on.
@@ -305,35 +300,23 @@ impl Supervisor {
         }
     }
 
-    fn object<T: Watched>(
+    fn object<T: SlimObject>(
         &self,
         slim: Slim<T>,
         memory: &mut Progress,
         change: fn(Object) -> Change,
-    ) -> Option<Change> {
-        match finish(slim) {
-            Ok(object) => self.wants(&object).then(|| change(object)),
+    ) -> Change {
+        match slim.0 {
+            Ok(object) => change(object.into_object()),
             Err(bad) => {
                 self.entry.bad_object();
                 if memory.warned.len() < WARNED && memory.warned.insert(bad.uid().to_owned()) {
                     let error = text::clean(&bad.to_string());
                     tracing::warn!(kind = %self.kind, uid = bad.uid(), %error, "object skipped");
                 }
-                self.wants_bad(&bad).then(|| Change::from(&bad))
+                Change::from(&bad)
             }
         }
-    }
-
-    /// Cluster-scoped objects always pass.
-    fn wants(&self, object: &Object) -> bool {
-        match object {
-            Object::Event(event) => scope::wanted(event, &self.wanted),
-            object => object.metadata().namespace.as_deref().is_none_or(|ns| self.wanted.wants(ns)),
-        }
-    }
-
-    fn wants_bad(&self, bad: &BadObject) -> bool {
-        bad.namespace().is_empty() || self.wanted.wants(bad.namespace())
     }
 
     async fn send(&self, change: Change) -> Result<(), Stop> {

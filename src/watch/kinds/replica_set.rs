@@ -1,0 +1,6 @@
+use super::WatchedKind;
+use crate::watch::decode::slim;
+
+slim! { ReplicaSet, "replicasets", "apps", true {} }
+
+impl WatchedKind for ReplicaSet {}
