@@ -217,7 +217,7 @@ pub enum Health {
     Unknown,
 }
 
-/// The live state as the engine may ask it. Implemented by `watch::Memory`.
+/// The live state as the engine may ask it. Implemented by `watch::ClusterState`.
 pub trait World {
     /// Does `object` (and `container`) still show `cause`?
     fn standing(&self, object: &ObjectRef, container: Option<&str>, cause: Cause) -> Standing;

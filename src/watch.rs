@@ -1,20 +1,19 @@
-//! Watching a cluster: what the API server sends becomes [`Change`]s, and [`Memory`] turns those
+//! Watching a cluster: what the API server sends becomes [`Change`]s, and [`ClusterState`] turns those
 //! into signals.
 //!
 //! `run` gets its changes from [`stream`] (kube's watchers under supervision), `replay` from a
-//! recording; both feed the same [`Memory`].
+//! recording; both feed the same [`ClusterState`].
 
-pub mod convert;
 pub mod decode;
 pub mod intern;
 mod kinds;
 pub mod logs;
-pub mod memory;
 pub mod scope;
+pub mod state;
 pub mod stream;
 
 pub use kinds::{Kind, Object};
-pub use memory::Memory;
+pub use state::ClusterState;
 use tokio::time::Instant;
 
 use crate::config::WatchConfig;

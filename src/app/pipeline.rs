@@ -22,8 +22,8 @@ use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
 use crate::template::{Summary, compile_summary};
-use crate::watch::memory::NewsSince;
-use crate::watch::{Change, Kind, Memory};
+use crate::watch::state::NewsSince;
+use crate::watch::{Change, ClusterState, Kind};
 
 pub use log::LogWanted;
 
@@ -34,10 +34,10 @@ const OVERLAP: Duration = Duration::from_secs(60);
 /// Who is told where no receiver is configured.
 pub const TERMINAL: &str = "terminal";
 
-/// Memory and engine under one configuration.
+/// Cluster state and engine under one configuration.
 #[derive(Debug)]
 pub struct Pipeline {
-    memory: Memory,
+    memory: ClusterState,
     engine: Engine,
     cluster: Arc<str>,
     filter: WatchConfig,
@@ -78,7 +78,7 @@ impl Pipeline {
     #[must_use]
     pub fn new(config: &Config, kinds: &[Kind], now: Timestamp, start: Start) -> (Self, Vec<Incident>) {
         let news_since = start.news_since.map_or_else(|| now.into(), |seen| seen.before(OVERLAP));
-        let memory = Memory::new(kinds, news_since, wants_raw_events(config));
+        let memory = ClusterState::new(kinds, news_since, wants_raw_events(config));
         let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
         engine.restore_identity(start.identity);
         engine.restore_silences(start.silences);
@@ -236,7 +236,7 @@ impl Pipeline {
 
     /// The memory, to read from.
     #[must_use]
-    pub const fn memory(&self) -> &Memory {
+    pub const fn memory(&self) -> &ClusterState {
         &self.memory
     }
 

@@ -48,7 +48,7 @@ pub use pace::Pace;
 pub use status::{KindStatus, WatchState, WatchStatus};
 pub(super) use supervise::Supervisor;
 
-use super::{Change, Kind, kinds};
+use super::{Change, Kind};
 use crate::config::WatchConfig;
 
 /// The name of the channel that all watches write into, in metrics and logs.
@@ -184,7 +184,7 @@ pub fn spawn(
             tuning: tuning.clone(),
         };
         tasks.spawn(async move {
-            kinds::watch(kind, watch).await;
+            kind.watch(watch).await;
             kind
         });
     }

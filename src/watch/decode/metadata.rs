@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::fields::{self, FINALIZERS, KEY, KIND, LABEL, List, NAME, Text};
 use crate::signal::silence;
-use crate::watch::memory::MIRROR;
+use crate::watch::state::MIRROR;
 
 /// Values of annotations longer than this are not kept: nobody matches on them, and
 /// `last-applied-configuration` alone would double the size of every object.

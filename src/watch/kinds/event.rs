@@ -1,10 +1,15 @@
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::WatchedKind;
+use crate::signal::facts::Identity;
+use crate::signal::{ObjectRef, Signal};
 use crate::watch::decode::fields::{FIELD_PATH, KIND, LABEL, Message, NAME, REASON, Text, WORD};
 use crate::watch::decode::{part, slim};
 use crate::watch::scope::{self, Scope};
+use crate::watch::state::ClusterState;
 
 slim! { Event, "events", "", false {
     /// What it is about.
@@ -37,6 +42,24 @@ part! {
 }
 
 impl WatchedKind for Event {
+    type Key = Arc<str>;
+    /// The count last seen.
+    type Facts = u64;
+    /// Events expire after an hour, in bursts: no sign of anything.
+    const SWEPT: bool = false;
+
+    fn key(object: &ObjectRef) -> Arc<str> {
+        Arc::clone(&object.uid)
+    }
+
+    fn identity(_: &u64) -> Option<&Identity> {
+        None
+    }
+
+    fn apply(self, state: &mut ClusterState, now: Timestamp, listed: bool, out: &mut Vec<Signal>) {
+        state.event(now, self, listed, out);
+    }
+
     fn namespace(&self) -> Option<&str> {
         match scope::of(self) {
             Ok(Scope::Cluster) => None,

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Key, Memory};
+use super::{ClusterState, NamespacedName, named};
 use crate::signal::facts::{Identity, Owner};
-use crate::watch::Kind;
 
 /// What is appended to the name of a ReplicaSet, a DaemonSet or a Job to name a pod: so many of these
 /// (<https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/util/rand/rand.go>).
@@ -18,17 +17,16 @@ const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
 /// The label of StatefulSet and DaemonSet pods.
 const REVISION_HASH: &str = "controller-revision-hash";
 
-impl Memory {
+impl ClusterState {
     /// `Kind/name` of the top owner of a pod.
-    pub(super) fn workload_of(&mut self, id: &Identity, node: Option<&str>) -> Arc<str> {
+    pub(in crate::watch) fn workload_of(&mut self, id: &Identity, node: Option<&str>) -> Arc<str> {
         let name = self.workload_name(id, node);
         self.interner.text(&name)
     }
 
     fn workload_name(&self, id: &Identity, node: Option<&str>) -> String {
         let Some(owner) = &id.owner else { return format!("Pod/{}", id.object.name) };
-        let namespace = id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
-        let owner_key: Key = (namespace, Arc::clone(&owner.name));
+        let owner_key = named(id, Arc::clone(&owner.name));
         match &*owner.kind {
             // The mirror of a static pod: the kubelet appends the node's name.
             "Node" => {
@@ -37,8 +35,8 @@ impl Memory {
                 format!("Pod/{}", base.unwrap_or(name))
             }
             "ReplicaSet" => self.replica_set_owner(id, owner, &owner_key),
-            "Job" => match self.jobs.get(&owner_key) {
-                Some(job) => match &job.facts.id.owner {
+            "Job" => match self.objects.jobs.get(&owner_key) {
+                Some(job) => match &job.id.owner {
                     Some(cron) => format!("{}/{}", cron.kind, cron.name),
                     None => format!("Job/{}", owner.name),
                 },
@@ -49,9 +47,9 @@ impl Memory {
         }
     }
 
-    fn replica_set_owner(&self, id: &Identity, owner: &Owner, key: &Key) -> String {
-        if let Some(set) = self.replica_sets.get(key) {
-            return match &set.facts.owner {
+    fn replica_set_owner(&self, id: &Identity, owner: &Owner, key: &NamespacedName) -> String {
+        if let Some(set) = self.objects.replica_sets.get(key) {
+            return match set {
                 Some(top) => format!("{}/{}", top.kind, top.name),
                 None => format!("ReplicaSet/{}", owner.name),
             };
@@ -68,7 +66,7 @@ impl Memory {
     }
 }
 
-impl Memory {
+impl ClusterState {
     /// `Kind/name` of the top owner of a pod that is gone, of which only the name is known: of the one
     /// workload that is still there and names its pods like that, or else the pod itself. Long names
     /// are cut when pods are named after them; then nothing fits, and nothing is guessed.
@@ -79,20 +77,21 @@ impl Memory {
 
     fn named_after(&self, id: &Identity) -> Option<String> {
         let (base, suffix) = id.object.name.rsplit_once('-')?;
-        let key: Key = (id.object.namespace.clone()?, Arc::from(base));
-        let workload = |kind| self.workloads.contains_key(&(kind, key.clone()));
-        if !suffix.is_empty() && suffix.bytes().all(|b| b.is_ascii_digit()) && workload(Kind::StatefulSet) {
+        id.object.namespace.as_ref()?;
+        let key = named(id, base);
+        let ordinal = !suffix.is_empty() && suffix.bytes().all(|b| b.is_ascii_digit());
+        if ordinal && self.objects.stateful_sets.contains_key(&key) {
             return Some(format!("StatefulSet/{base}"));
         }
         if suffix.len() != RANDOM || !suffix.bytes().all(|b| ALPHABET.contains(&b)) {
             return None;
         }
-        let set = self.replica_sets.get(&key).map(|set| match &set.facts.owner {
+        let set = self.objects.replica_sets.get(&key).map(|set| match set {
             Some(top) => format!("{}/{}", top.kind, top.name),
             None => format!("ReplicaSet/{base}"),
         });
-        let daemons = workload(Kind::DaemonSet).then(|| format!("DaemonSet/{base}"));
-        let job = self.jobs.get(&key).map(|job| match &job.facts.id.owner {
+        let daemons = self.objects.daemon_sets.contains_key(&key).then(|| format!("DaemonSet/{base}"));
+        let job = self.objects.jobs.get(&key).map(|job| match &job.id.owner {
             Some(cron) => format!("{}/{}", cron.kind, cron.name),
             None => format!("Job/{base}"),
         });

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Memory, owner};
+use super::{ClusterState, owner};
 use crate::signal::facts::{Identity, PodFacts};
 use crate::signal::finding::Finding;
 use crate::signal::{Labels, Signal, Source};
 
-impl Memory {
-    pub(super) fn pod_signal(
+impl ClusterState {
+    pub(in crate::watch) fn pod_signal(
         &self,
         now: Timestamp,
         facts: &PodFacts,
@@ -37,7 +37,7 @@ impl Memory {
         self.signal(now, id, workload, self.workload_layers(id, workload), finding, source)
     }
 
-    pub(super) fn node_signal(
+    pub(in crate::watch) fn node_signal(
         &self,
         now: Timestamp,
         id: &Identity,
@@ -48,7 +48,7 @@ impl Memory {
     }
 
     /// A signal about an object that is its own workload.
-    pub(super) fn plain_signal(
+    pub(in crate::watch) fn plain_signal(
         &self,
         now: Timestamp,
         id: &Identity,
@@ -63,10 +63,8 @@ impl Memory {
     }
 
     fn workload_layers(&self, id: &Identity, workload: &str) -> (Option<Labels>, Option<Labels>) {
-        let Some((kind, name)) = workload.split_once('/') else { return (None, None) };
-        let ns = id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
-        let key = (ns, Arc::from(name));
-        self.owner(kind, &key).map_or((None, None), |id| (id.labels.clone(), id.annotations.clone()))
+        let owner = self.owner(id.object.namespace.as_ref(), workload);
+        owner.map_or((None, None), |id| (id.labels.clone(), id.annotations.clone()))
     }
 
     fn signal(
