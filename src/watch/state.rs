@@ -67,7 +67,7 @@ pub(super) fn named(id: &Identity, name: impl Into<Arc<str>>) -> NamespacedName 
     NamespacedName { name: name.into(), ..NamespacedName::of(&id.object) }
 }
 
-/// What was last known of everything watched, and the questions of the engine about it. Bounded by what the cluster holds, and by the
+/// What was last known of everything watched. Bounded by what the cluster holds, and by the
 /// constants of this module for what it no longer holds.
 #[derive(Debug)]
 pub struct ClusterState {

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::signal::facts::{
     ContainerFacts, Identity, PodFacts, PodPhase, RestartPolicy, Role, Run, State, Unschedulable,
 };
-use crate::signal::{Cause, Exit, Health, ObjectRef, Signal, Source, Standing, pod};
+use crate::signal::{Cause, Exit, Health, ObjectRef, Signal, Source, Standing, Workload, pod};
 use crate::watch::Kind;
 use crate::watch::decode::fields::{CONDITIONS, CONTAINERS, IMAGE, List, Message, NAME, REASON, Text, WORD};
 use crate::watch::decode::{part, slim};
@@ -59,7 +59,7 @@ part! {
 #[derive(Debug)]
 pub struct PodEntry {
     pub facts: PodFacts,
-    pub workload: Arc<str>,
+    pub workload: Workload,
 }
 
 impl WatchedKind for Pod {
@@ -119,7 +119,7 @@ impl WatchedKind for Pod {
     }
 
     fn health(state: &ClusterState, workload: &ObjectRef) -> Health {
-        let mut pods = state.pods_of(workload.namespace.as_deref(), &format!("Pod/{}", workload.name));
+        let mut pods = state.pods_of(workload.namespace.as_deref(), &Workload::of(workload));
         // Nobody makes another one: as long as it is there it is as bad as it was.
         if pods.any(|entry| entry.facts.phase == PodPhase::Failed) {
             Health::Unhealthy
@@ -268,7 +268,7 @@ impl ClusterState {
             if let Some(old) = &before {
                 self.unindex(&old.facts.id, &old.workload);
             }
-            let key = named(&facts.id, Arc::clone(&workload));
+            let key = named(&facts.id, workload.text());
             self.by_workload.entry(key).or_default().push(Arc::clone(&uid));
         }
         for finding in findings {
@@ -291,14 +291,14 @@ impl ClusterState {
         &mut self,
         now: Timestamp,
         facts: &PodFacts,
-        workload: &Arc<str>,
+        workload: &Workload,
         out: &mut Vec<Signal>,
     ) {
         let object = &facts.id.object;
         if self.objects.pods.contains_key(&object.uid) {
             return;
         }
-        let key = named(&facts.id, Arc::clone(workload));
+        let key = named(&facts.id, workload.text());
         let namesake = self.by_workload.get(&key).and_then(|uids| {
             uids.iter()
                 .find(|uid| {
@@ -331,8 +331,8 @@ impl ClusterState {
         self.tombstones.insert(uid, entry);
     }
 
-    fn unindex(&mut self, id: &Identity, workload: &Arc<str>) {
-        let key = named(id, Arc::clone(workload));
+    fn unindex(&mut self, id: &Identity, workload: &Workload) {
+        let key = named(id, workload.text());
         if let Some(uids) = self.by_workload.get_mut(&key) {
             uids.retain(|uid| *uid != id.object.uid);
             if uids.is_empty() {

@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use super::{ClusterState, owner};
 use crate::signal::facts::{Identity, PodFacts};
 use crate::signal::finding::Finding;
-use crate::signal::{Labels, Signal, Source};
+use crate::signal::{Labels, Signal, Source, Workload};
 
 impl ClusterState {
     pub(in crate::watch) fn pod_signal(
         &self,
         now: Timestamp,
         facts: &PodFacts,
-        workload: &Arc<str>,
+        workload: &Workload,
         finding: Finding,
         source: Source,
     ) -> Signal {
@@ -30,7 +30,7 @@ impl ClusterState {
         &self,
         now: Timestamp,
         id: &Identity,
-        workload: &Arc<str>,
+        workload: &Workload,
         finding: Finding,
         source: Source,
     ) -> Signal {
@@ -56,13 +56,13 @@ impl ClusterState {
         source: Source,
     ) -> Signal {
         let workload = match (&*id.object.kind, &id.owner) {
-            ("Job", Some(owner)) if &*owner.kind == "CronJob" => format!("CronJob/{}", owner.name),
-            (kind, _) => format!("{kind}/{}", id.object.name),
+            ("Job", Some(owner)) if &*owner.kind == "CronJob" => Workload::new("CronJob", &owner.name),
+            _ => Workload::of(&id.object),
         };
-        self.signal(now, id, &Arc::from(workload), (None, None), finding, source)
+        self.signal(now, id, &workload, (None, None), finding, source)
     }
 
-    fn workload_layers(&self, id: &Identity, workload: &str) -> (Option<Labels>, Option<Labels>) {
+    fn workload_layers(&self, id: &Identity, workload: &Workload) -> (Option<Labels>, Option<Labels>) {
         let owner = self.owner(id.object.namespace.as_ref(), workload);
         owner.map_or((None, None), |id| (id.labels.clone(), id.annotations.clone()))
     }
@@ -71,7 +71,7 @@ impl ClusterState {
         &self,
         now: Timestamp,
         id: &Identity,
-        workload: &Arc<str>,
+        workload: &Workload,
         (labels, annotations): (Option<Labels>, Option<Labels>),
         finding: Finding,
         source: Source,
@@ -84,7 +84,7 @@ impl ClusterState {
             phase: finding.phase,
             source,
             object: id.object.clone(),
-            workload: Arc::clone(workload),
+            workload: workload.clone(),
             revision: None,
             container: finding.container,
             node: None,

@@ -209,7 +209,7 @@ impl ClusterState {
             let finding = event::pod(facts, Some(&tomb.facts)).filter(|f| f.cause == Cause::Evicted);
             let Some(finding) = finding else { return Some(None) };
             tomb.facts.evicted = true;
-            let (facts, workload) = (tomb.facts.clone(), Arc::clone(&tomb.workload));
+            let (facts, workload) = (tomb.facts.clone(), tomb.workload.clone());
             return Some(Some(self.pod_signal(now, &facts, &workload, finding, Source::Event)));
         }
         if from == Origin::FirstLook || self.listed_without(facts.at) {

@@ -9,7 +9,7 @@ use super::{ClusterState, PodEntry, named, owner};
 use crate::signal::event::EventFacts;
 use crate::signal::facts::{Identity, PodFacts, State};
 use crate::signal::finding::Finding;
-use crate::signal::{Cause, Phase, Signal, Source, Standing, pod, text};
+use crate::signal::{Cause, Phase, Signal, Source, Standing, Workload, pod, text};
 use crate::watch::Kind;
 
 /// The longest text that one object says about another, in bytes.
@@ -27,7 +27,7 @@ impl ClusterState {
     }
 
     fn rollout_waits_for(&self, id: &Identity) -> Option<String> {
-        let workload = format!("{}/{}", id.object.kind, id.object.name);
+        let workload = Workload::of(&id.object);
         let mut pods: Vec<&PodEntry> = self
             .pods_of(id.object.namespace.as_deref(), &workload)
             .filter(|entry| !entry.facts.leaving() && !entry.facts.finished())

@@ -6,7 +6,7 @@ use super::ClusterState;
 use super::world::workload_ref;
 use crate::signal::facts::Identity;
 use crate::signal::silence::{self, Layers, SilenceSeen};
-use crate::signal::{Labels, ObjectRef};
+use crate::signal::{Labels, ObjectRef, Workload};
 use crate::watch::Kind;
 
 /// At most so many objects with such annotations are listed.
@@ -33,7 +33,7 @@ impl ClusterState {
             return;
         }
         if let Some(id) = after.or(before).filter(|id| &*id.object.kind != "Pod") {
-            let own = format!("{}/{}", id.object.kind, id.object.name);
+            let own = Workload::of(&id.object);
             self.silence_seen.push(SilenceSeen::of(&place(&id.object), &own, now));
         }
         if let Some(before) = before {
@@ -42,7 +42,7 @@ impl ClusterState {
     }
 
     /// A pod is here, of this workload.
-    pub(in crate::watch) fn notice_pod(&mut self, id: &Identity, workload: &Arc<str>) {
+    pub(in crate::watch) fn notice_pod(&mut self, id: &Identity, workload: &Workload) {
         if silence::differ(id.annotations.as_ref(), None) {
             self.silence_seen.push(SilenceSeen::of(&id.object, workload, id.annotations.as_ref()));
         }
@@ -52,7 +52,7 @@ impl ClusterState {
     /// a workload.
     pub(in crate::watch) fn notice_gone(&mut self, id: &Identity) {
         let object = &id.object;
-        let own = format!("{}/{}", object.kind, object.name);
+        let own = Workload::of(object);
         let namespace = object.namespace.as_deref().unwrap_or_default();
         let place = match &*object.kind {
             "Pod" if id.owner.is_none() => object.to_string(),
@@ -86,11 +86,11 @@ impl ClusterState {
     #[must_use]
     pub fn counted_for(&self, object: &ObjectRef) -> String {
         let pod = self.objects.pods.get(&object.uid).filter(|_| &*object.kind == "Pod");
-        let own = format!("{}/{}", object.kind, object.name);
-        silence::counted_for(object, pod.map_or(own.as_str(), |pod| &pod.workload))
+        let workload = pod.map_or_else(|| Workload::of(object), |pod| pod.workload.clone());
+        silence::counted_for(object, &workload)
     }
 
-    pub(super) fn silence_layers(&self, object: &ObjectRef, workload: &str) -> Layers {
+    pub(super) fn silence_layers(&self, object: &ObjectRef, workload: &Workload) -> Layers {
         let mut owner = workload;
         let own = match &*object.kind {
             "Pod" => match (self.objects.pods.get(&object.uid), self.tombstones.get(&object.uid)) {
@@ -115,7 +115,7 @@ impl ClusterState {
     }
 
     /// The workload that pods belong to.
-    pub(super) fn owner(&self, namespace: Option<&Arc<str>>, workload: &str) -> Option<&Identity> {
+    pub(super) fn owner(&self, namespace: Option<&Arc<str>>, workload: &Workload) -> Option<&Identity> {
         let (kind, object) = workload_ref(namespace, workload)?;
         self.objects.identity(kind, &object).filter(|_| kind.owns_pods())
     }

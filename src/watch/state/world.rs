@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{ClusterState, NamespacedName};
 use crate::signal::facts::State;
 use crate::signal::silence::Layers;
-use crate::signal::{Cause, Health, ObjectRef, Standing, World};
+use crate::signal::{Cause, Health, ObjectRef, Standing, Workload, World};
 use crate::watch::Kind;
 
 impl ClusterState {
@@ -21,10 +21,10 @@ impl ClusterState {
     pub(in crate::watch) fn pods_of(
         &self,
         namespace: Option<&str>,
-        workload: &str,
+        workload: &Workload,
     ) -> impl Iterator<Item = &super::PodEntry> + use<'_> {
         self.by_workload
-            .get(&NamespacedName::new(namespace, workload))
+            .get(&NamespacedName::new(namespace, workload.text()))
             .into_iter()
             .flatten()
             .filter_map(|uid| self.objects.pods.get(uid).map(AsRef::as_ref))
@@ -37,10 +37,10 @@ impl ClusterState {
     #[must_use]
     pub fn failed_pod(&self, object: &ObjectRef) -> Option<(ObjectRef, Arc<str>, bool)> {
         let namespace = object.namespace.as_deref();
-        let own = format!("{}/{}", object.kind, object.name);
         let job = self.objects.jobs.get(&NamespacedName::of(object)).filter(|_| &*object.kind == "Job");
         let cron = job.and_then(|job| job.id.owner.as_ref());
-        let workload = cron.map_or(own, |cron| format!("{}/{}", cron.kind, cron.name));
+        let workload =
+            cron.map_or_else(|| Workload::of(object), |cron| Workload::new(&cron.kind, &cron.name));
         let of_job = |entry: &&super::PodEntry| {
             let owner = entry.facts.id.owner.as_ref();
             &*object.kind != "Job" || owner.is_some_and(|owner| owner.name == object.name)
@@ -70,28 +70,28 @@ impl World for ClusterState {
         kind.map_or(Standing::Unknown, |kind| self.standing_of(kind, object, container, cause))
     }
 
-    fn health(&self, namespace: Option<&str>, workload: &str) -> Health {
+    fn health(&self, namespace: Option<&str>, workload: &Workload) -> Health {
         let found = workload_ref(namespace.map(Arc::from).as_ref(), workload);
         found.map_or(Health::Unknown, |(kind, workload)| self.health_of(kind, &workload))
     }
 
-    fn revision(&self, namespace: Option<&str>, workload: &str) -> Option<Arc<str>> {
+    fn revision(&self, namespace: Option<&str>, workload: &Workload) -> Option<Arc<str>> {
         self.pods_of(namespace, workload)
             .filter(|entry| !entry.facts.id.deleting() && !entry.facts.finished())
             .max_by_key(|entry| entry.facts.id.created)
             .and_then(|entry| super::owner::revision(&entry.facts.id))
     }
 
-    fn replicas(&self, namespace: Option<&str>, workload: &str) -> Option<u32> {
+    fn replicas(&self, namespace: Option<&str>, workload: &Workload) -> Option<u32> {
         let (kind, workload) = workload_ref(namespace.map(Arc::from).as_ref(), workload)?;
         self.replicas_of(kind, &workload)
     }
 
-    fn on_node(&self, namespace: Option<&str>, workload: &str, node: &str) -> bool {
+    fn on_node(&self, namespace: Option<&str>, workload: &Workload, node: &str) -> bool {
         self.pods_of(namespace, workload).any(|entry| entry.facts.node.as_deref() == Some(node))
     }
 
-    fn annotations(&self, object: &ObjectRef, workload: &str) -> Option<Layers> {
+    fn annotations(&self, object: &ObjectRef, workload: &Workload) -> Option<Layers> {
         Some(self.silence_layers(object, workload))
     }
 
@@ -107,10 +107,13 @@ impl World for ClusterState {
 }
 
 /// A workload as an object, if its kind is watched.
-pub(super) fn workload_ref(namespace: Option<&Arc<str>>, workload: &str) -> Option<(Kind, ObjectRef)> {
-    let (kind, name) = workload.split_once('/')?;
-    let (kind, namespace) = (Kind::parse(kind)?, namespace.cloned());
-    let object =
-        ObjectRef { kind: Arc::from(kind.as_str()), namespace, name: Arc::from(name), uid: Arc::from("") };
+pub(super) fn workload_ref(namespace: Option<&Arc<str>>, workload: &Workload) -> Option<(Kind, ObjectRef)> {
+    let kind = Kind::parse(workload.kind())?;
+    let object = ObjectRef {
+        kind: Arc::from(kind.as_str()),
+        namespace: namespace.cloned(),
+        name: Arc::from(workload.name()),
+        uid: Arc::from(""),
+    };
     Some((kind, object))
 }
