@@ -6,7 +6,7 @@
 
 pub mod decode;
 pub mod intern;
-mod kinds;
+pub mod kinds;
 pub mod logs;
 pub mod scope;
 pub mod state;

@@ -37,6 +37,10 @@ pub(super) trait WatchedKind: SlimObject {
     /// Of an object that is not in a complete list [`Self::gone`] is told.
     const SWEPT: bool = true;
 
+    /// The health of what wants no number of objects: those that end are healthy, and of others nothing is
+    /// left when they are gone.
+    const HEALTH: Health = Health::Unknown;
+
     fn key(object: &ObjectRef) -> Self::Key;
 
     /// `None`: the kind raises no signals.
@@ -104,7 +108,7 @@ pub(super) trait WatchedKind: SlimObject {
 
     /// How is the workload of this kind and name doing?
     fn health(_state: &ClusterState, _workload: &ObjectRef) -> Health {
-        Health::Unknown
+        Self::HEALTH
     }
 
     /// How many replicas the workload of this kind and name wants.

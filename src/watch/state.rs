@@ -45,7 +45,7 @@ const MAX_EVENTS: usize = 200_000;
 
 /// What namespaced objects are known by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NamespacedName {
+pub(super) struct NamespacedName {
     /// Empty for cluster-scoped objects.
     pub namespace: Arc<str>,
     pub name: Arc<str>,

@@ -8,17 +8,15 @@ use crate::signal::facts::Identity;
 use crate::signal::finding::Finding;
 use crate::signal::{Cause, Health, ObjectRef, Phase, Signal, Standing};
 use crate::watch::Kind;
-use crate::watch::decode::fields::{NAME, Text, WORD};
+use crate::watch::decode::fields::{Text, WORD};
 use crate::watch::decode::{part, slim};
 use crate::watch::state::{ClusterState, NamespacedName};
 
 slim! { PersistentVolumeClaim, "persistentvolumeclaims", "", false {
-    spec: ClaimSpec,
     status: ClaimStatus,
 } }
 
 part! {
-    ClaimSpec { storage_class_name: Option<Text<NAME>> }
     ClaimStatus { phase: Option<Text<WORD>> }
 }
 
@@ -32,6 +30,7 @@ pub struct ClaimFacts {
 impl WatchedKind for PersistentVolumeClaim {
     type Key = NamespacedName;
     type Facts = ClaimFacts;
+    const HEALTH: Health = Health::Absent;
 
     fn key(object: &ObjectRef) -> NamespacedName {
         NamespacedName::of(object)
@@ -46,7 +45,7 @@ impl WatchedKind for PersistentVolumeClaim {
             bound: self.status.phase.as_deref() == Some("Bound"),
             id: identity("PersistentVolumeClaim", self.metadata, &mut state.interner),
         };
-        state.remember::<Self>(now, Self::key(&facts.id.object), facts, out);
+        state.remember::<Self>(now, &Self::key(&facts.id.object), facts, out);
     }
 
     fn findings(before: Option<&ClaimFacts>, after: &ClaimFacts) -> Vec<Finding> {
@@ -61,9 +60,5 @@ impl WatchedKind for PersistentVolumeClaim {
             Some(_) => Standing::Raised,
             None => state.absent(Kind::PersistentVolumeClaim),
         }
-    }
-
-    fn health(_: &ClusterState, _: &ObjectRef) -> Health {
-        Health::Absent
     }
 }

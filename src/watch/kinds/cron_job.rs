@@ -10,18 +10,17 @@ use crate::watch::decode::{part, slim};
 use crate::watch::state::{ClusterState, NamespacedName};
 
 slim! { CronJob, "cronjobs", "batch", false {
-    spec: CronJobSpec,
     status: CronJobStatus,
 } }
 
 part! {
-    CronJobSpec { suspend: bool }
-    CronJobStatus { last_successful_time: Option<Time>, last_schedule_time: Option<Time> }
+    CronJobStatus { last_successful_time: Option<Time> }
 }
 
 impl WatchedKind for CronJob {
     type Key = NamespacedName;
     type Facts = CronJobFacts;
+    const HEALTH: Health = Health::Healthy;
     const OWNS_PODS: bool = true;
 
     fn key(object: &ObjectRef) -> NamespacedName {
@@ -38,7 +37,7 @@ impl WatchedKind for CronJob {
             failed: None,
             id: identity("CronJob", self.metadata, &mut state.interner),
         };
-        state.remember::<Self>(now, Self::key(&facts.id.object), facts, out);
+        state.remember::<Self>(now, &Self::key(&facts.id.object), facts, out);
     }
 
     fn carry(before: &CronJobFacts, after: &mut CronJobFacts) {
@@ -54,9 +53,5 @@ impl WatchedKind for CronJob {
             Some(_) => Standing::Clear(None),
             None => state.absent(Kind::CronJob),
         }
-    }
-
-    fn health(_: &ClusterState, _: &ObjectRef) -> Health {
-        Health::Healthy
     }
 }

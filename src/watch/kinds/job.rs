@@ -24,16 +24,16 @@ slim! { Job, "jobs", "batch", false {
 } }
 
 part! {
-    JobSpec { backoff_limit: Option<i64>, suspend: bool, active_deadline_seconds: Option<i64> }
+    JobSpec { active_deadline_seconds: Option<i64> }
     JobStatus {
-        conditions: List<Condition, CONDITIONS>, failed: i64, succeeded: i64, active: i64, start_time: Option<Time>,
-        completion_time: Option<Time>, failed_indexes: Option<Text<NAME>>,
+        conditions: List<Condition, CONDITIONS>, completion_time: Option<Time>, failed_indexes: Option<Text<NAME>>,
     }
 }
 
 impl WatchedKind for Job {
     type Key = NamespacedName;
     type Facts = JobFacts;
+    const HEALTH: Health = Health::Healthy;
     const OWNS_PODS: bool = true;
 
     fn key(object: &ObjectRef) -> NamespacedName {
@@ -46,7 +46,7 @@ impl WatchedKind for Job {
 
     fn apply(self, state: &mut ClusterState, now: Timestamp, _listed: bool, out: &mut Vec<Signal>) {
         let facts = facts(self, &mut state.interner);
-        state.remember::<Self>(now, Self::key(&facts.id.object), facts, out);
+        state.remember::<Self>(now, &Self::key(&facts.id.object), facts, out);
     }
 
     fn carry(before: &JobFacts, after: &mut JobFacts) {
@@ -78,10 +78,6 @@ impl WatchedKind for Job {
             Some(_) => Standing::Clear(None),
             None => state.absent(Kind::Job),
         }
-    }
-
-    fn health(_: &ClusterState, _: &ObjectRef) -> Health {
-        Health::Healthy
     }
 }
 

@@ -24,6 +24,7 @@ part! {
 impl WatchedKind for Namespace {
     type Key = Arc<str>;
     type Facts = NamespaceFacts;
+    const HEALTH: Health = Health::Absent;
 
     fn key(object: &ObjectRef) -> Arc<str> {
         Arc::clone(&object.name)
@@ -40,7 +41,7 @@ impl WatchedKind for Namespace {
     fn apply(self, state: &mut ClusterState, now: Timestamp, _listed: bool, out: &mut Vec<Signal>) {
         let facts = facts(self, &mut state.interner);
         let name = state.interner.text(&facts.id.object.name);
-        state.remember::<Self>(now, name, facts, out);
+        state.remember::<Self>(now, &name, facts, out);
     }
 
     fn changed(
@@ -56,10 +57,6 @@ impl WatchedKind for Namespace {
     fn gone(state: &mut ClusterState, now: Timestamp, facts: NamespaceFacts, out: &mut Vec<Signal>) {
         state.namespace_terminated(&facts.id.object.name);
         state.gone(now, &facts.id, out);
-    }
-
-    fn health(_: &ClusterState, _: &ObjectRef) -> Health {
-        Health::Absent
     }
 }
 

@@ -8,7 +8,7 @@ use crate::signal::facts::{Identity, NodeFacts};
 use crate::signal::finding::Finding;
 use crate::signal::{Cause, Health, ObjectRef, Signal, Source, Standing, node};
 use crate::watch::Kind;
-use crate::watch::decode::fields::{CONDITIONS, KEY, List, REASON, Text, WORD};
+use crate::watch::decode::fields::{CONDITIONS, KEY, List, REASON, Text};
 use crate::watch::decode::{part, slim};
 use crate::watch::intern::Interner;
 use crate::watch::state::ClusterState;
@@ -20,7 +20,7 @@ slim! { Node, "nodes", "", false {
 
 part! {
     NodeSpec { unschedulable: bool, taints: List<Taint, CONDITIONS> }
-    Taint { key: Text<KEY>, effect: Option<Text<WORD>> }
+    Taint { key: Text<KEY> }
     NodeStatus { conditions: List<Condition, CONDITIONS>, node_info: NodeInfo }
     NodeInfo { #[serde(rename = "bootID")] boot_id: Option<Text<REASON>> }
 }
@@ -28,6 +28,7 @@ part! {
 impl WatchedKind for Node {
     type Key = Arc<str>;
     type Facts = NodeFacts;
+    const HEALTH: Health = Health::Absent;
 
     fn key(object: &ObjectRef) -> Arc<str> {
         Arc::clone(&object.name)
@@ -40,7 +41,7 @@ impl WatchedKind for Node {
     fn apply(self, state: &mut ClusterState, now: Timestamp, _listed: bool, out: &mut Vec<Signal>) {
         let facts = facts(self, &mut state.interner);
         let name = state.interner.text(&facts.id.object.name);
-        state.remember::<Self>(now, name, facts, out);
+        state.remember::<Self>(now, &name, facts, out);
     }
 
     fn carry(before: &NodeFacts, after: &mut NodeFacts) {
@@ -92,10 +93,6 @@ impl WatchedKind for Node {
             }
             _ => state.absent(Kind::Node),
         }
-    }
-
-    fn health(_: &ClusterState, _: &ObjectRef) -> Health {
-        Health::Absent
     }
 }
 

@@ -35,14 +35,13 @@ part! {
     Limits { memory: Option<Text<WORD>> }
     PodStatus {
         phase: Option<Text<WORD>>, reason: Option<Text<REASON>>, message: Option<Message>,
-        nominated_node_name: Option<Text<NAME>>, start_time: Option<Time>,
+        nominated_node_name: Option<Text<NAME>>,
         conditions: List<Condition, CONDITIONS>,
         container_statuses: List<ContainerStatus, CONTAINERS>,
         init_container_statuses: List<ContainerStatus, CONTAINERS>,
     }
     ContainerStatus {
-        name: Text<NAME>, image: Text<IMAGE>, ready: bool, restart_count: i64, state: ContainerState,
-        last_state: ContainerState, started: Option<bool>,
+        name: Text<NAME>, ready: bool, restart_count: i64, state: ContainerState, last_state: ContainerState,
     }
     ContainerState {
         waiting: Option<Waiting>, running: Option<Running>, terminated: Option<Terminated>,

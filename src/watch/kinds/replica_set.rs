@@ -24,6 +24,6 @@ impl WatchedKind for ReplicaSet {
 
     fn apply(self, state: &mut ClusterState, now: Timestamp, _listed: bool, out: &mut Vec<Signal>) {
         let id = identity("ReplicaSet", self.metadata, &mut state.interner);
-        state.remember::<Self>(now, Self::key(&id.object), id.owner, out);
+        state.remember::<Self>(now, &Self::key(&id.object), id.owner, out);
     }
 }

@@ -12,7 +12,7 @@ use crate::signal::finding::Finding;
 use crate::signal::{Cause, Health, ObjectRef, Phase, Signal, Source, Standing, workload};
 use crate::watch::Kind;
 use crate::watch::decode::SlimObject;
-use crate::watch::decode::fields::{CONDITIONS, List, NAME, Text};
+use crate::watch::decode::fields::{CONDITIONS, List};
 use crate::watch::decode::{part, slim};
 use crate::watch::intern::Interner;
 use crate::watch::state::{ClusterState, NamespacedName};
@@ -34,15 +34,12 @@ slim! { DaemonSet, "daemonsets", "apps", false {
 
 part! {
     /// The spec fields that Deployments, StatefulSets and DaemonSets share.
-    WorkloadSpec { replicas: Option<i64>, paused: bool }
+    WorkloadSpec { replicas: Option<i64> }
     /// The status fields of Deployments, StatefulSets and DaemonSets.
     WorkloadStatus {
         observed_generation: i64, replicas: i64, updated_replicas: i64, ready_replicas: i64,
-        available_replicas: Option<i64>, unavailable_replicas: i64,
-        conditions: List<Condition, CONDITIONS>,
-        desired_number_scheduled: i64, updated_number_scheduled: i64, number_ready: i64,
-        number_available: i64, number_unavailable: i64, current_revision: Option<Text<NAME>>,
-        update_revision: Option<Text<NAME>>,
+        available_replicas: Option<i64>, conditions: List<Condition, CONDITIONS>,
+        desired_number_scheduled: i64, updated_number_scheduled: i64, number_available: i64,
     }
 }
 
@@ -65,7 +62,7 @@ macro_rules! workloads {
             fn apply(self, state: &mut ClusterState, now: Timestamp, _listed: bool, out: &mut Vec<Signal>) {
                 let Self { metadata, spec, status, .. } = self;
                 let facts = facts(Self::KIND, metadata, &spec, &status, &mut state.interner);
-                state.remember::<Self>(now, Self::key(&facts.id.object), facts, out);
+                state.remember::<Self>(now, &Self::key(&facts.id.object), facts, out);
             }
 
             fn findings(before: Option<&WorkloadFacts>, after: &WorkloadFacts) -> Vec<Finding> {

@@ -334,7 +334,7 @@ impl ClusterState {
             name: Arc::clone(name),
             uid: Arc::from(""),
         };
-        self.known(&object).cloned().unwrap_or_else(|| Identity {
+        self.known(&object).cloned().unwrap_or(Identity {
             object,
             labels: None,
             annotations: None,

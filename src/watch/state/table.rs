@@ -71,12 +71,12 @@ impl ClusterState {
     pub(in crate::watch) fn remember<K: Remembered>(
         &mut self,
         now: Timestamp,
-        key: K::Key,
+        key: &K::Key,
         mut facts: K::Facts,
         out: &mut Vec<Signal>,
     ) {
         let uid = |facts: &K::Facts| K::identity(facts).map(|id| Arc::clone(&id.object.uid));
-        let mut before = K::table_mut(&mut self.objects).remove(&key);
+        let mut before = K::table_mut(&mut self.objects).remove(key);
         if let Some(old) = before.take_if(|old| uid(old) != uid(&facts)) {
             K::gone(self, now, old, out);
         }
@@ -85,7 +85,7 @@ impl ClusterState {
             K::carry(before, &mut facts);
         }
         K::table_mut(&mut self.objects).insert(key.clone(), facts);
-        K::changed(self, now, &key, before.as_ref(), out);
+        K::changed(self, now, key, before.as_ref(), out);
     }
 
     /// Signals of what a change means.
