@@ -49,7 +49,7 @@ pub use silence::{BadAnnotation, Suppression};
 
 use crate::message::{Decision, Reason};
 use crate::rule::{AnnotationRules, MuteTime, Routes, RuleSet, Silence};
-use crate::signal::{Cause, World};
+use crate::signal::{Cause, Workload, World};
 
 /// How incidents behave where a rule does not say, and the caps.
 #[derive(Debug, Clone)]
@@ -90,7 +90,7 @@ struct Hint {
     count: u32,
 }
 
-type Place = (Option<Arc<str>>, Arc<str>);
+type Place = (Option<Arc<str>>, Workload);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -355,7 +355,7 @@ impl Engine {
         let id = Arc::clone(&incident.id);
         self.by_group.insert(incident.group, Arc::clone(&id));
         self.by_workload
-            .entry((incident.namespace.clone(), Arc::clone(&incident.workload)))
+            .entry((incident.namespace.clone(), incident.workload.clone()))
             .or_default()
             .insert(Arc::clone(&id));
         for member in incident.members.values() {
@@ -377,7 +377,7 @@ impl Engine {
         if self.by_group.get(&incident.group) == Some(id) {
             self.by_group.remove(&incident.group);
         }
-        drop_from(&mut self.by_workload, &(incident.namespace.clone(), Arc::clone(&incident.workload)), id);
+        drop_from(&mut self.by_workload, &(incident.namespace.clone(), incident.workload.clone()), id);
         for member in incident.members.values() {
             self.unindex_member(member, id);
         }

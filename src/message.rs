@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{Digest, Group, HeldBack, HeldWorkload, Section, SpanCount};
 
-use crate::signal::{Cause, Severity};
+use crate::signal::{Cause, Severity, Workload};
 
 /// What the engine chose to say about an incident, or about several at once.
 ///
@@ -276,7 +276,7 @@ pub struct Held {
     pub cause: Cause,
     /// Where: `namespace`, absent for cluster-scoped objects.
     pub namespace: Option<Arc<str>>,
-    pub workload: Arc<str>,
+    pub workload: Workload,
     pub members: u32,
 }
 
@@ -301,7 +301,7 @@ pub struct IncidentView {
     /// The label `team` of the object, its workload or its namespace.
     #[serde(default)]
     pub team: Option<Arc<str>>,
-    pub workload: Arc<str>,
+    pub workload: Workload,
     /// The container, where the group has one.
     pub container: Option<Arc<str>>,
     /// The node, where all members share one.

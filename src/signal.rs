@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 pub use cause::{Cause, Severity};
+pub use workload::Workload;
 
 /// Labels or annotations of one object; shared, because a namespace's are looked up for every pod.
 pub type Labels = Arc<BTreeMap<String, String>>;
@@ -136,8 +137,8 @@ pub struct Signal {
     pub source: Source,
     /// The object that has the problem.
     pub object: ObjectRef,
-    /// The top owner a person would name, as `Kind/name`.
-    pub workload: Arc<str>,
+    /// The top owner a person would name.
+    pub workload: Workload,
     /// Which revision of the workload the object belongs to (`pod-template-hash` and its kin).
     pub revision: Option<Arc<str>>,
     /// The container concerned, where there is one.
@@ -217,21 +218,21 @@ pub enum Health {
     Unknown,
 }
 
-/// The live state as the engine may ask it. Implemented by `watch::Memory`.
+/// The live state as the engine may ask it. Implemented by `watch::ClusterState`.
 pub trait World {
     /// Does `object` (and `container`) still show `cause`?
     fn standing(&self, object: &ObjectRef, container: Option<&str>, cause: Cause) -> Standing;
-    /// How is the workload `Kind/name` in `namespace` doing?
-    fn health(&self, namespace: Option<&str>, workload: &str) -> Health;
+    /// How is the workload in `namespace` doing?
+    fn health(&self, namespace: Option<&str>, workload: &Workload) -> Health;
     /// The revision new objects of the workload get, where known.
-    fn revision(&self, namespace: Option<&str>, workload: &str) -> Option<Arc<str>>;
+    fn revision(&self, namespace: Option<&str>, workload: &Workload) -> Option<Arc<str>>;
     /// How many replicas the workload wants, where it has such a number.
-    fn replicas(&self, namespace: Option<&str>, workload: &str) -> Option<u32>;
+    fn replicas(&self, namespace: Option<&str>, workload: &Workload) -> Option<u32>;
     /// Is a pod of this workload bound to `node`?
-    fn on_node(&self, namespace: Option<&str>, workload: &str, node: &str) -> bool;
+    fn on_node(&self, namespace: Option<&str>, workload: &Workload, node: &str) -> bool;
     /// How many pods are bound to `node` and not finished.
     fn pods_on_node(&self, node: &str) -> u32;
     /// The annotations of the object, its workload and its namespace as they are now; `workload`
     /// counts where the object is gone. `None`: not known.
-    fn annotations(&self, object: &ObjectRef, workload: &str) -> Option<silence::Layers>;
+    fn annotations(&self, object: &ObjectRef, workload: &Workload) -> Option<silence::Layers>;
 }

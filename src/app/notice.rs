@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::engine::room::{LimitReached, Tenant};
 use crate::message::text::{self as message_text, words};
 use crate::message::{Decision, Notification, Reason};
-use crate::signal::Severity;
+use crate::signal::{Severity, Workload};
 use crate::store::{Commit, HistoryRow, NotQueued};
 use crate::watch::{Change, Kind};
 
@@ -369,7 +369,7 @@ impl Announcer {
             reason,
             rule: Arc::from(""),
             namespace: None,
-            workload: Arc::from(""),
+            workload: Workload::default(),
             title,
             detail: serde_json::json!({ "receivers": trouble.to, "text": text }).to_string(),
         });

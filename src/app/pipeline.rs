@@ -22,8 +22,8 @@ use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
 use crate::template::{Summary, compile_summary};
-use crate::watch::memory::NewsSince;
-use crate::watch::{Change, Kind, Memory, Object, objects::Kinded, scope};
+use crate::watch::state::NewsSince;
+use crate::watch::{Change, ClusterState, Kind};
 
 pub use log::LogWanted;
 
@@ -34,10 +34,10 @@ const OVERLAP: Duration = Duration::from_secs(60);
 /// Who is told where no receiver is configured.
 pub const TERMINAL: &str = "terminal";
 
-/// Memory and engine under one configuration.
+/// Cluster state and engine under one configuration.
 #[derive(Debug)]
 pub struct Pipeline {
-    memory: Memory,
+    memory: ClusterState,
     engine: Engine,
     cluster: Arc<str>,
     filter: WatchConfig,
@@ -77,7 +77,7 @@ impl Pipeline {
     /// Builds memory and engine. Incidents whose rule is gone come back.
     #[must_use]
     pub fn new(config: &Config, kinds: &[Kind], now: Timestamp, start: Start) -> (Self, Vec<Incident>) {
-        let memory = Memory::new(kinds, news_since(start.news_since, now), wants_raw_events(config));
+        let memory = ClusterState::new(kinds, news_since(start.news_since, now), wants_raw_events(config));
         let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
         engine.restore_identity(start.identity);
         engine.restore_silences(start.silences);
@@ -134,7 +134,7 @@ impl Pipeline {
 
     /// Takes one change in.
     pub fn feed(&mut self, now: Timestamp, change: Change, out: &mut Output) {
-        if !self.wanted(&change) {
+        if !change.wanted(&self.filter) {
             return;
         }
         // What was due before this change is done before it, at its own time.
@@ -246,27 +246,8 @@ impl Pipeline {
 
     /// The memory, to read from.
     #[must_use]
-    pub const fn memory(&self) -> &Memory {
+    pub const fn memory(&self) -> &ClusterState {
         &self.memory
-    }
-
-    fn wanted(&self, change: &Change) -> bool {
-        let (Change::Initial(object) | Change::Applied(object) | Change::Deleted(object)) = change else {
-            return true;
-        };
-        match object {
-            Object::Node(_) => true,
-            Object::Namespace(o) => self.filter.wants(o.meta().name.as_deref().unwrap_or_default()),
-            Object::Event(event) => scope::wanted(event, &self.filter),
-            Object::Pod(o) => self.filter.wants(namespace(o.meta())),
-            Object::Deployment(o) => self.filter.wants(namespace(o.meta())),
-            Object::ReplicaSet(o) => self.filter.wants(namespace(o.meta())),
-            Object::StatefulSet(o) => self.filter.wants(namespace(o.meta())),
-            Object::DaemonSet(o) => self.filter.wants(namespace(o.meta())),
-            Object::CronJob(o) => self.filter.wants(namespace(o.meta())),
-            Object::Job(o) => self.filter.wants(namespace(o.meta())),
-            Object::PersistentVolumeClaim(o) => self.filter.wants(namespace(o.meta())),
-        }
     }
 
     fn settle(&mut self, out: &mut Output) {
@@ -345,10 +326,6 @@ impl Pipeline {
 
 fn news_since(seen: Option<NewsSince>, now: Timestamp) -> NewsSince {
     seen.map_or_else(|| now.into(), |seen| seen.before(OVERLAP))
-}
-
-fn namespace(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {
-    meta.namespace.as_deref().unwrap_or_default()
 }
 
 /// Everybody who can be told.

@@ -12,8 +12,8 @@ use crate::engine::silence::{BadAnnotation, WhyIgnored};
 use crate::rule::calendar::WEEKDAYS;
 use crate::rule::silence::Origin;
 use crate::rule::{MuteTime, Silence};
-use crate::signal::ObjectRef;
 use crate::signal::silence::{KEYS, MUTE, SILENCE_UNTIL, silenced_within};
+use crate::signal::{ObjectRef, Workload};
 use crate::store::SilenceRow;
 use crate::web::Refusal;
 
@@ -238,7 +238,7 @@ impl Pipeline {
             match (&*object.kind, object.namespace.as_deref()) {
                 ("Namespace", _) => drop(map.insert("namespace".into(), name.into())),
                 (kind @ ("Deployment" | "StatefulSet" | "DaemonSet" | "CronJob" | "Job"), namespace) => {
-                    map.insert("workload".into(), format!("{kind}/{name}").into());
+                    map.insert("workload".into(), Workload::new(kind, name).to_string().into());
                     map.insert("namespace".into(), namespace.into());
                 }
                 (kind, namespace) => {

@@ -22,7 +22,7 @@ use crate::clock::schedule::Schedule;
 use crate::clock::{self, past};
 use crate::message::{Decision, IncidentView, Reason};
 use crate::rule::{RouteFacts, Rule};
-use crate::signal::Signal;
+use crate::signal::{Signal, Workload};
 
 /// Counting missed digests ends here.
 const MAX_MISSED: u32 = 10_000;
@@ -217,7 +217,7 @@ impl Engine {
         &mut self,
         receivers: &BTreeSet<Arc<str>>,
         reason: Reason,
-        (namespace, workload): (Option<&Arc<str>>, &Arc<str>),
+        (namespace, workload): (Option<&Arc<str>>, &Workload),
         out: &mut Effects,
     ) {
         for receiver in receivers {

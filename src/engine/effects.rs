@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::annotations::AnnotationKey;
 use super::{BadAnnotation, ExplainRecords, Incident, Waits, digest};
 use crate::message::{Decision, Digest, IncidentView, Reason};
-use crate::signal::{Cause, Severity};
+use crate::signal::{Cause, Severity, Workload};
 
 /// One decision: what is told about one incident, or about several at once.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub struct Note {
     pub reason: Reason,
     pub rule: Arc<str>,
     pub namespace: Option<Arc<str>>,
-    pub workload: Arc<str>,
+    pub workload: Workload,
     /// More: the incident that holds it back, the silence, …
     pub detail: Option<Arc<str>>,
     /// What whoever silenced it says.
@@ -76,7 +76,7 @@ impl Note {
             reason,
             rule: Arc::clone(&incident.rule),
             namespace: incident.namespace.clone(),
-            workload: Arc::clone(&incident.workload),
+            workload: incident.workload.clone(),
             detail: None,
             comment: None,
             held: None,

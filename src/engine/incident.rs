@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::records::Waits;
 use super::silence::Suppression;
 use crate::message::Reason;
-use crate::signal::{Cause, Exit, ObjectRef, Phase, Severity, Signal};
+use crate::signal::{Cause, Exit, ObjectRef, Phase, Severity, Signal, Workload};
 
 /// At most so many objects past the cap on members are told apart.
 const MAX_UNNAMED: usize = 20_000;
@@ -105,7 +105,7 @@ pub struct Incident {
     pub cause: Cause,
     pub severity: Severity,
     pub namespace: Option<Arc<str>>,
-    pub workload: Arc<str>,
+    pub workload: Workload,
     /// The container, where the group has one.
     pub container: Option<Arc<str>>,
     /// The signal that began it: labels for routes, and what a message names.

@@ -94,7 +94,7 @@ impl Engine {
     }
 
     fn story_holder(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<Arc<str>> {
-        let key = (incident.namespace.clone(), Arc::clone(&incident.workload));
+        let key = (incident.namespace.clone(), incident.workload.clone());
         let of_workload = self
             .by_workload
             .get(&key)

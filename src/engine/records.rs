@@ -16,7 +16,7 @@ use super::incident::object_key;
 use super::{Effects, Engine, Incident};
 use crate::clock;
 use crate::message::Reason;
-use crate::signal::{Cause, ObjectRef, Signal};
+use crate::signal::{Cause, ObjectRef, Signal, Workload};
 
 /// Problems that became no incident are remembered for so many objects, so that each is written down
 /// once; those of more objects are only counted.
@@ -56,7 +56,7 @@ pub struct Unmatched {
     pub reason: Reason,
     pub cause: Cause,
     pub object: ObjectRef,
-    pub workload: Arc<str>,
+    pub workload: Workload,
     /// The explaining text. From the cluster: hostile data.
     pub why: Arc<str>,
 }
@@ -160,7 +160,8 @@ impl Engine {
         };
         if !incident.listed {
             incident.listed = true;
-            if let Some((kind, name)) = incident.workload.split_once('/') {
+            let (kind, name) = (incident.workload.kind(), incident.workload.name());
+            if !kind.is_empty() {
                 out.records.joined.push(joined(&Arc::from(kind), &incident.namespace, &Arc::from(name)));
             }
         }
@@ -185,7 +186,7 @@ impl Engine {
             reason,
             cause: signal.cause,
             object: signal.object.clone(),
-            workload: Arc::clone(&signal.workload),
+            workload: signal.workload.clone(),
             why: Arc::clone(&signal.message),
         });
     }

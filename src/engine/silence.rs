@@ -453,9 +453,9 @@ fn layers(incident: &Incident, member: &Member, world: &dyn World) -> silence::L
 /// Whose annotations a layer holds.
 fn place(incident: &Incident, member: &Member, layer: usize) -> Arc<str> {
     let namespace = member.object.namespace.as_deref().unwrap_or_default();
-    match (layer, incident.signal.workload.split_once('/')) {
-        (0, _) => Arc::from(member.object.to_string()),
-        (1, Some((kind, name))) => Arc::from(format!("{kind}/{namespace}/{name}")),
+    match layer {
+        0 => Arc::from(member.object.to_string()),
+        1 => Arc::from(silence::workload_place(namespace, &incident.signal.workload)),
         _ => Arc::from(format!("Namespace/{namespace}")),
     }
 }

@@ -12,7 +12,7 @@ use super::{Effects, Engine, HINT_AGE, Hint, Incident, MAX_HINTS, Member, group}
 use crate::clock;
 use crate::message::Reason;
 use crate::rule::{GroupBy, Rule};
-use crate::signal::{Cause, Phase, Signal, World};
+use crate::signal::{Cause, Phase, Signal, Workload, World};
 
 /// An autoscaler, a registry or a provisioner that promises again and again is believed this long.
 const MAX_GRACE: Duration = Duration::from_secs(1800);
@@ -41,7 +41,7 @@ impl Engine {
                 }
             }
             Phase::Health => {
-                let key = (signal.object.namespace.clone(), Arc::clone(&signal.workload));
+                let key = (signal.object.namespace.clone(), signal.workload.clone());
                 let ids: Vec<Arc<str>> = self.by_workload.get(&key).into_iter().flatten().cloned().collect();
                 for id in ids {
                     if self.incidents.get(&id).is_some_and(|i| i.empty_since.is_some()) {
@@ -103,9 +103,9 @@ impl Engine {
         let grouped = |by: GroupBy| rule.group_by.contains(&by);
         let workload =
             if grouped(GroupBy::Workload) || grouped(GroupBy::Object) || !grouped(GroupBy::Namespace) {
-                Arc::clone(&signal.workload)
+                signal.workload.clone()
             } else {
-                Arc::from(signal.namespace().map_or_else(String::new, |ns| format!("Namespace/{ns}")))
+                signal.namespace().map_or_else(Workload::default, |ns| Workload::new("Namespace", ns))
             };
         Incident {
             id,
@@ -327,7 +327,7 @@ impl Engine {
         let Some(incident) = self.incidents.get_mut(id) else { return };
         // What has happened is told although its object is gone. Only of a pod that nobody makes
         // again the removal is the end.
-        let bare = incident.told_at.is_some() && incident.workload.starts_with("Pod/");
+        let bare = incident.told_at.is_some() && incident.workload.kind() == "Pod";
         let happened = incident.cause.is_point() && !bare;
         if happened || (incident.cause == Cause::OOMKilled && incident.told_at.is_none()) {
             return;

@@ -46,7 +46,7 @@ impl Engine {
             seq: incident.seq,
             namespace: incident.namespace.clone(),
             team: incident.signal.label("team").filter(|team| !team.is_empty()).map(Arc::from),
-            workload: Arc::clone(&incident.workload),
+            workload: incident.workload.clone(),
             container: incident.container.clone().or_else(|| common_part(incident)),
             image: incident.signal.image.clone(),
             member_kind: Arc::clone(&object.kind),
@@ -85,7 +85,7 @@ impl Engine {
             .map(|other| Held {
                 cause: other.cause,
                 namespace: other.namespace.clone(),
-                workload: Arc::clone(&other.workload),
+                workload: other.workload.clone(),
                 members: other.affected(),
             })
             .collect();

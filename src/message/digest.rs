@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Reason;
-use crate::signal::{Cause, Severity};
+use crate::signal::{Cause, Severity, Workload};
 
 /// The part of a [`super::Notification`] that only digests have. Counts are of everything, lists are
 /// bounded.
@@ -110,7 +110,7 @@ pub struct HeldBack {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldWorkload {
     pub namespace: Option<Arc<str>>,
-    pub workload: Arc<str>,
+    pub workload: Workload,
     pub count: u64,
 }
 

@@ -101,7 +101,7 @@ fn name(text: &str) -> String {
 fn subject(i: &IncidentView) -> String {
     match &i.namespace {
         // A namespace is not in itself.
-        Some(ns) if i.workload.strip_prefix("Namespace/") == Some(&**ns) => name(&i.workload),
+        Some(ns) if i.workload.kind() == "Namespace" && i.workload.name() == &**ns => name(&i.workload),
         Some(ns) => format!("{} in {}", name(&i.workload), name(ns)),
         None => name(&i.workload),
     }
@@ -181,12 +181,12 @@ fn place(i: &IncidentView) -> String {
     let part = |label: &str, value: &Option<std::sync::Arc<str>>| {
         value.as_deref().filter(|v| !v.is_empty()).map(|v| format!("{label} {}", name(v))).unwrap_or_default()
     };
-    let node = if i.workload.starts_with("Node/") { String::new() } else { part("node", &i.node) };
+    let node = if i.workload.kind() == "Node" { String::new() } else { part("node", &i.node) };
     join(&[&part("container", &i.container), &node, &part("image", &i.image)], ", ")
 }
 
 fn member_names(i: &IncidentView) -> String {
-    let own = i.workload.split_once('/').map_or(&*i.workload, |(_, n)| n);
+    let own = i.workload.name();
     match i.members.as_slice() {
         [] => return String::new(),
         [one] if &**one == own => return String::new(),

@@ -73,7 +73,7 @@ pub fn summary_row(summary: &Notification, rows: &[FoldRow], now: Timestamp) -> 
         reason: summary.reason,
         rule: Arc::from(""),
         namespace: None,
-        workload: Arc::from(""),
+        workload: "".into(),
         title: summary.title.clone(),
         detail:
             serde_json::json!({ "receivers": [&summary.receiver], "inside": summary.key, "folded": folded })

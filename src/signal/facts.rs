@@ -1,6 +1,6 @@
 //! What is remembered of each object: the compact, normalised input of the signal functions.
 //!
-//! `watch::objects` decodes what the API server sends, `watch::convert` makes these of it. A healthy
+//! `watch::kinds` decodes what the API server sends and makes these of it. A healthy
 //! pod of 150,000 has to fit in a few hundred bytes, hence the shared strings and boxed slices.
 
 use std::sync::Arc;
@@ -277,12 +277,4 @@ pub struct CronJobFacts {
     pub succeeded: Option<Timestamp>,
     /// When the latest Job seen to fail did so.
     pub failed: Option<Timestamp>,
-}
-
-/// What is remembered of a PersistentVolumeClaim.
-#[derive(Debug, Clone)]
-pub struct ClaimFacts {
-    pub id: Identity,
-    pub bound: bool,
-    pub lost: bool,
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Cause, Exit, Phase};
 
-/// One finding about one object; `watch::Memory` makes a [`super::Signal`] of it.
+/// One finding about one object; `watch::ClusterState` makes a [`super::Signal`] of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     pub cause: Cause,

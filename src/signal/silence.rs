@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Labels, ObjectRef, text};
+use super::{Labels, ObjectRef, Workload, text};
 
 /// Nothing is told until this moment (RFC 3339).
 pub const SILENCE_UNTIL: &str = "kubeherald.io/silence-until";
@@ -33,7 +33,7 @@ pub struct SilenceSeen {
 impl SilenceSeen {
     /// Of an object of this workload; `annotations`: `None` where it is gone or has none.
     #[must_use]
-    pub fn of(object: &ObjectRef, workload: &str, annotations: Option<&Labels>) -> Self {
+    pub fn of(object: &ObjectRef, workload: &Workload, annotations: Option<&Labels>) -> Self {
         let place: Arc<str> = Arc::from(counted_for(object, workload));
         let of_pods = place.starts_with(PODS_OF);
         let values = KEYS.map(|key| annotations.and_then(|map| map.get(key)).map(|value| shown(value)));
@@ -44,9 +44,8 @@ impl SilenceSeen {
 /// What an object's annotations are counted for: the object, and of pods that are made by a workload that
 /// workload, because each of them is soon replaced by another.
 #[must_use]
-pub fn counted_for(object: &ObjectRef, workload: &str) -> String {
-    let own = workload.split_once('/').is_some_and(|(kind, name)| kind == "Pod" && name == &*object.name);
-    if &*object.kind != "Pod" || own {
+pub fn counted_for(object: &ObjectRef, workload: &Workload) -> String {
+    if &*object.kind != "Pod" || *workload == Workload::of(object) {
         return object.to_string();
     }
     let namespace = object.namespace.as_deref().unwrap_or_default();
@@ -55,11 +54,8 @@ pub fn counted_for(object: &ObjectRef, workload: &str) -> String {
 
 /// `Deployment/shop/checkout` of the workload `Deployment/checkout`.
 #[must_use]
-pub fn workload_place(namespace: &str, workload: &str) -> String {
-    match workload.split_once('/') {
-        Some((kind, name)) => format!("{kind}/{namespace}/{name}"),
-        None => format!("{namespace}/{workload}"),
-    }
+pub fn workload_place(namespace: &str, workload: &Workload) -> String {
+    format!("{}/{namespace}/{}", workload.kind(), workload.name())
 }
 
 /// The layers of annotations: of the object, of its workload, of its namespace.
@@ -218,11 +214,11 @@ mod tests {
             uid: "u".into(),
         };
         let pod = object("Pod", Some("shop"), "checkout-1");
-        assert_eq!(counted_for(&pod, "Deployment/checkout"), "pods of Deployment/shop/checkout");
-        assert_eq!(counted_for(&pod, "Pod/checkout-1"), "Pod/shop/checkout-1");
+        assert_eq!(counted_for(&pod, &"Deployment/checkout".into()), "pods of Deployment/shop/checkout");
+        assert_eq!(counted_for(&pod, &"Pod/checkout-1".into()), "Pod/shop/checkout-1");
         let node = object("Node", None, "n1");
-        assert_eq!(counted_for(&node, "Node/n1"), "Node/n1");
-        assert_eq!(workload_place("shop", "Deployment/checkout"), "Deployment/shop/checkout");
+        assert_eq!(counted_for(&node, &"Node/n1".into()), "Node/n1");
+        assert_eq!(workload_place("shop", &"Deployment/checkout".into()), "Deployment/shop/checkout");
     }
 
     #[test]

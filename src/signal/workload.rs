@@ -1,10 +1,73 @@
-//! Deployments, StatefulSets and DaemonSets.
+//! Workloads: their names, and what Deployments, StatefulSets and DaemonSets show.
 
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::facts::{BadCondition, WorkloadFacts};
 use super::finding::{Finding, weight};
-use super::{Cause, Phase, Standing};
+use super::{Cause, ObjectRef, Phase, Standing};
+
+/// The top owner that a person would name: `Deployment/checkout`, or `Pod/x` and `Node/x` for what nothing
+/// owns. It is stored, matched and shown as this text. Empty where a message is about no object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Workload(Arc<str>);
+
+impl Workload {
+    #[must_use]
+    pub fn new(kind: &str, name: &str) -> Self {
+        Self::from(format!("{kind}/{name}"))
+    }
+
+    /// An object that is its own workload.
+    #[must_use]
+    pub fn of(object: &ObjectRef) -> Self {
+        Self::new(&object.kind, &object.name)
+    }
+
+    /// Empty if the text has no kind.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.parts().0
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.parts().1
+    }
+
+    #[must_use]
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_once('/').unwrap_or(("", &self.0))
+    }
+}
+
+impl Deref for Workload {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for Workload {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
 
 /// The findings that a change of a workload means.
 #[must_use]

@@ -335,7 +335,7 @@ impl HistoryRow {
             reason: Reason::NotQueued,
             rule: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.rule)),
             namespace: one.and_then(|i| i.namespace.clone()),
-            workload: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.workload)),
+            workload: one.map(|i| i.workload.clone()).unwrap_or_default(),
             title: notification.title.clone(),
             detail: serde_json::json!({ "key": notification.key, "receiver": notification.receiver })
                 .to_string(),

@@ -35,7 +35,7 @@ pub(crate) fn note(key: &str, receiver: &str, thread: &str, when: Timestamp) -> 
             seq: 1,
             namespace: Some(s("shop")),
             team: None,
-            workload: s("Deployment/checkout"),
+            workload: "Deployment/checkout".into(),
             container: Some(s("app")),
             node: None,
             image: None,

@@ -24,7 +24,7 @@ pub struct HistoryRow {
     pub rule: Arc<str>,
     /// Where; `None` for cluster-scoped objects.
     pub namespace: Option<Arc<str>>,
-    pub workload: Arc<str>,
+    pub workload: crate::signal::Workload,
     /// One line for people.
     pub title: String,
     /// JSON: whatever else explains it.

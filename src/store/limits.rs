@@ -161,7 +161,7 @@ mod tests {
             reason: crate::message::Reason::NoRule,
             rule: Arc::from(""),
             namespace: None,
-            workload: Arc::from("Pod/x"),
+            workload: "Pod/x".into(),
             title: "t".repeat(100_000),
             detail: format!("{{\"x\":\"{}\"}}", "d".repeat(100_000)),
         };

@@ -44,7 +44,7 @@ fn decided(seconds: i64, incident: &str, decision: Option<Decision>, reason: Rea
         reason,
         rule: Arc::from("crash-loop"),
         namespace: Some(Arc::from("shop")),
-        workload: Arc::from("Deployment/checkout"),
+        workload: "Deployment/checkout".into(),
         title: "t".to_owned(),
         detail: "{}".to_owned(),
     }

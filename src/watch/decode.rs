@@ -1,13 +1,46 @@
-//! From the JSON text of one object to an [`Object`], whatever brought the text.
+//! From the JSON text of one object to an [`Object`](super::Object), whatever brought the text.
+//!
+//! Slim types hold just the fields of a kind that signals need. Every field is optional and enums are
+//! strings, because one undecodable item would otherwise spoil a whole list. What still does not decode
+//! becomes a [`BadObject`], with its metadata where that can be read, so that one bad object never stops
+//! a watch.
+
+pub mod fields;
+pub(super) mod metadata;
+
+use std::borrow::Cow;
+use std::fmt::Debug;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::core::DynamicResourceScope;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
-use super::objects::{
-    CronJob, DaemonSet, Deployment, Event, Job, Kinded, Namespace, Node, PersistentVolumeClaim, Pod,
-    ReplicaSet, Slim, StatefulSet,
-};
+use self::fields::{LABEL, NAME, Text};
+pub use super::kinds::decode;
 use super::{Change, Kind, Object};
+use crate::signal::text;
+
+/// The longest text kept of what is wrong with an object, in bytes: it repeats what it found.
+const MAX_ERROR: usize = 300;
+
+/// A slim type: what its kind is called at the API server, and what all objects have.
+pub trait SlimObject: DeserializeOwned + Clone + Debug + Send + Sync + 'static {
+    const KIND: Kind;
+    const PLURAL: &'static str;
+    /// `apps`, or empty for core
+    const GROUP: &'static str;
+    /// Ask for metadata only (`PartialObjectMetadata`).
+    const METADATA_ONLY: bool;
+    fn metadata(&self) -> &ObjectMeta;
+    fn metadata_mut(&mut self) -> &mut ObjectMeta;
+    /// How many of its texts and lists were cut.
+    fn cut(&self) -> u32;
+    fn set_cut(&mut self, cut: u32);
+    fn into_object(self) -> Object;
+}
 
 /// An object that does not have the shape its kind should have.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -57,102 +90,182 @@ impl From<&BadObject> for Change {
     }
 }
 
-/// A slim type and its place among the kinds watched.
-pub trait Watched: Kinded + DeserializeOwned {
-    /// Which kind it is.
-    const WATCHED: Kind;
-    /// As one of the objects of any kind.
-    fn into_object(self) -> Object;
+/// One object as kube passes it on: an object that does not decode is an item like any other.
+#[derive(Debug, Clone)]
+pub(super) struct Slim<T>(pub Result<T, BadObject>);
+
+impl<'de, T: SlimObject> Deserialize<'de> for Slim<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw: Box<RawValue> = Deserialize::deserialize(deserializer)?;
+        Ok(Self(parse(raw.get())))
+    }
 }
 
-macro_rules! watched {
-    ($($kind:ident => $object:expr),+ $(,)?) => {
-        $(impl Watched for $kind {
-            const WATCHED: Kind = Kind::$kind;
-            fn into_object(self) -> Object {
-                $object(self)
-            }
-        })+
+/// Decodes one JSON document that is known to be well-formed.
+pub(super) fn parse<T: SlimObject>(json: &str) -> Result<T, BadObject> {
+    match fields::counted(|| serde_json::from_str::<T>(json)) {
+        (Ok(mut object), cut) => {
+            object.set_cut(cut);
+            Ok(object)
+        }
+        (Err(error), _) => {
+            let error = text::cut(&text::clean(&error.to_string()), MAX_ERROR).into_owned();
+            Err(BadObject { kind: T::KIND, metadata: Box::new(bare_metadata(json)), error })
+        }
+    }
+}
 
-        /// Decodes one object of a known kind.
-        pub fn decode(kind: Kind, json: &str) -> Result<Object, BadObject> {
-            match kind {
-                $(Kind::$kind => finish(Slim::<$kind>::parse(json)),)+
+/// What can be read of the metadata of an object that does not decode, field by field.
+fn bare_metadata(json: &str) -> ObjectMeta {
+    /// A field is missing where it is no string, whatever else it is.
+    #[derive(Deserialize, Default)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Bare {
+        #[serde(deserialize_with = "lenient")]
+        name: Option<Text<NAME>>,
+        #[serde(deserialize_with = "lenient")]
+        namespace: Option<Text<LABEL>>,
+        #[serde(deserialize_with = "lenient")]
+        uid: Option<Text<NAME>>,
+        #[serde(deserialize_with = "lenient")]
+        resource_version: Option<String>,
+    }
+    fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<Option<T>, D::Error> {
+        let raw: &RawValue = Deserialize::deserialize(d)?;
+        Ok(serde_json::from_str(raw.get()).ok())
+    }
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Object {
+        metadata: Bare,
+    }
+    let Object { metadata } = serde_json::from_str(json).unwrap_or_default();
+    ObjectMeta {
+        name: metadata.name.map(Text::into_string),
+        namespace: metadata.namespace.map(Text::into_string),
+        uid: metadata.uid.map(Text::into_string),
+        resource_version: metadata.resource_version,
+        ..ObjectMeta::default()
+    }
+}
+
+impl<T: SlimObject> Resource for Slim<T> {
+    type DynamicType = ();
+    type Scope = DynamicResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        T::KIND.as_str().into()
+    }
+    fn group((): &()) -> Cow<'_, str> {
+        T::GROUP.into()
+    }
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+    fn plural((): &()) -> Cow<'_, str> {
+        T::PLURAL.into()
+    }
+    fn metadata_api() -> bool {
+        T::METADATA_ONLY
+    }
+    fn meta(&self) -> &ObjectMeta {
+        match &self.0 {
+            Ok(object) => object.metadata(),
+            Err(bad) => &bad.metadata,
+        }
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match &mut self.0 {
+            Ok(object) => object.metadata_mut(),
+            Err(bad) => &mut bad.metadata,
+        }
+    }
+}
+
+/// Declares the slim type of a kind.
+macro_rules! slim {
+    ($kind:ident, $plural:literal, $group:literal, $metadata_only:literal
+        { $($(#[$doc:meta])* $field:ident: $ty:ty),* $(,)? }) => {
+        #[derive(Debug, Clone, Default, serde::Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        pub struct $kind {
+            /// Metadata without `managedFields`, foreign owners and long annotations.
+            #[serde(deserialize_with = "crate::watch::decode::metadata::slim")]
+            pub metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+            #[serde(skip)]
+            cut: u32,
+            $($(#[$doc])* #[serde(deserialize_with = "crate::watch::decode::nullable")] pub $field: $ty,)*
+        }
+        impl crate::watch::decode::SlimObject for $kind {
+            const KIND: crate::watch::Kind = crate::watch::Kind::$kind;
+            const PLURAL: &'static str = $plural;
+            const GROUP: &'static str = $group;
+            const METADATA_ONLY: bool = $metadata_only;
+            fn metadata(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+                &self.metadata
+            }
+            fn metadata_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+                &mut self.metadata
+            }
+            fn cut(&self) -> u32 {
+                self.cut
+            }
+            fn set_cut(&mut self, cut: u32) {
+                self.cut = cut;
+            }
+            fn into_object(self) -> crate::watch::Object {
+                crate::watch::Object::$kind(Box::new(self))
             }
         }
     };
 }
 
-watched! {
-    Namespace => Object::Namespace,
-    Node => |o| Object::Node(Box::new(o)),
-    Deployment => |o| Object::Deployment(Box::new(o)),
-    ReplicaSet => Object::ReplicaSet,
-    StatefulSet => |o| Object::StatefulSet(Box::new(o)),
-    DaemonSet => |o| Object::DaemonSet(Box::new(o)),
-    CronJob => |o| Object::CronJob(Box::new(o)),
-    Job => |o| Object::Job(Box::new(o)),
-    PersistentVolumeClaim => |o| Object::PersistentVolumeClaim(Box::new(o)),
-    Pod => |o| Object::Pod(Box::new(o)),
-    Event => |o| Object::Event(Box::new(o)),
-}
-
-/// The object, or what is known of it.
-pub fn finish<T: Watched>(slim: Slim<T>) -> Result<Object, BadObject> {
-    match slim {
-        Slim::Good(object) => Ok(object.into_object()),
-        Slim::Bad { metadata, error } => Err(BadObject { kind: T::WATCHED, metadata, error }),
-    }
-}
-
-impl Object {
-    /// How many of its texts and lists were cut.
-    #[must_use]
-    pub const fn cut(&self) -> u32 {
-        match self {
-            Self::Namespace(o) => o.cut,
-            Self::Node(o) => o.cut,
-            Self::Deployment(o) => o.cut,
-            Self::ReplicaSet(o) => o.cut,
-            Self::StatefulSet(o) => o.cut,
-            Self::DaemonSet(o) => o.cut,
-            Self::CronJob(o) => o.cut,
-            Self::Job(o) => o.cut,
-            Self::PersistentVolumeClaim(o) => o.cut,
-            Self::Pod(o) => o.cut,
-            Self::Event(o) => o.cut,
+/// Declares parts of slim types.
+macro_rules! part {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty),* $(,)? })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, serde::Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        pub struct $name {
+            $($(#[$fdoc])* #[serde(deserialize_with = "crate::watch::decode::nullable")] pub $field: $ty,)*
         }
-    }
-
-    #[must_use]
-    pub fn metadata(&self) -> &ObjectMeta {
-        match self {
-            Self::Namespace(o) => &o.metadata,
-            Self::Node(o) => &o.metadata,
-            Self::Deployment(o) => &o.metadata,
-            Self::ReplicaSet(o) => &o.metadata,
-            Self::StatefulSet(o) => &o.metadata,
-            Self::DaemonSet(o) => &o.metadata,
-            Self::CronJob(o) => &o.metadata,
-            Self::Job(o) => &o.metadata,
-            Self::PersistentVolumeClaim(o) => &o.metadata,
-            Self::Pod(o) => &o.metadata,
-            Self::Event(o) => &o.metadata,
-        }
-    }
+    )+};
 }
 
-impl Kind {
-    /// The kind objects spell like this.
-    #[must_use]
-    pub fn parse(kind: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|k| k.as_str() == kind)
-    }
+pub(super) use {part, slim};
+
+/// `null` where the API says "absent" is as good as absent.
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    d: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nulls_and_missing_fields_are_fine_and_bulk_is_left_out() {
+        let json = r#"{"kind":"Pod","metadata":{"name":"a","namespace":"n","uid":"u","managedFields":[{"x":1}],
+            "annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{}","a":"b"},"labels":null,
+            "ownerReferences":[{"apiVersion":"v1","kind":"X","name":"x","uid":"1"},
+                               {"apiVersion":"apps/v1","kind":"ReplicaSet","name":"r","uid":"2","controller":true}]},
+            "spec":{"containers":null},"status":{"containerStatuses":[{"name":"c","state":null}]}}"#;
+        let Object::Pod(pod) = decode(Kind::Pod, json).unwrap() else { panic!("a pod") };
+        assert_eq!(pod.metadata.annotations.unwrap().len(), 1);
+        assert_eq!(pod.metadata.owner_references.unwrap()[0].name, "r");
+        assert!(pod.metadata.managed_fields.is_none());
+        assert_eq!(pod.status.container_statuses[0].name, "c");
+    }
+
+    #[test]
+    fn a_bad_object_keeps_its_metadata() {
+        let json = r#"{"metadata":{"name":"a","uid":"u","resourceVersion":"7"},"status":{"phase":{"no":1}}}"#;
+        let bad = decode(Kind::Pod, json).unwrap_err();
+        assert_eq!(bad.metadata.resource_version.as_deref(), Some("7"));
+        assert!(bad.error.contains("expected a string"), "{bad}");
+    }
 
     #[test]
     fn every_kind_decodes_from_nothing_but_metadata() {

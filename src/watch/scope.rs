@@ -7,8 +7,7 @@
 //! `metadata.namespace` is what the author was allowed to write to, so it alone is believed.
 
 use super::Kind;
-use super::objects::Event;
-use crate::config::WatchConfig;
+use super::kinds::Event;
 
 /// Where the kubelet and the controllers write Events about objects without a namespace
 /// (`default`), and where the API server allows them beside that (`kube-system`). Both belong to the
@@ -92,31 +91,18 @@ pub fn of(event: &Event) -> Result<Scope<'_>, Forged> {
     }
 }
 
-/// Is an Event wanted where only some namespaces are? One that is forged counts as what its own
-/// namespace is.
-#[must_use]
-pub fn wanted(event: &Event, filter: &WatchConfig) -> bool {
-    match of(event) {
-        Ok(Scope::Cluster) => true,
-        Ok(Scope::Namespace(_)) | Err(_) => {
-            filter.wants(event.metadata.namespace.as_deref().unwrap_or_default())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::objects::Slim;
+    use crate::config::WatchConfig;
+    use crate::watch::Change;
+    use crate::watch::decode::{SlimObject, parse};
     use serde_json::json;
 
     fn event(own: &str, kind: &str, named: Option<&str>) -> Event {
         let json = json!({"metadata": {"name": "e", "namespace": own},
             "involvedObject": {"kind": kind, "namespace": named, "name": "x"}});
-        match Slim::parse(&json.to_string()) {
-            Slim::Good(event) => event,
-            Slim::Bad { error, .. } => panic!("{error}"),
-        }
+        parse(&json.to_string()).unwrap()
     }
 
     #[test]
@@ -154,7 +140,8 @@ mod tests {
             ("bank", "Pod", Some("bank"), true),
             ("default", "Node", None, true),
         ] {
-            assert_eq!(wanted(&event(own, kind, named), &filter), expected, "{own} {kind} {named:?}");
+            let change = Change::Applied(event(own, kind, named).into_object());
+            assert_eq!(change.wanted(&filter), expected, "{own} {kind} {named:?}");
         }
     }
 }

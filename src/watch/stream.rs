@@ -33,6 +33,7 @@
 mod guard;
 mod pace;
 mod page;
+mod remedy;
 mod status;
 mod supervise;
 
@@ -45,11 +46,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use pace::Pace;
 pub use status::{KindStatus, ServerTime, WatchState, WatchStatus};
+pub(super) use supervise::Supervisor;
 
-use super::objects::{
-    CronJob, DaemonSet, Deployment, Event, Job, Namespace, Node, PersistentVolumeClaim, Pod, ReplicaSet,
-    StatefulSet,
-};
 use super::{Change, Kind};
 use crate::config::WatchConfig;
 
@@ -176,7 +174,7 @@ pub fn spawn(
             tracing::error!(%kind, "not watched: its status is not kept");
             continue;
         };
-        let watch = supervise::Supervisor {
+        let watch = Supervisor {
             kind,
             client: guard::guard(client.clone(), &entry, tuning, &large),
             wanted: cfg.clone(),
@@ -186,19 +184,7 @@ pub fn spawn(
             tuning: tuning.clone(),
         };
         tasks.spawn(async move {
-            match kind {
-                Kind::Namespace => watch.run::<Namespace>().await,
-                Kind::Node => watch.run::<Node>().await,
-                Kind::Deployment => watch.run::<Deployment>().await,
-                Kind::ReplicaSet => watch.run::<ReplicaSet>().await,
-                Kind::StatefulSet => watch.run::<StatefulSet>().await,
-                Kind::DaemonSet => watch.run::<DaemonSet>().await,
-                Kind::CronJob => watch.run::<CronJob>().await,
-                Kind::Job => watch.run::<Job>().await,
-                Kind::PersistentVolumeClaim => watch.run::<PersistentVolumeClaim>().await,
-                Kind::Pod => watch.run::<Pod>().await,
-                Kind::Event => watch.run::<Event>().await,
-            }
+            kind.watch(watch).await;
             kind
         });
     }

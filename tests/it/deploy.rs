@@ -5,10 +5,6 @@ use std::path::{Path, PathBuf};
 
 use kubeherald::config;
 use kubeherald::watch::Kind;
-use kubeherald::watch::objects::{
-    CronJob, DaemonSet, Deployment, Event, Job, Kinded, Namespace, Node, PersistentVolumeClaim, Pod,
-    ReplicaSet, StatefulSet,
-};
 use serde_json::{Value, json};
 
 fn deploy() -> PathBuf {
@@ -41,26 +37,6 @@ fn one(kind: &str) -> Value {
     found.remove(0)
 }
 
-/// Group and plural, as the watches ask for them.
-fn resource(kind: Kind) -> (String, String) {
-    fn of<T: Kinded>() -> (String, String) {
-        (T::GROUP.into(), T::PLURAL.into())
-    }
-    match kind {
-        Kind::Namespace => of::<Namespace>(),
-        Kind::Node => of::<Node>(),
-        Kind::Deployment => of::<Deployment>(),
-        Kind::ReplicaSet => of::<ReplicaSet>(),
-        Kind::StatefulSet => of::<StatefulSet>(),
-        Kind::DaemonSet => of::<DaemonSet>(),
-        Kind::CronJob => of::<CronJob>(),
-        Kind::Job => of::<Job>(),
-        Kind::PersistentVolumeClaim => of::<PersistentVolumeClaim>(),
-        Kind::Pod => of::<Pod>(),
-        Kind::Event => of::<Event>(),
-    }
-}
-
 #[test]
 fn the_role_allows_exactly_what_is_watched() {
     let mut allowed = BTreeSet::new();
@@ -74,7 +50,8 @@ fn the_role_allows_exactly_what_is_watched() {
             }
         }
     }
-    let needed: BTreeSet<_> = Kind::ALL.into_iter().map(resource).collect();
+    let needed: BTreeSet<_> =
+        Kind::ALL.map(|kind| (kind.group().to_owned(), kind.plural().to_owned())).into();
     assert_eq!(allowed, needed);
     assert!(resources().iter().all(|r| !matches!(r["kind"].as_str(), Some("Role" | "RoleBinding"))));
 }

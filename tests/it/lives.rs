@@ -47,7 +47,7 @@ impl Bot {
 
     /// Every list and watch of every kind.
     pub(crate) fn fail_all(&self, what: &What) {
-        for resource in &kubeherald::testkit::apiserver::RESOURCES {
+        for resource in kubeherald::testkit::apiserver::RESOURCES.iter() {
             for verb in [Verb::List, Verb::Watch] {
                 self.life.server.fault(Fault::new(verb, resource.plural, what.clone()).times(u32::MAX));
             }

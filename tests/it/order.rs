@@ -8,8 +8,8 @@ use kubeherald::signal::{Phase, Signal};
 use kubeherald::testkit::builders::{
     self, claim, cron_job, daemon_set, deployment, job, namespace, node, pod, stateful_set,
 };
+use kubeherald::watch::ClusterState;
 use kubeherald::watch::decode::decode;
-use kubeherald::watch::memory::Memory;
 use kubeherald::watch::{Change, Kind};
 use serde_json::Value;
 
@@ -24,8 +24,8 @@ fn object(json: Value) -> kubeherald::watch::Object {
 }
 
 /// Everything of these kinds is listed once: the memory, and what it said.
-fn listed(kinds: &[Kind], objects: impl Iterator<Item = Value>) -> (Memory, Vec<Signal>) {
-    let mut memory = Memory::new(kinds, at(-3600), false);
+fn listed(kinds: &[Kind], objects: impl Iterator<Item = Value>) -> (ClusterState, Vec<Signal>) {
+    let mut memory = ClusterState::new(kinds, at(-3600), false);
     let mut out = Vec::new();
     for kind in kinds {
         memory.apply(at(0), Change::Listing(*kind), &mut out);

@@ -42,7 +42,7 @@ fn tuning() -> Tuning {
 
 type Key = (Kind, String, String);
 
-/// What a receiver knows, rebuilt from the changes as `watch::Memory` does.
+/// What a receiver knows, rebuilt from the changes as `watch::ClusterState` does.
 #[derive(Default)]
 struct Known {
     /// The last readable version of each object.

@@ -9,7 +9,7 @@ use kubeherald::testkit::ApiServer;
 use kubeherald::testkit::builders::{at, namespace, pod};
 use kubeherald::watch::decode::decode;
 use kubeherald::watch::stream::{self, Tuning, WatchStatus};
-use kubeherald::watch::{Change, Kind, Memory, Object};
+use kubeherald::watch::{Change, ClusterState, Kind, Object};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +58,7 @@ async fn the_conditions_and_finalizers_of_a_namespace_arrive() {
 fn a_grace_period_moves_with_a_clock_that_is_set() {
     let now: Timestamp = "2026-11-21T08:00:00Z".parse().unwrap();
     let seen = |object: serde_json::Value| Change::Applied(decode(Kind::Pod, &object.to_string()).unwrap());
-    let mut memory = Memory::new(&[Kind::Pod], now, false);
+    let mut memory = ClusterState::new(&[Kind::Pod], now, false);
     let mut signals = Vec::new();
     memory.apply(now, Change::Listing(Kind::Pod), &mut signals);
     memory.apply(now, Change::Listed(Kind::Pod), &mut signals);

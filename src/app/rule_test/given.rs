@@ -11,7 +11,7 @@ use crate::clock;
 use crate::config::Given;
 use crate::signal::finding::weight;
 use crate::signal::silence::Layers;
-use crate::signal::{self, Cause, Exit, Health, ObjectRef, Phase, Signal, Source, Standing};
+use crate::signal::{self, Cause, Exit, Health, ObjectRef, Phase, Signal, Source, Standing, Workload};
 
 /// The signal that a test means. What it does not say is made up as it would be for a pod of
 /// `Deployment/app` in the namespace `default`.
@@ -58,9 +58,9 @@ pub(super) fn signal(given: &Given, at: Timestamp) -> Signal {
 }
 
 /// The object, and whose it is.
-fn names<'a>(cause: Cause, text: &impl Fn(&str) -> Option<&'a str>) -> (ObjectRef, Arc<str>) {
-    let owner = text("workload");
-    let owner_kind = owner.and_then(|owner| owner.split_once('/')).map(|(kind, _)| kind);
+fn names<'a>(cause: Cause, text: &impl Fn(&str) -> Option<&'a str>) -> (ObjectRef, Workload) {
+    let owner = text("workload").map(Workload::from);
+    let owner_kind = owner.as_ref().map(Workload::kind).filter(|kind| !kind.is_empty());
     let kind = text("kind").unwrap_or(match cause {
         cause if cause.is_node() => "Node",
         Cause::JobFailed => "Job",
@@ -69,7 +69,7 @@ fn names<'a>(cause: Cause, text: &impl Fn(&str) -> Option<&'a str>) -> (ObjectRe
         Cause::StuckTerminating if owner_kind == Some("Namespace") => "Namespace",
         _ => "Pod",
     });
-    let owner_name = owner.map(|owner| owner.rsplit('/').next().unwrap_or(owner));
+    let owner_name = owner.as_ref().map(Workload::name);
     let name = text("name").or_else(|| if kind == "Node" { text("node") } else { None });
     let name = match (name, owner_name) {
         (Some(name), _) => name.to_owned(),
@@ -81,10 +81,10 @@ fn names<'a>(cause: Cause, text: &impl Fn(&str) -> Option<&'a str>) -> (ObjectRe
         (None, None) if kind == "Pod" => "app-1".to_owned(),
         (None, None) => "app".to_owned(),
     };
-    let workload = match owner {
-        Some(owner) => Arc::from(owner),
-        None if kind == "Pod" && cause != Cause::PodFailed => Arc::from("Deployment/app"),
-        None => Arc::from(format!("{kind}/{name}")),
+    let workload = match &owner {
+        Some(owner) => owner.clone(),
+        None if kind == "Pod" && cause != Cause::PodFailed => Workload::new("Deployment", "app"),
+        None => Workload::new(kind, &name),
     };
     let usual = if kind == "Namespace" { &name } else { "default" };
     let namespace = (kind != "Node").then(|| Arc::from(text("namespace").unwrap_or(usual)));
@@ -137,7 +137,7 @@ enum State {
 #[derive(Debug)]
 struct Object {
     at: ObjectRef,
-    workload: Arc<str>,
+    workload: Workload,
     node: Option<Arc<str>>,
     /// As its last signal had them.
     annotations: Layers,
@@ -167,7 +167,7 @@ impl World {
     pub(super) fn take(&mut self, signal: &Signal, resolve_after: Duration) {
         let object = self.objects.entry(signal.object.to_string()).or_insert_with(|| Object {
             at: signal.object.clone(),
-            workload: Arc::clone(&signal.workload),
+            workload: signal.workload.clone(),
             node: None,
             annotations: [None, None, None],
             states: BTreeMap::new(),
@@ -200,9 +200,13 @@ impl World {
         }
     }
 
-    fn of<'a>(&'a self, namespace: Option<&'a str>, workload: &'a str) -> impl Iterator<Item = &'a Object> {
+    fn of<'a>(
+        &'a self,
+        namespace: Option<&'a str>,
+        workload: &'a Workload,
+    ) -> impl Iterator<Item = &'a Object> {
         self.objects.values().filter(move |object| {
-            !object.gone && object.at.namespace.as_deref() == namespace && *object.workload == *workload
+            !object.gone && object.at.namespace.as_deref() == namespace && object.workload == *workload
         })
     }
 }
@@ -232,11 +236,11 @@ impl signal::World for World {
         Standing::Clear(since)
     }
 
-    fn health(&self, namespace: Option<&str>, workload: &str) -> Health {
-        match workload.split_once('/').map(|(kind, _)| kind) {
+    fn health(&self, namespace: Option<&str>, workload: &Workload) -> Health {
+        match workload.kind() {
             // Nothing stands behind these: when they are gone, they are gone.
-            Some("Pod" | "Node" | "PersistentVolumeClaim" | "Namespace") => return Health::Absent,
-            Some("Job" | "CronJob") => return Health::Healthy,
+            "Pod" | "Node" | "PersistentVolumeClaim" | "Namespace" => return Health::Absent,
+            "Job" | "CronJob" => return Health::Healthy,
             _ => {}
         }
         let ill = self.of(namespace, workload).any(|object| {
@@ -249,19 +253,19 @@ impl signal::World for World {
         if ill { Health::Unhealthy } else { Health::Healthy }
     }
 
-    fn revision(&self, _: Option<&str>, _: &str) -> Option<Arc<str>> {
+    fn revision(&self, _: Option<&str>, _: &Workload) -> Option<Arc<str>> {
         None
     }
 
-    fn replicas(&self, _: Option<&str>, _: &str) -> Option<u32> {
+    fn replicas(&self, _: Option<&str>, _: &Workload) -> Option<u32> {
         None
     }
 
-    fn on_node(&self, namespace: Option<&str>, workload: &str, node: &str) -> bool {
+    fn on_node(&self, namespace: Option<&str>, workload: &Workload, node: &str) -> bool {
         self.of(namespace, workload).any(|object| object.node.as_deref() == Some(node))
     }
 
-    fn annotations(&self, object: &ObjectRef, _: &str) -> Option<Layers> {
+    fn annotations(&self, object: &ObjectRef, _: &Workload) -> Option<Layers> {
         self.objects.get(&object.to_string()).map(|object| object.annotations.clone())
     }
 

@@ -129,7 +129,7 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
             reason: decided.reason,
             rule: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.rule)),
             namespace: one.and_then(|i| i.namespace.clone()),
-            workload: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.workload)),
+            workload: one.map(|i| i.workload.clone()).unwrap_or_default(),
             title: message.title.clone(),
             detail,
         };
@@ -148,7 +148,7 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
             reason: note.reason,
             rule: Arc::clone(&note.rule),
             namespace: note.namespace.clone(),
-            workload: Arc::clone(&note.workload),
+            workload: note.workload.clone(),
             title: String::new(),
             detail: records::held(note),
         });

@@ -97,7 +97,7 @@ pub(super) fn put(commit: &mut Commit, pipeline: &Pipeline, out: &Output, now: T
             reason: unmatched.reason,
             rule: Arc::from(""),
             namespace: object.namespace.clone(),
-            workload: Arc::clone(&unmatched.workload),
+            workload: unmatched.workload.clone(),
             title: words::one_line(&unmatched.why, WHY),
             detail: json!({ "cause": unmatched.cause, "object": format!("{}/{}", object.kind, object.name) })
                 .to_string(),

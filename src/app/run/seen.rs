@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock;
 use crate::store::Commit;
 use crate::watch::Kind;
-use crate::watch::memory::NewsSince;
+use crate::watch::state::NewsSince;
 
 /// The time at which the engine's loop stored something last, while it ran. A kind that has no mark of its
 /// own goes by it: stores of former versions have no others.

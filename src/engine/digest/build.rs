@@ -14,7 +14,7 @@ use crate::engine::{Decided, Effects, Engine, Incident};
 use crate::message::{
     Decision, Digest, Group, HeldBack, IncidentView, Notification, Reason, Section, SpanCount,
 };
-use crate::signal::{Cause, Severity, World};
+use crate::signal::{Cause, Severity, Workload, World};
 
 /// How many of those that go on, and of those that are over, are listed however many new ones there are.
 const KEPT_FREE: usize = 100;
@@ -38,7 +38,7 @@ struct Item {
     severity: Severity,
     cause: Cause,
     place: Place,
-    workload: Arc<str>,
+    workload: Workload,
     since: Timestamp,
     members: u32,
     occurrences: u64,
@@ -198,7 +198,7 @@ impl Engine {
                         i.namespace.clone(),
                         i.signal.label("team").filter(|team| !team.is_empty()).map(Arc::from),
                     ),
-                    workload: Arc::clone(&i.workload),
+                    workload: i.workload.clone(),
                     since: i.since.min(now),
                     members,
                     occurrences: i.occurrences.max(u64::from(members)),
@@ -215,7 +215,7 @@ impl Engine {
                 severity: view.severity,
                 cause: view.cause,
                 place: (view.namespace.clone(), view.team.clone()),
-                workload: Arc::clone(&view.workload),
+                workload: view.workload.clone(),
                 since: view.since,
                 members: view.members_total,
                 occurrences: view.occurrences,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::text::words;
 use crate::message::{Decision, HeldBack, HeldWorkload, IncidentView, Reason};
+use crate::signal::Workload;
 
 /// At most so many incidents are known one by one; others are counted.
 const MAX_ENTRIES: usize = 4_000;
@@ -125,7 +126,7 @@ impl DigestState {
         &mut self,
         reason: Reason,
         namespace: Option<&Arc<str>>,
-        workload: &Arc<str>,
+        workload: &Workload,
         times: u64,
     ) {
         let place = match self.held.iter().position(|held| held.reason == reason) {
@@ -156,13 +157,13 @@ impl HeldSoFar {
         Self { reason, count: 0, workloads: Vec::new(), more: false }
     }
 
-    pub(super) fn add(&mut self, namespace: Option<&Arc<str>>, workload: &Arc<str>, times: u64) {
+    pub(super) fn add(&mut self, namespace: Option<&Arc<str>>, workload: &Workload, times: u64) {
         self.count = self.count.saturating_add(times);
         let same = |w: &&mut HeldWorkload| w.namespace.as_ref() == namespace && w.workload == *workload;
         if let Some(known) = self.workloads.iter_mut().find(same) {
             known.count = known.count.saturating_add(times);
         } else if self.workloads.len() < MAX_WORKLOADS {
-            let (namespace, workload) = (namespace.cloned(), Arc::clone(workload));
+            let (namespace, workload) = (namespace.cloned(), workload.clone());
             self.workloads.push(HeldWorkload { namespace, workload, count: times });
         } else {
             self.more = true;

@@ -7,7 +7,7 @@ use super::*;
 use crate::rule::testing::{rule, signal};
 use crate::rule::{Matcher, Routes, RuleSet};
 use crate::signal::silence::Layers;
-use crate::signal::{Health, ObjectRef, Signal, Standing};
+use crate::signal::{Health, ObjectRef, Signal, Standing, Workload};
 
 /// A world in which everything is as bad as it was, and every workload lives on every node.
 struct Bad;
@@ -16,22 +16,22 @@ impl World for Bad {
     fn standing(&self, _: &ObjectRef, _: Option<&str>, _: Cause) -> Standing {
         Standing::Raised
     }
-    fn health(&self, _: Option<&str>, _: &str) -> Health {
+    fn health(&self, _: Option<&str>, _: &Workload) -> Health {
         Health::Unhealthy
     }
-    fn revision(&self, _: Option<&str>, _: &str) -> Option<Arc<str>> {
+    fn revision(&self, _: Option<&str>, _: &Workload) -> Option<Arc<str>> {
         None
     }
-    fn replicas(&self, _: Option<&str>, _: &str) -> Option<u32> {
+    fn replicas(&self, _: Option<&str>, _: &Workload) -> Option<u32> {
         None
     }
-    fn on_node(&self, _: Option<&str>, _: &str, _: &str) -> bool {
+    fn on_node(&self, _: Option<&str>, _: &Workload, _: &str) -> bool {
         true
     }
     fn pods_on_node(&self, _: &str) -> u32 {
         0
     }
-    fn annotations(&self, _: &ObjectRef, _: &str) -> Option<Layers> {
+    fn annotations(&self, _: &ObjectRef, _: &Workload) -> Option<Layers> {
         None
     }
 }
@@ -90,7 +90,7 @@ fn holder(engine: &Engine) -> Arc<str> {
 
 impl Incident {
     fn node_or_workload(&self) -> Arc<str> {
-        self.members.values().find_map(|member| member.node.clone()).unwrap_or_else(|| self.workload.clone())
+        self.members.values().find_map(|member| member.node.clone()).unwrap_or_else(|| self.workload.text())
     }
 }
 

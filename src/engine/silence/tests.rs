@@ -6,7 +6,7 @@ use super::*;
 use crate::rule::silence::Origin;
 use crate::rule::testing::{rule, signal};
 use crate::rule::{AnnotationRules, Filter, Matcher, Routes, RuleSet, SeverityMatch, TextMatch};
-use crate::signal::{Cause, Health, Signal, Standing};
+use crate::signal::{Cause, Health, Signal, Standing, Workload};
 
 /// A world in which everything is as bad as it was, and nobody says anything about silence.
 struct Bad;
@@ -15,22 +15,22 @@ impl World for Bad {
     fn standing(&self, _: &ObjectRef, _: Option<&str>, _: Cause) -> Standing {
         Standing::Raised
     }
-    fn health(&self, _: Option<&str>, _: &str) -> Health {
+    fn health(&self, _: Option<&str>, _: &Workload) -> Health {
         Health::Unhealthy
     }
-    fn revision(&self, _: Option<&str>, _: &str) -> Option<Arc<str>> {
+    fn revision(&self, _: Option<&str>, _: &Workload) -> Option<Arc<str>> {
         None
     }
-    fn replicas(&self, _: Option<&str>, _: &str) -> Option<u32> {
+    fn replicas(&self, _: Option<&str>, _: &Workload) -> Option<u32> {
         None
     }
-    fn on_node(&self, _: Option<&str>, _: &str, _: &str) -> bool {
+    fn on_node(&self, _: Option<&str>, _: &Workload, _: &str) -> bool {
         false
     }
     fn pods_on_node(&self, _: &str) -> u32 {
         0
     }
-    fn annotations(&self, _: &ObjectRef, _: &str) -> Option<silence::Layers> {
+    fn annotations(&self, _: &ObjectRef, _: &Workload) -> Option<silence::Layers> {
         None
     }
 }
@@ -288,7 +288,7 @@ fn a_clock_that_is_set_moves_bounds_and_looks() {
     let namespace =
         ObjectRef { kind: "Namespace".into(), namespace: None, name: "shop".into(), uid: "".into() };
     let muted = Arc::new(std::collections::BTreeMap::from([(silence::MUTE.to_owned(), "true".to_owned())]));
-    let seen = silence::SilenceSeen::of(&namespace, "", Some(&muted));
+    let seen = silence::SilenceSeen::of(&namespace, &Workload::default(), Some(&muted));
     engine.annotations_seen(at(0), &seen, &mut out);
     let key = (Arc::from("Namespace/shop"), silence::MUTE);
     let week = 7 * 86_400;

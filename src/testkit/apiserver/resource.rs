@@ -1,5 +1,9 @@
 //! The resources the simulated API server knows.
 
+use std::sync::LazyLock;
+
+use crate::watch::Kind;
+
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resource {
     pub plural: &'static str,
@@ -13,23 +17,16 @@ pub struct Resource {
     pub cached: bool,
 }
 
-const fn resource(plural: &'static str, kind: &'static str, group: &'static str) -> Resource {
-    Resource { plural, kind, group, namespaced: true, cached: true }
-}
-
-pub static RESOURCES: [Resource; 11] = [
-    Resource { namespaced: false, ..resource("namespaces", "Namespace", "") },
-    Resource { namespaced: false, ..resource("nodes", "Node", "") },
-    resource("deployments", "Deployment", "apps"),
-    resource("replicasets", "ReplicaSet", "apps"),
-    resource("statefulsets", "StatefulSet", "apps"),
-    resource("daemonsets", "DaemonSet", "apps"),
-    resource("cronjobs", "CronJob", "batch"),
-    resource("jobs", "Job", "batch"),
-    resource("persistentvolumeclaims", "PersistentVolumeClaim", ""),
-    resource("pods", "Pod", ""),
-    Resource { cached: false, ..resource("events", "Event", "") },
-];
+/// Those that are watched.
+pub static RESOURCES: LazyLock<[Resource; Kind::ALL.len()]> = LazyLock::new(|| {
+    Kind::ALL.map(|kind| Resource {
+        plural: kind.plural(),
+        kind: kind.as_str(),
+        group: kind.group(),
+        namespaced: !matches!(kind, Kind::Namespace | Kind::Node),
+        cached: kind != Kind::Event,
+    })
+});
 
 impl Resource {
     /// The resource with this path segment in this group.

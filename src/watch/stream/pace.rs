@@ -1,6 +1,6 @@
 //! How often the API server is asked for one kind, whatever it answers.
 //!
-//! Failures have growing pauses of their own (`supervise`). They cannot cover every answer: a watch that
+//! Failures are followed by growing pauses ([`Backoff`]). They cannot cover every answer: a watch that
 //! brings an object and ends, a list with an endless row of short pages, or whatever a proxy invents is
 //! no failure. [`Pacer`] therefore counts requests and nothing else.
 
@@ -51,6 +51,37 @@ impl Pacer {
     }
 }
 
+/// Doubling pauses with jitter. Unlike kube's own, it outlives the watcher, or a watch that fails
+/// right after each list would list without end.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    min: Duration,
+    max: Duration,
+    reset_after: Duration,
+    next: Duration,
+    last: Option<Instant>,
+}
+
+impl Backoff {
+    pub const fn new(min: Duration, max: Duration, reset_after: Duration) -> Self {
+        Self { min, max, reset_after, next: min, last: None }
+    }
+
+    pub const fn reset(&mut self) {
+        self.next = self.min;
+    }
+
+    pub fn next(&mut self, rng: &mut fastrand::Rng) -> Duration {
+        if self.last.is_some_and(|last| last.elapsed() >= self.reset_after) {
+            self.reset();
+        }
+        let pause = self.next.mul_f64(0.5 + rng.f64() / 2.0);
+        self.next = self.next.saturating_mul(2).min(self.max);
+        self.last = Instant::now().checked_add(pause);
+        pause
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +107,18 @@ mod tests {
                 assert!(minute.count() <= 50, "from {n}, up to {most} ms apart");
             }
         }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_begin_anew() {
+        let ms = Duration::from_millis;
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut pauses = Backoff::new(ms(100), ms(350), Duration::MAX);
+        for longest in [100, 200, 350, 350] {
+            let pause = pauses.next(&mut rng);
+            assert!(pause >= ms(longest / 2) && pause <= ms(longest), "{pause:?} of {longest}");
+        }
+        pauses.reset();
+        assert!(pauses.next(&mut rng) <= ms(100));
     }
 }

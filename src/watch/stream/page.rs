@@ -1,6 +1,6 @@
 //! How much of lists is in memory at a time.
 //!
-//! The bytes of one page are bounded, but eleven kinds are listed beside each other. Of pages that are
+//! The bytes of one page are bounded, but kinds are listed beside each other. Of pages that are
 //! not small only one is read at a time, over all kinds.
 
 use std::sync::Arc;

@@ -13,34 +13,32 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Tuning;
-use super::guard::NoAnswer;
+use super::pace::Backoff;
+use super::remedy::{Remedy, describe, remedy};
 use super::status::{Entry, WatchState};
 use crate::config::WatchConfig;
 use crate::signal::text;
-use crate::watch::decode::{BadObject, Watched, finish};
-use crate::watch::objects::Slim;
-use crate::watch::{Change, Kind, Object, scope};
+use crate::watch::decode::{Slim, SlimObject};
+use crate::watch::{Change, Kind, Object};
 
 /// How often an answered request may fail before the watch is started anew.
 const FAILURES: u32 = 3;
 /// How many undecodable objects are remembered so as not to warn of them again.
 const WARNED: usize = 1000;
-/// The longest error text kept, in bytes.
-const MAX_ERROR: usize = 300;
 /// At most this often the receiver hears up to when everything was passed on. Less than the ten seconds
 /// after which it stores that.
 const CONTACT_EVERY: Duration = Duration::from_secs(5);
 /// So many failures of another sort in a row make a forbidden kind one that fails.
 const OTHER_FAILURES: u32 = 2;
 
-pub(super) struct Supervisor {
-    pub kind: Kind,
-    pub client: kube::Client,
-    pub wanted: WatchConfig,
-    pub tx: mpsc::Sender<Change>,
-    pub entry: Arc<Entry>,
-    pub cancel: CancellationToken,
-    pub tuning: Tuning,
+pub(in crate::watch) struct Supervisor {
+    pub(super) kind: Kind,
+    pub(super) client: kube::Client,
+    pub(super) wanted: WatchConfig,
+    pub(super) tx: mpsc::Sender<Change>,
+    pub(super) entry: Arc<Entry>,
+    pub(super) cancel: CancellationToken,
+    pub(super) tuning: Tuning,
 }
 
 /// The receiver is gone or the watch was cancelled.
@@ -83,24 +81,8 @@ enum Silence {
     Quiet,
 }
 
-/// What a failure asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Remedy {
-    /// kube goes on where it was.
-    Resume,
-    /// The same, unless it happens again and again: the version asked for may be what is wrong.
-    ResumeAtFirst,
-    Rebuild,
-    /// A new start; until a watch lasts, lists are all that can be had.
-    ByLists,
-    /// A new start with smaller pages.
-    SmallerPages,
-    /// The kind may not be read: announced at once, tried again slowly.
-    Blind,
-}
-
 impl Supervisor {
-    pub async fn run<T: Watched + Clone + Send + Sync + std::fmt::Debug + 'static>(self) {
+    pub async fn run<T: SlimObject>(self) {
         let tuning = &self.tuning;
         let mut memory = Progress {
             pauses: Backoff::new(tuning.backoff_min, tuning.backoff_max, tuning.backoff_reset),
@@ -134,10 +116,7 @@ impl Supervisor {
     }
 
     /// From one list to the moment when another is needed.
-    async fn watch<T: Watched + Clone + Send + Sync + std::fmt::Debug + 'static>(
-        &self,
-        memory: &mut Progress,
-    ) -> Result<&'static str, Stop> {
+    async fn watch<T: SlimObject>(&self, memory: &mut Progress) -> Result<&'static str, Stop> {
         let tuning = &self.tuning;
         let seconds = u32::try_from(tuning.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
         let page = (tuning.page_size(self.kind) / memory.page_share).max(1);
@@ -222,23 +201,22 @@ impl Supervisor {
                 // A list that was read in part has told nothing that can be relied upon.
                 watcher::Event::InitApply(slim) => {
                     self.begin_list(&mut announced, memory).await?;
-                    self.object(slim, memory, Change::Initial)
+                    Some(self.object(slim, memory, Change::Initial))
                 }
                 watcher::Event::Apply(slim) => {
                     failures = 0;
                     self.recovered(memory);
-                    self.object(slim, memory, Change::Applied)
+                    Some(self.object(slim, memory, Change::Applied))
                 }
                 watcher::Event::Delete(slim) => {
                     failures = 0;
                     self.recovered(memory);
-                    match finish(slim) {
-                        Ok(object) => self.wants(&object).then_some(Change::Deleted(object)),
-                        Err(bad) => self.wants_bad(&bad).then(|| bad.hollow().map(Change::Deleted)).flatten(),
-                    }
+                    slim.0
+                        .map_or_else(|bad| bad.hollow(), |object| Some(object.into_object()))
+                        .map(Change::Deleted)
                 }
             };
-            if let Some(change) = change {
+            if let Some(change) = change.filter(|change| change.wanted(&self.wanted)) {
                 self.send(change).await?;
             }
             // Where changes never pause, what came before the last bytes has been passed on.
@@ -322,35 +300,23 @@ impl Supervisor {
         }
     }
 
-    fn object<T: Watched>(
+    fn object<T: SlimObject>(
         &self,
         slim: Slim<T>,
         memory: &mut Progress,
         change: fn(Object) -> Change,
-    ) -> Option<Change> {
-        match finish(slim) {
-            Ok(object) => self.wants(&object).then(|| change(object)),
+    ) -> Change {
+        match slim.0 {
+            Ok(object) => change(object.into_object()),
             Err(bad) => {
                 self.entry.bad_object();
                 if memory.warned.len() < WARNED && memory.warned.insert(bad.uid().to_owned()) {
                     let error = text::clean(&bad.to_string());
                     tracing::warn!(kind = %self.kind, uid = bad.uid(), %error, "object skipped");
                 }
-                self.wants_bad(&bad).then(|| Change::from(&bad))
+                Change::from(&bad)
             }
         }
-    }
-
-    /// Cluster-scoped objects always pass.
-    fn wants(&self, object: &Object) -> bool {
-        match object {
-            Object::Event(event) => scope::wanted(event, &self.wanted),
-            object => object.metadata().namespace.as_deref().is_none_or(|ns| self.wanted.wants(ns)),
-        }
-    }
-
-    fn wants_bad(&self, bad: &BadObject) -> bool {
-        bad.namespace().is_empty() || self.wanted.wants(bad.namespace())
     }
 
     async fn send(&self, change: Change) -> Result<(), Stop> {
@@ -436,151 +402,5 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What an error asks for.
-fn remedy(error: &watcher::Error) -> Remedy {
-    use watcher::Error as E;
-    let (code, source) = match error {
-        E::InitialListFailed(error) | E::WatchStartFailed(error) | E::WatchFailed(error) => match error {
-            kube::Error::Api(status) => (status.code, Some(error)),
-            // A line that is no watch event. Which object it was about is unknown, so it is missed.
-            kube::Error::SerdeError(_) => return Remedy::Rebuild,
-            _ => (0, Some(error)),
-        },
-        E::WatchError(status) => (status.code, None),
-        E::NoResourceVersion => return Remedy::Rebuild,
-    };
-    match source.and_then(|error| no_answer(error)) {
-        Some(NoAnswer::EmptyWatches) => return Remedy::ByLists,
-        Some(NoAnswer::PageSize(_)) => return Remedy::SmallerPages,
-        Some(NoAnswer::DeadWatch | NoAnswer::LineLength) => return Remedy::Rebuild,
-        Some(NoAnswer::Headers(_) | NoAnswer::Page(_)) | None => {}
-    }
-    match code {
-        403..=405 => Remedy::Blind,
-        410 | 504 => Remedy::Rebuild,
-        // Credentials that are being rotated come back. Overload: a new list is the last thing the server
-        // needs.
-        401 | 429 | 503 => Remedy::Resume,
-        // No connection, or a broken one: a restart of the API server must not make every kind
-        // list anew. That version and server no longer fit is found out by the other means.
-        0 if source.is_some_and(|error| cause::<std::io::Error>(error)) => Remedy::Resume,
-        _ => Remedy::ResumeAtFirst,
-    }
-}
-
-/// What the guard says among the causes. An I/O error does not give what it wraps as its source.
-fn no_answer<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a NoAnswer> {
-    let wrapped = |e: &'a (dyn std::error::Error + 'static)| {
-        let inner = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        e.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()))
-    };
-    std::iter::successors(Some(error), |e| e.source()).take(16).find_map(wrapped)
-}
-
-/// Is there such an error among the causes?
-fn cause<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
-    // A bound, should a chain be a circle.
-    std::iter::successors(Some(error), |e| e.source()).take(16).any(<dyn std::error::Error>::is::<E>)
-}
-
-/// An error for people: what the server said, or the chain of causes. kube's errors hold no
-/// credentials, and addresses are no secrets here.
-fn describe(error: &watcher::Error) -> String {
-    use watcher::Error as E;
-    let status = match error {
-        E::InitialListFailed(kube::Error::Api(status))
-        | E::WatchStartFailed(kube::Error::Api(status))
-        | E::WatchFailed(kube::Error::Api(status))
-        | E::WatchError(status) => Some(status),
-        _ => None,
-    };
-    let said = status.map_or_else(
-        || {
-            let mut parts: Vec<String> = Vec::new();
-            for part in std::iter::successors(Some::<&dyn std::error::Error>(error), |e| e.source()).take(16)
-            {
-                // Some errors repeat what caused them.
-                let part = part.to_string();
-                if !parts.iter().any(|seen| seen.contains(&part)) {
-                    parts.push(part);
-                }
-            }
-            parts.join(": ")
-        },
-        |status| format!("{}: {}", status.code, status.message),
-    );
-    text::cut(&text::clean(&said), MAX_ERROR).into_owned()
-}
-
-/// Doubling pauses with jitter. Unlike kube's own, it outlives the watcher, or a watch that fails
-/// right after each list would list without end.
-#[derive(Debug)]
-struct Backoff {
-    min: Duration,
-    max: Duration,
-    reset_after: Duration,
-    next: Duration,
-    last: Option<Instant>,
-}
-
-impl Backoff {
-    const fn new(min: Duration, max: Duration, reset_after: Duration) -> Self {
-        Self { min, max, reset_after, next: min, last: None }
-    }
-
-    const fn reset(&mut self) {
-        self.next = self.min;
-    }
-
-    fn next(&mut self, rng: &mut fastrand::Rng) -> Duration {
-        if self.last.is_some_and(|last| last.elapsed() >= self.reset_after) {
-            self.reset();
-        }
-        let pause = self.next.mul_f64(0.5 + rng.f64() / 2.0);
-        self.next = self.next.saturating_mul(2).min(self.max);
-        self.last = Instant::now().checked_add(pause);
-        pause
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kube::core::Status;
-
-    fn status(code: u16) -> Box<Status> {
-        Box::new(Status::failure("said", "Reason").with_code(code))
-    }
-
-    #[test]
-    fn each_failure_has_its_remedy() {
-        let start = |code| watcher::Error::WatchStartFailed(kube::Error::Api(status(code)));
-        assert_eq!(remedy(&start(403)), Remedy::Blind);
-        assert_eq!(remedy(&start(410)), Remedy::Rebuild);
-        assert_eq!(remedy(&start(429)), Remedy::Resume);
-        assert_eq!(remedy(&start(500)), Remedy::ResumeAtFirst);
-        assert_eq!(remedy(&watcher::Error::WatchError(status(504))), Remedy::Rebuild);
-        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        assert_eq!(
-            remedy(&watcher::Error::WatchStartFailed(kube::Error::Service(refused.into()))),
-            Remedy::Resume
-        );
-        assert_eq!(describe(&start(403)), "403: said");
-    }
-
-    #[test]
-    fn pauses_double_up_to_the_longest_and_begin_anew() {
-        let ms = Duration::from_millis;
-        let mut rng = fastrand::Rng::with_seed(1);
-        let mut pauses = Backoff::new(ms(100), ms(350), Duration::MAX);
-        for longest in [100, 200, 350, 350] {
-            let pause = pauses.next(&mut rng);
-            assert!(pause >= ms(longest / 2) && pause <= ms(longest), "{pause:?} of {longest}");
-        }
-        pauses.reset();
-        assert!(pauses.next(&mut rng) <= ms(100));
     }
 }

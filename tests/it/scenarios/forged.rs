@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use kubeherald::testkit::builders::{Event, deployment, event, node, pod, stateful_set};
 use kubeherald::watch::decode::decode;
 use kubeherald::watch::scope::Forged;
-use kubeherald::watch::{Change, Kind, Memory};
+use kubeherald::watch::{Change, ClusterState, Kind};
 
 use super::script::{POD, Script, checkout, cluster, fresh, silent};
 
@@ -116,7 +116,7 @@ fn a_namespace_that_is_excluded_is_excluded_for_its_events() {
 #[test]
 fn what_is_not_believed_is_counted_by_reason() {
     let now: Timestamp = "2026-03-01T08:00:00Z".parse().unwrap();
-    let mut memory = Memory::new(&Kind::ALL, now, true);
+    let mut memory = ClusterState::new(&Kind::ALL, now, true);
     let mut signals = Vec::new();
     let object = |json: serde_json::Value, kind| decode(kind, &json.to_string()).unwrap();
     for kind in Kind::ALL {

@@ -1,13 +1,13 @@
 //! Objects and Events carry times of the API server's clock; the engine decides by the clock of this machine. The
-//! memory keeps the former, so that nothing it compares depends on the latter, and translates at its edge.
+//! cluster state keeps the former, so that nothing it compares depends on the latter, and translates at its edge.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Memory, NewsSince};
+use super::{ClusterState, NewsSince};
 use crate::clock::moved;
 use crate::signal::Signal;
 
-impl Memory {
+impl ClusterState {
     /// How far the clock of this machine is ahead of the API server's; negative: behind.
     #[must_use]
     pub const fn clock_ahead(&self) -> SignedDuration {
@@ -59,37 +59,37 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    fn told(memory: &mut Memory, now: Timestamp, kind: Kind, object: &serde_json::Value) -> Vec<Signal> {
+    fn told(state: &mut ClusterState, now: Timestamp, kind: Kind, object: &serde_json::Value) -> Vec<Signal> {
         let object = decode(kind, &object.to_string()).unwrap();
         let mut signals = Vec::new();
-        memory.apply(now, Change::Applied(object), &mut signals);
+        state.apply(now, Change::Applied(object), &mut signals);
         signals
     }
 
     #[test]
     fn times_of_objects_are_told_by_the_clock_of_this_machine() {
         for ahead in [900, -900, 0].map(SignedDuration::from_secs) {
-            let mut memory = Memory::new(&KINDS, at(-100), false);
-            memory.set_clock_ahead(ahead);
+            let mut state = ClusterState::new(&KINDS, at(-100), false);
+            state.set_clock_ahead(ahead);
             let own = |second| moved(at(second), ahead);
             for kind in KINDS {
-                memory.apply(own(0), Change::Listing(kind), &mut Vec::new());
-                memory.apply(own(0), Change::Listed(kind), &mut Vec::new());
+                state.apply(own(0), Change::Listing(kind), &mut Vec::new());
+                state.apply(own(0), Change::Listed(kind), &mut Vec::new());
             }
             let waits = pod("a").node("n").scheduled("-5s").waiting("ImagePullBackOff", "Back-off");
             let object = builders::at(waits.into(), at(0), at(60));
-            let raised = told(&mut memory, own(60), Kind::Pod, &object);
+            let raised = told(&mut state, own(60), Kind::Pod, &object);
             let pull = raised.iter().find(|s| s.cause == Cause::ImagePullBackOff).unwrap();
             assert_eq!((pull.at, pull.since), (own(60), Some(own(55))));
             let well = builders::at(pod("a").node("n").running("-5s").into(), at(0), at(90));
-            told(&mut memory, own(90), Kind::Pod, &well);
-            let standing = memory.standing(&pull.object, pull.container.as_deref(), Cause::CrashLoopBackOff);
+            told(&mut state, own(90), Kind::Pod, &well);
+            let standing = state.standing(&pull.object, pull.container.as_deref(), Cause::CrashLoopBackOff);
             assert_eq!(standing, Standing::Clear(Some(own(85))));
             // The clock of the kubelet that writes this is an hour ahead of the cluster's.
-            told(&mut memory, own(95), Kind::Node, &builders::at(node("n").into(), at(0), at(95)));
+            told(&mut state, own(95), Kind::Node, &builders::at(node("n").into(), at(0), at(95)));
             let late = event("Node/n", "SystemOOM", "System OOM encountered, victim process: java").json();
             let late = builders::at(late, at(0), at(3_700));
-            let raised = told(&mut memory, own(100), Kind::Event, &late);
+            let raised = told(&mut state, own(100), Kind::Event, &late);
             assert!(raised.iter().all(|s| s.at == own(100)), "{raised:#?}");
             assert!(!raised.is_empty());
         }

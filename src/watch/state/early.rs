@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::MAX_EVENTS;
-use crate::watch::objects::Event;
+use crate::watch::kinds::Event;
 
 /// Bytes of all Events that wait. Twenty thousand usual ones have 12 MiB.
 const MAX_BYTES: usize = 32 << 20;
@@ -55,7 +55,7 @@ impl Early {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::objects::Slim;
+    use crate::watch::decode::parse;
     use serde_json::json;
 
     #[test]
@@ -63,10 +63,7 @@ mod tests {
         let event = |namespace: &str| {
             let json =
                 json!({"metadata": {"name": "e", "namespace": namespace}, "message": "x".repeat(2000)});
-            match Slim::<Event>::parse(&json.to_string()) {
-                Slim::Good(event) => event,
-                Slim::Bad { error, .. } => panic!("{error}"),
-            }
+            parse::<Event>(&json.to_string()).unwrap()
         };
         let mut early = Early::default();
         let loud = event("loud");

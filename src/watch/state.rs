@@ -5,17 +5,16 @@
 //! then owners, namespaces and nodes are known, and the order in which lists happened to arrive
 //! makes no difference. From then on each change is compared with what was known before it.
 
-mod apply;
 mod build;
 mod clocks;
 mod early;
 mod events;
 mod first;
-mod gone;
 mod news;
 mod owner;
 mod reasons;
 mod silence;
+mod table;
 mod terminating;
 mod world;
 
@@ -25,93 +24,80 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use self::early::Early;
+pub(super) use self::first::OLD_FAILURE;
 pub use self::news::NewsSince;
+pub(super) use self::table::{Table, deleted};
 use super::intern::Interner;
-use super::objects::Event;
+use super::kinds::{Event, Objects, PodEntry};
 use super::scope::Forged;
 use super::{Change, Kind, Object};
-use crate::signal::facts::{
-    ClaimFacts, CronJobFacts, Identity, JobFacts, NamespaceFacts, NodeFacts, Owner, PodFacts, WorkloadFacts,
-};
+use crate::signal::facts::Identity;
 use crate::signal::silence::SilenceSeen;
 use crate::signal::{Labels, ObjectRef, Signal};
 
+/// The annotation of a static pod's mirror: the hash that the kubelet's Events name it by.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
 /// At most so many deleted pods are kept for Events that arrive late.
-const MAX_TOMBSTONES: usize = 2048;
+pub(super) const MAX_TOMBSTONES: usize = 2048;
 /// At most so many Events wait for a pod that is not known yet.
 const MAX_ORPHANS: usize = 1024;
 /// At most so many Event counts are kept; DELETED (expiry after an hour) takes them out before.
 const MAX_EVENTS: usize = 200_000;
 
-/// A fact with the list it was last seen in.
-#[derive(Debug)]
-struct Entry<T> {
-    facts: T,
-    list: u32,
+/// What namespaced objects are known by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct NamespacedName {
+    /// Empty for cluster-scoped objects.
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
 }
 
-type Key = (Arc<str>, Arc<str>);
+impl NamespacedName {
+    pub fn new(namespace: Option<&str>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: Arc::from(namespace.unwrap_or_default()), name: name.into() }
+    }
 
-/// A ReplicaSet is only the way from a pod to its Deployment.
-#[derive(Debug)]
-struct ReplicaSetFacts {
-    owner: Option<Owner>,
+    pub fn of(object: &ObjectRef) -> Self {
+        let namespace = object.namespace.clone().unwrap_or_else(|| Arc::from(""));
+        Self { namespace, name: Arc::clone(&object.name) }
+    }
 }
 
-/// A pod with what its owner resolves to.
-#[derive(Debug)]
-struct PodEntry {
-    facts: PodFacts,
-    workload: Arc<str>,
-    list: u32,
-}
-
-/// A pod that is gone.
-#[derive(Debug)]
-struct Tombstone {
-    facts: PodFacts,
-    workload: Arc<str>,
+/// What is named in the namespace of an object.
+pub(super) fn named(id: &Identity, name: impl Into<Arc<str>>) -> NamespacedName {
+    NamespacedName { name: name.into(), ..NamespacedName::of(&id.object) }
 }
 
 /// What was last known of everything watched. Bounded by what the cluster holds, and by the
 /// constants of this module for what it no longer holds.
 #[derive(Debug)]
-pub struct Memory {
-    interner: Interner,
+pub struct ClusterState {
+    pub(super) interner: Interner,
+    pub(super) objects: Objects,
     watched: BTreeSet<Kind>,
     /// Kinds whose first list is not complete.
     missing: BTreeSet<Kind>,
-    blind: BTreeSet<Kind>,
-    /// Counts the lists of each kind, for mark and sweep.
-    lists: HashMap<Kind, u32>,
+    pub(super) blind: BTreeSet<Kind>,
     listing: BTreeSet<Kind>,
     /// Kinds whose current list held something that cannot even be named: absence means nothing.
     unreliable: BTreeSet<Kind>,
     /// When the last list of a kind began that is complete, and the one that is under way.
     listed_at: HashMap<Kind, (Option<Timestamp>, Timestamp)>,
     /// What ended before these moments is no news.
-    news_since: NewsSince,
+    pub(super) news_since: NewsSince,
     /// How far the clock of this machine is ahead of the API server's, whose times are kept here.
     ahead: SignedDuration,
     raw_events: bool,
-    /// Boxed: a table keeps room for twice as many entries as it holds.
-    pods: HashMap<Arc<str>, Box<PodEntry>>,
     /// Static pods, by namespace and the hash of their file: Events name them by that. A pod of
     /// another namespace that claims the hash gets none of them.
-    mirrors: HashMap<Key, Arc<str>>,
-    by_workload: HashMap<Key, Vec<Arc<str>>>,
-    tombstones: HashMap<Arc<str>, Tombstone>,
-    tomb_order: VecDeque<Arc<str>>,
-    nodes: HashMap<Arc<str>, Entry<NodeFacts>>,
-    told_boot: HashMap<Arc<str>, Arc<str>>,
-    workloads: HashMap<(Kind, Key), Entry<WorkloadFacts>>,
-    replica_sets: HashMap<Key, Entry<ReplicaSetFacts>>,
-    jobs: HashMap<Key, Entry<JobFacts>>,
-    cron_jobs: HashMap<Key, Entry<CronJobFacts>>,
-    claims: HashMap<Key, Entry<ClaimFacts>>,
-    namespaces: HashMap<Arc<str>, Entry<NamespaceFacts>>,
-    /// Counts last seen, by Event UID.
-    counts: HashMap<Arc<str>, u64>,
+    pub(super) mirrors: HashMap<NamespacedName, Arc<str>>,
+    /// UIDs of the pods of each workload.
+    pub(super) by_workload: HashMap<NamespacedName, Vec<Arc<str>>>,
+    /// Pods that are gone.
+    pub(super) tombstones: HashMap<Arc<str>, Box<PodEntry>>,
+    pub(super) tomb_order: VecDeque<Arc<str>>,
+    /// The boot id of each node that was last reported.
+    pub(super) reported_boots: HashMap<Arc<str>, Arc<str>>,
     /// Events of the first list, told after everything else is known; later those of a list that came
     /// before the list of what they are about.
     early: Early,
@@ -128,7 +114,7 @@ pub struct Memory {
     silence_seen: Vec<SilenceSeen>,
 }
 
-impl Memory {
+impl ClusterState {
     /// Nothing is known yet of `kinds`.
     ///
     /// `news_since`: what happened before was told already (or, at a first start, is too old to be
@@ -138,30 +124,21 @@ impl Memory {
         let watched: BTreeSet<Kind> = kinds.iter().copied().collect();
         Self {
             interner: Interner::default(),
+            objects: Objects::default(),
             missing: watched.clone(),
             watched,
             blind: BTreeSet::new(),
-            lists: HashMap::new(),
             listing: BTreeSet::new(),
             unreliable: BTreeSet::new(),
             listed_at: HashMap::new(),
             news_since: news_since.into(),
             ahead: SignedDuration::ZERO,
             raw_events,
-            pods: HashMap::new(),
             mirrors: HashMap::new(),
             by_workload: HashMap::new(),
             tombstones: HashMap::new(),
             tomb_order: VecDeque::new(),
-            nodes: HashMap::new(),
-            told_boot: HashMap::new(),
-            workloads: HashMap::new(),
-            replica_sets: HashMap::new(),
-            jobs: HashMap::new(),
-            cron_jobs: HashMap::new(),
-            claims: HashMap::new(),
-            namespaces: HashMap::new(),
-            counts: HashMap::new(),
+            reported_boots: HashMap::new(),
             early: Early::default(),
             orphans: VecDeque::new(),
             forged: BTreeMap::new(),
@@ -186,11 +163,14 @@ impl Memory {
     /// How many objects of each sort are remembered, for metrics.
     #[must_use]
     pub fn sizes(&self) -> [(&'static str, usize); 6] {
+        let Objects { pods, nodes, deployments, stateful_sets, daemon_sets, jobs, cron_jobs, events, .. } =
+            &self.objects;
+        let workloads = deployments.len() + stateful_sets.len() + daemon_sets.len();
         [
-            ("pods", self.pods.len()),
-            ("nodes", self.nodes.len()),
-            ("workloads", self.workloads.len() + self.jobs.len() + self.cron_jobs.len()),
-            ("events", self.counts.len()),
+            ("pods", pods.len()),
+            ("nodes", nodes.len()),
+            ("workloads", workloads + jobs.len() + cron_jobs.len()),
+            ("events", events.len()),
             ("tombstones", self.tombstones.len()),
             ("strings", self.interner.len()),
         ]
@@ -222,22 +202,24 @@ impl Memory {
         match change {
             Change::Listing(kind) => {
                 self.listing.insert(kind);
-                *self.lists.entry(kind).or_default() += 1;
+                self.objects.begin_list(kind);
                 self.listed_at.entry(kind).or_insert((None, now)).1 = now;
                 self.blind.remove(&kind);
             }
             Change::Initial(object) => {
                 self.count_cut(&object);
-                match object {
-                    Object::Event(event) => self.event(now, *event, true, out),
-                    object => self.object(now, object, out),
-                }
+                self.object(now, object, true, out);
             }
             Change::Applied(object) => {
                 self.count_cut(&object);
-                self.object(now, object, out);
+                self.object(now, object, false, out);
             }
-            Change::Deleted(object) => self.deleted(now, &object, out),
+            Change::Deleted(object) => {
+                let (kind, meta) = (object.kind(), object.metadata());
+                let [namespace, name, uid] =
+                    [&meta.namespace, &meta.name, &meta.uid].map(|text| text.as_deref().unwrap_or_default());
+                self.deleted(now, kind, &object_ref(kind, namespace, name, uid), out);
+            }
             Change::Listed(kind) => {
                 self.listing.remove(&kind);
                 self.blind.remove(&kind);
@@ -252,7 +234,12 @@ impl Memory {
                 self.missing.remove(&kind);
             }
             Change::Undecodable { kind, namespace, name, uid } => {
-                self.still_there(kind, &namespace, &name, &uid);
+                if name.is_empty() {
+                    self.unreliable.insert(kind);
+                } else {
+                    // What was known of it stays.
+                    self.objects.still_there(kind, &object_ref(kind, &namespace, &name, &uid));
+                }
             }
             Change::Blind(kind, _) => {
                 self.listing.remove(&kind);
@@ -280,19 +267,20 @@ impl Memory {
         }
     }
 
-    fn list_of(&self, kind: Kind) -> u32 {
-        self.lists.get(&kind).copied().unwrap_or_default()
-    }
-
     fn namespace_layers(&self, id: &Identity) -> (Option<Labels>, Option<Labels>) {
         id.object
             .namespace
             .as_ref()
-            .and_then(|ns| self.namespaces.get(ns))
-            .map_or((None, None), |entry| (entry.facts.id.labels.clone(), entry.facts.id.annotations.clone()))
+            .and_then(|ns| self.objects.namespaces.get(ns))
+            .map_or((None, None), |space| (space.id.labels.clone(), space.id.annotations.clone()))
     }
 }
 
-fn key(id: &Identity) -> Key {
-    (id.object.namespace.clone().unwrap_or_else(|| Arc::from("")), Arc::clone(&id.object.name))
+fn object_ref(kind: Kind, namespace: &str, name: &str, uid: &str) -> ObjectRef {
+    ObjectRef {
+        kind: Arc::from(kind.as_str()),
+        namespace: (!namespace.is_empty()).then(|| Arc::from(namespace)),
+        name: Arc::from(name),
+        uid: Arc::from(uid),
+    }
 }

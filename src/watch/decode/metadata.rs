@@ -9,9 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference,
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::super::bounded::{self, FINALIZERS, KEY, KIND, LABEL, List, NAME, Text};
-use super::MIRROR;
+use super::fields::{self, FINALIZERS, KEY, KIND, LABEL, List, NAME, Text};
 use crate::signal::silence;
+use crate::watch::state::MIRROR;
 
 /// Values of annotations longer than this are not kept: nobody matches on them, and
 /// `last-applied-configuration` alone would double the size of every object.
@@ -22,7 +22,7 @@ const MAX_LABELS: usize = 8 * 1024;
 /// What an entry of a map takes beside its texts, in bytes.
 const ENTRY: usize = 64;
 /// Reads metadata and leaves out what nobody needs before it takes memory.
-pub(super) fn slim<'de, D: Deserializer<'de>>(d: D) -> Result<ObjectMeta, D::Error> {
+pub(in crate::watch) fn slim<'de, D: Deserializer<'de>>(d: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize, Default)]
     #[serde(default, rename_all = "camelCase")]
     struct SlimMeta {
@@ -136,7 +136,7 @@ impl<'de, const VALUE: usize> Visitor<'de> for Pairs<Text<VALUE>> {
             // What has no room is not looked at, however much of it there is.
             if size + ENTRY > MAX_LABELS && !always_kept(&key) {
                 map.next_value::<IgnoredAny>()?;
-                bounded::cut();
+                fields::cut();
                 continue;
             }
             let value = map.next_value::<Cow<'_, str>>()?;
@@ -146,7 +146,7 @@ impl<'de, const VALUE: usize> Visitor<'de> for Pairs<Text<VALUE>> {
             let (key, value) = (Text::<KEY>::new(&key), Text::<VALUE>::new(&value));
             let needs = key.len() + value.len() + ENTRY;
             if size + needs > MAX_LABELS && !always_kept(&key) {
-                bounded::cut();
+                fields::cut();
                 continue;
             }
             size += needs;

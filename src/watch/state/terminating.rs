@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Memory;
+use super::ClusterState;
 use crate::clock;
 use crate::signal::facts::{Deletion, Identity};
 use crate::signal::finding::Finding;
@@ -72,7 +72,7 @@ impl Terminating {
     }
 }
 
-impl Memory {
+impl ClusterState {
     /// When [`Self::tick`] has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
@@ -105,14 +105,19 @@ impl Memory {
     }
 
     /// A pod was seen.
-    pub(super) fn pod_terminates(&mut self, now: Timestamp, uid: &Arc<str>, out: &mut Vec<Signal>) {
+    pub(in crate::watch) fn pod_terminates(&mut self, now: Timestamp, uid: &Arc<str>, out: &mut Vec<Signal>) {
         let what = Deleted::Pod(Arc::clone(uid));
         self.watch_deletion(now, what, out);
     }
 
     /// A namespace was seen.
-    pub(super) fn namespace_terminates(&mut self, now: Timestamp, name: &Arc<str>, out: &mut Vec<Signal>) {
-        if self.namespaces.get(name).is_some_and(|entry| entry.facts.id.deleting()) {
+    pub(in crate::watch) fn namespace_terminates(
+        &mut self,
+        now: Timestamp,
+        name: &Arc<str>,
+        out: &mut Vec<Signal>,
+    ) {
+        if self.objects.namespaces.get(name).is_some_and(|space| space.id.deleting()) {
             self.terminating.namespaces.insert(Arc::clone(name));
         }
         self.watch_deletion(now, Deleted::Namespace(Arc::clone(name)), out);
@@ -137,7 +142,7 @@ impl Memory {
     }
 
     /// The object is gone. Its namespace can go now, and gets its time for that.
-    pub(super) fn pod_terminated(&mut self, now: Timestamp, object: &ObjectRef) {
+    pub(in crate::watch) fn pod_terminated(&mut self, now: Timestamp, object: &ObjectRef) {
         self.terminating.forget(&Deleted::Pod(Arc::clone(&object.uid)));
         let Some(name) = object.namespace.as_ref() else { return };
         let space = Deleted::Namespace(Arc::clone(name));
@@ -148,19 +153,20 @@ impl Memory {
     }
 
     /// The namespace is gone.
-    pub(super) fn namespace_terminated(&mut self, name: &Arc<str>) {
+    pub(in crate::watch) fn namespace_terminated(&mut self, name: &Arc<str>) {
         self.terminating.forget(&Deleted::Namespace(Arc::clone(name)));
     }
 
     /// A kubelet that is back has the whole grace period for each pod that was deleted without it.
-    pub(super) fn node_returned(&mut self, now: Timestamp, node: &str, out: &mut Vec<Signal>) {
+    pub(in crate::watch) fn node_returned(&mut self, now: Timestamp, node: &str, out: &mut Vec<Signal>) {
         let stuck: Vec<(Arc<str>, Duration)> = self
             .terminating
             .stuck
             .keys()
             .filter_map(|what| match what {
                 Deleted::Pod(uid) => {
-                    let entry = self.pods.get(uid).filter(|entry| entry.facts.node.as_deref() == Some(node));
+                    let entry =
+                        self.objects.pods.get(uid).filter(|entry| entry.facts.node.as_deref() == Some(node));
                     Some((Arc::clone(uid), entry?.facts.id.deletion.as_ref()?.grace))
                 }
                 Deleted::Namespace(_) => None,
@@ -172,7 +178,7 @@ impl Memory {
             let legal = clock::after(now, grace);
             self.terminating.legal.insert(what.clone(), legal);
             self.terminating.schedule(what, clock::after(legal, CONFIRMED));
-            if let Some(entry) = self.pods.get(&uid) {
+            if let Some(entry) = self.objects.pods.get(&uid) {
                 let reason = Arc::from("NodeReturned");
                 let cleared = Finding::new(Cause::StuckTerminating, Phase::Cleared, &reason);
                 out.push(self.pod_signal(now, &entry.facts, &entry.workload, cleared, Source::Status));
@@ -188,11 +194,11 @@ impl Memory {
     /// Does the deletion of this object hang?
     pub(super) fn terminating_standing(&self, object: &ObjectRef) -> Standing {
         let (what, kind, there) = if &*object.kind == "Namespace" {
-            let there = self.namespaces.get(&object.name);
-            let same = there.is_some_and(|e| object.uid.is_empty() || e.facts.id.object.uid == object.uid);
+            let there = self.objects.namespaces.get(&object.name);
+            let same = there.is_some_and(|space| object.uid.is_empty() || space.id.object.uid == object.uid);
             (Deleted::Namespace(Arc::clone(&object.name)), Kind::Namespace, same)
         } else {
-            let there = self.pods.contains_key(&object.uid);
+            let there = self.objects.pods.contains_key(&object.uid);
             (Deleted::Pod(Arc::clone(&object.uid)), Kind::Pod, there)
         };
         if !there {
@@ -227,8 +233,8 @@ impl Memory {
 
     fn deletion(&self, what: &Deleted) -> Option<&Deletion> {
         let id = match what {
-            Deleted::Pod(uid) => &self.pods.get(uid)?.facts.id,
-            Deleted::Namespace(name) => &self.namespaces.get(name)?.facts.id,
+            Deleted::Pod(uid) => &self.objects.pods.get(uid)?.facts.id,
+            Deleted::Namespace(name) => &self.objects.namespaces.get(name)?.id,
         };
         id.deletion.as_deref()
     }
@@ -239,12 +245,19 @@ impl Memory {
         let deletion = self.deletion(what)?;
         let legal = match what {
             Deleted::Pod(uid) => {
-                let node = self.pods.get(uid)?.facts.node.as_ref().and_then(|name| self.nodes.get(name));
-                node.and_then(|node| node.facts.ready_since).map(|at| clock::after(at, deletion.grace))
+                let node = self
+                    .objects
+                    .pods
+                    .get(uid)?
+                    .facts
+                    .node
+                    .as_ref()
+                    .and_then(|name| self.objects.nodes.get(name));
+                node.and_then(|node| node.ready_since).map(|at| clock::after(at, deletion.grace))
             }
             Deleted::Namespace(name) => {
                 let inside = |id: &Identity| id.object.namespace.as_ref() == Some(name);
-                let pods = self.pods.values().map(|entry| &entry.facts.id).filter(|id| inside(id));
+                let pods = self.objects.pods.values().map(|entry| &entry.facts.id).filter(|id| inside(id));
                 pods.filter_map(|id| id.deletion.as_ref().map(|deletion| deletion.at)).max()
             }
         };
@@ -257,13 +270,13 @@ impl Memory {
         let deletion = self.deletion(what)?;
         match what {
             Deleted::Pod(uid) => {
-                let entry = self.pods.get(uid)?;
+                let entry = self.objects.pods.get(uid)?;
                 let host = self.host(entry.facts.node.as_ref());
                 let finding = terminating::pod(&entry.facts, deletion, host, since);
                 Some(self.pod_signal(now, &entry.facts, &entry.workload, finding, Source::Status))
             }
             Deleted::Namespace(name) => {
-                let facts = &self.namespaces.get(name)?.facts;
+                let facts = self.objects.namespaces.get(name)?;
                 let finding = terminating::namespace(facts, deletion, since);
                 Some(self.plain_signal(now, &facts.id, finding, Source::Status))
             }
@@ -272,8 +285,8 @@ impl Memory {
 
     fn host(&self, node: Option<&Arc<str>>) -> Host<'_> {
         let Some(node) = node else { return Host::Unknown };
-        match self.nodes.get(node) {
-            Some(entry) => match &entry.facts.not_ready {
+        match self.objects.nodes.get(node) {
+            Some(node) => match &node.not_ready {
                 Some(condition) => Host::NotReady(&condition.message),
                 None => Host::Ready,
             },

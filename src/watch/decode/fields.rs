@@ -1,4 +1,4 @@
-//! Text and lists of watched objects, bounded while they are decoded.
+//! The types of fields: text and lists of watched objects, bounded while they are decoded.
 //!
 //! The API server validates the names of objects, but not what stands in an Event or in a status: a
 //! tenant may write an Event whose `reason` has 300 KB. Every text is therefore cleaned, masked and

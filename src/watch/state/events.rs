@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Entry, Key, MAX_EVENTS, MAX_ORPHANS, Memory};
+use super::{ClusterState, MAX_EVENTS, MAX_ORPHANS, NamespacedName};
 use crate::clock;
 use crate::signal::event::{self, EventFacts};
-use crate::signal::facts::{Identity, NodeFacts};
+use crate::signal::facts::Identity;
 use crate::signal::finding::{Finding, weight};
 use crate::signal::{Cause, ObjectRef, Phase, Signal, Source, pod};
 use crate::watch::Kind;
-use crate::watch::bounded::Text;
-use crate::watch::objects::{Event, Involved};
+use crate::watch::decode::fields::Text;
+use crate::watch::kinds::{Event, Involved};
 use crate::watch::scope::{self, Forged, Scope};
 
 /// What the recorder puts before the text of an Event that stands for several
@@ -32,8 +32,14 @@ pub(super) enum Origin {
     Watch,
 }
 
-impl Memory {
-    pub(super) fn event(&mut self, now: Timestamp, mut event: Event, listed: bool, out: &mut Vec<Signal>) {
+impl ClusterState {
+    pub(in crate::watch) fn event(
+        &mut self,
+        now: Timestamp,
+        mut event: Event,
+        listed: bool,
+        out: &mut Vec<Signal>,
+    ) {
         // Nobody asks for them, and those that wait take room.
         (event.metadata.labels, event.metadata.annotations) = (None, None);
         match scope::of(&event) {
@@ -79,9 +85,9 @@ impl Memory {
     fn new_occurrences(&mut self, now: Timestamp, event: &Event) -> u64 {
         let total = event.total();
         let Some(uid) = &event.metadata.uid else { return total };
-        let known = self.counts.get(uid.as_str()).copied();
-        if known.is_some() || self.counts.len() < MAX_EVENTS {
-            self.counts.insert(Arc::from(uid.as_str()), total);
+        let known = self.objects.events.get(uid.as_str()).copied();
+        if known.is_some() || self.objects.events.len() < MAX_EVENTS {
+            self.objects.events.insert(Arc::from(uid.as_str()), total);
         }
         match known {
             Some(known) if total >= known => total - known,
@@ -166,15 +172,14 @@ impl Memory {
     /// The UID of the pod that an Event names. The mirror of a static pod has another one.
     fn pod_uid(&self, involved: &Involved) -> Arc<str> {
         let uid: Arc<str> = Arc::from(involved.uid.as_deref().unwrap_or_default());
-        let namespace = Arc::from(involved.namespace.as_deref().unwrap_or_default());
-        let key: Key = (namespace, uid);
-        self.mirrors.get(&key).cloned().unwrap_or(key.1)
+        let key = NamespacedName::new(involved.namespace.as_deref(), uid);
+        self.mirrors.get(&key).cloned().unwrap_or(key.name)
     }
 
     /// Is the pod with this UID one of another namespace than the Event says?
     fn is_elsewhere(&self, involved: &Involved) -> bool {
         let uid = self.pod_uid(involved);
-        let pod = self.pods.get(&uid).map(|entry| &entry.facts);
+        let pod = self.objects.pods.get(&uid).map(|entry| &entry.facts);
         let known = pod.or_else(|| self.tombstones.get(&uid).map(|tomb| &tomb.facts));
         known.is_some_and(|pod| pod.id.object.namespace.as_deref() != involved.namespace.as_deref())
     }
@@ -191,11 +196,11 @@ impl Memory {
     ) -> Option<Option<Signal>> {
         let uid = self.pod_uid(&event.involved_object);
         self.run_ended_by(now, &uid, facts, out);
-        if let Some(entry) = self.pods.get(&uid) {
+        if let Some(entry) = self.objects.pods.get(&uid) {
             let Some(finding) = event::pod(facts, Some(&entry.facts)) else { return Some(None) };
             let evicted = finding.cause == Cause::Evicted;
             let signal = self.pod_signal(now, &entry.facts, &entry.workload, finding, Source::Event);
-            if evicted && let Some(entry) = self.pods.get_mut(&uid) {
+            if evicted && let Some(entry) = self.objects.pods.get_mut(&uid) {
                 entry.facts.evicted = true;
             }
             return Some(Some(signal));
@@ -204,7 +209,7 @@ impl Memory {
             let finding = event::pod(facts, Some(&tomb.facts)).filter(|f| f.cause == Cause::Evicted);
             let Some(finding) = finding else { return Some(None) };
             tomb.facts.evicted = true;
-            let (facts, workload) = (tomb.facts.clone(), Arc::clone(&tomb.workload));
+            let (facts, workload) = (tomb.facts.clone(), tomb.workload.clone());
             return Some(Some(self.pod_signal(now, &facts, &workload, finding, Source::Event)));
         }
         if from == Origin::FirstLook || self.listed_without(facts.at) {
@@ -234,7 +239,7 @@ impl Memory {
         Some(signal)
     }
 
-    pub(super) fn adopt_orphans(&mut self, now: Timestamp, uid: &str, out: &mut Vec<Signal>) {
+    pub(in crate::watch) fn adopt_orphans(&mut self, now: Timestamp, uid: &str, out: &mut Vec<Signal>) {
         if !self.orphans.iter().any(|(of, _)| &**of == uid) {
             return;
         }
@@ -243,7 +248,7 @@ impl Memory {
         self.orphans = others.into();
         for (_, event) in mine {
             if let Some(uid) = &event.metadata.uid {
-                self.counts.remove(uid.as_str());
+                self.objects.events.remove(&Arc::from(uid.as_str()));
             }
             self.event_now(now, event, Origin::Watch, out);
         }
@@ -255,22 +260,21 @@ impl Memory {
         let name = self.interner.text(&involved.name);
         if finding.cause == Cause::Rebooted
             && let Some((_, boot)) = finding.message.rsplit_once("boot id: ")
-            && self.told_boot.insert(Arc::clone(&name), Arc::from(boot)).as_deref() == Some(boot)
+            && !self.first_report(&name, &Arc::from(boot))
         {
             return None;
         }
-        let entry: &Entry<NodeFacts> = self.nodes.get(&name)?;
-        if finding.cause == Cause::Rebooted && entry.facts.being_removed {
+        let node = self.objects.nodes.get(&name)?;
+        if finding.cause == Cause::Rebooted && node.being_removed {
             return None;
         }
-        Some(self.node_signal(now, &entry.facts.id, finding, Source::Event))
+        Some(self.node_signal(now, &node.id, finding, Source::Event))
     }
 
     fn claim_event(&self, now: Timestamp, facts: &EventFacts<'_>, involved: &Involved) -> Option<Signal> {
-        let entry = self.claims.get(&involved_key(involved))?;
-        let pending = !entry.facts.bound && !entry.facts.id.deleting();
-        let finding = event::claim(facts, pending)?;
-        Some(self.plain_signal(now, &entry.facts.id, finding, Source::Event))
+        let claim = self.objects.claims.get(&involved_key(involved))?;
+        let finding = event::claim(facts, !claim.bound && !claim.id.deleting())?;
+        Some(self.plain_signal(now, &claim.id, finding, Source::Event))
     }
 
     fn controller_event(
@@ -280,19 +284,17 @@ impl Memory {
         involved: &Involved,
     ) -> Option<Signal> {
         let key = involved_key(involved);
-        let (kind, name) = match &*involved.kind {
-            "ReplicaSet" => match self.replica_sets.get(&key).and_then(|e| e.facts.owner.clone()) {
-                Some(owner) => (owner.kind, owner.name),
-                None => (Arc::from("ReplicaSet"), Arc::clone(&key.1)),
-            },
-            "Job" => match self.jobs.get(&key).and_then(|e| e.facts.id.owner.clone()) {
-                Some(owner) => (owner.kind, owner.name),
-                None => (Arc::from("Job"), Arc::clone(&key.1)),
-            },
-            kind => (Arc::from(kind), Arc::clone(&key.1)),
+        let owner = match &*involved.kind {
+            "ReplicaSet" => self.objects.replica_sets.get(&key).and_then(Clone::clone),
+            "Job" => self.objects.jobs.get(&key).and_then(|job| job.id.owner.clone()),
+            _ => None,
+        };
+        let (kind, name) = match owner {
+            Some(owner) => (owner.kind, owner.name),
+            None => (Arc::from(&*involved.kind), Arc::clone(&key.name)),
         };
         let finding = event::controller(facts, &*kind == "Deployment")?;
-        let id = self.identity_of(&kind, &key.0, &name);
+        let id = self.identity_of(&kind, &key.namespace, &name);
         Some(self.plain_signal(now, &id, finding, Source::Event))
     }
 
@@ -305,7 +307,8 @@ impl Memory {
             ..Finding::new(Cause::Event, Phase::Pulse, &self.interner.text(facts.reason))
                 .text(Arc::from(facts.message), weight::ERROR)
         };
-        let pod = (&*involved.kind == "Pod").then(|| self.pods.get(&self.pod_uid(involved))).flatten();
+        let pod =
+            (&*involved.kind == "Pod").then(|| self.objects.pods.get(&self.pod_uid(involved))).flatten();
         let mut signal = match pod {
             Some(entry) => self.pod_signal(now, &entry.facts, &entry.workload, finding, Source::Event),
             None => {
@@ -325,30 +328,26 @@ impl Memory {
 
     /// Who `kind/name` is, as far as known; made up of the names otherwise.
     pub(super) fn identity_of(&self, kind: &str, namespace: &str, name: &Arc<str>) -> Identity {
-        let key: Key = (Arc::from(namespace), Arc::clone(name));
-        let known = match kind {
-            "Deployment" => self.workloads.get(&(super::Kind::Deployment, key)).map(|e| &e.facts.id),
-            "StatefulSet" => self.workloads.get(&(super::Kind::StatefulSet, key)).map(|e| &e.facts.id),
-            "DaemonSet" => self.workloads.get(&(super::Kind::DaemonSet, key)).map(|e| &e.facts.id),
-            "Job" => self.jobs.get(&key).map(|e| &e.facts.id),
-            "CronJob" => self.cron_jobs.get(&key).map(|e| &e.facts.id),
-            "PersistentVolumeClaim" => self.claims.get(&key).map(|e| &e.facts.id),
-            "Node" => self.nodes.get(name).map(|e| &e.facts.id),
-            _ => None,
+        let object = ObjectRef {
+            kind: Arc::from(kind),
+            namespace: (!namespace.is_empty()).then(|| Arc::from(namespace)),
+            name: Arc::clone(name),
+            uid: Arc::from(""),
         };
-        known.cloned().unwrap_or_else(|| Identity {
-            object: ObjectRef {
-                kind: Arc::from(kind),
-                namespace: (!namespace.is_empty()).then(|| Arc::from(namespace)),
-                name: Arc::clone(name),
-                uid: Arc::from(""),
-            },
+        self.known(&object).cloned().unwrap_or(Identity {
+            object,
             labels: None,
             annotations: None,
             created: None,
             deletion: None,
             owner: None,
         })
+    }
+
+    /// An object by its kind and name, as far as it is known. A namespace is asked for by its own name.
+    pub(super) fn known(&self, object: &ObjectRef) -> Option<&Identity> {
+        let kind = Kind::parse(&object.kind).filter(|kind| *kind != Kind::Namespace)?;
+        self.objects.identity(kind, object)
     }
 }
 
@@ -372,6 +371,6 @@ fn waits(reason: &str) -> bool {
     )
 }
 
-fn involved_key(involved: &Involved) -> Key {
-    (Arc::from(involved.namespace.as_deref().unwrap_or_default()), Arc::from(&*involved.name))
+fn involved_key(involved: &Involved) -> NamespacedName {
+    NamespacedName::new(involved.namespace.as_deref(), &*involved.name)
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Key, Memory};
+use super::{ClusterState, NamespacedName, named};
+use crate::signal::Workload;
 use crate::signal::facts::{Identity, Owner};
-use crate::watch::Kind;
 
 /// What is appended to the name of a ReplicaSet, a DaemonSet or a Job to name a pod: so many of these
 /// (<https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/util/rand/rand.go>).
@@ -18,42 +18,41 @@ const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
 /// The label of StatefulSet and DaemonSet pods.
 const REVISION_HASH: &str = "controller-revision-hash";
 
-impl Memory {
-    /// `Kind/name` of the top owner of a pod.
-    pub(super) fn workload_of(&mut self, id: &Identity, node: Option<&str>) -> Arc<str> {
-        let name = self.workload_name(id, node);
-        self.interner.text(&name)
+impl ClusterState {
+    /// The top owner of a pod.
+    pub(in crate::watch) fn workload_of(&mut self, id: &Identity, node: Option<&str>) -> Workload {
+        let workload = self.top_owner(id, node);
+        Workload::from(self.interner.text(&workload))
     }
 
-    fn workload_name(&self, id: &Identity, node: Option<&str>) -> String {
-        let Some(owner) = &id.owner else { return format!("Pod/{}", id.object.name) };
-        let namespace = id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
-        let owner_key: Key = (namespace, Arc::clone(&owner.name));
+    fn top_owner(&self, id: &Identity, node: Option<&str>) -> Workload {
+        let Some(owner) = &id.owner else { return Workload::of(&id.object) };
+        let owner_key = named(id, Arc::clone(&owner.name));
         match &*owner.kind {
             // The mirror of a static pod: the kubelet appends the node's name.
             "Node" => {
                 let name = &*id.object.name;
                 let base = node.and_then(|n| name.strip_suffix(n)).and_then(|n| n.strip_suffix('-'));
-                format!("Pod/{}", base.unwrap_or(name))
+                Workload::new("Pod", base.unwrap_or(name))
             }
             "ReplicaSet" => self.replica_set_owner(id, owner, &owner_key),
-            "Job" => match self.jobs.get(&owner_key) {
-                Some(job) => match &job.facts.id.owner {
-                    Some(cron) => format!("{}/{}", cron.kind, cron.name),
-                    None => format!("Job/{}", owner.name),
+            "Job" => match self.objects.jobs.get(&owner_key) {
+                Some(job) => match &job.id.owner {
+                    Some(cron) => Workload::new(&cron.kind, &cron.name),
+                    None => Workload::new("Job", &owner.name),
                 },
                 None => scheduled_name(&owner.name)
-                    .map_or_else(|| format!("Job/{}", owner.name), |cron| format!("CronJob/{cron}")),
+                    .map_or_else(|| Workload::new("Job", &owner.name), |cron| Workload::new("CronJob", cron)),
             },
-            kind => format!("{kind}/{}", owner.name),
+            kind => Workload::new(kind, &owner.name),
         }
     }
 
-    fn replica_set_owner(&self, id: &Identity, owner: &Owner, key: &Key) -> String {
-        if let Some(set) = self.replica_sets.get(key) {
-            return match &set.facts.owner {
-                Some(top) => format!("{}/{}", top.kind, top.name),
-                None => format!("ReplicaSet/{}", owner.name),
+    fn replica_set_owner(&self, id: &Identity, owner: &Owner, key: &NamespacedName) -> Workload {
+        if let Some(set) = self.objects.replica_sets.get(key) {
+            return match set {
+                Some(top) => Workload::new(&top.kind, &top.name),
+                None => Workload::new("ReplicaSet", &owner.name),
             };
         }
         let label = |name: &str| id.labels.as_ref().and_then(|labels| labels.get(name));
@@ -61,40 +60,41 @@ impl Memory {
             if let Some(base) = label(hash).and_then(|hash| owner.name.strip_suffix(hash.as_str()))
                 && let Some(base) = base.strip_suffix('-')
             {
-                return format!("{kind}/{base}");
+                return Workload::new(kind, base);
             }
         }
-        format!("ReplicaSet/{}", owner.name)
+        Workload::new("ReplicaSet", &owner.name)
     }
 }
 
-impl Memory {
-    /// `Kind/name` of the top owner of a pod that is gone, of which only the name is known: of the one
+impl ClusterState {
+    /// The top owner of a pod that is gone, of which only the name is known: of the one
     /// workload that is still there and names its pods like that, or else the pod itself. Long names
     /// are cut when pods are named after them; then nothing fits, and nothing is guessed.
-    pub(super) fn former_workload(&mut self, id: &Identity) -> Arc<str> {
-        let found = self.named_after(id).unwrap_or_else(|| format!("Pod/{}", id.object.name));
-        self.interner.text(&found)
+    pub(super) fn former_workload(&mut self, id: &Identity) -> Workload {
+        let found = self.named_after(id).unwrap_or_else(|| Workload::of(&id.object));
+        Workload::from(self.interner.text(&found))
     }
 
-    fn named_after(&self, id: &Identity) -> Option<String> {
+    fn named_after(&self, id: &Identity) -> Option<Workload> {
         let (base, suffix) = id.object.name.rsplit_once('-')?;
-        let key: Key = (id.object.namespace.clone()?, Arc::from(base));
-        let workload = |kind| self.workloads.contains_key(&(kind, key.clone()));
-        if !suffix.is_empty() && suffix.bytes().all(|b| b.is_ascii_digit()) && workload(Kind::StatefulSet) {
-            return Some(format!("StatefulSet/{base}"));
+        id.object.namespace.as_ref()?;
+        let key = named(id, base);
+        let ordinal = !suffix.is_empty() && suffix.bytes().all(|b| b.is_ascii_digit());
+        if ordinal && self.objects.stateful_sets.contains_key(&key) {
+            return Some(Workload::new("StatefulSet", base));
         }
         if suffix.len() != RANDOM || !suffix.bytes().all(|b| ALPHABET.contains(&b)) {
             return None;
         }
-        let set = self.replica_sets.get(&key).map(|set| match &set.facts.owner {
-            Some(top) => format!("{}/{}", top.kind, top.name),
-            None => format!("ReplicaSet/{base}"),
+        let set = self.objects.replica_sets.get(&key).map(|set| match set {
+            Some(top) => Workload::new(&top.kind, &top.name),
+            None => Workload::new("ReplicaSet", base),
         });
-        let daemons = workload(Kind::DaemonSet).then(|| format!("DaemonSet/{base}"));
-        let job = self.jobs.get(&key).map(|job| match &job.facts.id.owner {
-            Some(cron) => format!("{}/{}", cron.kind, cron.name),
-            None => format!("Job/{base}"),
+        let daemons = self.objects.daemon_sets.contains_key(&key).then(|| Workload::new("DaemonSet", base));
+        let job = self.objects.jobs.get(&key).map(|job| match &job.id.owner {
+            Some(cron) => Workload::new(&cron.kind, &cron.name),
+            None => Workload::new("Job", base),
         });
         let mut all = [set, daemons, job].into_iter().flatten();
         // Two of one name: it could be either's.

@@ -5,38 +5,31 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Key, Memory, PodEntry, owner};
+use super::{ClusterState, PodEntry, named, owner};
 use crate::signal::event::EventFacts;
 use crate::signal::facts::{Identity, PodFacts, State};
 use crate::signal::finding::Finding;
-use crate::signal::{Cause, Phase, Signal, Source, Standing, pod, text};
+use crate::signal::{Cause, Phase, Signal, Source, Standing, Workload, pod, text};
 use crate::watch::Kind;
 
 /// The longest text that one object says about another, in bytes.
 const MAX_SAID: usize = 300;
 
-impl Memory {
+impl ClusterState {
     /// `ReplicaSet "x" has timed out progressing.` names no reason; the pods of the new revision may.
-    pub(super) fn explain_rollout(&self, id: &Identity, findings: &mut [Finding]) {
-        for finding in findings {
-            if finding.cause == Cause::RolloutStuck
-                && finding.phase == Phase::Raised
-                && let Some(said) = self.rollout_waits_for(id)
-            {
-                finding.message = Arc::from(format!("{} {said}", finding.message));
-            }
+    pub(in crate::watch) fn explain_rollout(&self, id: &Identity, finding: &mut Finding) {
+        if finding.cause == Cause::RolloutStuck
+            && finding.phase == Phase::Raised
+            && let Some(said) = self.rollout_waits_for(id)
+        {
+            finding.message = Arc::from(format!("{} {said}", finding.message));
         }
     }
 
     fn rollout_waits_for(&self, id: &Identity) -> Option<String> {
-        let namespace = id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
-        let workload = Arc::from(format!("{}/{}", id.object.kind, id.object.name));
+        let workload = Workload::of(&id.object);
         let mut pods: Vec<&PodEntry> = self
-            .by_workload
-            .get(&(namespace, workload))
-            .into_iter()
-            .flatten()
-            .filter_map(|uid| self.pods.get(uid).map(AsRef::as_ref))
+            .pods_of(id.object.namespace.as_deref(), &workload)
             .filter(|entry| !entry.facts.leaving() && !entry.facts.finished())
             .collect();
         if pods.is_empty() && self.absent(Kind::Pod) == Standing::Gone {
@@ -52,22 +45,39 @@ impl Memory {
         })
     }
 
+    /// A Job's message tells how the last of its pods failed.
+    pub(in crate::watch) fn job_exit(&mut self, facts: &PodFacts) {
+        let Some(owner) = facts.id.owner.as_ref().filter(|o| &*o.kind == "Job") else { return };
+        let runs = facts.containers.iter().flat_map(|c| {
+            let current = match &c.state {
+                State::Terminated(run) => Some(run),
+                _ => None,
+            };
+            current.into_iter().chain(&c.last)
+        });
+        let failed = runs.map(|run| &run.exit).filter(|exit| exit.code != 0);
+        let Some(exit) = failed.max_by_key(|exit| exit.finished_at) else { return };
+        let mut exit = exit.clone();
+        exit.ended_by = exit.ended_by.or_else(|| pod::ended_with(facts));
+        if let Some(job) = self.objects.jobs.get_mut(&named(&facts.id, Arc::clone(&owner.name))) {
+            job.last_exit = Some(exit);
+        }
+    }
+
     /// A pod of a Job says what it waits for; one that runs takes that back.
-    pub(super) fn job_waits_for(&mut self, facts: &PodFacts) {
+    pub(in crate::watch) fn job_waits_for(&mut self, facts: &PodFacts) {
         let Some(owner) = facts.id.owner.as_ref().filter(|owner| &*owner.kind == "Job") else { return };
         if facts.leaving() {
             return;
         }
-        let namespace = facts.id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
-        let key: Key = (namespace, Arc::clone(&owner.name));
-        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let Some(job) = self.objects.jobs.get_mut(&named(&facts.id, Arc::clone(&owner.name))) else { return };
         let name = format!("pod {}: ", facts.id.object.name);
         match pod::problems(facts).first() {
             Some(finding) => {
                 let said = format!("{name}{}", say(finding));
-                job.facts.waits_for = Some(Arc::from(text::cut(&said, MAX_SAID)));
+                job.waits_for = Some(Arc::from(text::cut(&said, MAX_SAID)));
             }
-            None => job.facts.waits_for = job.facts.waits_for.take().filter(|said| !said.starts_with(&name)),
+            None => job.waits_for = job.waits_for.take().filter(|said| !said.starts_with(&name)),
         }
     }
 
@@ -76,13 +86,13 @@ impl Memory {
     pub(super) fn run_ended_by(
         &mut self,
         now: Timestamp,
-        uid: &str,
+        uid: &Arc<str>,
         event: &EventFacts<'_>,
         out: &mut Vec<Signal>,
     ) {
-        let Some(entry) = self.pods.get_mut(uid) else { return };
+        let Some(entry) = self.objects.pods.get_mut(uid) else { return };
         let Some(container) = pod::note_kill(&mut entry.facts, event) else { return };
-        let Some(entry) = self.pods.get(uid) else { return };
+        let Some(entry) = self.objects.pods.get(uid) else { return };
         let problem = pod::problems(&entry.facts).into_iter().find(|finding| {
             finding.cause == Cause::CrashLoopBackOff && finding.container.as_ref() == Some(&container)
         });

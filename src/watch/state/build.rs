@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Memory, owner};
+use super::{ClusterState, owner};
 use crate::signal::facts::{Identity, PodFacts};
 use crate::signal::finding::Finding;
-use crate::signal::{Labels, Signal, Source};
+use crate::signal::{Labels, Signal, Source, Workload};
 
-impl Memory {
-    pub(super) fn pod_signal(
+impl ClusterState {
+    pub(in crate::watch) fn pod_signal(
         &self,
         now: Timestamp,
         facts: &PodFacts,
-        workload: &Arc<str>,
+        workload: &Workload,
         finding: Finding,
         source: Source,
     ) -> Signal {
@@ -30,14 +30,14 @@ impl Memory {
         &self,
         now: Timestamp,
         id: &Identity,
-        workload: &Arc<str>,
+        workload: &Workload,
         finding: Finding,
         source: Source,
     ) -> Signal {
         self.signal(now, id, workload, self.workload_layers(id, workload), finding, source)
     }
 
-    pub(super) fn node_signal(
+    pub(in crate::watch) fn node_signal(
         &self,
         now: Timestamp,
         id: &Identity,
@@ -48,7 +48,7 @@ impl Memory {
     }
 
     /// A signal about an object that is its own workload.
-    pub(super) fn plain_signal(
+    pub(in crate::watch) fn plain_signal(
         &self,
         now: Timestamp,
         id: &Identity,
@@ -56,24 +56,22 @@ impl Memory {
         source: Source,
     ) -> Signal {
         let workload = match (&*id.object.kind, &id.owner) {
-            ("Job", Some(owner)) if &*owner.kind == "CronJob" => format!("CronJob/{}", owner.name),
-            (kind, _) => format!("{kind}/{}", id.object.name),
+            ("Job", Some(owner)) if &*owner.kind == "CronJob" => Workload::new("CronJob", &owner.name),
+            _ => Workload::of(&id.object),
         };
-        self.signal(now, id, &Arc::from(workload), (None, None), finding, source)
+        self.signal(now, id, &workload, (None, None), finding, source)
     }
 
-    fn workload_layers(&self, id: &Identity, workload: &str) -> (Option<Labels>, Option<Labels>) {
-        let Some((kind, name)) = workload.split_once('/') else { return (None, None) };
-        let ns = id.object.namespace.clone().unwrap_or_else(|| Arc::from(""));
-        let key = (ns, Arc::from(name));
-        self.owner(kind, &key).map_or((None, None), |id| (id.labels.clone(), id.annotations.clone()))
+    fn workload_layers(&self, id: &Identity, workload: &Workload) -> (Option<Labels>, Option<Labels>) {
+        let owner = self.owner(id.object.namespace.as_ref(), workload);
+        owner.map_or((None, None), |id| (id.labels.clone(), id.annotations.clone()))
     }
 
     fn signal(
         &self,
         now: Timestamp,
         id: &Identity,
-        workload: &Arc<str>,
+        workload: &Workload,
         (labels, annotations): (Option<Labels>, Option<Labels>),
         finding: Finding,
         source: Source,
@@ -86,7 +84,7 @@ impl Memory {
             phase: finding.phase,
             source,
             object: id.object.clone(),
-            workload: Arc::clone(workload),
+            workload: workload.clone(),
             revision: None,
             container: finding.container,
             node: None,
