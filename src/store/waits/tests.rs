@@ -3,7 +3,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::message::Notification;
-use crate::store::fixture::{at, note};
+use crate::store::fixture::{at, note, store};
 use crate::store::{Claim, Commit, Settle, Store};
 
 fn with_log(mut n: Notification) -> Notification {
@@ -14,7 +14,7 @@ fn with_log(mut n: Notification) -> Notification {
 
 /// Rows of thread `a` at receiver `x`, of which the first is held until `at(10)`.
 fn held(rows: &[&str]) -> (Store, Vec<Notification>) {
-    let store = Store::memory().unwrap();
+    let store = store();
     let notifications: Vec<Notification> = rows.iter().map(|key| note(key, "x", "a", at(0))).collect();
     let holds = [(rows[0].to_owned(), at(10))].into();
     store.commit(Commit { notifications: notifications.clone(), holds, ..Commit::default() }).wait().unwrap();
