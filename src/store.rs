@@ -19,15 +19,13 @@
 //! A file that is found damaged ends the store, and with it the process; the next start sets the file
 //! aside and carries over what can be read (`salvage`).
 //!
-//! All SQL is in this module and below. Nothing outside may know that it is SQLite.
+//! What is kept and asked for is named here and in the files beside this one, with typed inputs and
+//! answers. The database under it is behind [`backend`]: SQL is in `sqlite` and nowhere else.
 
 mod alerts;
-mod amend;
-mod annotations;
+mod backend;
 mod call;
 mod commit;
-mod dead;
-mod disk;
 mod error;
 mod explain;
 mod fault;
@@ -39,62 +37,42 @@ mod history;
 mod inline;
 mod limits;
 mod listing;
-mod memory;
-mod outbox_rows;
-mod place;
-mod recipients;
 mod refusals;
-mod room;
-mod salvage;
-mod schema;
-mod shared_access;
-mod silences;
+mod rows;
 mod sqlite;
-mod trouble;
 mod upkeep;
-mod value;
 mod waits;
 mod worker;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use self::alerts::OpenAlert;
-pub use self::amend::DelayedRows;
-pub use self::annotations::AnnotationRow;
 pub use self::call::{Call, Pending};
-pub use self::commit::{Commit, Committed, DigestRow, IncidentRow, NotQueued};
-pub use self::dead::{DeadLetter, DeadLetterBody};
-pub use self::disk::{Disk, Held, LockError, RealDisk};
-pub use self::error::StoreError;
-pub use self::explain::{
-    Delivery, IncidentMatch, IncidentRecord, KnownObject, ObjectQuery, ObjectRow, Throttle,
+pub use self::commit::{
+    AnnotationRow, Commit, Committed, DelayedRows, DigestRow, IncidentRow, NotQueued, SilenceRow,
 };
+pub use self::error::StoreError;
+pub use self::explain::{Delivery, IncidentMatch, IncidentRecord, KnownObject, ObjectQuery, ObjectRow};
 pub use self::fault::{Faults, Point};
 pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::health::{Dropped, SetAside, StoreHealth};
 pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
 pub use self::limits::{MAX_DETAIL, MAX_INCIDENT, MAX_NOTIFICATION, MAX_PART, MAX_TITLE};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
-pub use self::outbox_rows::{
-    ChooseRow, Claim, ClaimNext, Gate, HeadRow, Heads, Interrupted, Settle, Settled,
-};
-pub use self::refusals::Refusal;
-pub use self::room::Budget;
-pub use self::shared_access::SharedAccess;
-pub use self::silences::SilenceRow;
+pub use self::refusals::{Refusal, Throttle};
+pub use self::rows::{ChooseRow, Claim, ClaimNext, Gate, HeadRow, Heads, Interrupted, Settle, Settled};
+pub use self::sqlite::{Budget, Disk, Held, LockError, RealDisk};
 pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};
 
+use self::backend::{Backend, Opened};
 use self::call::Lane;
-use self::health::Health;
 use self::inline::Inline;
-use self::sqlite::{Opened, Queue};
-use self::worker::{Session, Wakers};
+use self::worker::{Queue, Workers};
 use crate::clock;
 
 /// What a finished write survives.
@@ -163,15 +141,18 @@ pub struct Store {
 
 struct Inner {
     path: Option<PathBuf>,
-    writer: Option<Queue>,
-    reader: Option<Queue>,
-    write_thread: Mutex<Option<JoinHandle<()>>>,
-    read_threads: Mutex<Vec<JoinHandle<()>>>,
-    inline: Option<Arc<Inline>>,
-    health: Arc<Health>,
-    wakers: Arc<Wakers>,
+    workers: Workers,
     faults: Faults,
     cuts: Arc<limits::Cuts>,
+}
+
+/// What a store beside the bot is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharedAccess {
+    /// To look at it; never writes, also where it could.
+    Reading,
+    /// To change dead letters.
+    Writing,
 }
 
 impl Store {
@@ -186,52 +167,44 @@ impl Store {
     }
 
     pub fn open_with(options: &Options) -> Result<Self, StoreError> {
-        let wakers = Arc::new(Wakers::default());
-        let opened = sqlite::open(options, &wakers)?;
-        Ok(Self::over(options.clone(), wakers, opened))
+        Self::over(options, sqlite::open(options)?)
     }
 
-    fn over(options: Options, wakers: Arc<Wakers>, opened: Opened) -> Self {
-        let Opened { writer, reader, write_thread, read_threads, inline, health } = opened;
-        Self {
-            inner: Arc::new(Inner {
-                path: options.path,
-                writer,
-                reader,
-                write_thread: Mutex::new(write_thread),
-                read_threads: Mutex::new(read_threads),
-                inline,
-                health,
-                wakers,
-                faults: options.faults,
-                cuts: Arc::default(),
-            }),
-        }
+    /// Opens a file that is there, whether or not a bot has it open. What needs the writer fails
+    /// with [`StoreError::Stopped`] where it is opened for reading.
+    pub fn open_shared(path: &Path, access: SharedAccess) -> Result<Self, StoreError> {
+        let options = Options { path: Some(path.to_path_buf()), ..Options::default() };
+        Self::over(&options, sqlite::open_shared(path, access)?)
     }
 
-    /// The database file; `None` if in memory.
-    #[must_use]
-    pub fn path(&self) -> Option<&Path> {
-        self.inner.path.as_deref()
+    fn over(options: &Options, opened: Opened) -> Result<Self, StoreError> {
+        let path = options.path.as_deref().unwrap_or(Path::new(":memory:"));
+        let inner = Inner {
+            path: options.path.clone(),
+            workers: Workers::start(opened, options.driver, &options.faults, path)?,
+            faults: options.faults.clone(),
+            cuts: Arc::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Told whenever rows of this receiver became ready: new ones, and dead letters sent again.
     /// Told once for many rows; it may be told without need.
     #[must_use]
     pub fn wakeups(&self, receiver: &Arc<str>) -> Arc<Notify> {
-        self.inner.wakers.of(receiver)
+        self.inner.workers.wakers.of(receiver)
     }
 
     /// Has the writer ended? Then nothing can be kept any more, and nothing may be sent.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.inner.health.is_damaged() || self.inner.writer.as_ref().is_none_or(Queue::is_closed)
+        self.inner.workers.is_stopped()
     }
 
     /// How it keeps things right now.
     #[must_use]
     pub fn health(&self) -> StoreHealth {
-        self.inner.health.get()
+        self.inner.workers.health.get()
     }
 
     /// The hook of crash tests.
@@ -244,25 +217,17 @@ impl Store {
     }
 
     fn inline(&self) -> Option<Arc<Inline>> {
-        self.inner.inline.clone()
+        self.inner.workers.inline.clone()
     }
 
     fn lane(&self, lane: Lane) -> Option<&Queue> {
-        if self.inner.health.is_damaged() {
-            return None;
-        }
-        match lane {
-            // What is kept in memory only its owner sees.
-            Lane::Read if self.inner.health.is_in_memory() => self.inner.writer.as_ref(),
-            Lane::Read => self.inner.reader.as_ref().or(self.inner.writer.as_ref()),
-            Lane::Write => self.inner.writer.as_ref(),
-        }
+        self.inner.workers.lane(lane)
     }
 
     fn write<T: Send + 'static>(
         &self,
         name: &'static str,
-        work: impl FnMut(&mut Session) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&mut dyn Backend) -> Result<T, StoreError> + Send + 'static,
     ) -> Call<T> {
         Call::new(self, Lane::Write, name, false, work)
     }
@@ -271,7 +236,7 @@ impl Store {
     fn write_alone<T: Send + 'static>(
         &self,
         name: &'static str,
-        work: impl FnMut(&mut Session) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&mut dyn Backend) -> Result<T, StoreError> + Send + 'static,
     ) -> Call<T> {
         Call::new(self, Lane::Write, name, true, work)
     }
@@ -279,7 +244,7 @@ impl Store {
     fn read<T: Send + 'static>(
         &self,
         name: &'static str,
-        work: impl FnMut(&mut Session) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&mut dyn Backend) -> Result<T, StoreError> + Send + 'static,
     ) -> Call<T> {
         Call::new(self, Lane::Read, name, false, work)
     }
@@ -288,25 +253,6 @@ impl Store {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("path", &self.inner.path).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        // Readers first: the last connection to close folds the write-ahead log into the file, and
-        // only the writer can. A thread that panicked has nothing left to finish.
-        drop(self.reader.take());
-        for thread in self.read_threads.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            thread.join().ok();
-        }
-        drop(self.writer.take());
-        if let Some(inline) = self.inline.take() {
-            inline.finish();
-        }
-        let writer = self.write_thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = writer {
-            thread.join().ok();
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::protocol::{self, Rules, Step};
 use super::{Backoff, fold};
 use crate::notify::Outcome;
-use crate::store::fixture::{at, note};
+use crate::store::fixture::{at, dead_letters, note};
 use crate::store::{Claim, Commit, Durability, FoldQuery, FoldRow, HeadRow, Options, Settle, Store};
 
 const RECEIVERS: [&str; 2] = ["x", "y"];
@@ -531,7 +531,7 @@ impl World {
             assert!(model.wire.get(key) <= model.allowed.get(key), "{key} was sent too often");
             assert!(!model.delivered.contains(key) || model.wire.contains_key(key));
         }
-        let dead = self.store().dead_letters(None, 0, 10_000).wait().unwrap();
+        let dead = dead_letters(self.store()).wait().unwrap();
         let dead: BTreeSet<&str> = dead.iter().map(|d| d.key.as_str()).collect();
         assert_eq!(dead, model.dead.keys().map(String::as_str).collect());
         let sizes = self.store().sizes().wait().unwrap();

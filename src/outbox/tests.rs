@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::message::Notification;
 use crate::notify::{Attempt, Outcome};
-use crate::store::fixture::note;
+use crate::store::fixture::{dead_letters, note};
 use crate::store::{Commit, Durability, Faults, Options, Point, Retention};
 
 /// What the other side does, by key (and recipient, as `KEY/RECIPIENT`), in order; without a script it takes
@@ -280,7 +280,7 @@ async fn a_rejected_row_is_a_dead_letter_and_can_be_sent_again() {
     bench.store.commit(rows(&[("a1", "x", "a"), ("a2", "x", "a")])).await.unwrap();
     bench.run(spec("x"), &script);
     bench.counted("x", 1, 1).await;
-    let dead = bench.store.dead_letters(None, 0, 9).await.unwrap();
+    let dead = dead_letters(&bench.store).await.unwrap();
     assert_eq!((dead[0].key.as_str(), dead[0].reason.as_str()), ("a1", "no such channel"));
     assert!(bench.store.resend_dead("a1", crate::clock::now()).await.unwrap());
     bench.counted("x", 2, 1).await;
@@ -337,7 +337,7 @@ async fn what_is_too_old_is_given_up_after_one_attempt() {
     bench.run(spec("x"), &script);
     bench.counted("x", 1, 1).await;
     assert_eq!(script.keys(), ["old", "new"]);
-    let dead = bench.store.dead_letters(None, 0, 9).await.unwrap();
+    let dead = dead_letters(&bench.store).await.unwrap();
     assert_eq!(dead[0].reason, "not delivered within 1h; last: HTTP 503");
     bench.stop().await;
 }

@@ -6,8 +6,7 @@
 
 use std::sync::Arc;
 
-use super::value::{json, limit};
-use super::worker::Session;
+use super::limits::json;
 use super::{Call, Store, StoreError};
 use crate::message::Notification;
 
@@ -22,105 +21,54 @@ pub struct OpenAlert {
     pub bytes: usize,
 }
 
-/// Of an alert that stands: its incident fires, or its notice is not taken back.
-const STANDS: &str = "CASE incident
-     WHEN 1 THEN EXISTS (SELECT 1 FROM incidents i WHERE i.id = open_alerts.thread AND i.state = 'firing')
-     ELSE EXISTS (SELECT 1 FROM marks m WHERE m.name >= 'notice.' AND m.name < 'notice/'
-         AND CASE WHEN json_valid(m.value) THEN m.value ->> '$.thread' END = open_alerts.thread)
-     END";
+/// What is kept of an open alert.
+pub(super) struct AlertRow {
+    pub thread: String,
+    /// Is it about an incident, and not about a notice?
+    pub incident: bool,
+    pub body: String,
+}
+
+pub(super) trait Alerts {
+    fn keep_alerts(
+        &mut self,
+        receiver: &str,
+        opened: &[AlertRow],
+        ended: &[String],
+    ) -> Result<(), StoreError>;
+    fn open_alerts(
+        &mut self,
+        receiver: &str,
+        after: &str,
+        at_most: usize,
+    ) -> Result<Vec<OpenAlert>, StoreError>;
+    fn prune_alerts(&mut self, receiver: &str) -> Result<usize, StoreError>;
+}
 
 impl Store {
     /// Keeps alerts that a delivery opens (or says more of), and forgets those it ends, by thread.
     pub fn keep_alerts(&self, receiver: &Arc<str>, opened: &[Notification], ended: Vec<String>) -> Call<()> {
         let receiver = Arc::clone(receiver);
-        let rows: Result<Vec<(String, bool, String)>, StoreError> = opened
-            .iter()
-            .map(|n| Ok((n.thread().to_owned(), n.incident().is_some(), json("notification", n)?)))
-            .collect();
-        let rows = match rows {
-            Ok(rows) => rows,
-            Err(error) => return Call::failed(self, error),
+        let row = |n: &Notification| {
+            let (thread, incident) = (n.thread().to_owned(), n.incident().is_some());
+            Ok(AlertRow { thread, incident, body: json("notification", n)? })
         };
-        self.write("keep open alerts", move |s| {
-            let failed = s.error("keep open alerts");
-            for (thread, incident, body) in &rows {
-                s.conn
-                    .prepare_cached(
-                        "INSERT INTO open_alerts (receiver, thread, incident, body) VALUES (?1, ?2, ?3, ?4)
-                         ON CONFLICT (receiver, thread) DO UPDATE
-                             SET incident = excluded.incident, body = excluded.body",
-                    )
-                    .and_then(|mut q| q.execute((&*receiver, thread, incident, body)))
-                    .map_err(&failed)?;
-            }
-            for thread in &ended {
-                s.conn
-                    .prepare_cached("DELETE FROM open_alerts WHERE receiver = ?1 AND thread = ?2")
-                    .and_then(|mut q| q.execute((&*receiver, thread)))
-                    .map_err(&failed)?;
-            }
-            Ok(())
-        })
+        match opened.iter().map(row).collect::<Result<Vec<_>, StoreError>>() {
+            Ok(rows) => self.write("keep open alerts", move |s| s.keep_alerts(&receiver, &rows, &ended)),
+            Err(error) => Call::failed(self, error),
+        }
     }
 
     /// Open alerts to repeat, by thread, after the thread `after`. Left out are those about which something
     /// newer waits to be sent, and those that this version cannot read.
     pub fn open_alerts(&self, receiver: &Arc<str>, after: &str, at_most: usize) -> Call<Vec<OpenAlert>> {
         let (receiver, after) = (Arc::clone(receiver), after.to_owned());
-        self.read("read open alerts", move |s| open_alerts(s, &receiver, &after, at_most))
+        self.read("read open alerts", move |s| s.open_alerts(&receiver, &after, at_most))
     }
 
     /// Forgets alerts that do not stand any more. Returns how many.
     pub fn prune_alerts(&self, receiver: &Arc<str>) -> Call<usize> {
         let receiver = Arc::clone(receiver);
-        self.write("forget alerts that are over", move |s| {
-            s.conn
-                .prepare_cached(&format!("DELETE FROM open_alerts WHERE receiver = ?1 AND NOT ({STANDS})"))
-                .and_then(|mut q| q.execute([&*receiver]))
-                .map_err(s.error("forget alerts that are over"))
-        })
+        self.write("forget alerts that are over", move |s| s.prune_alerts(&receiver))
     }
-}
-
-fn open_alerts(
-    s: &Session,
-    receiver: &str,
-    after: &str,
-    at_most: usize,
-) -> Result<Vec<OpenAlert>, StoreError> {
-    let sql = format!(
-        "SELECT thread, body FROM open_alerts
-         WHERE receiver = ?1 AND thread > ?2 AND {STANDS}
-             AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.receiver = ?1 AND o.thread = open_alerts.thread
-                 AND o.state IN ('queued', 'sending'))
-         ORDER BY thread LIMIT ?3"
-    );
-    let found: Vec<(String, String)> = s
-        .conn
-        .prepare_cached(&sql)
-        .and_then(|mut q| {
-            q.query_map((receiver, after, limit(at_most)), |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
-        })
-        .map_err(s.error("read open alerts"))?;
-    let read = |(thread, body): (String, String)| {
-        Some(OpenAlert { thread, notification: serde_json::from_str(&body).ok()?, bytes: body.len() })
-    };
-    Ok(found.into_iter().filter_map(read).collect())
-}
-
-/// Of receivers that are gone nothing is repeated.
-pub(super) fn forget(s: &Session, known: &[String]) -> Result<(), StoreError> {
-    let failed = s.error("forget alerts of unknown receivers");
-    let owners: Vec<String> = s
-        .conn
-        .prepare_cached("SELECT DISTINCT receiver FROM open_alerts")
-        .and_then(|mut q| q.query_map([], |r| r.get(0))?.collect())
-        .map_err(&failed)?;
-    for owner in owners.iter().filter(|owner| !known.contains(owner)) {
-        s.conn
-            .prepare_cached("DELETE FROM open_alerts WHERE receiver = ?1")
-            .and_then(|mut q| q.execute([owner]))
-            .map_err(&failed)?;
-    }
-    Ok(())
 }

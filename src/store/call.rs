@@ -9,8 +9,9 @@ use std::thread::Thread;
 
 use tokio::sync::oneshot;
 
+use super::backend::Backend;
 use super::inline::Inline;
-use super::worker::Session;
+
 use super::{Store, StoreError};
 
 /// Which thread does it.
@@ -38,7 +39,7 @@ impl<T: Send + 'static> Call<T> {
         lane: Lane,
         name: &'static str,
         alone: bool,
-        work: impl FnMut(&mut Session) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&mut dyn Backend) -> Result<T, StoreError> + Send + 'static,
     ) -> Self {
         let (tx, reply) = oneshot::channel();
         let job = Task { name, alone, work, out: None, reply: tx };
@@ -126,7 +127,7 @@ pub(super) trait Job: Send {
     fn is_alone(&self) -> bool;
     /// Runs the statements. An error undoes this job alone. Runs again where its transaction failed
     /// and something was done about it.
-    fn run(&mut self, session: &mut Session) -> Result<(), StoreError>;
+    fn run(&mut self, backend: &mut dyn Backend) -> Result<(), StoreError>;
     /// The transaction ended so.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -142,7 +143,7 @@ struct Task<T, F> {
 impl<T, F> Job for Task<T, F>
 where
     T: Send,
-    F: FnMut(&mut Session) -> Result<T, StoreError> + Send,
+    F: FnMut(&mut dyn Backend) -> Result<T, StoreError> + Send,
 {
     fn name(&self) -> &'static str {
         self.name
@@ -152,8 +153,8 @@ where
         self.alone
     }
 
-    fn run(&mut self, session: &mut Session) -> Result<(), StoreError> {
-        let out = (self.work)(session);
+    fn run(&mut self, backend: &mut dyn Backend) -> Result<(), StoreError> {
+        let out = (self.work)(backend);
         let result = out.as_ref().map(|_| ()).map_err(Clone::clone);
         self.out = Some(out);
         result

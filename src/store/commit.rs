@@ -1,23 +1,20 @@
 //! The one transaction of the pipeline: engine delta, notifications and history together.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::OptionalExtension;
 use sha2::{Digest, Sha256};
 
-use super::amend::DelayedRows;
-use super::annotations::{self, AnnotationRow};
-use super::explain::{self, ObjectRow};
-use super::history::{self, HistoryRow};
-use super::limits::{self, Cuts, MAX_INCIDENT, MAX_PART};
-use super::outbox_rows::{self, Inserted, NewRow};
-use super::silences::{self, SilenceRow};
-use super::value::{limit, micros};
-use super::worker::Session;
+use super::explain::ObjectRow;
+use super::history::HistoryRow;
+use super::limits::{self, Cuts};
 use super::{Call, Store, StoreError};
 use crate::message::{Notification, Reason};
+
+/// Until when new rows are held, by key.
+pub type DelayedRows = HashMap<String, Timestamp>;
 
 /// Everything one step of the engine decided. It is kept whole or not at all.
 #[derive(Debug, Clone, Default)]
@@ -113,6 +110,54 @@ pub struct IncidentRow {
     pub updated_at: Timestamp,
 }
 
+/// A silence as the app wrote it; the store does not look into `body`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SilenceRow {
+    pub id: String,
+    /// The first moment after it.
+    pub until: Timestamp,
+    pub body: String,
+}
+
+/// An annotation that silences; the store does not look into its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnotationRow {
+    /// What it stands on.
+    pub place: String,
+    pub key: String,
+    /// Its value, and when it was first seen with it; `None`: to be forgotten.
+    pub seen: Option<(String, Timestamp)>,
+}
+
+/// A notification on its way into the table.
+pub(super) struct NewRow {
+    pub key: String,
+    pub receiver: Arc<str>,
+    /// Empty: not given out to the receiver's recipients, or it has none.
+    pub recipient: String,
+    pub thread: String,
+    pub summary: bool,
+    pub at: Timestamp,
+    /// It waits for something to be added to it.
+    pub not_before: Option<Timestamp>,
+    pub body: String,
+    /// SHA-256 of the body that was first committed under the key; `None`: an older version did not keep it.
+    pub content: Option<String>,
+}
+
+pub(super) trait Commits {
+    /// `rows` are the notifications of the commit.
+    fn commit(&mut self, commit: &Commit, rows: &[NewRow]) -> Result<Committed, StoreError>;
+    fn load_incidents(&mut self, cuts: &Cuts) -> Result<Vec<(String, String)>, StoreError>;
+    fn load_marks(&mut self) -> Result<Vec<(String, String)>, StoreError>;
+    fn load_digests(&mut self, cuts: &Cuts) -> Result<Vec<DigestRow>, StoreError>;
+    fn load_silences(&mut self, cuts: &Cuts) -> Result<Vec<(String, String)>, StoreError>;
+    fn load_annotations(&mut self) -> Result<Vec<AnnotationRow>, StoreError>;
+    fn mark(&mut self, name: &str) -> Result<Option<String>, StoreError>;
+    /// Writes something that differs each time.
+    fn probe(&mut self) -> Result<(), StoreError>;
+}
+
 impl Store {
     /// Keeps all of it in one transaction. Receivers with new rows are woken once it is on disk.
     pub fn commit(&self, commit: impl Into<Arc<Commit>>) -> Call<Committed> {
@@ -123,179 +168,52 @@ impl Store {
         // Written out here and not in the store's one thread, which all wait for.
         let rows: Result<Vec<NewRow>, StoreError> =
             commit.notifications.iter().map(|n| NewRow::of(n, &commit.holds, self.cuts())).collect();
-        let rows = match rows {
-            Ok(rows) => rows,
-            Err(error) => return Call::failed(self, error),
-        };
-        self.write("commit", move |s| {
-            put_incidents(s, &commit.incidents, &commit.removed)?;
-            put_marks(s, &commit.marks)?;
-            silences::put(s, &commit.silences, &commit.silences_removed)?;
-            annotations::put(s, &commit.annotations)?;
-            put_digests(s, &commit.digests)?;
-            let mut not_queued = Vec::new();
-            for (row, notification) in rows.iter().zip(&commit.notifications) {
-                if outbox_rows::insert(s, row)? == Inserted::KeyTaken {
-                    not_queued.push(notification);
-                }
-            }
-            history::insert(s, &commit.history)?;
-            let lost: Vec<HistoryRow> = not_queued.iter().map(|n| HistoryRow::not_queued(n)).collect();
-            history::insert(s, &lost)?;
-            history::insert_summaries(s, &commit.summaries)?;
-            explain::put_pending(s, &commit.pending)?;
-            explain::put_objects(s, &commit.objects)?;
-            explain::settle_pending(s, &commit.settled)?;
-            let of = |n: &&Notification| NotQueued {
-                key: n.key.clone(),
-                receiver: Arc::clone(&n.receiver),
-                title: n.title.clone(),
-            };
-            Ok(Committed { not_queued: not_queued.iter().map(of).collect() })
-        })
+        match rows {
+            Ok(rows) => self.write("commit", move |s| s.commit(&commit, &rows)),
+            Err(error) => Call::failed(self, error),
+        }
     }
 
     /// Every incident as `(id, body)`, by id. Those that are too large are left where they are, and
     /// named in the log.
     pub fn load_incidents(&self) -> Call<Vec<(String, String)>> {
         let cuts = Arc::clone(self.cuts());
-        self.read("load incidents", move |s| {
-            limits::unread(s, "incidents", MAX_INCIDENT, &cuts)?;
-            // In memory there are the bodies of those that changed since.
-            let sql = if s.health.is_in_memory() {
-                format!(
-                    "SELECT id, iif(i.body = '', m.body, i.body) FROM incidents i
-                         LEFT JOIN main.incidents m USING (id)
-                     WHERE octet_length(iif(i.body = '', m.body, i.body)) <= {MAX_INCIDENT} ORDER BY id"
-                )
-            } else {
-                format!(
-                    "SELECT id, body FROM incidents WHERE octet_length(body) <= {MAX_INCIDENT} ORDER BY id"
-                )
-            };
-            pairs(s, &sql)
-        })
+        self.read("load incidents", move |s| s.load_incidents(&cuts))
     }
 
     /// Every mark as `(name, value)`, by name.
     pub fn load_marks(&self) -> Call<Vec<(String, String)>> {
-        self.read("load marks", |s| pairs(s, "SELECT name, value FROM marks ORDER BY name"))
+        self.read("load marks", |s| s.load_marks())
     }
 
     /// Every part of a digest to come that has a body, by receiver; what is not about a single incident
     /// comes first.
     pub fn load_digests(&self) -> Call<Vec<DigestRow>> {
         let cuts = Arc::clone(self.cuts());
-        self.read("load digests", move |s| {
-            limits::unread(s, "digests", MAX_PART, &cuts)?;
-            let row = |r: &rusqlite::Row<'_>| {
-                let (receiver, incident): (String, String) = (r.get(0)?, r.get(1)?);
-                let incident = (!incident.is_empty()).then(|| Arc::from(incident));
-                Ok(DigestRow { receiver: Arc::from(receiver), incident, body: r.get(2)? })
-            };
-            s.conn
-                .prepare_cached(
-                    "SELECT receiver, incident, body FROM digests WHERE octet_length(body) <= ?1
-                     ORDER BY receiver, incident",
-                )
-                .and_then(|mut q| q.query_map([limit(MAX_PART)], row)?.collect())
-                .map_err(s.error("load digests"))
-        })
+        self.read("load digests", move |s| s.load_digests(&cuts))
+    }
+
+    /// Every silence as `(id, body)`, by id.
+    pub fn load_silences(&self) -> Call<Vec<(String, String)>> {
+        let cuts = Arc::clone(self.cuts());
+        self.read("load silences", move |s| s.load_silences(&cuts))
+    }
+
+    /// Every annotation, by place.
+    pub fn load_annotations(&self) -> Call<Vec<AnnotationRow>> {
+        self.read("load annotations", |s| s.load_annotations())
     }
 
     pub fn mark(&self, name: &str) -> Call<Option<String>> {
         let name = name.to_owned();
-        self.read("read a mark", move |s| {
-            let failed = s.error("read a mark");
-            s.conn
-                .prepare_cached("SELECT value FROM marks WHERE name = ?1")
-                .and_then(|mut q| q.query_row([&name], |r| r.get(0)).optional())
-                .map_err(failed)
-        })
+        self.read("read a mark", move |s| s.mark(&name))
     }
 
     /// Can a commit be kept right now? Makes a real one, so a full disk or a file system that was
     /// remounted read-only is found; for readiness checks, every few seconds at most.
     pub fn writable(&self) -> Call<()> {
-        self.write("check that it can write", |s| probe(s))
+        self.write("check that it can write", |s| s.probe())
     }
-}
-
-/// Writes something that differs each time, or SQLite would have nothing to write.
-pub(super) fn probe(s: &Session) -> Result<(), StoreError> {
-    s.conn
-        .prepare_cached(
-            "INSERT INTO marks (name, value) VALUES ('store.probe', '1')
-             ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)",
-        )
-        .and_then(|mut q| q.execute([]))
-        .map_err(s.error("check that it can write"))?;
-    Ok(())
-}
-
-pub(super) fn pairs(s: &Session, sql: &str) -> Result<Vec<(String, String)>, StoreError> {
-    s.conn
-        .prepare_cached(sql)
-        .and_then(|mut q| q.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
-        .map_err(s.error("load"))
-}
-
-fn put_incidents(s: &Session, rows: &[IncidentRow], removed: &[String]) -> Result<(), StoreError> {
-    let failed = s.error("keep incidents");
-    for row in rows {
-        s.conn
-            .prepare_cached(
-                "INSERT INTO incidents (id, rule, state, body, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (id) DO UPDATE SET rule = excluded.rule, state = excluded.state,
-                     body = excluded.body, updated_at = excluded.updated_at",
-            )
-            .and_then(|mut q| {
-                q.execute((&row.id, &*row.rule, &*row.state, &row.body, micros(row.updated_at)))
-            })
-            .map_err(&failed)?;
-    }
-    for id in removed {
-        s.conn
-            .prepare_cached("DELETE FROM incidents WHERE id = ?1")
-            .and_then(|mut q| q.execute([id]))
-            .map_err(&failed)?;
-    }
-    Ok(())
-}
-
-fn put_digests(s: &Session, rows: &[DigestRow]) -> Result<(), StoreError> {
-    let failed = s.error("keep digests");
-    for row in rows {
-        let incident = row.incident.as_deref().unwrap_or_default();
-        match &row.body {
-            Some(body) => s
-                .conn
-                .prepare_cached(
-                    "INSERT INTO digests (receiver, incident, body) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (receiver, incident) DO UPDATE SET body = excluded.body",
-                )
-                .and_then(|mut q| q.execute((&*row.receiver, incident, body))),
-            None => s
-                .conn
-                .prepare_cached("DELETE FROM digests WHERE receiver = ?1 AND incident = ?2")
-                .and_then(|mut q| q.execute((&*row.receiver, incident))),
-        }
-        .map_err(&failed)?;
-    }
-    Ok(())
-}
-
-fn put_marks(s: &Session, marks: &[(String, String)]) -> Result<(), StoreError> {
-    for (name, value) in marks {
-        s.conn
-            .prepare_cached(
-                "INSERT INTO marks (name, value) VALUES (?1, ?2)
-                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            )
-            .and_then(|mut q| q.execute((name, value)))
-            .map_err(s.error("keep marks"))?;
-    }
-    Ok(())
 }
 
 impl NewRow {
@@ -325,8 +243,8 @@ fn content(body: &str) -> String {
 }
 
 impl HistoryRow {
-    /// SharedAccess the decision, which says that it was told.
-    fn not_queued(notification: &Notification) -> Self {
+    /// Stands beside the decision, which says that the receiver was notified.
+    pub(super) fn not_queued(notification: &Notification) -> Self {
         let one = notification.incident();
         Self {
             at: notification.at,

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
-
 /// A failure of the store. Cheap to clone: one failed transaction is told to everyone in it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -87,7 +85,7 @@ pub enum StoreError {
     },
     /// Any other failure of a statement.
     #[error("the store failed to {doing}: {source}")]
-    Sqlite { doing: &'static str, source: Arc<rusqlite::Error> },
+    Statement { doing: &'static str, source: Arc<dyn std::error::Error + Send + Sync> },
     /// A value that cannot be written to or read from the store.
     #[error("the store holds or was given an unreadable {what}: {why}")]
     Value {
@@ -125,7 +123,7 @@ impl StoreError {
             Self::Newer { .. } => "newer",
             Self::Older { .. } => "older",
             Self::Tampered { .. } => "tampered",
-            Self::Sqlite { .. } => "sqlite",
+            Self::Statement { .. } => "sqlite",
             Self::Value { .. } => "value",
             Self::Stopped => "stopped",
         }
@@ -144,25 +142,6 @@ impl StoreError {
             Self::Disk { .. } | Self::ReadOnly { .. } | Self::Open { .. } => Some(Trouble::Device),
             Self::Corrupt { .. } => Some(Trouble::Damage),
             _ => None,
-        }
-    }
-
-    /// Names the kinds of failure that people can do something about.
-    pub(super) fn sqlite(doing: &'static str, path: &std::path::Path, error: rusqlite::Error) -> Self {
-        let path = path.to_path_buf();
-        match error.sqlite_error_code() {
-            Some(ErrorCode::ReadOnly) => Self::ReadOnly { path },
-            Some(ErrorCode::DiskFull) => Self::Full { path },
-            Some(ErrorCode::SystemIoFailure) => Self::Disk { path, doing, why: error.to_string() },
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Corrupt { path, why: error.to_string() }
-            }
-            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::Open {
-                path,
-                why: error.to_string(),
-                help: "check that its directory exists and that this user may write to it",
-            },
-            _ => Self::Sqlite { doing, source: Arc::new(error) },
         }
     }
 }

@@ -1,11 +1,81 @@
-//! Notifications for tests.
+//! Stores and notifications for tests.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::{
+    Call, Claim, Commit, Durability, Faults, HeadRow, IncidentRow, Options, OutboxEntry, OutboxQuery,
+    OutboxStates, Settle, Store,
+};
 
 use crate::message::{Decision, IncidentView, Notification, Reason};
 use crate::signal::{Cause, Severity};
+
+/// An empty store that is gone with its last handle.
+pub(crate) fn store() -> Store {
+    Store::memory().unwrap()
+}
+
+/// Where a store can be opened again.
+pub(crate) struct Place(TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn open(&self) -> Store {
+        self.open_with(Faults::default())
+    }
+
+    pub(crate) fn open_with(&self, faults: Faults) -> Store {
+        let path = Some(self.0.path().join("herald.db"));
+        Store::open_with(&Options { path, durability: Durability::Process, faults, ..Options::default() })
+            .unwrap()
+    }
+}
+
+/// All dead letters.
+pub(crate) fn dead_letters(store: &Store) -> Call<Vec<OutboxEntry>> {
+    store.outbox(OutboxQuery { states: OutboxStates::Dead, limit: 10_000, ..OutboxQuery::default() })
+}
+
+pub(crate) fn owed(notifications: Vec<Notification>) -> Commit {
+    Commit { notifications, ..Commit::default() }
+}
+
+pub(crate) fn incident(id: &str, body: &str) -> IncidentRow {
+    IncidentRow {
+        id: id.to_owned(),
+        rule: Arc::from("r"),
+        state: Arc::from("firing"),
+        body: body.to_owned(),
+        updated_at: at(0),
+    }
+}
+
+pub(crate) fn name(text: &str) -> Arc<str> {
+    Arc::from(text)
+}
+
+pub(crate) fn due(store: &Store, receiver: &str, now: Timestamp) -> Option<HeadRow> {
+    store.heads(&name(receiver), &name(receiver), now).wait().unwrap().due
+}
+
+/// Claims the due row and says its key.
+pub(crate) fn claim(store: &Store, receiver: &str, now: Timestamp) -> Option<(i64, String)> {
+    let row = due(store, receiver, now)?;
+    match store.claim(row.seq, now).wait().unwrap() {
+        Claim::Claimed { notification, .. } => Some((row.seq, notification.key)),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn delivered() -> Settle {
+    Settle::Delivered { handle: None }
+}
 
 /// `seconds` after a fixed start.
 pub(crate) fn at(seconds: i64) -> Timestamp {

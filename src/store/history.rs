@@ -3,11 +3,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::named_params;
 
-use super::value::{limit, micros, time};
-use super::worker::Session;
-use super::{Call, Store, StoreError};
+use super::{Call, Store};
 use crate::message::{Decision, Reason};
 
 /// A decision to remember.
@@ -79,113 +76,6 @@ impl HistoryQuery {
 impl Store {
     /// Remembered decisions, newest first.
     pub fn history(&self, query: HistoryQuery) -> Call<Vec<HistoryEntry>> {
-        self.read("read history", move |s| select(s, &query))
+        self.read("read history", move |s| s.history(&query))
     }
-}
-
-pub(super) const COLUMNS: &str =
-    "id, at, incident, decision, reason, rule, namespace, workload, title, detail";
-
-pub(super) fn entry(r: &rusqlite::Row<'_>) -> rusqlite::Result<HistoryEntry> {
-    Ok(HistoryEntry {
-        id: r.get(0)?,
-        at: time(r, 1)?,
-        incident: r.get(2)?,
-        decision: r.get(3)?,
-        reason: r.get(4)?,
-        rule: r.get(5)?,
-        namespace: r.get(6)?,
-        workload: r.get(7)?,
-        title: r.get(8)?,
-        detail: r.get(9)?,
-    })
-}
-
-fn select(s: &Session, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError> {
-    let rows = match query.limit {
-        0 => HistoryQuery::MAX_ROWS,
-        n => n.min(HistoryQuery::MAX_ROWS),
-    };
-    // One index leads each query, so an incident's page does not walk everything that happened since.
-    let by_incident = query.incident.is_some();
-    let sql = format!(
-        "SELECT {COLUMNS} FROM history
-         WHERE {incident}
-           AND (:rule IS NULL OR rule = :rule)
-           AND (:namespace IS NULL OR namespace = :namespace)
-           AND (:workload IS NULL OR workload = :workload)
-           AND (:told IS NULL OR (decision IS NOT NULL) = :told)
-           AND at >= :since AND at < :until AND id < :before
-         ORDER BY id DESC LIMIT :limit",
-        incident = if by_incident { "incident = :incident" } else { ":incident IS NULL" },
-    );
-    s.conn
-        .prepare_cached(&sql)
-        .and_then(|mut q| {
-            q.query_map(
-                named_params! {
-                    ":incident": query.incident,
-                    ":rule": query.rule,
-                    ":namespace": query.namespace,
-                    ":workload": query.workload,
-                    ":told": query.told,
-                    ":since": query.since.map_or(i64::MIN, micros),
-                    ":until": query.until.map_or(i64::MAX, micros),
-                    ":before": query.before.unwrap_or(i64::MAX),
-                    ":limit": limit(rows),
-                },
-                entry,
-            )?
-            .collect()
-        })
-        .map_err(s.error("read history"))
-}
-
-pub(super) fn insert<'a>(
-    s: &Session,
-    rows: impl IntoIterator<Item = &'a HistoryRow>,
-) -> Result<(), StoreError> {
-    rows.into_iter().try_for_each(|row| insert_one(s, row))
-}
-
-/// A summary, and which incidents it told.
-pub(super) fn insert_summaries(
-    s: &Session,
-    summaries: &[(HistoryRow, Vec<Arc<str>>)],
-) -> Result<(), StoreError> {
-    for (row, incidents) in summaries {
-        insert_one(s, row)?;
-        let id = s.conn.last_insert_rowid();
-        for incident in incidents {
-            s.conn
-                .prepare_cached("INSERT OR IGNORE INTO history_incidents (incident, history) VALUES (?1, ?2)")
-                .and_then(|mut q| q.execute((&**incident, id)))
-                .map_err(s.error("keep history"))?;
-        }
-    }
-    Ok(())
-}
-
-fn insert_one(s: &Session, row: &HistoryRow) -> Result<(), StoreError> {
-    s.conn
-        .prepare_cached(
-            "INSERT INTO history
-                     (at, incident, decision, reason, rule, namespace, workload, title, detail)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )
-        .and_then(|mut q| {
-            q.execute((
-                micros(row.at),
-                row.incident.as_deref(),
-                row.decision.map(Decision::as_str),
-                row.reason.as_str(),
-                &*row.rule,
-                row.namespace.as_deref(),
-                &*row.workload,
-                &row.title,
-                &row.detail,
-            ))
-        })
-        .map_err(s.error("keep history"))?;
-    Ok(())
 }

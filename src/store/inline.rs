@@ -8,43 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 use super::StoreError;
-use super::call::Job;
-use super::disk::Held;
-use super::fault::Faults;
-use super::worker::{self, Session, Wakers};
-
-/// What a writer thread would own, in the order in which it is dropped: no new jobs, the file
-/// closed, then free for its next owner, then everybody woken.
-pub(super) struct Writer {
-    pub queue: mpsc::Receiver<Box<dyn Job>>,
-    pub session: Session,
-    pub _lock: Option<Held>,
-    pub wakers: Arc<Wakers>,
-    pub faults: Faults,
-}
-
-impl Writer {
-    fn serve(&mut self, first: Box<dyn Job>) {
-        worker::serve(&mut self.session, first, &mut self.queue, &self.wakers, &self.faults);
-    }
-
-    fn serve_all(&mut self) {
-        while let Ok(job) = self.queue.try_recv() {
-            self.serve(job);
-        }
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // Whoever waits for new rows asks again, and finds it closed.
-        self.queue.close();
-        self.wakers.wake_all();
-    }
-}
+use super::worker::Writer;
 
 /// Shared by the task, which serves what comes, and by those who may not wait for a task.
 pub(super) struct Inline(Mutex<Option<Writer>>);
@@ -75,7 +41,7 @@ impl Inline {
             Poll::Ready(None) => return Poll::Ready(ControlFlow::Break(())),
             Poll::Ready(Some(job)) => {
                 writer.serve(job);
-                if writer.session.health.is_damaged() {
+                if writer.health.is_damaged() {
                     return Poll::Ready(ControlFlow::Break(()));
                 }
                 Poll::Ready(ControlFlow::Continue(()))
@@ -91,7 +57,7 @@ impl Inline {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut writer) = slot.take() {
             writer.serve_all();
-            if !writer.session.health.is_damaged() {
+            if !writer.health.is_damaged() {
                 *slot = Some(writer);
             }
         }
@@ -100,9 +66,8 @@ impl Inline {
     /// Serves all that waits, and closes the file.
     pub fn finish(&self) {
         let writer = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut writer) = writer {
-            writer.serve_all();
-            writer.session.close();
+        if let Some(writer) = writer {
+            writer.finish();
         }
     }
 }

@@ -7,9 +7,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::Serialize;
+
 use super::history::HistoryRow;
-use super::value::{self, json};
-use super::worker::Session;
 use super::{Commit, StoreError};
 use crate::message::Notification;
 use crate::signal::text;
@@ -24,8 +24,6 @@ pub const MAX_PART: usize = 1 << 20;
 pub const MAX_DETAIL: usize = 64 * 1024;
 /// Bytes of one line for people.
 pub const MAX_TITLE: usize = 1200;
-/// Bytes of the bodies that are read at a time to be told together.
-pub(super) const MAX_FOLDED: usize = 16 << 20;
 /// Of what is too large so many rows are named in the log.
 const NAMED: usize = 20;
 
@@ -42,6 +40,22 @@ impl Cuts {
     fn count(&self, what: &'static str, id: &str, bytes: usize) {
         self.cut.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(what, id, bytes, "too large to be kept whole: it was shortened");
+    }
+
+    /// Rows of `table`, by id and size, that are too large to be read: counted, and named in the log.
+    pub fn unread(&self, table: &'static str, found: &[(String, u64)]) {
+        self.unread.fetch_add(u64::try_from(found.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        for (id, bytes) in found.iter().take(NAMED) {
+            tracing::error!(
+                table,
+                id,
+                bytes,
+                "a stored row is too large to be read and is left aside: what it was about is forgotten"
+            );
+        }
+        if found.len() > NAMED {
+            tracing::error!(table, rows = found.len(), "so many stored rows are too large to be read");
+        }
     }
 }
 
@@ -100,38 +114,15 @@ pub(super) fn history(row: &mut HistoryRow, cuts: &Cuts) {
     }
 }
 
-/// Rows of `table`, which has a text key and a body, whose body is too large to be read: counted, and
-/// named in the log. `octet_length` asks the header of a row, not its contents.
-pub(super) fn unread(s: &Session, table: &'static str, max: usize, cuts: &Cuts) -> Result<(), StoreError> {
-    let key = if table == "digests" { "receiver || ' ' || incident" } else { "id" };
-    let sql = format!("SELECT {key}, octet_length(body) FROM {table} WHERE octet_length(body) > ?1");
-    let found: Vec<(String, u64)> = s
-        .conn
-        .prepare_cached(&sql)
-        .and_then(|mut q| {
-            q.query_map([value::limit(max)], |r| Ok((r.get(0)?, value::count(r, 1)?)))?.collect()
-        })
-        .map_err(s.error("look for rows that are too large"))?;
-    cuts.unread.fetch_add(u64::try_from(found.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    for (id, bytes) in found.iter().take(NAMED) {
-        tracing::error!(
-            table,
-            id,
-            bytes,
-            "a stored row is too large to be read and is left aside: what it was about is forgotten"
-        );
-    }
-    if found.len() > NAMED {
-        tracing::error!(table, rows = found.len(), "so many stored rows are too large to be read");
-    }
-    Ok(())
+pub(super) fn json<T: Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|e| StoreError::Value { what, why: e.to_string() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::fixture::{at, note};
-    use crate::store::{Claim, DigestRow, IncidentRow, Store};
+    use crate::store::fixture::{at, note, store};
+    use crate::store::{Claim, DigestRow, IncidentRow};
     use std::sync::Arc;
 
     fn incident(id: &str, bytes: usize) -> IncidentRow {
@@ -146,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_cut_or_left_out_when_rows_are_made() {
-        let store = Store::memory().unwrap();
+        let store = store();
         let mut large = note("k-1-r", "r", "k", at(0));
         large.text = "t".repeat(5 << 20);
         large.title = "t".repeat(3000);
@@ -189,41 +180,5 @@ mod tests {
         assert!(serde_json::to_string(&notification).unwrap().len() <= MAX_NOTIFICATION);
         assert!(notification.incidents.len() > 100, "{} of 500 incidents", notification.incidents.len());
         assert_eq!(store.sizes().wait().unwrap().cut, 5);
-    }
-
-    /// What an earlier version wrote.
-    #[test]
-    fn a_row_that_is_too_large_is_left_unread_and_given_up() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state.db");
-        let store = Store::open(&path).unwrap();
-        let commit = Commit {
-            incidents: vec![incident("good", 10)],
-            notifications: vec![note("a-1-r", "r", "a", at(0)), note("b-1-r", "r", "b", at(0))],
-            ..Commit::default()
-        };
-        store.commit(commit).wait().unwrap();
-        drop(store);
-        let conn = rusqlite::Connection::open(&path).unwrap();
-        conn.execute_batch(
-            "INSERT INTO incidents SELECT 'bad' || json_each.value, rule, state, replace(hex(zeroblob(1000000)), '0', 'x'), updated_at
-                 FROM incidents, json_each('[1,2,3]') WHERE incidents.id = 'good';
-             INSERT INTO digests VALUES ('r', '', replace(hex(zeroblob(1000000)), '0', 'x'));
-             UPDATE outbox SET body = replace(hex(zeroblob(3000000)), '0', 'x') WHERE key = 'a-1-r';",
-        )
-        .unwrap();
-        drop(conn);
-
-        let store = Store::open(&path).unwrap();
-        let ids: Vec<String> = store.load_incidents().wait().unwrap().into_iter().map(|(id, _)| id).collect();
-        assert_eq!(ids, ["good"]);
-        assert!(store.load_digests().wait().unwrap().is_empty());
-        assert_eq!(store.sizes().wait().unwrap().unread, 4);
-        let Claim::Unreadable { why } = store.claim(1, at(1)).wait().unwrap() else { panic!("unreadable") };
-        assert!(why.contains("6000000 bytes"), "{why}");
-        assert!(matches!(store.claim(2, at(1)).wait().unwrap(), Claim::Claimed { .. }), "the next one goes");
-        // The same incident comes again, and is known again.
-        store.commit(Commit { incidents: vec![incident("bad1", 10)], ..Commit::default() }).wait().unwrap();
-        assert_eq!(store.load_incidents().wait().unwrap().len(), 2);
     }
 }

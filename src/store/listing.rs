@@ -1,10 +1,7 @@
-//! The outbox as people look at it.
+//! The outbox as people look at it, and what they do about dead letters.
 
 use jiff::Timestamp;
 
-use super::outbox_rows::BODY;
-use super::value::{limit, time, time_opt};
-use super::worker::Session;
 use super::{Call, Store, StoreError};
 use crate::message::Notification;
 
@@ -74,91 +71,36 @@ pub struct OutboxItem {
     pub notification: Option<Result<Box<Notification>, String>>,
 }
 
-// A body no version can read must not fail the list of all others.
-const COLUMNS: &str = "seq, key, receiver, thread, state, attempts, created_at, not_before, ended_at, reason,
-     inside, CASE WHEN json_valid(said) THEN coalesce(json_extract(said, '$.title'), '') ELSE '' END,
-     recipient, said";
-
-/// The first rows of the outbox, by `order`, that meet `condition`. The
-/// columns are those of [`entry`], then what the row says, then `more`.
-pub(super) fn rows(condition: &str, order: &str, limit: &str, more: &str) -> String {
-    format!(
-        "SELECT {COLUMNS}{more}
-         FROM (SELECT *, {BODY} AS said FROM outbox WHERE {condition} ORDER BY {order} LIMIT {limit})
-         ORDER BY {order}"
-    )
-}
-
-pub(super) fn entry(r: &rusqlite::Row<'_>) -> rusqlite::Result<OutboxEntry> {
-    let not_before: i64 = r.get(7)?;
-    Ok(OutboxEntry {
-        seq: r.get(0)?,
-        key: r.get(1)?,
-        receiver: r.get(2)?,
-        thread: r.get(3)?,
-        state: r.get(4)?,
-        attempts: r.get(5)?,
-        created_at: time(r, 6)?,
-        not_before: if not_before == 0 { None } else { time_opt(r, 7)? },
-        ended_at: time_opt(r, 8)?,
-        reason: r.get(9)?,
-        inside: r.get(10)?,
-        title: r.get(11)?,
-        recipient: r.get(12)?,
-    })
+pub(super) trait Listing {
+    fn outbox(&mut self, query: &OutboxQuery) -> Result<Vec<OutboxEntry>, StoreError>;
+    fn outbox_find(&mut self, key: &str, at_most: usize) -> Result<Vec<OutboxItem>, StoreError>;
+    fn resend_dead(&mut self, key: &str, now: Timestamp) -> Result<bool, StoreError>;
+    fn drop_dead(&mut self, key: &str) -> Result<bool, StoreError>;
 }
 
 impl Store {
     /// Rows of the outbox, oldest first.
     pub fn outbox(&self, query: OutboxQuery) -> Call<Vec<OutboxEntry>> {
-        self.read("list the outbox", move |s| list(s, &query))
+        self.read("list the outbox", move |s| s.outbox(&query))
     }
 
     /// The rows whose key begins so, at most `at_most` of them, by key; an exact key stands alone.
     pub fn outbox_find(&self, key: &str, at_most: usize) -> Call<Vec<OutboxItem>> {
         let key = key.to_owned();
-        self.read("look for a key", move |s| find(s, &key, at_most))
+        self.read("look for a key", move |s| s.outbox_find(&key, at_most))
     }
-}
 
-fn list(s: &Session, query: &OutboxQuery) -> Result<Vec<OutboxEntry>, StoreError> {
-    let states = match query.states {
-        OutboxStates::Undelivered => "state <> 'delivered'",
-        OutboxStates::Dead => "state = 'dead'",
-        OutboxStates::All => "1",
-    };
-    let sql = rows(
-        &format!("seq > ?1 AND {states} AND (?2 IS NULL OR receiver = ?2) AND (?3 IS NULL OR inside = ?3)"),
-        "seq",
-        "?4",
-        "",
-    );
-    s.conn
-        .prepare_cached(&sql)
-        .and_then(|mut q| {
-            q.query_map((query.after, &query.receiver, &query.inside, limit(query.limit)), entry)?.collect()
-        })
-        .map_err(s.error("list the outbox"))
-}
-
-fn find(s: &Session, key: &str, at_most: usize) -> Result<Vec<OutboxItem>, StoreError> {
-    // A range and not LIKE: keys may hold `_` and `%`, and the index on keys serves it.
-    let sql = rows("key >= ?1 AND key < ?1 || char(1114111)", "key", "?2", "");
-    let found: Vec<(OutboxEntry, String)> = s
-        .conn
-        .prepare_cached(&sql)
-        .and_then(|mut q| q.query_map((key, limit(at_most)), |r| Ok((entry(r)?, r.get(13)?)))?.collect())
-        .map_err(s.error("look for a key"))?;
-    let mut items: Vec<OutboxItem> = found
-        .into_iter()
-        .map(|(entry, body)| OutboxItem {
-            entry,
-            notification: (!body.is_empty())
-                .then(|| serde_json::from_str(&body).map(Box::new).map_err(|e| e.to_string())),
-        })
-        .collect();
-    if items.first().is_some_and(|first| first.entry.key == key) {
-        items.truncate(1);
+    /// Queues a dead letter again, as the last of its thread and with its age counted anew: what
+    /// came after it has been told meanwhile. If it was refused inside a summary, it is told by
+    /// itself now: the same summary would be refused again. `false`: there is no such dead letter.
+    pub fn resend_dead(&self, key: &str, now: Timestamp) -> Call<bool> {
+        let key = key.to_owned();
+        self.write("send a dead letter again", move |s| s.resend_dead(&key, now))
     }
-    Ok(items)
+
+    /// Forgets a dead letter. `false`: there is no such dead letter.
+    pub fn drop_dead(&self, key: &str) -> Call<bool> {
+        let key = key.to_owned();
+        self.write("drop a dead letter", move |s| s.drop_dead(&key))
+    }
 }

@@ -1,26 +1,42 @@
-//! Opening SQLite: settings, checks, and the threads that own the connections.
+//! SQLite: all SQL, and everything about its files.
+
+mod alerts;
+mod commit;
+mod disk;
+mod folds;
+mod history;
+mod listing;
+mod memory;
+mod place;
+mod refusals;
+mod room;
+mod rows;
+mod salvage;
+mod schema;
+mod session;
+mod shared_access;
+mod trail;
+mod trouble;
+mod upkeep;
+mod value;
+mod waits;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::thread::{Builder, JoinHandle};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::mpsc;
 
-use super::call::Job;
-use super::disk::Disk;
+pub use self::disk::{Disk, Held, LockError, RealDisk};
+pub use self::room::Budget;
+pub(super) use self::shared_access::open_shared;
+
+use self::schema::MIGRATIONS;
+use self::session::{Session, store_error};
+use self::trouble::Keeper;
+use super::backend::{Backend, Opened};
 use super::health::{Health, SetAside};
-use super::inline::{Inline, Writer};
-use super::place;
-use super::schema::{self, MIGRATIONS};
-use super::trouble::{self, Keeper};
-use super::worker::{Session, Wakers, read_loop, write_loop};
-use super::{Driver, Durability, Options, StoreError, room, salvage};
+use super::{Driver, Durability, Options, StoreError};
 
-/// Jobs waiting for the writer; a full queue makes callers wait.
-const WRITE_QUEUE: usize = 1024;
-/// Queries waiting for a reader.
-const READ_QUEUE: usize = 64;
 /// One long query must not keep the dispatchers from finding their next row.
 const READERS: usize = 2;
 /// Files up to this size are read through once at start, to find damage before work depends on it;
@@ -28,60 +44,7 @@ const READERS: usize = 2;
 const CHECK_UP_TO_BYTES: u64 = 64 << 20;
 /// What `PRAGMA auto_vacuum` calls incremental.
 const INCREMENTAL: i64 = 2;
-/// More than there are different statements.
-const STATEMENTS: usize = 64;
-
-pub(super) type Queue = mpsc::Sender<Box<dyn Job>>;
-
-/// What [`super::Store`] keeps of an opened store.
-pub(super) struct Opened {
-    /// `None`: only for reading.
-    pub writer: Option<Queue>,
-    /// `None`: queries take their turn with the writes.
-    pub reader: Option<Queue>,
-    pub write_thread: Option<JoinHandle<()>>,
-    pub read_threads: Vec<JoinHandle<()>>,
-    pub inline: Option<Arc<Inline>>,
-    pub health: Arc<Health>,
-}
-
-impl Opened {
-    /// One connection, for queries only.
-    pub fn reading(conn: Connection, path: &Path) -> Result<Self, StoreError> {
-        let (reader, rx) = mpsc::channel(READ_QUEUE);
-        let health = Arc::new(Health::default());
-        let (rx, mut session) = (Mutex::new(rx), session(conn, path, &health));
-        let thread = spawn("store-reader", path, move || read_loop(&mut session, &rx))?;
-        Ok(Self {
-            writer: None,
-            reader: Some(reader),
-            write_thread: None,
-            read_threads: vec![thread],
-            inline: None,
-            health,
-        })
-    }
-
-    /// One connection, for queries and writes.
-    pub fn writing(conn: Connection, path: &Path, options: &Options) -> Result<Self, StoreError> {
-        let (writer, mut rx) = mpsc::channel(WRITE_QUEUE);
-        let health = Arc::new(Health::default());
-        let (faults, mut session) = (options.faults.clone(), session(conn, path, &health));
-        let wakers = Wakers::default();
-        let thread =
-            spawn("store-writer", path, move || write_loop(&mut session, &mut rx, &wakers, &faults))?;
-        Ok(Self {
-            writer: Some(writer),
-            reader: None,
-            write_thread: Some(thread),
-            read_threads: Vec::new(),
-            inline: None,
-            health,
-        })
-    }
-}
-
-pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, StoreError> {
+pub(super) fn open(options: &Options) -> Result<Opened, StoreError> {
     let path = options.path.clone().unwrap_or_else(|| PathBuf::from(":memory:"));
     let disk = &*options.disk;
     let lock = options.path.as_deref().map(|path| place::lock(disk, path)).transpose()?;
@@ -110,59 +73,20 @@ pub(super) fn open(options: &Options, wakers: &Arc<Wakers>) -> Result<Opened, St
         }
         (opened, _) => opened?,
     };
-    let mut writing = session(conn, &path, &health);
-    writing.keeper = keeper;
-    room::prepare(&mut writing, options.now)?;
-    room::keep_reserve(&mut writing);
+    let mut writer = Session::new(conn, path.clone(), &health);
+    writer.lock = lock;
+    writer.keeper = keeper;
+    room::prepare(&mut writer, options.now)?;
+    room::keep_reserve(&mut writer);
 
-    let mut read_threads = Vec::new();
-    let reader = match &options.path {
-        Some(file) if !exclusive => {
-            let (tx, rx) = mpsc::channel(READ_QUEUE);
-            let rx = Arc::new(Mutex::new(rx));
-            for _ in 0..READERS {
-                let mut session = session(connect_reader(file)?, &path, &health);
-                let rx = Arc::clone(&rx);
-                read_threads.push(spawn("store-reader", &path, move || read_loop(&mut session, &rx))?);
-            }
-            Some(tx)
+    let mut readers: Vec<Box<dyn Backend>> = Vec::new();
+    // One connection only: queries take their turn with the writes.
+    if let Some(file) = options.path.as_deref().filter(|_| !exclusive) {
+        for _ in 0..READERS {
+            readers.push(Box::new(Session::new(connect_reader(file)?, path.clone(), &health)));
         }
-        // One connection only: queries take their turn with the writes.
-        _ => None,
-    };
-
-    let (writer, rx) = mpsc::channel(WRITE_QUEUE);
-    let session = writing;
-    let (wakers, faults) = (Arc::clone(wakers), options.faults.clone());
-    if options.driver == Driver::Inline {
-        let inline = Inline::start(Writer { queue: rx, session, _lock: lock, wakers, faults }, &path)?;
-        return Ok(Opened {
-            writer: Some(writer),
-            reader: None,
-            write_thread: None,
-            read_threads,
-            inline: Some(inline),
-            health,
-        });
     }
-    let write_thread = spawn("store-writer", &path, move || {
-        // Dropped from the last to the first, also by a panic: no new jobs, the file closed, then
-        // free for its next owner, then everybody told.
-        let _ended = Ended(Arc::clone(&wakers));
-        let _lock = lock;
-        let mut session = session;
-        let mut rx = rx;
-        write_loop(&mut session, &mut rx, &wakers, &faults);
-        session.close();
-    })?;
-    Ok(Opened {
-        writer: Some(writer),
-        reader,
-        write_thread: Some(write_thread),
-        read_threads,
-        inline: None,
-        health,
-    })
+    Ok(Opened { writer: Some(Box::new(writer)), readers, health })
 }
 
 /// Opens the file, checks it, and brings its schema up to date.
@@ -192,7 +116,7 @@ fn begin_anew(
     if exclusive {
         damaged.execute_batch("PRAGMA locking_mode = EXCLUSIVE").ok();
     }
-    let failed = |e| StoreError::sqlite("carry over what can be read", path, e);
+    let failed = |e| store_error("carry over what can be read", path, e);
     conn.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE").map_err(failed)?;
     let carried = salvage::carry_over(&damaged, &conn, &aside, why);
     conn.execute_batch("COMMIT; PRAGMA foreign_keys = ON").map_err(failed)?;
@@ -202,38 +126,10 @@ fn begin_anew(
     Ok(conn)
 }
 
-/// Wakes everybody when the writer ends: who sleeps until new rows come would sleep for ever.
-struct Ended(Arc<Wakers>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.wake_all();
-    }
-}
-
-fn spawn(name: &str, path: &Path, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
-    Builder::new().name(name.to_owned()).spawn(run).map_err(|error| StoreError::Open {
-        path: path.to_path_buf(),
-        why: format!("cannot start a thread: {error}"),
-        help: "check the process's thread limit",
-    })
-}
-
-fn session(conn: Connection, path: &Path, health: &Arc<Health>) -> Session {
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    Session {
-        conn,
-        path: path.to_path_buf(),
-        woken: std::collections::BTreeSet::new(),
-        keeper: None,
-        health: Arc::clone(health),
-    }
-}
-
 fn connect(path: Option<&Path>, disk: &dyn Disk) -> Result<Connection, StoreError> {
     let Some(path) = path else {
         return Connection::open_in_memory()
-            .map_err(|e| StoreError::sqlite("open memory", Path::new(":memory:"), e));
+            .map_err(|e| store_error("open memory", Path::new(":memory:"), e));
     };
     // What hinders it hinders SQLite as well, which says it better.
     disk.keep_private(path).ok();
@@ -241,7 +137,7 @@ fn connect(path: Option<&Path>, disk: &dyn Disk) -> Result<Connection, StoreErro
 }
 
 /// Does not make the file.
-pub(super) fn connect_existing(path: &Path) -> Result<Connection, StoreError> {
+fn connect_existing(path: &Path) -> Result<Connection, StoreError> {
     connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, None)
 }
 
@@ -252,24 +148,24 @@ fn connect_with(path: &Path, flags: OpenFlags, vfs: Option<&str>) -> Result<Conn
         None => Connection::open_with_flags(path, flags),
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
     };
-    let conn = conn.map_err(|e| StoreError::sqlite("open", path, e))?;
+    let conn = conn.map_err(|e| store_error("open", path, e))?;
     // SQLite falls back to reading when it may not write, and would only say so at the first write.
-    if conn.is_readonly("main").map_err(|e| StoreError::sqlite("open", path, e))? {
+    if conn.is_readonly("main").map_err(|e| store_error("open", path, e))? {
         return Err(StoreError::ReadOnly { path: path.to_path_buf() });
     }
     Ok(conn)
 }
 
-pub(super) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
+fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let failed = |e| StoreError::sqlite("open for reading", path, e);
+    let failed = |e| store_error("open for reading", path, e);
     let conn = Connection::open_with_flags(path, flags).map_err(failed)?;
     conn.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON").map_err(failed)?;
     Ok(conn)
 }
 
 fn configure(conn: &Connection, path: &Path, options: &Options, exclusive: bool) -> Result<(), StoreError> {
-    let failed = |e| StoreError::sqlite("configure", path, e);
+    let failed = |e| store_error("configure", path, e);
     conn.execute_batch("PRAGMA busy_timeout = 5000").map_err(failed)?;
     if exclusive && options.path.is_some() {
         // Before the first read: reading a file that has a write-ahead log maps the shared memory that
@@ -310,7 +206,7 @@ fn configure(conn: &Connection, path: &Path, options: &Options, exclusive: bool)
 }
 
 /// For a connection beside the bot's own: no settings of the file are touched.
-pub(super) fn configure_shared(conn: &Connection, path: &Path, exclusive: bool) -> Result<(), StoreError> {
+fn configure_shared(conn: &Connection, path: &Path, exclusive: bool) -> Result<(), StoreError> {
     let mode = if exclusive { "PRAGMA locking_mode = EXCLUSIVE;" } else { "" };
     conn.execute_batch(&format!(
         "PRAGMA busy_timeout = 5000; {mode}
@@ -319,11 +215,11 @@ pub(super) fn configure_shared(conn: &Connection, path: &Path, exclusive: bool) 
          PRAGMA trusted_schema = OFF;
          PRAGMA temp_store = MEMORY"
     ))
-    .map_err(|e| StoreError::sqlite("configure", path, e))
+    .map_err(|e| store_error("configure", path, e))
 }
 
 fn quick_check(conn: &Connection, path: &Path, disk: &dyn Disk) -> Result<(), StoreError> {
-    let failed = |e| StoreError::sqlite("check", path, e);
+    let failed = |e| store_error("check", path, e);
     let suspect = trouble::suspect(path);
     let suspected = disk.size(&suspect).ok().flatten().is_some();
     if !suspected && disk.size(path).ok().flatten().unwrap_or(0) > CHECK_UP_TO_BYTES {
@@ -340,3 +236,6 @@ fn quick_check(conn: &Connection, path: &Path, disk: &dyn Disk) -> Result<(), St
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

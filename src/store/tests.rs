@@ -1,40 +1,15 @@
+//! What holds for every database: these tests know the interface alone, and [`fixture`] says which one they run
+//! on.
+
 use std::time::Duration;
 
-use jiff::Timestamp;
-use tempfile::TempDir;
-
-use super::fixture::{at, note, summary};
+use super::fixture::{
+    Place, at, claim, dead_letters, delivered, due, incident, name, note, owed, store, summary,
+};
 use super::*;
 use crate::message::{Decision, Notification, Reason};
 
 mod explain;
-mod refused;
-
-fn dir() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-fn options(dir: &TempDir) -> Options {
-    Options {
-        path: Some(dir.path().join("herald.db")),
-        durability: Durability::Process,
-        ..Options::default()
-    }
-}
-
-fn owed(notifications: Vec<Notification>) -> Commit {
-    Commit { notifications, ..Commit::default() }
-}
-
-fn incident(id: &str, body: &str) -> IncidentRow {
-    IncidentRow {
-        id: id.to_owned(),
-        rule: Arc::from("r"),
-        state: Arc::from("firing"),
-        body: body.to_owned(),
-        updated_at: at(0),
-    }
-}
 
 fn decided(seconds: i64, incident: &str, decision: Option<Decision>, reason: Reason) -> HistoryRow {
     HistoryRow {
@@ -50,31 +25,10 @@ fn decided(seconds: i64, incident: &str, decision: Option<Decision>, reason: Rea
     }
 }
 
-fn name(text: &str) -> Arc<str> {
-    Arc::from(text)
-}
-
-fn due(store: &Store, receiver: &str, now: Timestamp) -> Option<HeadRow> {
-    store.heads(&name(receiver), &name(receiver), now).wait().unwrap().due
-}
-
-/// Claims the due row and says its key.
-fn claim(store: &Store, receiver: &str, now: Timestamp) -> Option<(i64, String)> {
-    let row = due(store, receiver, now)?;
-    match store.claim(row.seq, now).wait().unwrap() {
-        Claim::Claimed { notification, .. } => Some((row.seq, notification.key)),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn delivered() -> Settle {
-    Settle::Delivered { handle: None }
-}
-
 #[test]
 fn everything_of_a_commit_is_there_after_reopening() {
-    let dir = dir();
-    let store = Store::open_with(&options(&dir)).unwrap();
+    let place = Place::new();
+    let store = place.open();
     store
         .commit(Commit {
             incidents: vec![incident("a", "{1}"), incident("b", "{}")],
@@ -96,7 +50,7 @@ fn everything_of_a_commit_is_there_after_reopening() {
         .unwrap();
     drop(store);
 
-    let store = Store::open_with(&options(&dir)).unwrap();
+    let store = place.open();
     assert_eq!(store.load_incidents().wait().unwrap(), [("a".to_owned(), "{2}".to_owned())]);
     assert_eq!(store.load_marks().wait().unwrap(), [("m".to_owned(), "2".to_owned())]);
     assert_eq!(store.mark("m").wait().unwrap().as_deref(), Some("2"));
@@ -106,22 +60,8 @@ fn everything_of_a_commit_is_there_after_reopening() {
 }
 
 #[test]
-fn memory_and_single_connection_stores_work_alike() {
-    let dir = dir();
-    for options in [Options::default(), Options { exclusive: true, ..options(&dir) }] {
-        let store = Store::open_with(&options).unwrap();
-        store.commit(owed(vec![note("k", "x", "t", at(0))])).wait().unwrap();
-        let (seq, key) = claim(&store, "x", at(0)).unwrap();
-        assert_eq!(key, "k");
-        assert!(store.settle(seq, delivered(), at(1)).wait().unwrap());
-        assert_eq!(store.sizes().wait().unwrap().receivers, []);
-        store.writable().wait().unwrap();
-    }
-}
-
-#[test]
 fn a_known_key_is_not_inserted_again_even_when_delivered() {
-    let store = Store::memory().unwrap();
+    let store = store();
     store.commit(owed(vec![note("k", "x", "t", at(0))])).wait().unwrap();
     store.commit(owed(vec![note("k", "x", "t", at(5))])).wait().unwrap();
     let (seq, _) = claim(&store, "x", at(9)).unwrap();
@@ -133,7 +73,7 @@ fn a_known_key_is_not_inserted_again_even_when_delivered() {
 
 #[test]
 fn a_thread_waits_for_its_head_and_others_do_not() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let rows = [("a1", "a"), ("a2", "a"), ("b1", "b"), ("a3", "a")];
     store.commit(owed(rows.map(|(k, t)| note(k, "x", t, at(0))).into())).wait().unwrap();
     let (a1, key) = claim(&store, "x", at(0)).unwrap();
@@ -156,8 +96,8 @@ fn a_thread_waits_for_its_head_and_others_do_not() {
 
 #[test]
 fn a_gate_is_kept_and_never_shortened() {
-    let dir = dir();
-    let store = Store::open_with(&options(&dir)).unwrap();
+    let place = Place::new();
+    let store = place.open();
     store.commit(owed(vec![note("k", "x", "t", at(0))])).wait().unwrap();
     for until in [30, 10] {
         let (seq, _) = claim(&store, "x", at(0)).unwrap();
@@ -166,7 +106,7 @@ fn a_gate_is_kept_and_never_shortened() {
         store.settle(seq, retry, at(0)).wait().unwrap();
     }
     drop(store);
-    let store = Store::open_with(&options(&dir)).unwrap();
+    let store = place.open();
     for receiver in ["x", "another of the same token"] {
         let heads = store.heads(&name(receiver), &name("token"), at(0)).wait().unwrap();
         assert_eq!(heads.gate, Some(at(30)));
@@ -175,7 +115,7 @@ fn a_gate_is_kept_and_never_shortened() {
 
 #[test]
 fn the_first_handle_of_a_thread_stays_and_summaries_have_none() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let rows = vec![
         note("a1", "x", "a", at(0)),
         note("a2", "x", "a", at(0)),
@@ -201,23 +141,24 @@ fn the_first_handle_of_a_thread_stays_and_summaries_have_none() {
 
 #[test]
 fn dead_letters_are_listed_shown_sent_again_and_dropped() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let rows = vec![note("a1", "x", "a", at(0)), note("a2", "x", "a", at(0)), note("b1", "y", "b", at(0))];
     store.commit(owed(rows)).wait().unwrap();
     for receiver in ["x", "y"] {
         let row = due(&store, receiver, at(0)).unwrap();
         store.settle(row.seq, Settle::Dead { reason: "too old".into() }, at(7)).wait().unwrap();
     }
-    let list = store.dead_letters(None, 0, 10).wait().unwrap();
+    let list = dead_letters(&store).wait().unwrap();
     assert_eq!(list.iter().map(|d| d.key.as_str()).collect::<Vec<_>>(), ["a1", "b1"]);
     assert_eq!(list[0].title, "title of a1");
-    assert_eq!(list[0].dead_at, Some(at(7)));
+    assert_eq!(list[0].ended_at, Some(at(7)));
     assert_eq!(list[0].reason, "too old");
-    assert_eq!(store.dead_letters(None, list[0].seq, 10).wait().unwrap().len(), 1);
-    assert_eq!(store.dead_letters(Some("y"), 0, 10).wait().unwrap()[0].key, "b1");
-    let shown = store.dead_letter("a1").wait().unwrap().unwrap();
-    assert_eq!(*shown.notification.unwrap(), note("a1", "x", "a", at(0)));
-    assert_eq!(store.dead_letter("a2").wait().unwrap(), None, "it is queued, not dead");
+    let after = |query: OutboxQuery| store.outbox(OutboxQuery { limit: 10, ..query }).wait().unwrap();
+    let of_dead = OutboxQuery { states: OutboxStates::Dead, ..OutboxQuery::default() };
+    assert_eq!(after(OutboxQuery { after: list[0].seq, ..of_dead.clone() }), list[1..]);
+    assert_eq!(after(OutboxQuery { receiver: Some("y".into()), ..of_dead }), list[1..]);
+    let shown = store.outbox_find("a1", 9).wait().unwrap();
+    assert_eq!(shown[0].notification, Some(Ok(Box::new(note("a1", "x", "a", at(0))))));
 
     assert!(store.resend_dead("a1", at(50)).wait().unwrap());
     assert!(!store.resend_dead("a1", at(50)).wait().unwrap());
@@ -231,47 +172,29 @@ fn dead_letters_are_listed_shown_sent_again_and_dropped() {
 
     assert!(store.drop_dead("b1").wait().unwrap());
     assert!(!store.drop_dead("b1").wait().unwrap());
-    assert_eq!(store.dead_letters(None, 0, 10).wait().unwrap(), []);
+    assert_eq!(dead_letters(&store).wait().unwrap(), []);
 }
 
 #[test]
 fn rows_of_receivers_that_are_gone_become_dead_letters() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let rows =
         vec![note("a", "kept", "t", at(0)), note("b", "gone", "t", at(0)), note("c", "gone", "u", at(0))];
     store.commit(owed(rows)).wait().unwrap();
     assert_eq!(store.bury_unknown(&[name("kept")], at(1)).wait().unwrap(), 2);
     assert_eq!(store.bury_unknown(&[name("kept")], at(1)).wait().unwrap(), 0);
-    assert_eq!(store.dead_letters(Some("gone"), 0, 10).wait().unwrap().len(), 2);
+    assert_eq!(dead_letters(&store).wait().unwrap().len(), 2);
     assert_eq!(due(&store, "kept", at(1)).unwrap().key, "a");
 }
 
 #[test]
-fn an_unreadable_body_is_told_and_does_not_spoil_lists() {
-    let store = Store::memory().unwrap();
-    store.commit(owed(vec![note("k", "x", "t", at(0))])).wait().unwrap();
-    store
-        .write("spoil", |s| {
-            s.conn.execute_batch("UPDATE outbox SET body = '{no json'").map_err(s.error("spoil"))
-        })
-        .wait()
-        .unwrap();
-    let row = due(&store, "x", at(0)).unwrap();
-    let claim = store.claim(row.seq, at(0)).wait().unwrap();
-    assert!(matches!(claim, Claim::Unreadable { .. }), "{claim:?}");
-    store.settle(row.seq, Settle::Dead { reason: "unreadable".into() }, at(0)).wait().unwrap();
-    assert_eq!(store.dead_letters(None, 0, 10).wait().unwrap()[0].title, "");
-    assert!(store.dead_letter("k").wait().unwrap().unwrap().notification.is_err());
-}
-
-#[test]
 fn interrupted_rows_are_queued_again() {
-    let dir = dir();
-    let store = Store::open_with(&options(&dir)).unwrap();
+    let place = Place::new();
+    let store = place.open();
     store.commit(owed(vec![note("k", "x", "t", at(0)), note("l", "y", "t", at(0))])).wait().unwrap();
     claim(&store, "x", at(0)).unwrap();
     drop(store);
-    let store = Store::open_with(&options(&dir)).unwrap();
+    let store = place.open();
     assert_eq!(due(&store, "x", at(0)), None);
     assert_eq!(store.recover(&name("y")).wait().unwrap(), []);
     let expected = Interrupted { key: "k".into(), attempts: 1, inside: None };
@@ -281,7 +204,7 @@ fn interrupted_rows_are_queued_again() {
 
 #[test]
 fn history_is_filtered_and_paged() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let mut rows = Vec::new();
     for i in 0..10 {
         let told = (i % 2 == 0).then_some(Decision::First);
@@ -304,7 +227,7 @@ fn history_is_filtered_and_paged() {
 
 #[test]
 fn pruning_bounds_what_is_kept() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let history = (0..100).map(|i| decided(i, "a", None, Reason::Muted)).collect();
     let notifications =
         vec![note("a", "x", "t", at(0)), note("b", "x", "u", at(0)), note("c", "x", "v", at(0))];
@@ -330,7 +253,7 @@ fn pruning_bounds_what_is_kept() {
 
 #[test]
 fn sizes_are_by_receiver() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let rows = vec![note("a", "x", "t", at(5)), note("b", "x", "u", at(3)), note("c", "y", "v", at(1))];
     store.commit(owed(rows)).wait().unwrap();
     claim(&store, "x", at(9)).unwrap();
@@ -348,9 +271,9 @@ fn sizes_are_by_receiver() {
 
 #[tokio::test]
 async fn a_failing_job_does_not_spoil_its_group() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let bad = store.write("fail", |s| {
-        s.conn.execute_batch("INSERT INTO marks VALUES ('half', 'x')").map_err(s.error("fail"))?;
+        s.commit(&Commit { marks: vec![("half".into(), "x".into())], ..Commit::default() }, &[])?;
         Err::<(), _>(StoreError::Value { what: "x", why: "y".into() })
     });
     let good = store.commit(Commit { marks: vec![("good".into(), "1".into())], ..Commit::default() });
@@ -364,33 +287,33 @@ async fn a_failing_job_does_not_spoil_its_group() {
 #[test]
 fn a_crash_inside_a_transaction_leaves_nothing_of_it() {
     for point in [Point::Applied, Point::Committing] {
-        let dir = dir();
+        let place = Place::new();
         let faults = Faults::new(move |p, job| assert!(p != point || job != "commit", "crash"));
-        let store = Store::open_with(&Options { faults, ..options(&dir) }).unwrap();
+        let store = place.open_with(faults);
         let result = store.commit(owed(vec![note("k", "x", "t", at(0))])).wait();
         assert!(matches!(result, Err(StoreError::Stopped)), "{result:?}");
         assert!(matches!(store.writable().wait(), Err(StoreError::Stopped)));
         drop(store);
-        let store = Store::open_with(&options(&dir)).unwrap();
+        let store = place.open();
         assert_eq!(due(&store, "x", at(0)), None, "{point:?}");
     }
 }
 
 #[test]
 fn a_crash_after_the_commit_keeps_it_though_nobody_was_told() {
-    let dir = dir();
+    let place = Place::new();
     let faults = Faults::new(|p, _| assert!(p != Point::Committed, "crash"));
-    let store = Store::open_with(&Options { faults, ..options(&dir) }).unwrap();
+    let store = place.open_with(faults);
     let result = store.commit(owed(vec![note("k", "x", "t", at(0))])).wait();
     assert!(matches!(result, Err(StoreError::Stopped)), "{result:?}");
     drop(store);
-    let store = Store::open_with(&options(&dir)).unwrap();
+    let store = place.open();
     assert_eq!(due(&store, "x", at(0)).unwrap().key, "k");
 }
 
 #[tokio::test]
 async fn new_rows_wake_their_receiver_only() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let (x, y) = (store.wakeups(&name("x")), store.wakeups(&name("y")));
     store.commit(owed(vec![note("k", "x", "t", at(0))])).await.unwrap();
     x.notified().await;
@@ -404,68 +327,21 @@ async fn new_rows_wake_their_receiver_only() {
 
 #[tokio::test]
 async fn a_handle_dropped_before_its_call_is_answered_loses_nothing() {
-    let dir = dir();
-    let store = Store::open_with(&options(&dir)).unwrap();
+    let place = Place::new();
+    let store = place.open();
     let pending = store.commit(owed(vec![note("k", "x", "t", at(0))])).submit().await;
     drop(store);
     pending.await.unwrap();
-    let store = Store::open_with(&options(&dir)).unwrap();
+    let store = place.open();
     assert_eq!(due(&store, "x", at(0)).unwrap().key, "k");
-}
-
-#[test]
-fn the_hot_queries_use_their_indexes() {
-    let store = Store::memory().unwrap();
-    let plans = store
-        .write("explain", |s| {
-            let plan = |sql: &str| -> String {
-                let mut q = s.conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-                let params = vec!["x"; q.parameter_count()];
-                let rows =
-                    q.query_map(rusqlite::params_from_iter(params), |r| r.get::<_, String>(3)).unwrap();
-                rows.map(Result::unwrap).collect::<Vec<_>>().join("\n")
-            };
-            Ok([
-                plan(outbox_rows::DUE),
-                plan(
-                    "SELECT min(seq) FROM outbox
-                     WHERE receiver = ?1 AND thread = ?2 AND state IN ('queued', 'sending')",
-                ),
-                plan("SELECT seq FROM outbox WHERE state = 'delivered' AND ended_at < ?1 ORDER BY ended_at"),
-            ])
-        })
-        .wait()
-        .unwrap();
-    for (plan, index) in plans.iter().zip(["outbox_heads", "outbox_open", "outbox_delivered"]) {
-        assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan}");
-    }
-}
-
-#[test]
-fn a_finished_write_is_on_disk_by_default() {
-    let dir = dir();
-    let store = Store::open(&dir.path().join("herald.db")).unwrap();
-    let settings = store
-        .write("settings", |s| {
-            let ask = |pragma: &str| {
-                s.conn.pragma_query_value(None, pragma, |r| r.get::<_, rusqlite::types::Value>(0))
-            };
-            Ok(["journal_mode", "synchronous", "foreign_keys", "auto_vacuum"].map(|p| ask(p).unwrap()))
-        })
-        .wait()
-        .unwrap();
-    // Write-ahead log, FULL, on, INCREMENTAL.
-    let number = rusqlite::types::Value::Integer;
-    let wal = rusqlite::types::Value::Text("wal".into());
-    assert_eq!(settings, [wal, number(2), number(1), number(2)]);
 }
 
 /// The same message committed again is a replay; another one under its key is reported, whatever became of
 /// the first.
 #[test]
 fn another_message_under_a_known_key_is_reported() {
-    let dir = dir();
-    let store = Store::open_with(&options(&dir)).unwrap();
+    let place = Place::new();
+    let store = place.open();
     let first = note("a-1-x", "x", "a", at(0));
     let other = Notification { title: "another one".into(), ..note("a-1-x", "x", "a", at(60)) };
     let lost = |message: &Notification| {
@@ -487,26 +363,4 @@ fn another_message_under_a_known_key_is_reported() {
     let reasons: Vec<&str> = rows.iter().map(|row| row.reason.as_str()).collect();
     assert_eq!(reasons, ["not_queued", "not_queued"]);
     assert_eq!(rows[0].title, "another one");
-}
-
-/// Rows of versions that kept no `content` are compared by what they have.
-#[test]
-fn a_replay_of_an_older_versions_row_is_none_of_another_message() {
-    let dir = dir();
-    let options = options(&dir);
-    let first = note("a-1-x", "x", "a", at(0));
-    let other = Notification { title: "another one".into(), ..note("a-1-x", "x", "a", at(60)) };
-    let store = Store::open_with(&options).unwrap();
-    store.commit(owed(vec![first.clone()])).wait().unwrap();
-    drop(store);
-    let file = rusqlite::Connection::open(options.path.as_ref().unwrap()).unwrap();
-    file.execute("UPDATE outbox SET content = NULL", []).unwrap();
-    drop(file);
-    let store = Store::open_with(&options).unwrap();
-    let lost =
-        |message: &Notification| store.commit(owed(vec![message.clone()])).wait().unwrap().not_queued.len();
-    assert_eq!((lost(&first), lost(&other)), (0, 1));
-    let (seq, _) = claim(&store, "x", at(1)).unwrap();
-    assert!(store.settle(seq, delivered(), at(1)).wait().unwrap());
-    assert_eq!((lost(&first), lost(&other)), (0, 1));
 }

@@ -1,20 +1,25 @@
 //! The threads that own the connections, and group commit.
 
-use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use super::StoreError;
-use super::call::Job;
+use super::backend::{Backend, Opened, Woken};
+use super::call::{Job, Lane};
 use super::fault::{Faults, Point};
 use super::health::Health;
-use super::trouble::{Keeper, Tried};
+use super::inline::Inline;
+use super::{Driver, StoreError};
 
+/// Jobs waiting for the writer; a full queue makes callers wait.
+const WRITE_QUEUE: usize = 1024;
+/// Queries waiting for a reader.
+const READ_QUEUE: usize = 64;
 /// At most this many jobs share a transaction…
 const GROUP_JOBS: usize = 256;
 /// …and none is added once one has been open for this long by the clock of the runtime, where there
@@ -22,74 +27,101 @@ const GROUP_JOBS: usize = 256;
 /// piles up during one flush makes the next group.
 const GROUP_TIME: Duration = Duration::from_millis(5);
 
-/// A connection at work.
-pub(super) struct Session {
-    pub conn: Connection,
-    pub path: PathBuf,
-    /// Receivers that have new rows once this transaction is on disk.
-    pub woken: BTreeSet<Arc<str>>,
-    /// What is done when the disk fails; `None`: errors are returned.
-    pub keeper: Option<Keeper>,
-    /// Shared with whoever looks at the store.
+pub(super) type Queue = mpsc::Sender<Box<dyn Job>>;
+
+/// The queues, and the threads that serve them.
+pub(super) struct Workers {
+    /// `None`: only for reading.
+    writer: Option<Queue>,
+    /// `None`: queries take their turn with the writes.
+    reader: Option<Queue>,
+    write_thread: Option<JoinHandle<()>>,
+    read_threads: Vec<JoinHandle<()>>,
+    pub inline: Option<Arc<Inline>>,
     pub health: Arc<Health>,
+    pub wakers: Arc<Wakers>,
 }
 
-impl Session {
-    /// What is to be done before the connection is closed.
-    pub fn close(&mut self) {
-        if self.health.is_in_memory() {
-            // The last chance for what is only in memory.
-            self.mend();
-        }
-        self.conn.execute_batch("PRAGMA optimize").ok();
-    }
-
-    /// Turns an error of a statement into ours.
-    pub fn error(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError + use<> {
-        let path = self.path.clone();
-        move |error| StoreError::sqlite(doing, &path, error)
-    }
-
-    /// Runs `work` in a transaction of its own.
-    pub fn transaction<T>(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.begin()?;
-        let result = work(self).and_then(|value| {
-            self.conn.execute_batch("COMMIT").map_err(self.error("commit"))?;
-            Ok(value)
-        });
-        self.roll_back_unless_done();
-        result
-    }
-
-    fn begin(&self) -> Result<(), StoreError> {
-        // While changes are kept in memory only, nothing is to be written to the file.
-        let begin = if self.health.is_in_memory() { "BEGIN" } else { "BEGIN IMMEDIATE" };
-        self.conn.execute_batch(begin).map_err(self.error("begin a transaction"))
-    }
-
-    fn roll_back_unless_done(&self) {
-        if !self.conn.is_autocommit() {
-            // It failed already; if this fails too, the next BEGIN will say so.
-            self.conn.execute_batch("ROLLBACK").ok();
-        }
-    }
-
-    /// Runs `work` again as long as something can be done about the disk trouble that it met.
-    pub fn insist<T>(
-        &mut self,
-        mut work: impl FnMut(&mut Self) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut tried = Tried::default();
-        loop {
-            match work(self) {
-                Err(error) if self.remedy(&error, &mut tried) => {}
-                done => return done,
+impl Workers {
+    pub fn start(opened: Opened, driver: Driver, faults: &Faults, path: &Path) -> Result<Self, StoreError> {
+        let Opened { writer, readers, health } = opened;
+        let mut workers = Self {
+            writer: None,
+            reader: None,
+            write_thread: None,
+            read_threads: Vec::new(),
+            inline: None,
+            health,
+            wakers: Arc::default(),
+        };
+        if !readers.is_empty() {
+            let (reader, queue) = mpsc::channel(READ_QUEUE);
+            let queue = Arc::new(Mutex::new(queue));
+            for mut backend in readers {
+                let queue = Arc::clone(&queue);
+                let run = move || read_loop(&mut *backend, &queue);
+                workers.read_threads.push(spawn("store-reader", path, run)?);
             }
+            workers.reader = Some(reader);
+        }
+        let Some(backend) = writer else { return Ok(workers) };
+        let (writer, queue) = mpsc::channel(WRITE_QUEUE);
+        workers.writer = Some(writer);
+        let writer = Writer {
+            queue,
+            backend,
+            health: Arc::clone(&workers.health),
+            wakers: Arc::clone(&workers.wakers),
+            faults: faults.clone(),
+        };
+        match driver {
+            Driver::Inline => workers.inline = Some(Inline::start(writer, path)?),
+            Driver::Threads => workers.write_thread = Some(spawn("store-writer", path, || writer.run())?),
+        }
+        Ok(workers)
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.health.is_damaged() || self.writer.as_ref().is_none_or(Queue::is_closed)
+    }
+
+    pub fn lane(&self, lane: Lane) -> Option<&Queue> {
+        if self.health.is_damaged() {
+            return None;
+        }
+        match lane {
+            // What is kept in memory only its owner sees.
+            Lane::Read if self.health.is_in_memory() => self.writer.as_ref(),
+            Lane::Read => self.reader.as_ref().or(self.writer.as_ref()),
+            Lane::Write => self.writer.as_ref(),
         }
     }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        // Readers first: the last connection to close folds the write-ahead log into the file, and
+        // only the writer can. A thread that panicked has nothing left to finish.
+        drop(self.reader.take());
+        for thread in self.read_threads.drain(..) {
+            thread.join().ok();
+        }
+        drop(self.writer.take());
+        if let Some(inline) = self.inline.take() {
+            inline.finish();
+        }
+        if let Some(thread) = self.write_thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+fn spawn(name: &str, path: &Path, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    Builder::new().name(name.to_owned()).spawn(run).map_err(|error| StoreError::Open {
+        path: path.to_path_buf(),
+        why: format!("cannot start a thread: {error}"),
+        help: "check the process's thread limit",
+    })
 }
 
 /// Who waits for rows of which receiver.
@@ -103,13 +135,12 @@ impl Wakers {
         Arc::clone(map.entry(Arc::clone(receiver)).or_default())
     }
 
-    /// For the end: whoever sleeps shall find out.
-    pub fn wake_all(&self) {
+    fn wake_all(&self) {
         let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         map.values().for_each(|notify| notify.notify_one());
     }
 
-    fn wake(&self, receivers: &BTreeSet<Arc<str>>) {
+    fn wake(&self, receivers: &Woken) {
         let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for notify in receivers.iter().filter_map(|r| map.get(r)) {
             notify.notify_one();
@@ -117,59 +148,77 @@ impl Wakers {
     }
 }
 
-/// Serves jobs until the queue is closed and empty, or the file is found damaged.
-pub(super) fn write_loop(
-    session: &mut Session,
-    queue: &mut mpsc::Receiver<Box<dyn Job>>,
-    wakers: &Wakers,
-    faults: &Faults,
-) {
-    while let Some(first) = queue.blocking_recv() {
-        serve(session, first, queue, wakers, faults);
-        if session.health.is_damaged() {
-            return;
-        }
+/// What the writer owns, in the order in which it is dropped: no new jobs, then the database closed and free
+/// for its next owner.
+pub(super) struct Writer {
+    pub queue: mpsc::Receiver<Box<dyn Job>>,
+    backend: Box<dyn Backend>,
+    pub health: Arc<Health>,
+    wakers: Arc<Wakers>,
+    faults: Faults,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Who sleeps until new rows come would sleep for ever: awake, it asks again, and finds it closed.
+        self.queue.close();
+        self.wakers.wake_all();
     }
 }
 
-/// Serves a job and, where it shares its transaction, what waits behind it.
-pub(super) fn serve(
-    session: &mut Session,
-    first: Box<dyn Job>,
-    queue: &mut mpsc::Receiver<Box<dyn Job>>,
-    wakers: &Wakers,
-    faults: &Faults,
-) {
-    let mut next = Some(first);
-    while let Some(mut job) = next.take() {
-        session.woken.clear();
-        if job.is_alone() {
-            let outcome = session.insist(|s| job.run(s));
-            session.roll_back_unless_done();
-            job.finish(outcome);
-            continue;
-        }
-        let mut group = vec![job];
-        let mut drawn = Drawn::More(&mut next);
-        let outcome = session.insist(|s| {
-            s.woken.clear();
-            let result = run_group(s, &mut group, &mut drawn, queue, faults);
-            s.roll_back_unless_done();
-            // What is run again is run with the same jobs.
-            drawn = Drawn::Enough;
-            result
-        });
-        if outcome.is_ok() {
-            for job in &group {
-                faults.at(Point::Committed, job.name());
+impl Writer {
+    /// Serves jobs until the queue is closed and empty, or the database is found damaged.
+    fn run(mut self) {
+        while let Some(first) = self.queue.blocking_recv() {
+            self.serve(first);
+            if self.health.is_damaged() {
+                break;
             }
-            wakers.wake(&session.woken);
         }
-        for job in group {
-            job.finish(outcome.clone());
+        self.backend.close();
+    }
+
+    /// Serves all that waits, and closes the database.
+    pub fn finish(mut self) {
+        self.serve_all();
+        self.backend.close();
+    }
+
+    pub fn serve_all(&mut self) {
+        while let Ok(job) = self.queue.try_recv() {
+            self.serve(job);
         }
     }
-    session.measure_memory();
+
+    /// Serves a job and, where it shares its transaction, what waits behind it.
+    pub fn serve(&mut self, first: Box<dyn Job>) {
+        let Self { queue, backend, wakers, faults, .. } = self;
+        let mut next = Some(first);
+        while let Some(mut job) = next.take() {
+            if job.is_alone() {
+                let outcome = backend.alone(&mut |backend| job.run(backend));
+                job.finish(outcome);
+                continue;
+            }
+            let mut group = vec![job];
+            let mut drawn = Drawn::More(&mut next);
+            let outcome = backend.transaction(&mut |backend| {
+                let result = run_group(backend, &mut group, &mut drawn, queue, faults);
+                // What is run again is run with the same jobs.
+                drawn = Drawn::Enough;
+                result
+            });
+            if let Ok(woken) = &outcome {
+                for job in &group {
+                    faults.at(Point::Committed, job.name());
+                }
+                wakers.wake(woken);
+            }
+            for job in group {
+                job.finish(outcome.as_ref().map(|_| ()).map_err(Clone::clone));
+            }
+        }
+    }
 }
 
 /// May a group grow? A job that runs alone ends it and is next.
@@ -179,17 +228,16 @@ enum Drawn<'a> {
 }
 
 fn run_group(
-    session: &mut Session,
+    backend: &mut dyn Backend,
     group: &mut Vec<Box<dyn Job>>,
     drawn: &mut Drawn<'_>,
     queue: &mut mpsc::Receiver<Box<dyn Job>>,
     faults: &Faults,
 ) -> Result<(), StoreError> {
-    session.begin()?;
     let begun = Instant::now();
     let mut done = 0;
     while let Some(job) = group.get_mut(done) {
-        run_alone(session, job.as_mut())?;
+        backend.nested(&mut |backend| job.run(backend))?;
         faults.at(Point::Applied, job.name());
         done += 1;
         if let Drawn::More(after) = drawn
@@ -208,40 +256,15 @@ fn run_group(
     for job in group.iter() {
         faults.at(Point::Committing, job.name());
     }
-    session.conn.execute_batch("COMMIT").map_err(session.error("commit"))
+    Ok(())
 }
 
-/// One job inside the transaction. Its error undoes it alone, unless the disk is the trouble or
-/// SQLite gave up the transaction: then the whole group has failed.
-fn run_alone(session: &mut Session, job: &mut dyn Job) -> Result<(), StoreError> {
-    session.conn.execute_batch("SAVEPOINT job").map_err(session.error("begin a savepoint"))?;
-    let result = job.run(session);
-    if session.conn.is_autocommit() {
-        return Err(result.err().unwrap_or(StoreError::Stopped));
-    }
-    if let Err(error) = &result
-        && error.trouble().is_some()
-    {
-        return Err(error.clone());
-    }
-    let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-    session.conn.execute_batch(end).map_err(session.error("end a savepoint"))
-}
-
-/// Serves queries, each in its own read transaction: several statements see one state.
-pub(super) fn read_loop(session: &mut Session, queue: &Mutex<mpsc::Receiver<Box<dyn Job>>>) {
+/// Serves queries, each in a snapshot of its own.
+fn read_loop(backend: &mut dyn Backend, queue: &Mutex<mpsc::Receiver<Box<dyn Job>>>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(mut job) = next else { return };
-        let outcome = session
-            .conn
-            .execute_batch("BEGIN DEFERRED")
-            .map_err(session.error("begin to read"))
-            .and_then(|()| job.run(session));
-        session.roll_back_unless_done();
-        if let Err(error) = &outcome {
-            session.note_damage(error);
-        }
+        let outcome = backend.snapshot(&mut |backend| job.run(backend));
         job.finish(outcome);
     }
 }

@@ -50,6 +50,9 @@ const IMPURE: &[&str] = &[
     "http",
 ];
 
+/// Where SQL is: everything else speaks to the store's interface.
+const DATABASE: &str = "store/sqlite";
+
 /// A Rust file without comments; strings apart.
 #[derive(Debug, Default)]
 struct Text {
@@ -225,6 +228,7 @@ struct File {
     /// The top module it belongs to.
     module: String,
     depth: usize,
+    is_database: bool,
     text: Text,
 }
 
@@ -245,7 +249,8 @@ fn files(root: &Path) -> Vec<File> {
                 tests.extend(test_files.iter().map(|name| folder.join(name)));
                 let is_root = matches!(inside.to_str(), Some("lib" | "main"));
                 let depth = if is_root { 0 } else { names.len() };
-                out.push(File { path, module: names[0].clone(), depth, text });
+                let is_database = inside.starts_with(DATABASE);
+                out.push(File { path, module: names[0].clone(), depth, is_database, text });
             }
         }
     }
@@ -307,9 +312,12 @@ fn violations(files: &[File]) -> Vec<String> {
         if file.module != "cli" && roots(&file.text.code).any(|used| used == "anyhow") {
             wrong.push(format!("{}: `anyhow` is for `cli` only", file.path.display()));
         }
-        if file.module != "store" {
+        if !file.is_database {
             for string in file.text.strings.iter().filter(|string| is_sql(string)) {
-                wrong.push(format!("{}: SQL is for `store` only: {string}", file.path.display()));
+                wrong.push(format!("{}: SQL is for `{DATABASE}` only: {string}", file.path.display()));
+            }
+            if roots(&file.text.code).any(|used| used == "rusqlite") {
+                wrong.push(format!("{}: `rusqlite` is for `{DATABASE}` only", file.path.display()));
             }
         }
     }
@@ -377,6 +385,9 @@ fn an_injected_violation_is_found() {
         "use anyhow::Context; const Q: &str = r#\"SELECT a\n  FROM \"b\"\"#; const NO: &str = \"INSERT coin\";",
     );
     write("watch.rs", "use crate::config::WatchConfig; use crate::config::Receiver;");
+    write("store.rs", "use rusqlite::Connection; mod sqlite;");
+    write("store/sqlite.rs", "use rusqlite::Connection; const Q: &str = \"SELECT a FROM b\";");
+    write("store/sqlite/rows.rs", "const Q: &str = \"SELECT a FROM b\";");
     write("extra.rs", "");
     let wrong: Vec<_> = violations(&files(folder.path()))
         .iter()
@@ -391,9 +402,10 @@ fn an_injected_violation_is_found() {
             "engine.rs: `engine` may not use `outbox`",
             "extra.rs: `extra` is not in the table",
             "signal.rs: `signal` may not use `store`",
+            "store.rs: `rusqlite` is for `store/sqlite` only",
             "watch.rs: `watch` may not use `config::Receiver`",
             "web.rs: `anyhow` is for `cli` only",
-            "web.rs: SQL is for `store` only: SELECT a\n  FROM \"b\"",
+            "web.rs: SQL is for `store/sqlite` only: SELECT a\n  FROM \"b\"",
         ]
     );
 }

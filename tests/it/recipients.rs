@@ -7,7 +7,7 @@ use kubeherald::clock::Clock;
 use kubeherald::message::Decision;
 use kubeherald::notify::{EmailConfig, Notifier, NotifierConfig, Parts, SmtpConfig, SmtpTls};
 use kubeherald::outbox::{Backoff, Limit, Outbox, Policy, ReceiverSpec};
-use kubeherald::store::{Commit, Store};
+use kubeherald::store::{Commit, OutboxQuery, OutboxStates, Store};
 use kubeherald::template::{Templates, sample};
 use kubeherald::testkit::receivers::{SmtpReply, SmtpServer};
 use tokio::task::JoinHandle;
@@ -125,7 +125,8 @@ async fn a_refused_recipient_is_a_dead_letter_of_its_own() {
     let life = Life::begin(&store, &server);
     until("all", async || open(&store).await == 0).await;
     assert_eq!(recipients(&server), ["a@x.test", "b@x.test", "c@x.test", "e@x.test"]);
-    let dead = store.dead_letters(None, 0, 9).await.unwrap();
+    let query = OutboxQuery { states: OutboxStates::Dead, limit: 9, ..OutboxQuery::default() };
+    let dead = store.outbox(query).await.unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!((dead[0].key.as_str(), dead[0].recipient.as_str()), ("n-1-mail/d@x.test", "d@x.test"));
     assert!(dead[0].reason.contains("no such user"), "{}", dead[0].reason);

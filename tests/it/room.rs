@@ -388,7 +388,8 @@ fn dead_letters_have_bytes_of_their_own_and_the_oldest_go() {
         // Owed, and not touched.
         store.commit(decided(1)).await.unwrap();
         while store.prune(Retention::default(), at(0)).await.unwrap().is_full() {}
-        let letters = store.dead_letters(None, 0, 1_000).await.unwrap();
+        let query = OutboxQuery { states: OutboxStates::Dead, limit: 1_000, ..OutboxQuery::default() };
+        let letters = store.outbox(query).await.unwrap();
         let kept = u64::try_from(letters.len()).unwrap();
         assert_eq!(store.health().dropped.dead_letters, 60 - kept);
         assert!(kept > 0 && kept * 100_000 <= share && (kept + 1) * 110_000 > share, "{kept} of {share}");

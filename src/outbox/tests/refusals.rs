@@ -46,7 +46,7 @@ async fn it_is_left_alone_longer_and_longer_and_everything_arrives_in_the_end() 
     // `b1` was taken: the receiver works, and `a1` is refused a last time after that.
     bench.counted("x", 2, 1).await;
     assert!(bench.outbox.refusals().is_empty());
-    let dead = bench.store.dead_letters(None, 0, 9).await.unwrap();
+    let dead = dead_letters(&bench.store).await.unwrap();
     assert_eq!(dead[0].reason, "401 (other messages were taken meanwhile)");
     let counters = bench.outbox.counters();
     assert_eq!(counters[0].1.refused.load(Ordering::Relaxed), 3);
@@ -111,7 +111,7 @@ async fn what_grows_too_old_meanwhile_is_a_dead_letter() {
     script.reached(1).await;
     pass(&bench, &by, 3_601).await;
     bench.counted("x", 0, 1).await;
-    let dead = bench.store.dead_letters(None, 0, 9).await.unwrap();
+    let dead = dead_letters(&bench.store).await.unwrap();
     assert!(dead[0].reason.starts_with("not delivered within 1h; last: 401"), "{}", dead[0].reason);
     assert!(bench.outbox.refusals().contains_key("x"), "it has not answered yet");
     bench.stop().await;

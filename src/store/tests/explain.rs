@@ -1,7 +1,6 @@
 //! Objects of incidents, what waits, and what is read of both.
 
 use super::*;
-use crate::store::schema::MIGRATIONS;
 
 fn object(incident: &str, kind: &str, namespace: Option<&str>, name: &str) -> ObjectRow {
     let namespace = namespace.map(str::to_owned);
@@ -19,7 +18,7 @@ fn named(name: &str) -> ObjectQuery {
 
 #[test]
 fn objects_are_found_by_name_whatever_their_case() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let objects = vec![
         object("a", "Pod", Some("shop"), "api-1"),
         object("b", "Pod", Some("shop"), "api-1"),
@@ -47,8 +46,8 @@ fn objects_are_found_by_name_whatever_their_case() {
 
 #[test]
 fn what_waits_is_no_incident_that_is_loaded_and_leaves_no_trace_of_itself() {
-    let dir = dir();
-    let store = Store::open_with(&options(&dir)).unwrap();
+    let place = Place::new();
+    let store = place.open();
     store
         .commit(Commit {
             pending: vec![incident("a", "{}"), incident("b", "{}")],
@@ -78,7 +77,7 @@ fn what_waits_is_no_incident_that_is_loaded_and_leaves_no_trace_of_itself() {
 
 #[test]
 fn a_summary_belongs_to_each_incident_that_it_told() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let mut row = decided(3, "a", Some(Decision::Storm), Reason::Storm);
     row.incident = None;
     let summaries = vec![(row, vec![name("a"), name("b")])];
@@ -99,7 +98,7 @@ fn a_summary_belongs_to_each_incident_that_it_told() {
 
 #[test]
 fn objects_are_kept_as_long_as_anything_of_their_incident_is() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let ids = ["open", "told", "waits", "gone"];
     store
         .commit(Commit {
@@ -128,7 +127,7 @@ fn objects_are_kept_as_long_as_anything_of_their_incident_is() {
 
 #[test]
 fn what_became_no_incident_is_found_by_object_and_by_workload() {
-    let store = Store::memory().unwrap();
+    let store = store();
     let mut row = decided(3, "a", None, Reason::NoRule);
     row.incident = None;
     row.detail = r#"{"object":"Pod/checkout-1"}"#.to_owned();
@@ -141,34 +140,4 @@ fn what_became_no_incident_is_found_by_object_and_by_workload() {
     assert_eq!(count(ObjectQuery { kind: Some("pod".into()), ..named("checkout") }, None), 0);
     assert_eq!(count(ObjectQuery { namespace: Some("dev".into()), ..named("checkout") }, None), 0);
     assert_eq!(count(named("checkout"), Some(at(4))), 0);
-}
-
-/// A file of the version before knows workloads from its history and objects from what is open.
-#[test]
-fn what_was_known_before_is_taken_over() {
-    let dir = dir();
-    let path = dir.path().join("herald.db");
-    let before = MIGRATIONS.iter().position(|step| step.name == "explain").unwrap();
-    let conn = rusqlite::Connection::open(&path).unwrap();
-    schema::migrate(&conn, &path, &MIGRATIONS[..before]).unwrap();
-    conn.execute_batch(
-        r#"INSERT INTO history (at, incident, decision, reason, rule, namespace, workload, title, detail) VALUES
-               (1000000, 'a', 'first', 'first', 'r', 'shop', 'Deployment/checkout', '', '{}'),
-               (2000000, 'a', 'resolved', 'recovered', 'r', 'shop', 'Deployment/checkout', '', '{}'),
-               (3000000, 'n', 'first', 'first', 'r', NULL, 'Node/worker-1', '', '{}'),
-               (4000000, NULL, 'storm', 'storm', '', NULL, '', '', '{}'),
-               (5000000, 'o', NULL, 'muted', 'r', NULL, 'odd', '', '{}');
-           INSERT INTO incidents VALUES
-               ('a', 'r', 'firing', '{"members":[{"object":{"kind":"Pod","namespace":"shop","name":"c-1"}},{"object":{"kind":"Pod","namespace":"shop","name":"c-2"}}]}', 2000000),
-               ('n', 'r', 'firing', '{"members":[{"object":{"kind":"Node","namespace":null,"name":"worker-1"}},{"x":1}]}', 3000000),
-               ('bad', 'r', 'firing', 'no JSON', 3000000)"#,
-    )
-    .unwrap();
-    drop(conn);
-    let store = Store::open_with(&options(&dir)).unwrap();
-    for (asked, incident) in [("checkout", "a"), ("c-1", "a"), ("c-2", "a"), ("worker-1", "n")] {
-        assert_eq!(found(&store, named(asked)), [incident], "{asked}");
-    }
-    assert_eq!(store.incident_record("a", 9).wait().unwrap().objects_total, 3);
-    assert_eq!(store.known_objects(99).wait().unwrap().len(), 4);
 }

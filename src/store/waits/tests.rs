@@ -1,10 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::message::Notification;
-use crate::store::fixture::{at, note};
-use crate::store::{Claim, Commit, Settle, Store};
+use crate::store::fixture::{at, note, store};
+use crate::store::{Claim, Commit, Gate, Settle, Store};
 
 fn with_log(mut n: Notification) -> Notification {
     n.text.push_str("\nLast log lines:\n  panic");
@@ -14,7 +15,7 @@ fn with_log(mut n: Notification) -> Notification {
 
 /// Rows of thread `a` at receiver `x`, of which the first is held until `at(10)`.
 fn held(rows: &[&str]) -> (Store, Vec<Notification>) {
-    let store = Store::memory().unwrap();
+    let store = store();
     let notifications: Vec<Notification> = rows.iter().map(|key| note(key, "x", "a", at(0))).collect();
     let holds = [(rows[0].to_owned(), at(10))].into();
     store.commit(Commit { notifications: notifications.clone(), holds, ..Commit::default() }).wait().unwrap();
@@ -100,4 +101,26 @@ fn a_decision_that_is_replayed_neither_holds_nor_changes_its_row() {
     let holds = [("a1".to_owned(), at(99))].into();
     store.commit(Commit { notifications: rows, holds, ..Commit::default() }).wait().unwrap();
     assert!(claim(&store, at(1)).1.text.contains("Last log lines"));
+}
+
+#[test]
+fn what_was_waited_for_is_over_by_a_clock_that_was_set_back() {
+    let store = store();
+    let name: Arc<str> = Arc::from("x");
+    let owe = |key, now| {
+        let notifications = vec![note(key, "x", key, now)];
+        store.commit(Commit { notifications, ..Commit::default() }).wait().unwrap();
+        store.heads(&name, &name, now).wait().unwrap().due
+    };
+    let first = owe("first", at(0)).unwrap().seq;
+    store.claim(first, at(0)).wait().unwrap();
+    let gate = Some(Gate { name: Arc::clone(&name), until: at(20) });
+    let retry = Settle::Retry { not_before: at(20), reason: "429".into(), gate };
+    assert!(store.settle(first, retry, at(0)).wait().unwrap());
+    store.claim(first, at(30)).wait().unwrap();
+    assert!(store.settle(first, Settle::Delivered { handle: None }, at(30)).wait().unwrap());
+    let by = SignedDuration::from_hours(-2);
+    let now = crate::clock::moved(at(300), by);
+    store.move_waits(by, now, Duration::from_secs(3_600)).wait().unwrap();
+    assert!(owe("second", now).is_some());
 }

@@ -3,9 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use super::super::fixture::{at, note};
-use super::super::{Store, StoreError};
 use super::{dir, options, owed};
+use crate::store::fixture::{at, note};
+use crate::store::{Store, StoreError};
 
 #[test]
 fn a_second_handle_is_refused_until_the_first_is_gone() {
@@ -39,7 +39,7 @@ fn a_second_process_is_refused() {
     let options = options(&dir);
     let other = || {
         let out = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::tests::refused::helper_open_where_told", "--nocapture"])
+            .args(["--exact", "store::sqlite::tests::refused::helper_open_where_told", "--nocapture"])
             .env("KUBEHERALD_TEST_OPEN", options.path.as_ref().unwrap())
             .output()
             .unwrap();

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::disk::{self, Disk};
-use super::error::Trouble;
 use super::room::Budget;
-use super::worker::Session;
-use super::{StoreError, memory, room};
+use super::session::Session;
+use super::{memory, room};
+use crate::store::StoreError;
+use crate::store::error::Trouble;
 
 /// What a writer needs to go on when the disk fails.
 #[derive(Debug, Clone)]
@@ -89,7 +90,7 @@ impl Session {
     }
 
     /// Writes what is only in memory to the file. `true`: it is on disk now.
-    pub fn mend(&mut self) -> bool {
+    pub fn leave_memory(&mut self) -> bool {
         if !self.health.is_in_memory() {
             return true;
         }

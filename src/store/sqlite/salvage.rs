@@ -12,8 +12,8 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::disk::{self, Disk};
-use super::health::SetAside;
-use super::{StoreError, trouble};
+use super::trouble;
+use crate::store::{SetAside, StoreError};
 
 /// What is left behind.
 const LEFT: &[&str] =

@@ -6,7 +6,8 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 
-use super::StoreError;
+use super::session::store_error;
+use crate::store::StoreError;
 
 /// `khld`: tells our files from other SQLite databases.
 const APPLICATION_ID: i32 = 0x6b68_6c64;
@@ -44,7 +45,7 @@ impl Migration {
 
 /// Refuses files that are not ours, before anything is written to them.
 pub(super) fn recognise(conn: &Connection, path: &Path) -> Result<(), StoreError> {
-    let failed = |error| StoreError::sqlite("read the header", path, error);
+    let failed = |error| store_error("read the header", path, error);
     let id: i32 = conn.query_row("PRAGMA application_id", [], |r| r.get(0)).map_err(failed)?;
     let tables: u32 =
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(failed)?;
@@ -57,7 +58,7 @@ pub(super) fn recognise(conn: &Connection, path: &Path) -> Result<(), StoreError
 
 /// Refuses files of another version, without bringing them anywhere.
 pub(super) fn is_current(conn: &Connection, path: &Path, steps: &[Migration]) -> Result<(), StoreError> {
-    let failed = |error| StoreError::sqlite("read the header", path, error);
+    let failed = |error| store_error("read the header", path, error);
     let found: u32 = conn.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(failed)?;
     let known = steps.last().map_or(0, |m| m.version);
     let path = path.to_path_buf();
@@ -70,7 +71,7 @@ pub(super) fn is_current(conn: &Connection, path: &Path, steps: &[Migration]) ->
 
 /// Brings the file to the last of `steps`, or changes nothing.
 pub(super) fn migrate(conn: &Connection, path: &Path, steps: &[Migration]) -> Result<(), StoreError> {
-    let failed = |error| StoreError::sqlite("migrate the schema", path, error);
+    let failed = |error| store_error("migrate the schema", path, error);
     conn.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
     let result = apply(conn, path, steps);
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
@@ -79,7 +80,7 @@ pub(super) fn migrate(conn: &Connection, path: &Path, steps: &[Migration]) -> Re
 }
 
 fn apply(conn: &Connection, path: &Path, steps: &[Migration]) -> Result<(), StoreError> {
-    let failed = |error| StoreError::sqlite("migrate the schema", path, error);
+    let failed = |error| store_error("migrate the schema", path, error);
     let found: u32 = conn.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(failed)?;
     let known = steps.last().map_or(0, |m| m.version);
     if found > known {

@@ -12,8 +12,8 @@
 
 use rusqlite::Connection;
 
-use super::StoreError;
-use super::worker::Session;
+use super::session::Session;
+use crate::store::StoreError;
 
 /// So many numbers of rows are left to those who may write to the file meanwhile (a command beside the
 /// bot that queues a dead letter again).
@@ -196,7 +196,7 @@ fn overwrite(columns: &[String], key: &[String]) -> String {
 
 /// Makes room in memory: what was decided can be told without its history.
 pub(super) fn drop_history(s: &mut Session) -> Result<u64, StoreError> {
-    let rows = s.transaction(|s| {
+    let rows = s.in_transaction(|s| {
         let failed = s.error("drop history");
         let rows = s.conn.execute("DELETE FROM temp.history", []).map_err(&failed)?;
         let objects = s.conn.execute("DELETE FROM temp.incident_objects", []).map_err(&failed)?;

@@ -2,9 +2,6 @@
 
 use jiff::Timestamp;
 use rusqlite::Row;
-use serde::Serialize;
-
-use super::StoreError;
 
 /// Microseconds since 1970 UTC.
 pub(super) fn micros(at: Timestamp) -> i64 {
@@ -23,10 +20,6 @@ pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> 
 pub(super) fn time_opt(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     let micros: Option<i64> = row.get(column)?;
     micros.map(|_| time(row, column)).transpose()
-}
-
-pub(super) fn json<T: Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|e| StoreError::Value { what, why: e.to_string() })
 }
 
 /// A limit given by a caller, as a column value.

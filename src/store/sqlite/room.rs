@@ -10,10 +10,12 @@
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::StoreError;
-use super::upkeep::{self, Pruned, Retention};
+use super::session::Session;
+use super::upkeep;
 use super::value::limit;
-use super::worker::Session;
+use crate::store::commit::Commits;
+use crate::store::error::Trouble;
+use crate::store::{Pruned, Retention, StoreError};
 
 /// How large the store may grow, on disk and in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,14 +130,14 @@ pub(super) fn prepare(s: &mut Session, now: Timestamp) -> Result<(), StoreError>
         match s.insist(|s| upkeep::prune(s, &retention, now)) {
             Ok(pruned) if pruned.is_full() => {}
             Ok(_) => break,
-            Err(error) if error.trouble() == Some(super::error::Trouble::Damage) => return Err(error),
+            Err(error) if error.trouble() == Some(Trouble::Damage) => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "old history cannot be removed");
                 break;
             }
         }
     }
-    s.insist(|s| s.transaction(|s| super::commit::probe(s)))
+    s.insist(|s| s.in_transaction(Session::probe))
 }
 
 /// Makes the reserve file if it is missing and there is room for twice as much: what is reserved must
@@ -175,7 +177,7 @@ pub(super) fn free_reserve(s: &mut Session) -> bool {
 pub(super) fn drop_history(s: &mut Session) -> u64 {
     let mut dropped = 0;
     for _ in 0..STEPS {
-        let step = s.transaction(|s| delete_oldest_history(s, STEP));
+        let step = s.in_transaction(|s| delete_oldest_history(s, STEP));
         let Ok(rows) = step else { break };
         dropped += rows;
         // The log begins anew, and what became free goes back to the volume.
@@ -195,11 +197,7 @@ pub(super) fn drop_history(s: &mut Session) -> u64 {
 
 fn delete_oldest_history(s: &mut Session, at_most: usize) -> Result<u64, StoreError> {
     let sql = "DELETE FROM main.history WHERE id IN (SELECT id FROM main.history ORDER BY id LIMIT ?1)";
-    let rows = s
-        .conn
-        .prepare_cached(sql)
-        .and_then(|mut q| q.execute([limit(at_most)]))
-        .map_err(s.error("drop history"))?;
+    let rows = s.change("drop history", sql, [limit(at_most)])?;
     Ok(u64::try_from(rows).unwrap_or(u64::MAX))
 }
 
@@ -251,21 +249,13 @@ fn prune_dead_letters(s: &mut Session, bytes: u64) -> Result<u64, StoreError> {
                        FROM main.outbox o WHERE state = 'dead')
                    WHERE newer > ?1 ORDER BY seq LIMIT ?2)";
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-    let rows = s
-        .conn
-        .prepare_cached(sql)
-        .and_then(|mut q| q.execute((bytes, limit(Retention::STEP))))
-        .map_err(s.error("drop dead letters"))?;
+    let rows = s.change("drop dead letters", sql, (bytes, limit(Retention::STEP)))?;
     Ok(u64::try_from(rows).unwrap_or(u64::MAX))
 }
 
 /// Gives free pages back to the volume, at most so many at a time.
 pub(super) fn give_pages_back(s: &Session) -> Result<(), StoreError> {
-    s.conn
-        .prepare_cached("PRAGMA incremental_vacuum(1000)")
-        .and_then(|mut q| q.query_map([], |_| Ok(()))?.collect::<Result<Vec<()>, _>>())
-        .map(|_| ())
-        .map_err(s.error("give pages back"))
+    s.all("give pages back", "PRAGMA incremental_vacuum(1000)", [], |_| Ok(())).map(|_| ())
 }
 
 #[cfg(test)]

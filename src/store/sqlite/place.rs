@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use super::StoreError;
 use super::disk::{self, Disk, Held, LockError};
+use crate::store::StoreError;
 
 /// Takes `PATH.lock`, which is held for as long as the store is open. A file beside the database and
 /// not the database itself: SQLite has its own locks on that one, and a query from the command line
