@@ -16,8 +16,7 @@ use crate::signal::World;
 impl Engine {
     /// The clock was set by `by` and shows `now`. To be called before anything else at the new time.
     pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp, world: &dyn World, out: &mut Effects) {
-        let mut ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
-        ids.sort();
+        let ids = self.incidents.ids_by(|_| ());
         for id in &ids {
             let Some(incident) = self.incidents.get_mut(id) else { continue };
             let rule = self.rules.get(&incident.rule);
@@ -25,20 +24,11 @@ impl Engine {
             if incident.kept {
                 out.dirty.insert(Arc::clone(id));
             }
-            let timer = incident.timer.map(|at| moved(at, by));
-            self.schedule(id, timer);
+            let timer = self.incidents.timer(id).map(|at| moved(at, by));
+            self.incidents.schedule(id, timer);
         }
-        for hint in self.hints.values_mut() {
-            hint.at = moved(hint.at, by);
-            hint.not_before = hint.not_before.map(|at| moved(at, by));
-        }
-        for (at, _) in &mut self.hint_order {
-            *at = moved(*at, by);
-        }
-        for at in self.recent.iter_mut().chain(&mut self.standing_until).chain(&mut self.storm_until) {
-            *at = moved(*at, by);
-        }
-        self.storm_told = self.storm_told.map(|at| moved(at, by));
+        self.hints.clock_set(by);
+        self.summaries.clock_set(by);
         self.books.clock_set(by, now);
         self.rooms.clock_set(by, now);
         self.annotations.clock_set(by, now, out);

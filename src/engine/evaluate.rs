@@ -36,7 +36,7 @@ impl Engine {
             if now >= forget {
                 self.remove(id, out);
             } else {
-                self.schedule(id, Some(forget));
+                self.incidents.schedule(id, Some(forget));
             }
             return;
         }
@@ -48,8 +48,8 @@ impl Engine {
         };
         let check = self.incidents.get(id).and_then(|incident| Self::check_at(incident, now));
         let next = [recheck, next, check].into_iter().flatten().filter(|at| *at > now).min();
-        self.schedule(id, next);
-        let gathers = self.gathers(id);
+        self.incidents.schedule(id, next);
+        let gathers = self.summaries.gathers(id);
         if let Some(incident) = self.incidents.get_mut(id)
             && incident.to_keep()
             && !gathers
@@ -107,11 +107,10 @@ impl Engine {
         if let Some(holder) = self.holder(id, now, world) {
             let incident = self.incidents.get_mut(id)?;
             incident.due_at = None;
-            if incident.held_by.as_ref() != Some(&holder) {
-                incident.held_by = Some(Arc::clone(&holder));
-                let incident = incident.clone();
-                self.note(&incident, now, Reason::InhibitedBy, Some(Arc::clone(&holder)), out);
+            if incident.held_by() != Some(&holder) {
                 let cause = incident.cause;
+                self.incidents.set_holder(id, Some(Arc::clone(&holder)));
+                self.note(id, now, Reason::InhibitedBy, Some(Arc::clone(&holder)), out);
                 self.hasten(&holder, cause);
                 // What it holds back may make it more severe.
                 self.evaluate(&holder, now, world, out);
@@ -119,8 +118,8 @@ impl Engine {
             return Some(clock::after(now, HELD_AGAIN));
         }
         let wait = rule.group_wait.unwrap_or(self.settings.group_wait);
+        self.incidents.set_holder(id, None);
         let incident = self.incidents.get_mut(id)?;
-        incident.held_by = None;
         let due_at = *incident.due_at.get_or_insert(now);
         let tell_at = clock::after(due_at, wait);
         if now < tell_at {
@@ -147,13 +146,13 @@ impl Engine {
         };
         incident.reopening = false;
         incident.end = None;
-        if incident.standing && decision == Decision::First && self.standing_until.is_some() {
-            self.standing.insert(Arc::clone(id));
+        if incident.standing && decision == Decision::First && self.summaries.gathers_standing() {
+            self.summaries.add_standing(id);
             self.mark_notified(id, rule, now);
             return self.incidents.get(id)?.window_ends;
         }
-        if self.is_storm(now) {
-            self.gather_storm(id, now);
+        if self.summaries.is_storm(now, &self.settings) {
+            self.summaries.add_to_storm(id, now, self.settings.storm_window);
             self.mark_notified(id, rule, now);
             return self.incidents.get(id)?.window_ends;
         }
@@ -175,7 +174,7 @@ impl Engine {
         if incident.members.is_empty() {
             return match Self::over(incident, rule, now, world, recovered) {
                 Over::No(at) => at,
-                Over::Yes(reason) if self.gathers(id) => {
+                Over::Yes(reason) if self.summaries.gathers(id) => {
                     self.leave_summary(id, reason, now, world, out);
                     None
                 }
@@ -189,7 +188,7 @@ impl Engine {
                 }
             };
         }
-        if self.gathers(id) {
+        if self.summaries.gathers(id) {
             return None;
         }
         let incident = self.incidents.get_mut(id)?;
@@ -214,8 +213,7 @@ impl Engine {
             if fresh && !incident.repeats_noted {
                 // Once a window: how often is counted, and told with the next message.
                 incident.repeats_noted = true;
-                let incident = incident.clone();
-                self.note(&incident, now, Reason::WithinWindow, None, out);
+                self.note(id, now, Reason::WithinWindow, None, out);
             }
             return Some(ends);
         }
@@ -251,12 +249,12 @@ impl Engine {
             }
             return;
         }
-        let incident = incident.clone();
         let quiet = incident.quiet.as_ref().map(|quiet| Arc::clone(&quiet.by));
-        let due = incident.due_at.is_some() || incident.held_by.is_some() || quiet.is_some();
+        let by = incident.held_by().cloned();
+        let due = incident.due_at.is_some() || by.is_some() || quiet.is_some();
         let lasted = clock::between(incident.since, incident.left_at().unwrap_or(now));
         if due || lasted >= BLINK.max(rule.for_duration / BLINK_SHARE) {
-            self.note(&incident, now, Reason::NeverTold, incident.held_by.clone().or(quiet), out);
+            self.note(id, now, Reason::NeverTold, by.or(quiet), out);
         }
         self.remove(id, out);
         self.wake_held(id, false, now, world, out);
@@ -281,6 +279,7 @@ impl Engine {
     fn severity(&self, id: &Arc<str>, rule: &Rule) -> Severity {
         let cause = self.incidents.get(id).map(|i| i.cause);
         let held = self
+            .incidents
             .held_by(id)
             .filter(|other| other.cause.is_run() && cause.is_some_and(Cause::is_run))
             .map(|other| other.severity)
@@ -318,8 +317,8 @@ impl Engine {
         self.rooms.free();
         if rule.send_resolved {
             self.decide(id, rule, (decision, reason), now, world, out);
-        } else if let Some(incident) = self.incidents.get(id).cloned() {
-            self.note(&incident, now, reason, None, out);
+        } else {
+            self.note(id, now, reason, None, out);
             if let Some(view) = self.view(id, now, world) {
                 self.book_silent_end(&view, reason, out);
             }
@@ -341,20 +340,11 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        let mut held: Vec<Arc<str>> = self
-            .incidents
-            .values()
-            .filter(|i| i.held_by.as_ref() == Some(id))
-            .map(|i| Arc::clone(&i.id))
-            .collect();
-        // Decisions do not depend on the order of a hash map.
-        held.sort();
+        let held: Vec<Arc<str>> = self.incidents.held_by(id).map(|i| Arc::clone(&i.id)).collect();
         for other in held {
-            if let Some(incident) =
-                self.incidents.get(&other).filter(|i| was_told && i.cause.is_point()).cloned()
-            {
+            if was_told && self.incidents.get(&other).is_some_and(|i| i.cause.is_point()) {
                 // A reboot, an eviction: told as a part of what held it, and over.
-                self.note(&incident, now, Reason::InhibitedBy, Some(Arc::clone(id)), out);
+                self.note(&other, now, Reason::InhibitedBy, Some(Arc::clone(id)), out);
                 self.remove(&other, out);
                 continue;
             }

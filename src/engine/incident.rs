@@ -1,14 +1,21 @@
 //! What the engine knows of one incident; stored as JSON from its first message on.
 
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(super) use table::IncidentTable;
+pub use table::Tenant;
+
+use super::group;
 use super::records::Waits;
 use super::silence::Suppression;
 use crate::message::Reason;
+use crate::rule::{GroupBy, Rule};
 use crate::signal::{Cause, Exit, ObjectRef, Phase, Severity, Signal};
 
 /// At most so many objects past the cap on members are told apart.
@@ -73,6 +80,9 @@ pub fn object_key(object: &ObjectRef) -> Arc<str> {
     if object.uid.is_empty() { Arc::from(object.to_string()) } else { Arc::clone(&object.uid) }
 }
 
+/// The object of a member and its part: the container, or the node's condition.
+pub type MemberKey = (Arc<str>, Option<Arc<str>>);
+
 /// The end of a log, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
@@ -118,7 +128,7 @@ pub struct Incident {
     pub exit: Option<Exit>,
     /// Who has the problem, by object and part.
     #[serde(with = "members")]
-    pub members: BTreeMap<(Arc<str>, Option<Arc<str>>), Member>,
+    pub members: BTreeMap<MemberKey, Member>,
     /// Members that are not kept by name (a cap was hit).
     pub unnamed: u32,
     /// Which ones these are, so that each counts once; bounded.
@@ -161,7 +171,7 @@ pub struct Incident {
     #[serde(default)]
     pub hastened: bool,
     /// The incident that holds it back.
-    pub held_by: Option<Arc<str>>,
+    held_by: Option<Arc<str>>,
     /// What was last held back by a silence, until something is told again.
     #[serde(default)]
     pub quiet: Option<Suppression>,
@@ -214,15 +224,97 @@ pub struct Incident {
     /// When its members were last compared with the live state without being asked to.
     #[serde(skip)]
     pub checked_at: Option<Timestamp>,
-    #[serde(skip)]
-    pub timer: Option<Timestamp>,
 }
 
 impl Incident {
+    /// An incident as a signal begins it, without members. `standing`: at a first start.
+    pub(super) fn new(
+        (number, id): (u64, Arc<str>),
+        now: Timestamp,
+        rule: &Rule,
+        signal: &Signal,
+        standing: bool,
+    ) -> Self {
+        let since = signal.since.unwrap_or(signal.at).min(now);
+        let grouped = |by: GroupBy| rule.group_by.contains(&by);
+        let workload =
+            if grouped(GroupBy::Workload) || grouped(GroupBy::Object) || !grouped(GroupBy::Namespace) {
+                Arc::clone(&signal.workload)
+            } else {
+                Arc::from(signal.namespace().map_or_else(String::new, |ns| format!("Namespace/{ns}")))
+            };
+        Self {
+            id,
+            number,
+            rule: Arc::clone(&rule.name),
+            group: group::key(rule, signal),
+            cause: signal.cause,
+            severity: rule.severity,
+            namespace: signal.object.namespace.clone(),
+            workload,
+            container: grouped(GroupBy::Container)
+                .then(|| signal.container.clone())
+                .flatten()
+                .filter(|_| !signal.cause.is_node()),
+            why: Arc::clone(&signal.message),
+            weight: signal.weight,
+            exit: signal.exit.clone(),
+            signal: Box::new(signal.clone()),
+            members: BTreeMap::new(),
+            unnamed: 0,
+            unnamed_seen: BTreeSet::new(),
+            several_parts: false,
+            peak: 0,
+            since,
+            last_seen: signal.at,
+            occurrences: 0,
+            told_occurrences: 0,
+            standing,
+            due_at: None,
+            told_at: None,
+            told_step: 0,
+            told_severity: rule.severity,
+            window_ends: None,
+            reminders: 0,
+            grew_at: None,
+            end: None,
+            reopening: false,
+            flaps: 0,
+            seq: 0,
+            held_by: None,
+            hastened: false,
+            quiet: None,
+            empty_since: None,
+            well_since: None,
+            over_at: None,
+            left: 0,
+            left_names: Vec::new(),
+            left_revisions: Vec::new(),
+            receivers: Vec::new(),
+            times: VecDeque::new(),
+            log: None,
+            kept: false,
+            waits: None,
+            repeats_noted: false,
+            listed: false,
+            joined: false,
+            listed_as: None,
+            carried: false,
+            orphaned: false,
+            checked_at: None,
+        }
+    }
+
     /// Told and not ended.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.told_at.is_some() && self.end.is_none()
+    }
+
+    /// The incident that holds it back.
+    #[must_use]
+    pub const fn held_by(&self) -> Option<&Arc<str>> {
+        self.held_by.as_ref()
     }
 
     /// Must it survive a restart? What was told must, and what a list of objects would not bring
@@ -303,13 +395,12 @@ impl Incident {
 /// JSON has no maps with such keys.
 mod members {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::Member;
+    use super::{Member, MemberKey};
 
-    type Map = BTreeMap<(Arc<str>, Option<Arc<str>>), Member>;
+    type Map = BTreeMap<MemberKey, Member>;
 
     pub fn serialize<S: Serializer>(map: &Map, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(map.values())

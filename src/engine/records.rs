@@ -130,11 +130,7 @@ impl Incident {
 impl Engine {
     /// Brings what `explain` reads of an incident up to date.
     pub(super) fn list(&mut self, id: &Arc<str>, now: Timestamp, out: &mut Effects) {
-        let gathers = match (self.standing.contains(id), self.storm.contains(id)) {
-            (true, _) => Some((Reason::Standing, self.standing_until)),
-            (_, true) => Some((Reason::Storm, self.storm_until)),
-            _ => None,
-        };
+        let gathers = self.summaries.waits(id);
         let Some(incident) = self.incidents.get_mut(id) else { return };
         if let Some((reason, until)) = gathers {
             incident.waits_for(reason, None, until, now);

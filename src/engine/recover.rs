@@ -78,7 +78,7 @@ impl Engine {
         let open = incident.is_open();
         // What has happened is told, however long ago: kubeherald may not have been there.
         let owed = !open
-            && incident.held_by.is_none()
+            && incident.held_by().is_none()
             && incident.quiet.is_none()
             && rule.count.is_none()
             && (cause.is_point() || cause == Cause::OOMKilled);
@@ -178,22 +178,15 @@ impl Engine {
             reason = Some(Reason::StateUnknown);
             recovered.append(&mut unknown);
         }
-        let mut removed = Vec::new();
         for key in recovered {
-            let member = incident.members.remove(&key);
+            let Some(member) = self.incidents.remove_member(id, &key) else { continue };
+            let Some(incident) = self.incidents.get_mut(id) else { break };
             // It was over when the state became clear, not when that had proved stable.
-            let over_at = member.as_ref().and_then(|m| m.clear_since.or(Some(m.last)));
-            incident.over_at = incident.over_at.max(over_at);
-            if let Some(member) = member {
-                incident.leaves(&member);
-                removed.push(member);
+            incident.over_at = incident.over_at.max(member.clear_since.or(Some(member.last)));
+            incident.leaves(&member);
+            if incident.members.is_empty() {
+                incident.no_members(now);
             }
-        }
-        if !removed.is_empty() && incident.members.is_empty() {
-            incident.no_members(now);
-        }
-        for member in removed {
-            self.unindex_member(&member, id);
         }
         for object in gone {
             self.forget_object(id, now, &object);

@@ -35,20 +35,14 @@ impl Engine {
         self.silences_changed();
         self.change_books();
         self.rooms.free();
-        // Decisions do not depend on the order of a hash map; what was told keeps its place.
-        let mut ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
-        ids.sort_by_key(|id| {
-            self.incidents.get(id).map(|i| (i.told_at.is_none(), i.told_at, i.since, Arc::clone(id)))
-        });
-        for id in &ids {
+        // What was told keeps its place.
+        for id in &self.incidents.ids_by(|i| (i.told_at.is_none(), i.told_at, i.since)) {
             let Some(name) = self.incidents.get(id).map(|i| Arc::clone(&i.rule)) else { continue };
             self.settle_under_rules(id, out);
             let old = old_rules.get(&name).cloned();
             self.adjust(id, old.as_deref(), &old_steps);
         }
-        ids.retain(|id| self.incidents.contains_key(id));
-        ids.sort_by_key(|id| self.incidents.get(id).map(|i| (i.due_at.is_none(), i.due_at, Arc::clone(id))));
-        for id in ids {
+        for id in self.incidents.ids_by(|i| (i.due_at.is_none(), i.due_at)) {
             let was_silent = |i: &Incident| old_rules.get(&i.rule).is_some_and(|rule| !rule.send_resolved);
             match self.incidents.get(&id).filter(|i| i.orphaned).map(was_silent) {
                 Some(was_silent) => self.without_rule(&id, !was_silent, now, world, out),
@@ -60,7 +54,7 @@ impl Engine {
     /// Takes receivers out that can no longer be told: nobody would ever send it.
     pub fn only_receivers(&mut self, known: &[Arc<str>]) {
         self.reachable = known.to_vec();
-        for incident in self.incidents.values_mut() {
+        for incident in self.incidents.iter_mut() {
             // A last digest, where one is owed, has to know what it is about.
             incident.receivers.retain(|name| known.contains(name) || self.books.all.contains_key(name));
         }
@@ -68,7 +62,7 @@ impl Engine {
 
     /// Masks kept text with new patterns.
     pub fn redact(&mut self, redactor: &Redactor, out: &mut Effects) {
-        for incident in self.incidents.values_mut() {
+        for incident in self.incidents.iter_mut() {
             redactor.signal(&mut incident.signal);
             redactor.kept(&mut incident.why);
             if let Some(exit) = &mut incident.exit {
@@ -81,9 +75,7 @@ impl Engine {
                 out.dirty.insert(Arc::clone(&incident.id));
             }
         }
-        for hint in self.hints.values_mut() {
-            redactor.kept(&mut hint.message);
-        }
+        self.hints.redact(redactor);
     }
 
     /// A state that stands, shown again after a reload: told only where no incident has it yet.
@@ -95,7 +87,7 @@ impl Engine {
             .any(|id| self.incidents.get(id).is_some_and(|incident| incident.members.contains_key(&key)));
         // Past the cap on members an object is only counted.
         let group = self.rules.first_match(signal).map(|rule| group::key(rule, signal));
-        let counted = group.and_then(|group| self.incidents.get(self.by_group.get(&group)?));
+        let counted = group.and_then(|group| self.incidents.of_group(group));
         let known = known || counted.is_some_and(|incident| incident.unnamed_seen.contains(&key.0));
         if !known {
             self.raise(now, signal, world, out);
@@ -128,42 +120,28 @@ impl Engine {
         if incident.group == group && incident.rule == rule.name {
             return;
         }
-        let old = std::mem::replace(&mut incident.group, group);
         incident.rule = Arc::clone(&rule.name);
         incident.container = incident.container.take().filter(|_| grouped_by_container(&rule));
-        if self.by_group.get(&old) == Some(id) {
-            self.by_group.remove(&old);
-        }
         if kept {
             out.dirty.insert(Arc::clone(id));
         }
-        match self.by_group.get(&group).cloned() {
-            // Told ones come first: what is not told yet joins them.
-            Some(other) => {
-                let untold = |i: &Incident| i.told_at.is_none() && i.end.is_none();
-                if !self.looking && self.incidents.get(id).is_some_and(untold) {
-                    self.merge(id, &other, out);
-                }
-            }
-            None => {
-                self.by_group.insert(group, Arc::clone(id));
+        // Told ones come first: what is not told yet joins them.
+        if let Some(other) = self.incidents.regroup(id, group) {
+            let untold = |i: &Incident| i.told_at.is_none() && i.end.is_none();
+            if !self.looking && self.incidents.get(id).is_some_and(untold) {
+                self.merge(id, &other, out);
             }
         }
     }
 
     /// Puts the members of an incident that nobody was told of into another one.
     fn merge(&mut self, from: &Arc<str>, into: &Arc<str>, out: &mut Effects) {
-        let Some(mut left) = self.incidents.get(from).cloned() else { return };
-        self.remove(from, out);
+        let Some(left) = self.remove(from, out) else { return };
+        for (key, member) in left.members {
+            self.incidents.add_member(into, key, member);
+        }
         let Some(incident) = self.incidents.get_mut(into) else { return };
         incident.several_parts |= incident.signal.container != left.signal.container;
-        for (key, member) in std::mem::take(&mut left.members) {
-            self.by_object.entry(Arc::clone(&key.0)).or_default().insert(Arc::clone(into));
-            if let Some(node) = member.node.as_ref().filter(|_| incident.cause.is_node()) {
-                self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(into));
-            }
-            incident.members.entry(key).or_insert(member);
-        }
         incident.unnamed = incident.unnamed.saturating_add(left.unnamed);
         incident.occurrences = incident.occurrences.saturating_add(left.occurrences);
         incident.last_seen = incident.last_seen.max(left.last_seen);
@@ -224,7 +202,7 @@ impl Engine {
             self.remove(id, out);
             return;
         }
-        if self.gathers(id) {
+        if self.summaries.gathers(id) {
             self.leave_summary(id, Reason::RuleRemoved, now, world, out);
             return;
         }
@@ -241,7 +219,7 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        let gathered = self.standing.remove(id) | self.storm.remove(id);
+        let gathered = self.summaries.leave(id);
         let Some(incident) = self.incidents.get_mut(id) else { return };
         let open = incident.is_open() && !gathered;
         if open && tell && !incident.receivers.is_empty() {
@@ -267,8 +245,7 @@ impl Engine {
                 });
             }
         } else {
-            let incident = incident.clone();
-            self.note(&incident, now, reason, by, out);
+            self.note(id, now, reason, by, out);
         }
         self.remove(id, out);
         self.wake_held(id, open, now, world, out);

@@ -196,7 +196,7 @@ impl Engine {
     /// Looks at every incident that was held back: what held it may be gone.
     pub fn review(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
         self.silences.review = false;
-        let held = self.incidents.values().filter(|incident| incident.quiet.is_some());
+        let held = self.incidents.iter().filter(|incident| incident.quiet.is_some());
         let ids = held.map(|incident| Arc::clone(&incident.id)).collect();
         self.review_these(ids, now, world, out);
     }
@@ -204,15 +204,13 @@ impl Engine {
     /// The annotations of this object, workload or namespace changed: looks at what they may have
     /// held back, and whether they are right.
     pub fn review_about(&mut self, object: &ObjectRef, now: Timestamp, world: &dyn World, out: &mut Effects) {
-        let of = |namespace: Option<&Arc<str>>| {
-            let there = self.incidents.values().filter(|incident| incident.namespace.as_ref() == namespace);
-            there.map(|incident| Arc::clone(&incident.id)).collect()
-        };
+        let id = |incident: &Incident| Arc::clone(&incident.id);
+        let of = |namespace| self.incidents.of_namespace(namespace).map(id).collect();
         let ids = match &*object.kind {
-            "Namespace" => of(Some(&object.name)),
+            "Namespace" => of(&Some(Arc::clone(&object.name))),
             // What stands behind the members of an incident is not indexed under every grouping.
-            "Deployment" | "StatefulSet" | "DaemonSet" | "CronJob" | "Job" => of(object.namespace.as_ref()),
-            _ => self.by_object.get(&object_key(object)).into_iter().flatten().cloned().collect(),
+            "Deployment" | "StatefulSet" | "DaemonSet" | "CronJob" | "Job" => of(&object.namespace),
+            _ => self.incidents.of_object(&object_key(object)).map(id).collect(),
         };
         self.review_these(ids, now, world, out);
     }
@@ -259,14 +257,13 @@ impl Engine {
         incident.quiet = Some(quiet);
         if news || !known {
             *self.counts.entry(found.reason).or_default() += 1;
-            let incident = self.incidents.get(id)?.clone();
-            self.book_held(&incident, found.reason, out);
+            self.book_held(id, found.reason, out);
             out.notes.push(Note {
                 detail: Some(Arc::clone(&found.by)),
                 comment: found.comment.clone(),
                 held: Some(what),
                 until: found.until,
-                ..Note::of(&incident, now, found.reason)
+                ..Note::of(self.incidents.get(id)?, now, found.reason)
             });
         }
         if let Some(incident) = self.incidents.get_mut(id).filter(|i| !i.is_open()) {

@@ -1,6 +1,5 @@
 //! One signal at a time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +7,9 @@ use jiff::Timestamp;
 
 use super::incident::object_key;
 use super::room::Place;
-use super::{Effects, Engine, HINT_AGE, Hint, Incident, MAX_HINTS, Member, group};
+use super::{Effects, Engine, Incident, Member, group};
 use crate::clock;
 use crate::message::Reason;
-use crate::rule::{GroupBy, Rule};
 use crate::signal::{Cause, Phase, Signal, World};
 
 /// An autoscaler, a registry or a provisioner that promises again and again is believed this long.
@@ -41,12 +39,11 @@ impl Engine {
                 }
             }
             Phase::Health => {
-                let key = (signal.object.namespace.clone(), Arc::clone(&signal.workload));
-                let ids: Vec<Arc<str>> = self.by_workload.get(&key).into_iter().flatten().cloned().collect();
-                for id in ids {
-                    if self.incidents.get(&id).is_some_and(|i| i.empty_since.is_some()) {
-                        self.evaluate(&id, now, world, out);
-                    }
+                let of_workload =
+                    self.incidents.of_workload(signal.object.namespace.clone(), &signal.workload);
+                let empty = of_workload.filter(|i| i.empty_since.is_some());
+                for id in empty.map(|i| Arc::clone(&i.id)).collect::<Vec<_>>() {
+                    self.evaluate(&id, now, world, out);
                 }
             }
         }
@@ -54,11 +51,9 @@ impl Engine {
 
     /// The incidents that have the signal's object as a member.
     pub(super) fn about(&self, signal: &Signal, same_cause: bool) -> Vec<Arc<str>> {
-        let Some(ids) = self.by_object.get(&object_key(&signal.object)) else { return Vec::new() };
-        ids.iter()
-            .filter(|id| !same_cause || self.incidents.get(*id).is_some_and(|i| i.cause == signal.cause))
-            .cloned()
-            .collect()
+        let object = object_key(&signal.object);
+        let wanted = self.incidents.of_object(&object).filter(|i| !same_cause || i.cause == signal.cause);
+        wanted.map(|i| Arc::clone(&i.id)).collect()
     }
 
     pub(super) fn raise(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
@@ -67,7 +62,8 @@ impl Engine {
             return;
         };
         let group = group::key(&rule, signal);
-        let known = self.carrier(signal).or_else(|| self.by_group.get(&group).cloned());
+        let known =
+            self.carrier(signal).or_else(|| self.incidents.of_group(group).map(|i| Arc::clone(&i.id)));
         let id = match known {
             Some(id) => id,
             None => {
@@ -80,9 +76,9 @@ impl Engine {
                 if let Place::Of(other) = place {
                     self.displace(&other, &named.1, now, world, out);
                 }
-                let incident = self.draft(named, now, &rule, group, signal);
+                let incident = Incident::new(named, now, &rule, signal, self.looking && self.first_start);
                 let id = Arc::clone(&incident.id);
-                self.insert(incident);
+                self.incidents.insert(incident);
                 id
             }
         };
@@ -90,90 +86,13 @@ impl Engine {
         self.evaluate(&id, now, world, out);
     }
 
-    /// An incident as a signal begins it, without members.
-    pub(super) fn draft(
-        &self,
-        (number, id): (u64, Arc<str>),
-        now: Timestamp,
-        rule: &Rule,
-        group: u128,
-        signal: &Signal,
-    ) -> Incident {
-        let since = signal.since.unwrap_or(signal.at).min(now);
-        let grouped = |by: GroupBy| rule.group_by.contains(&by);
-        let workload =
-            if grouped(GroupBy::Workload) || grouped(GroupBy::Object) || !grouped(GroupBy::Namespace) {
-                Arc::clone(&signal.workload)
-            } else {
-                Arc::from(signal.namespace().map_or_else(String::new, |ns| format!("Namespace/{ns}")))
-            };
-        Incident {
-            id,
-            number,
-            rule: Arc::clone(&rule.name),
-            group,
-            cause: signal.cause,
-            severity: rule.severity,
-            namespace: signal.object.namespace.clone(),
-            workload,
-            container: grouped(GroupBy::Container)
-                .then(|| signal.container.clone())
-                .flatten()
-                .filter(|_| !signal.cause.is_node()),
-            why: Arc::clone(&signal.message),
-            weight: signal.weight,
-            exit: signal.exit.clone(),
-            signal: Box::new(signal.clone()),
-            members: BTreeMap::new(),
-            unnamed: 0,
-            unnamed_seen: BTreeSet::new(),
-            several_parts: false,
-            peak: 0,
-            since,
-            last_seen: signal.at,
-            occurrences: 0,
-            told_occurrences: 0,
-            standing: self.looking && self.first_start,
-            due_at: None,
-            told_at: None,
-            told_step: 0,
-            told_severity: rule.severity,
-            window_ends: None,
-            reminders: 0,
-            grew_at: None,
-            end: None,
-            reopening: false,
-            flaps: 0,
-            seq: 0,
-            held_by: None,
-            hastened: false,
-            quiet: None,
-            empty_since: None,
-            well_since: None,
-            over_at: None,
-            left: 0,
-            left_names: Vec::new(),
-            left_revisions: Vec::new(),
-            receivers: Vec::new(),
-            times: VecDeque::new(),
-            log: None,
-            kept: false,
-            waits: None,
-            repeats_noted: false,
-            listed: false,
-            joined: false,
-            listed_as: None,
-            carried: false,
-            orphaned: false,
-            checked_at: None,
-            timer: None,
-        }
-    }
-
     /// Puts the signal's object among the members.
     fn join(&mut self, id: &Arc<str>, now: Timestamp, signal: &Signal) {
         let object = object_key(&signal.object);
-        let hint = self.hints.remove(&(Arc::clone(&object), signal.cause));
+        let hint = self.hints.take(&object, signal.cause, now);
+        if self.incidents.get(id).is_some_and(|i| i.end.is_some() && !i.reopening) {
+            self.incidents.set_holder(id, None);
+        }
         let Some(incident) = self.incidents.get_mut(id) else { return };
         if incident.end.is_some() && !incident.reopening {
             incident.carried = false;
@@ -227,17 +146,14 @@ impl Engine {
             } else {
                 incident.since.min(since)
             };
-            incident.members.insert(key, Member::of(signal, now));
             incident.joined = true;
             incident.empty_since = None;
             incident.well_since = None;
             incident.over_at = None;
-            self.by_object.entry(Arc::clone(&object)).or_default().insert(Arc::clone(id));
-            if let Some(node) = signal.node.as_ref().filter(|_| signal.cause.is_node()) {
-                self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(id));
-            }
+            self.incidents.add_member(id, key, Member::of(signal, now));
         }
-        if let Some(hint) = hint.filter(|hint| clock::between(hint.at, now) <= HINT_AGE) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        if let Some(hint) = hint {
             explain(incident, &hint.message, hint.weight);
             incident.occurrences = incident.occurrences.saturating_add(u64::from(hint.count));
             if let Some(member) = incident.members.get_mut(&(object, signal.container.clone())) {
@@ -250,7 +166,7 @@ impl Engine {
     fn detail(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
         let ids = self.about(signal, true);
         if ids.is_empty() {
-            self.remember_hint(now, signal);
+            self.hints.remember(now, signal);
             return;
         }
         let object = object_key(&signal.object);
@@ -277,39 +193,6 @@ impl Engine {
         }
     }
 
-    fn remember_hint(&mut self, now: Timestamp, signal: &Signal) {
-        while self.hint_order.len() >= MAX_HINTS
-            || self.hint_order.front().is_some_and(|(at, _)| clock::between(*at, now) > HINT_AGE)
-        {
-            let Some((at, key)) = self.hint_order.pop_front() else { break };
-            if self.hints.get(&key).is_some_and(|hint| hint.at <= at) {
-                self.hints.remove(&key);
-            }
-        }
-        let key = (object_key(&signal.object), signal.cause);
-        let (better, not_before, count) = match self.hints.get(&key) {
-            Some(old) => (
-                signal.weight >= old.weight,
-                signal.not_before.max(old.not_before),
-                old.count.saturating_add(signal.count),
-            ),
-            None => (true, signal.not_before, signal.count),
-        };
-        if better {
-            let hint = Hint {
-                message: Arc::clone(&signal.message),
-                weight: signal.weight,
-                at: now,
-                not_before,
-                count,
-            };
-            self.hints.insert(key.clone(), hint);
-        } else if let Some(old) = self.hints.get_mut(&key) {
-            (old.at, old.not_before, old.count) = (now, not_before, count);
-        }
-        self.hint_order.push_back((now, key));
-    }
-
     fn clear(&mut self, id: &Arc<str>, now: Timestamp, signal: &Signal) {
         let object = object_key(&signal.object);
         let Some(incident) = self.incidents.get_mut(id) else { return };
@@ -333,27 +216,21 @@ impl Engine {
             return;
         }
         let gone: Vec<_> = incident.members.keys().filter(|(of, _)| of == object).cloned().collect();
-        let mut removed = Vec::new();
-        for key in gone {
-            if let Some(member) = incident.members.remove(&key) {
-                if let Some(revision) = &member.revision
-                    && !incident.left_revisions.contains(revision)
-                    && incident.left_revisions.len() < 16
-                {
-                    incident.left_revisions.push(Arc::clone(revision));
-                }
-                incident.leaves(&member);
-                removed.push(member);
+        let removed: Vec<Member> =
+            gone.iter().filter_map(|key| self.incidents.remove_member(id, key)).collect();
+        let Some(incident) = self.incidents.get_mut(id).filter(|_| !removed.is_empty()) else { return };
+        for member in &removed {
+            if let Some(revision) = &member.revision
+                && !incident.left_revisions.contains(revision)
+                && incident.left_revisions.len() < 16
+            {
+                incident.left_revisions.push(Arc::clone(revision));
             }
+            incident.leaves(member);
         }
-        if !removed.is_empty() {
-            incident.left = incident.left.saturating_add(1);
-            if incident.members.is_empty() {
-                incident.no_members(now);
-            }
-        }
-        for member in removed {
-            self.unindex_member(&member, id);
+        incident.left = incident.left.saturating_add(1);
+        if incident.members.is_empty() {
+            incident.no_members(now);
         }
     }
 }
@@ -369,7 +246,6 @@ fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.reopening = true;
     incident.since = signal.since.unwrap_or(signal.at).min(now);
     incident.due_at = None;
-    incident.held_by = None;
     incident.waits = None;
     incident.left = 0;
     incident.over_at = None;

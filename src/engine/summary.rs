@@ -1,13 +1,13 @@
 //! Several incidents in one message: what stood at a first start, and storms.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Decided, Effects, Engine};
-use crate::clock;
+use super::{Decided, Effects, Engine, Settings};
+use crate::clock::{self, moved};
 use crate::message::{Decision, IncidentView, Reason};
 use crate::rule::RouteFacts;
 use crate::signal::World;
@@ -16,17 +16,58 @@ use crate::signal::World;
 /// enough for somebody who waits for it.
 const GATHER: Duration = Duration::from_secs(10);
 
-impl Engine {
+/// The summaries to come. What is gathered for one is not stored as told before that is decided.
+#[derive(Debug, Default)]
+pub(super) struct Summaries {
+    /// Until this moment standing problems gather for the one summary of a first start.
+    standing_until: Option<Timestamp>,
+    standing: BTreeSet<Arc<str>>,
+    /// When new incidents were told or gathered, for as long as the storm window is.
+    recent: VecDeque<Timestamp>,
+    storm: BTreeSet<Arc<str>>,
+    storm_until: Option<Timestamp>,
+    /// When the summary before was told.
+    storm_told: Option<Timestamp>,
+}
+
+impl Summaries {
+    pub fn next(&self) -> Option<Timestamp> {
+        [self.standing_until, self.storm_until].into_iter().flatten().min()
+    }
+
+    /// Takes a summary that is due, with what it is about.
+    pub fn take_due(&mut self, now: Timestamp) -> Option<((Decision, Reason), BTreeSet<Arc<str>>)> {
+        let due = |until: &mut Timestamp| *until <= now;
+        if self.standing_until.take_if(due).is_some() {
+            return Some(((Decision::Standing, Reason::Standing), std::mem::take(&mut self.standing)));
+        }
+        self.storm_until.take_if(due)?;
+        self.storm_told = Some(now);
+        Some(((Decision::Storm, Reason::Storm), std::mem::take(&mut self.storm)))
+    }
+
+    pub const fn gather_standing(&mut self, until: Timestamp) {
+        self.standing_until = Some(until);
+    }
+
+    pub const fn gathers_standing(&self) -> bool {
+        self.standing_until.is_some()
+    }
+
+    pub fn add_standing(&mut self, id: &Arc<str>) {
+        self.standing.insert(Arc::clone(id));
+    }
+
     /// Has so much begun lately that one more single message would only bury the others? Counts the
     /// incident that asks.
-    pub(super) fn is_storm(&mut self, now: Timestamp) -> bool {
-        let from = clock::before(now, self.settings.storm_window);
+    pub fn is_storm(&mut self, now: Timestamp, settings: &Settings) -> bool {
+        let from = clock::before(now, settings.storm_window);
         while self.recent.front().is_some_and(|at| *at < from) {
             self.recent.pop_front();
         }
         self.recent.push_back(now);
         // Only whether it is more than the limit matters, not how much more.
-        let limit = usize::try_from(self.settings.storm_incidents).unwrap_or(usize::MAX);
+        let limit = usize::try_from(settings.storm_incidents).unwrap_or(usize::MAX);
         let storm = self.recent.len() > limit;
         if storm {
             self.recent.pop_front();
@@ -36,18 +77,45 @@ impl Engine {
 
     /// Puts an incident into the summary to come. The first one of a storm comes soon, the next ones
     /// a window apart: a storm that goes on does not become a storm of summaries.
-    pub(super) fn gather_storm(&mut self, id: &Arc<str>, now: Timestamp) {
+    pub fn add_to_storm(&mut self, id: &Arc<str>, now: Timestamp, window: Duration) {
         self.storm.insert(Arc::clone(id));
         let soon = clock::after(now, GATHER);
-        let apart = self.storm_told.map(|told| clock::after(told, self.settings.storm_window));
+        let apart = self.storm_told.map(|told| clock::after(told, window));
         self.storm_until.get_or_insert(apart.map_or(soon, |apart| apart.max(soon)));
     }
 
     /// Is it to be told by a summary that is not decided yet?
-    pub(super) fn gathers(&self, id: &str) -> bool {
+    pub fn gathers(&self, id: &str) -> bool {
         self.standing.contains(id) || self.storm.contains(id)
     }
 
+    /// Which summary an incident waits for, and until when.
+    pub fn waits(&self, id: &str) -> Option<(Reason, Option<Timestamp>)> {
+        if self.standing.contains(id) {
+            return Some((Reason::Standing, self.standing_until));
+        }
+        self.storm.contains(id).then_some((Reason::Storm, self.storm_until))
+    }
+
+    /// False: it was in none.
+    pub fn leave(&mut self, id: &str) -> bool {
+        self.standing.remove(id) | self.storm.remove(id)
+    }
+
+    pub fn clock_set(&mut self, by: SignedDuration) {
+        for at in self
+            .recent
+            .iter_mut()
+            .chain(&mut self.standing_until)
+            .chain(&mut self.storm_until)
+            .chain(&mut self.storm_told)
+        {
+            *at = moved(*at, by);
+        }
+    }
+}
+
+impl Engine {
     /// It was over before the summary came.
     pub(super) fn leave_summary(
         &mut self,
@@ -57,11 +125,8 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        self.standing.remove(id);
-        self.storm.remove(id);
-        if let Some(incident) = self.incidents.get(id).cloned() {
-            self.note(&incident, now, Reason::NeverTold, Some(Arc::from(reason.as_str())), out);
-        }
+        self.summaries.leave(id);
+        self.note(id, now, Reason::NeverTold, Some(Arc::from(reason.as_str())), out);
         self.remove(id, out);
         self.wake_held(id, false, now, world, out);
     }

@@ -81,6 +81,7 @@ impl Engine {
 
     fn held(&self, incident: &Incident) -> Vec<Held> {
         let mut held: Vec<Held> = self
+            .incidents
             .held_by(&incident.id)
             .map(|other| Held {
                 cause: other.cause,
@@ -99,8 +100,9 @@ impl Engine {
         let oom_exit =
             |i: &Incident| i.exit.as_ref().is_some_and(|exit| exit.reason.as_deref() == Some("OOMKilled"));
         let same = |other: &&Incident| other.cause.is_run() && incident.cause.is_run();
+        let held = || self.incidents.held_by(&incident.id).filter(same);
         if incident.cause != Cause::OOMKilled {
-            if let Some(oom) = self.held_by(&incident.id).filter(same).find(|o| o.cause == Cause::OOMKilled) {
+            if let Some(oom) = held().find(|o| o.cause == Cause::OOMKilled) {
                 return Arc::clone(&oom.why);
             }
             if oom_exit(incident) {
@@ -114,12 +116,12 @@ impl Engine {
             return cause;
         }
         if incident.cause == Cause::CrashLoopBackOff
-            && let Some(probe) = self.held_by(&incident.id).filter(same).find(|o| o.cause == Cause::Unhealthy)
+            && let Some(probe) = held().find(|o| o.cause == Cause::Unhealthy)
         {
             return Arc::clone(&probe.why);
         }
-        let looping = incident.cause != Cause::CrashLoopBackOff
-            && self.held_by(&incident.id).filter(same).any(|o| o.cause == Cause::CrashLoopBackOff);
+        let looping =
+            incident.cause != Cause::CrashLoopBackOff && held().any(|o| o.cause == Cause::CrashLoopBackOff);
         Arc::from(if looping { LOOPING } else { "" })
     }
 }

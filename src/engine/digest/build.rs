@@ -68,9 +68,7 @@ impl Engine {
             if book.closing {
                 out.digests.extend(book.entries.keys().map(|id| (Arc::clone(&name), Some(Arc::clone(id)))));
                 if !self.reachable.contains(&name) {
-                    self.incidents
-                        .values_mut()
-                        .for_each(|i| i.receivers.retain(|receiver| *receiver != name));
+                    self.incidents.iter_mut().for_each(|i| i.receivers.retain(|receiver| *receiver != name));
                 }
             } else {
                 let schedule = self.settings.digests.iter().find(|d| d.name == name).map(|d| &d.schedule);
@@ -145,7 +143,7 @@ impl Engine {
     fn held_by_annotations(&self, book: &DigestState) -> Vec<HeldBack> {
         let mut by: BTreeMap<(Reason, Arc<str>), HeldSoFar> = BTreeMap::new();
         let mut open: Vec<&Incident> =
-            self.incidents.values().filter(|i| i.end.is_none() || i.reopening).collect();
+            self.incidents.iter().filter(|i| i.end.is_none() || i.reopening).collect();
         open.sort_by(|a, b| (&a.namespace, &a.workload, &a.id).cmp(&(&b.namespace, &b.workload, &b.id)));
         for incident in open {
             let Some(quiet) = incident.quiet.as_ref().filter(|quiet| quiet.by.starts_with(BY_ANNOTATION))
@@ -182,8 +180,8 @@ impl Engine {
     fn items(&self, book: &DigestState, now: Timestamp) -> Vec<Item> {
         let open = self
             .incidents
-            .values()
-            .filter(|i| i.is_open() && !self.gathers(&i.id) && self.concerns(i, &book.receiver))
+            .iter()
+            .filter(|i| i.is_open() && !self.summaries.gathers(&i.id) && self.concerns(i, &book.receiver))
             .map(|i| {
                 let entry = book.entries.get(&i.id);
                 // What is not in the book was told one by one, or did not find room there.

@@ -234,9 +234,9 @@ fn one_that_was_to_be_told_again_by_a_summary_goes_back_to_its_end() {
         &mut out,
     );
     engine.signal(at(4), &crash(at(4)), &Bad, &mut out);
-    assert!(engine.gathers(&id), "{out:?}");
+    assert!(engine.summaries.gathers(&id), "{out:?}");
     engine.add_silence(everything("api", at(500), Origin::Api), at(5), &mut out).unwrap();
-    let due = engine.storm_until.unwrap();
+    let due = engine.summaries.next().unwrap();
     engine.tick(due, &Bad, &mut out);
     let incident = engine.incident(&id).unwrap();
     assert!(incident.reopening && incident.end.is_some() && incident.flaps == 0, "{incident:?}");
