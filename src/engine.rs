@@ -8,14 +8,8 @@
 //! * [`Engine::next_deadline`] says when something will be,
 //! * [`Engine::synced`] tells that the first picture of the cluster is complete.
 //!
-//! An incident is everything one rule says about one group. Its life:
-//!
-//! ```text
-//!   signal ──▶ pending ──for──▶ due ──group_wait──▶ told ──stable──▶ ended ──window──▶ forgotten
-//!                 │              │ held by another     │  ▲             │
-//!                 └── gone before it was told          └──┘ grew,       └── again: reopened
-//!                     (silent)                              reminder
-//! ```
+//! An incident is everything one rule says about one group. Its life is a type, [`incident::life`].
+//! Each time something may have changed for an incident, `judge` says what is due, and `evaluate` does it.
 
 pub mod annotations;
 mod clock_set;
@@ -27,6 +21,7 @@ mod hints;
 pub mod identity;
 pub mod incident;
 mod inhibit;
+mod judge;
 pub mod records;
 mod recover;
 mod reload;
@@ -193,8 +188,8 @@ impl Engine {
         while let Some(id) = self.incidents.take_due(now) {
             self.evaluate(&id, now, world, out);
         }
-        while let Some((what, ids)) = self.summaries.take_due(now) {
-            self.tell_summary(what, ids, now, world, out);
+        while let Some(summary) = self.summaries.take_due(now) {
+            self.tell_summary(summary, now, world, out);
         }
         // Last: everything decided at this moment belongs into it.
         self.books.saw(now);
@@ -209,9 +204,9 @@ impl Engine {
             self.first_start = false;
             self.summaries.gather_standing(crate::clock::after(now, self.settings.group_wait * 2));
         }
-        for id in self.incidents.ids_by(|i| (i.due_at.is_none(), i.due_at)) {
+        for id in self.incidents.ids_by(|i| by_due(i.life().due_at())) {
             // A kill that nobody was told of is news, although its container runs again.
-            let news = |i: &Incident| i.cause == Cause::OOMKilled && i.told_at.is_none();
+            let news = |i: &Incident| i.cause == Cause::OOMKilled && i.notified().is_none();
             if !self.incidents.get(&id).is_some_and(news) {
                 self.compare(&id, now, world);
             }
@@ -276,10 +271,10 @@ impl Engine {
     fn remove(&mut self, id: &Arc<str>, out: &mut Effects) -> Option<Incident> {
         let incident = self.incidents.remove(id)?;
         self.rooms.free();
-        if incident.kept {
+        if incident.recorded.kept {
             out.removed.push(Arc::clone(id));
         }
-        if incident.listed_as.is_some() {
+        if incident.recorded.listed_as.is_some() {
             out.records.waiting.insert(Arc::clone(id));
         }
         out.dirty.remove(id);
@@ -290,7 +285,7 @@ impl Engine {
         let Some(incident) = self.incidents.get_mut(id) else { return };
         *self.counts.entry(reason).or_default() += 1;
         let until = match reason {
-            Reason::WithinWindow => incident.window_ends,
+            Reason::WithinWindow => incident.notified().and_then(|notified| notified.window_ends),
             _ => None,
         };
         if matches!(reason, Reason::InhibitedBy | Reason::SilencedBy | Reason::Muted) && !incident.is_open() {
@@ -303,4 +298,9 @@ impl Engine {
             self.book_held(id, reason, out);
         }
     }
+}
+
+/// Orders what is due: the first that was due first, what is not due last.
+fn by_due(due_at: Option<Timestamp>) -> (bool, Option<Timestamp>) {
+    (due_at.is_none(), due_at)
 }

@@ -21,7 +21,7 @@ impl Engine {
             let Some(incident) = self.incidents.get_mut(id) else { continue };
             let rule = self.rules.get(&incident.rule);
             set(incident, rule.map(|rule| &**rule), by, now);
-            if incident.kept {
+            if incident.recorded.kept {
                 out.dirty.insert(Arc::clone(id));
             }
             let timer = self.incidents.timer(id).map(|at| moved(at, by));
@@ -40,24 +40,11 @@ impl Engine {
 
 fn set(incident: &mut Incident, rule: Option<&Rule>, by: SignedDuration, now: Timestamp) {
     let before = moved(now, -by);
-    for at in [
-        &mut incident.due_at,
-        &mut incident.window_ends,
-        &mut incident.grew_at,
-        &mut incident.empty_since,
-        &mut incident.well_since,
-        &mut incident.checked_at,
-    ] {
-        *at = at.map(|at| moved(at, by));
-    }
-    for at in [&mut incident.told_at, &mut incident.over_at] {
-        *at = at.map(|at| past(at, by, now));
-    }
+    incident.life_mut().clock_set(by, now);
+    incident.departed.clock_set(by, now);
+    incident.checked_at = incident.checked_at.map(|at| moved(at, by));
     for at in [&mut incident.since, &mut incident.last_seen] {
         *at = past(*at, by, now);
-    }
-    if let Some(end) = &mut incident.end {
-        end.at = past(end.at, by, now);
     }
     if let Some(waits) = &mut incident.waits {
         waits.since = past(waits.since, by, now);

@@ -31,7 +31,7 @@ impl Engine {
 
     /// Incidents about `node` that are not over.
     fn about_node(&self, node: &str) -> impl Iterator<Item = &Incident> {
-        self.incidents.of_node(node).filter(|other| other.end.is_none())
+        self.incidents.of_node(node).filter(|other| other.life().end().is_none())
     }
 
     fn lost_node(&self, node: &str, member: &Member) -> Option<&Incident> {
@@ -101,7 +101,9 @@ impl Engine {
         if incident.cause == Cause::FailedScheduling && incident.why.contains("PersistentVolumeClaim") {
             let claims = self.incidents.of_namespace(&incident.namespace).filter(|other| {
                 // Told already or not: the pods wait for the claim, not the claim for them.
-                other.cause == Cause::ProvisioningFailed && other.end.is_none() && !other.members.is_empty()
+                other.cause == Cause::ProvisioningFailed
+                    && other.life().end().is_none()
+                    && !other.members.is_empty()
             });
             // Of several the one it waits for already, else the one that failed first.
             let held_by = incident.held_by();
@@ -134,13 +136,13 @@ fn explains(
     if incident.cause == Cause::RolloutStuck {
         // Whatever is wrong with the pods is why the rollout does not get on, told already or not.
         let wrong = other.is_open() || other.held_by().is_some() || other.raised().next().is_some();
-        return other.cause != Cause::RolloutStuck && other.end.is_none() && wrong;
+        return other.cause != Cause::RolloutStuck && other.life().end().is_none() && wrong;
     }
     if incident.cause == Cause::Unhealthy && other.cause == Cause::RolloutStuck {
         // At a first start the Events of the probe that a rollout hangs on come after the summary.
         let soon = |told| incident.since <= clock::after(told, EVENTS_COME);
-        let summary = other.standing && other.is_open() && other.told_at.is_some_and(soon);
-        return summary && incident.told_at.is_none() && &*incident.signal.reason != "Killing";
+        let summary = other.standing && other.is_open() && other.notified().is_some_and(|told| soon(told.at));
+        return summary && incident.notified().is_none() && &*incident.signal.reason != "Killing";
     }
     let waits_for = match incident.cause {
         Cause::ContainerStuck => other.cause.is_start() && other.cause != Cause::ContainerStuck,
@@ -148,8 +150,8 @@ fn explains(
         Cause::FailedMount => other.cause == Cause::FailedAttachVolume,
         _ => false,
     };
-    if waits_for && incident.told_at.is_none() {
-        return other.end.is_none() && shares_objects(other, incident);
+    if waits_for && incident.notified().is_none() {
+        return other.life().end().is_none() && shares_objects(other, incident);
     }
     if !ahead(other, incident, now) {
         return false;
@@ -173,11 +175,12 @@ fn ahead(other: &Incident, incident: &Incident, now: Timestamp) -> bool {
     if other.is_open() {
         return true;
     }
-    if other.held_by().is_some() || other.end.is_some() {
+    if other.held_by().is_some() || other.life().end().is_some() {
         return false;
     }
     let order = |i: &Incident, due: Timestamp| (due, depth(i.cause), Arc::clone(&i.id));
-    other.due_at.is_some_and(|theirs| order(other, theirs) < order(incident, incident.due_at.unwrap_or(now)))
+    let ours = incident.life().due_at().unwrap_or(now);
+    other.life().due_at().is_some_and(|theirs| order(other, theirs) < order(incident, ours))
 }
 
 /// A kill for memory or by a probe says more than the loop that follows from it.

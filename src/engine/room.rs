@@ -266,8 +266,8 @@ impl Engine {
 
     /// The incident that has been over for longest.
     fn oldest_ended(&self, tenant: &Tenant) -> Option<Arc<str>> {
-        let ended = self.incidents.of_namespace(tenant).filter(|i| !i.reopening);
-        let ended = ended.filter_map(|i| i.end.as_ref().map(|end| (end.at, Arc::clone(&i.id))));
+        let ended = self.incidents.of_namespace(tenant).filter(|i| i.is_ended());
+        let ended = ended.filter_map(|i| Some((i.life().end()?.at, Arc::clone(&i.id))));
         ended.min().map(|(_, id)| id)
     }
 
@@ -275,7 +275,7 @@ impl Engine {
     fn least_of(&self, tenant: &Tenant) -> Option<(Worth, Arc<str>)> {
         let incidents = self.incidents.of_namespace(tenant);
         incidents
-            .map(|i| (worth(i), i.told_at.is_some(), Reverse(i.number), Arc::clone(&i.id)))
+            .map(|i| (worth(i), i.notified().is_some(), Reverse(i.number), Arc::clone(&i.id)))
             .min()
             .map(|(worth, _, _, id)| (worth, id))
     }
@@ -310,7 +310,7 @@ impl Engine {
     ) {
         let Some(incident) = self.incidents.get(id) else { return };
         let freed = self.rooms.freed;
-        if incident.end.is_some() && !incident.reopening {
+        if incident.is_ended() {
             self.remove(id, out);
         } else {
             self.rooms.displaced += 1;

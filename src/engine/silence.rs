@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::annotations::places;
-use super::incident::object_key;
+use super::incident::{Life, object_key};
+use super::judge::steps_passed;
 use super::{Effects, Engine, Incident, Member, Note};
 use crate::clock;
 use crate::message::{Decision, Reason};
@@ -218,7 +219,7 @@ impl Engine {
     fn review_these(&mut self, mut ids: Vec<Arc<str>>, now: Timestamp, world: &dyn World, out: &mut Effects) {
         ids.sort();
         for id in ids {
-            let Some(incident) = self.incidents.get(&id).filter(|i| i.end.is_none() || i.reopening) else {
+            let Some(incident) = self.incidents.get(&id).filter(|i| !i.is_ended()) else {
                 continue;
             };
             let held = incident.quiet.is_some();
@@ -241,9 +242,8 @@ impl Engine {
         self.look_for_mistakes(id, world, out);
         self.see_annotations(id, now, world, out);
         let found = self.quiet(self.incidents.get(id)?, now, world)?;
-        let steps = &self.settings.growth_steps;
         let incident = self.incidents.get_mut(id)?;
-        let step = steps.iter().filter(|s| **s <= incident.affected()).count();
+        let step = steps_passed(&self.settings, incident);
         let same = incident.quiet.take().filter(|q| (q.reason, &q.by) == (found.reason, &found.by));
         let known = same.is_some();
         let mut quiet = same.unwrap_or_else(|| Suppression {
@@ -281,24 +281,15 @@ impl Engine {
         out: &mut Effects,
     ) -> bool {
         let Some(incident) = self.incidents.get(id) else { return false };
-        // Numbered messages were about it before: then it was to be told as reopened.
-        let before = incident.seq > 0;
+        let before = matches!(incident.life(), Life::Gathering { ended: Some(_), .. });
         let what = if before { Decision::Reopened } else { Decision::First };
         if self.silenced_by(id, what, now, world, out).is_none() {
             return false;
         }
         if let Some(incident) = self.incidents.get_mut(id) {
-            incident.told_step = 0;
-            incident.window_ends = None;
-            if before {
-                incident.reopening = true;
-                incident.flaps = incident.flaps.saturating_sub(1);
-                incident.end = Some(super::incident::End { at: now, reason: Reason::Recovered });
-            } else {
-                incident.told_at = None;
-                incident.told_occurrences = 0;
-            }
+            incident.flaps = incident.flaps.saturating_sub(u32::from(before));
         }
+        self.incidents.advance(id, |life| life.withdraw(now));
         self.evaluate(id, now, world, out);
         true
     }

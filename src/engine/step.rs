@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::incident::object_key;
+use super::incident::{Departed, Life, object_key};
 use super::room::Place;
 use super::{Effects, Engine, Incident, Member, group};
 use crate::clock;
@@ -41,7 +41,7 @@ impl Engine {
             Phase::Health => {
                 let of_workload =
                     self.incidents.of_workload(signal.object.namespace.clone(), &signal.workload);
-                let empty = of_workload.filter(|i| i.empty_since.is_some());
+                let empty = of_workload.filter(|i| i.departed.empty_since.is_some());
                 for id in empty.map(|i| Arc::clone(&i.id)).collect::<Vec<_>>() {
                     self.evaluate(&id, now, world, out);
                 }
@@ -90,14 +90,11 @@ impl Engine {
     fn join(&mut self, id: &Arc<str>, now: Timestamp, signal: &Signal) {
         let object = object_key(&signal.object);
         let hint = self.hints.take(&object, signal.cause, now);
-        if self.incidents.get(id).is_some_and(|i| i.end.is_some() && !i.reopening) {
-            self.incidents.set_holder(id, None);
+        if self.incidents.get(id).is_some_and(Incident::is_ended) {
+            self.incidents.advance(id, Life::reopen);
+            self.incidents.get_mut(id).into_iter().for_each(|incident| begin_anew(incident, signal, now));
         }
         let Some(incident) = self.incidents.get_mut(id) else { return };
-        if incident.end.is_some() && !incident.reopening {
-            incident.carried = false;
-            reopen(incident, signal, now);
-        }
         incident.last_seen = incident.last_seen.max(signal.at);
         // The first look after a restart shows what was counted before it, too.
         let before = incident.members.get(&(Arc::clone(&object), signal.container.clone()));
@@ -120,8 +117,9 @@ impl Engine {
             }
         }
         let key = (Arc::clone(&object), signal.container.clone());
+        let never_told = incident.notified().is_none();
         if let Some(member) = incident.members.get_mut(&key) {
-            if !member.raised && incident.told_at.is_none() && !incident.cause.loops() {
+            if !member.raised && never_told && !incident.cause.loops() {
                 // It was well in between: what is told is how long it has been ill this time.
                 member.since = signal.since.unwrap_or(signal.at).min(now);
             }
@@ -141,15 +139,10 @@ impl Engine {
             self.refused += u64::from(incident.count_unnamed(&object));
         } else {
             let since = signal.since.unwrap_or(signal.at).min(now);
-            incident.since = if incident.members.is_empty() && incident.told_at.is_none() {
-                since
-            } else {
-                incident.since.min(since)
-            };
-            incident.joined = true;
-            incident.empty_since = None;
-            incident.well_since = None;
-            incident.over_at = None;
+            incident.since =
+                if incident.members.is_empty() && never_told { since } else { incident.since.min(since) };
+            incident.recorded.joined = true;
+            incident.departed.joined();
             self.incidents.add_member(id, key, Member::of(signal, now));
         }
         let Some(incident) = self.incidents.get_mut(id) else { return };
@@ -210,9 +203,9 @@ impl Engine {
         let Some(incident) = self.incidents.get_mut(id) else { return };
         // What has happened is told although its object is gone. Only of a pod that nobody makes
         // again the removal is the end.
-        let bare = incident.told_at.is_some() && incident.workload.starts_with("Pod/");
+        let bare = incident.notified().is_some() && incident.workload.starts_with("Pod/");
         let happened = incident.cause.is_point() && !bare;
-        if happened || (incident.cause == Cause::OOMKilled && incident.told_at.is_none()) {
+        if happened || (incident.cause == Cause::OOMKilled && incident.notified().is_none()) {
             return;
         }
         let gone: Vec<_> = incident.members.keys().filter(|(of, _)| of == object).cloned().collect();
@@ -220,15 +213,9 @@ impl Engine {
             gone.iter().filter_map(|key| self.incidents.remove_member(id, key)).collect();
         let Some(incident) = self.incidents.get_mut(id).filter(|_| !removed.is_empty()) else { return };
         for member in &removed {
-            if let Some(revision) = &member.revision
-                && !incident.left_revisions.contains(revision)
-                && incident.left_revisions.len() < 16
-            {
-                incident.left_revisions.push(Arc::clone(revision));
-            }
-            incident.leaves(member);
+            incident.departed.leaves(member, true);
         }
-        incident.left = incident.left.saturating_add(1);
+        incident.departed.left = incident.departed.left.saturating_add(1);
         if incident.members.is_empty() {
             incident.no_members(now);
         }
@@ -242,15 +229,16 @@ fn explain(incident: &mut Incident, message: &Arc<str>, weight: u8) {
     }
 }
 
-fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
-    incident.reopening = true;
+/// What is known of the time before its end says nothing of the one that begins.
+fn begin_anew(incident: &mut Incident, signal: &Signal, now: Timestamp) {
+    incident.carried = false;
     incident.since = signal.since.unwrap_or(signal.at).min(now);
-    incident.due_at = None;
     incident.waits = None;
-    incident.left = 0;
-    incident.over_at = None;
-    incident.left_names.clear();
-    incident.left_revisions.clear();
+    incident.departed = Departed {
+        empty_since: incident.departed.empty_since,
+        well_since: incident.departed.well_since,
+        ..Departed::default()
+    };
     incident.peak = 0;
     incident.unnamed = 0;
     incident.unnamed_seen.clear();

@@ -1,11 +1,12 @@
 //! Several incidents in one message: what stood at a first start, and storms.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::incident::{Life, Summary};
 use super::{Decided, Effects, Engine, Settings};
 use crate::clock::{self, moved};
 use crate::message::{Decision, IncidentView, Reason};
@@ -16,15 +17,13 @@ use crate::signal::World;
 /// enough for somebody who waits for it.
 const GATHER: Duration = Duration::from_secs(10);
 
-/// The summaries to come. What is gathered for one is not stored as told before that is decided.
+/// When the summaries to come are due. What gathers for one is [`Life::Gathering`].
 #[derive(Debug, Default)]
 pub(super) struct Summaries {
     /// Until this moment standing problems gather for the one summary of a first start.
     standing_until: Option<Timestamp>,
-    standing: BTreeSet<Arc<str>>,
     /// When new incidents were told or gathered, for as long as the storm window is.
     recent: VecDeque<Timestamp>,
-    storm: BTreeSet<Arc<str>>,
     storm_until: Option<Timestamp>,
     /// When the summary before was told.
     storm_told: Option<Timestamp>,
@@ -35,15 +34,21 @@ impl Summaries {
         [self.standing_until, self.storm_until].into_iter().flatten().min()
     }
 
-    /// Takes a summary that is due, with what it is about.
-    pub fn take_due(&mut self, now: Timestamp) -> Option<((Decision, Reason), BTreeSet<Arc<str>>)> {
+    pub fn take_due(&mut self, now: Timestamp) -> Option<Summary> {
         let due = |until: &mut Timestamp| *until <= now;
         if self.standing_until.take_if(due).is_some() {
-            return Some(((Decision::Standing, Reason::Standing), std::mem::take(&mut self.standing)));
+            return Some(Summary::Standing);
         }
         self.storm_until.take_if(due)?;
         self.storm_told = Some(now);
-        Some(((Decision::Storm, Reason::Storm), std::mem::take(&mut self.storm)))
+        Some(Summary::Storm)
+    }
+
+    pub const fn until(&self, summary: Summary) -> Option<Timestamp> {
+        match summary {
+            Summary::Standing => self.standing_until,
+            Summary::Storm => self.storm_until,
+        }
     }
 
     pub const fn gather_standing(&mut self, until: Timestamp) {
@@ -52,10 +57,6 @@ impl Summaries {
 
     pub const fn gathers_standing(&self) -> bool {
         self.standing_until.is_some()
-    }
-
-    pub fn add_standing(&mut self, id: &Arc<str>) {
-        self.standing.insert(Arc::clone(id));
     }
 
     /// Has so much begun lately that one more single message would only bury the others? Counts the
@@ -75,31 +76,12 @@ impl Summaries {
         storm
     }
 
-    /// Puts an incident into the summary to come. The first one of a storm comes soon, the next ones
-    /// a window apart: a storm that goes on does not become a storm of summaries.
-    pub fn add_to_storm(&mut self, id: &Arc<str>, now: Timestamp, window: Duration) {
-        self.storm.insert(Arc::clone(id));
+    /// One more is told by the summary of a storm. The first one comes soon, the next ones a window
+    /// apart: a storm that goes on does not become a storm of summaries.
+    pub fn gather_storm(&mut self, now: Timestamp, window: Duration) {
         let soon = clock::after(now, GATHER);
         let apart = self.storm_told.map(|told| clock::after(told, window));
         self.storm_until.get_or_insert(apart.map_or(soon, |apart| apart.max(soon)));
-    }
-
-    /// Is it to be told by a summary that is not decided yet?
-    pub fn gathers(&self, id: &str) -> bool {
-        self.standing.contains(id) || self.storm.contains(id)
-    }
-
-    /// Which summary an incident waits for, and until when.
-    pub fn waits(&self, id: &str) -> Option<(Reason, Option<Timestamp>)> {
-        if self.standing.contains(id) {
-            return Some((Reason::Standing, self.standing_until));
-        }
-        self.storm.contains(id).then_some((Reason::Storm, self.storm_until))
-    }
-
-    /// False: it was in none.
-    pub fn leave(&mut self, id: &str) -> bool {
-        self.standing.remove(id) | self.storm.remove(id)
     }
 
     pub fn clock_set(&mut self, by: SignedDuration) {
@@ -115,6 +97,11 @@ impl Summaries {
     }
 }
 
+/// Does it wait for this summary?
+fn is_for(life: &Life, this: Summary) -> bool {
+    matches!(life, Life::Gathering { summary, .. } if *summary == this)
+}
+
 impl Engine {
     /// It was over before the summary came.
     pub(super) fn leave_summary(
@@ -125,7 +112,6 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        self.summaries.leave(id);
         self.note(id, now, Reason::NeverTold, Some(Arc::from(reason.as_str())), out);
         self.remove(id, out);
         self.wake_held(id, false, now, world, out);
@@ -135,19 +121,21 @@ impl Engine {
     /// of which one problem is left for a set of receivers is told as that problem.
     pub(super) fn tell_summary(
         &mut self,
-        (decision, reason): (Decision, Reason),
-        ids: BTreeSet<Arc<str>>,
+        summary: Summary,
         now: Timestamp,
         world: &dyn World,
         out: &mut Effects,
     ) {
+        let (decision, reason) = summary.decision();
+        let mut ids = self.incidents.ids_by(|_| ());
+        ids.retain(|id| self.incidents.get(id).is_some_and(|i| is_for(i.life(), summary)));
         let routes = Arc::clone(&self.routes);
         let mut by_receivers: BTreeMap<Vec<Arc<str>>, Vec<Arc<str>>> = BTreeMap::new();
         for id in ids {
             if self.withdraw(&id, now, world, out) {
                 continue;
             }
-            let Some(incident) = self.incidents.get_mut(&id) else { continue };
+            let Some(incident) = self.incidents.get_mut(&id).filter(|i| i.gathers()) else { continue };
             let Some(rule) = self.rules.get(&incident.rule) else { continue };
             let facts = RouteFacts { signal: &incident.signal, rule, severity: incident.severity };
             for receiver in routes.receivers(facts) {
@@ -162,7 +150,7 @@ impl Engine {
             for id in &ids {
                 let Some(incident) = self.incidents.get_mut(id) else { continue };
                 let Some(rule) = self.rules.get(&incident.rule).cloned() else { continue };
-                incident.kept = true;
+                incident.recorded.kept = true;
                 if alone {
                     // Messages were about it before: it was over, and came back in the storm.
                     let what = match incident.seq {

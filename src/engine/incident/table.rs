@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Incident, Member, MemberKey};
+use super::{Incident, Life, Member, MemberKey};
 
 type Ids = BTreeSet<Arc<str>>;
 /// A namespace, or `None` for what is cluster-scoped.
@@ -117,7 +117,7 @@ impl IncidentTable {
         self.by_group.insert(incident.group, Arc::clone(&id));
         add(&mut self.by_workload, place(&incident), &id);
         self.by_namespace.entry(incident.namespace.clone()).or_default().insert(Arc::clone(&id));
-        if let Some(holder) = &incident.held_by {
+        if let Some(holder) = incident.held_by() {
             add(&mut self.by_holder, Arc::clone(holder), &id);
         }
         for member in incident.members.values() {
@@ -136,7 +136,7 @@ impl IncidentTable {
         }
         drop_from(&mut self.by_workload, &place(&incident), id);
         drop_from_sorted(&mut self.by_namespace, &incident.namespace, id);
-        if let Some(holder) = &incident.held_by {
+        if let Some(holder) = incident.held_by() {
             drop_from(&mut self.by_holder, holder, id);
         }
         for member in incident.members.values() {
@@ -170,15 +170,31 @@ impl IncidentTable {
         Some(member)
     }
 
-    /// `None`: nothing holds it back any more.
-    pub fn set_holder(&mut self, id: &Arc<str>, holder: Option<Arc<str>>) {
+    /// The next state of an incident's life.
+    pub fn advance(&mut self, id: &Arc<str>, next: impl FnOnce(Life) -> Life) {
         let Some(slot) = self.slots.get_mut(id) else { return };
-        let old = std::mem::replace(&mut slot.incident.held_by, holder.clone());
-        if let Some(old) = old {
-            drop_from(&mut self.by_holder, &old, id);
+        let before = slot.incident.held_by().cloned();
+        slot.incident.life = next(std::mem::take(&mut slot.incident.life));
+        let after = slot.incident.held_by().cloned();
+        self.index_holder(id, before, after);
+    }
+
+    /// Which incident holds one back that waits; `None`: nothing does any more.
+    pub fn set_holder(&mut self, id: &Arc<str>, holder: Option<Arc<str>>) {
+        let Some(pending) = self.get_mut(id).and_then(|incident| incident.life.pending_mut()) else { return };
+        let before = std::mem::replace(&mut pending.held_by, holder.clone());
+        self.index_holder(id, before, holder);
+    }
+
+    fn index_holder(&mut self, id: &Arc<str>, before: Option<Arc<str>>, after: Option<Arc<str>>) {
+        if before == after {
+            return;
         }
-        if let Some(holder) = holder {
-            add(&mut self.by_holder, holder, id);
+        if let Some(before) = before {
+            drop_from(&mut self.by_holder, &before, id);
+        }
+        if let Some(after) = after {
+            add(&mut self.by_holder, after, id);
         }
     }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::super::{Effects, Engine, Settings};
 use super::*;
+use crate::engine::incident::Life;
 use crate::rule::testing::{rule, signal};
 use crate::rule::{Matcher, Routes, RuleSet};
 use crate::signal::silence::Layers;
@@ -135,6 +136,7 @@ fn what_is_held_back_is_counted_up_in_one_order() {
     let (holder, others) = ids.split_first().unwrap();
     assert_eq!(others.len(), 19);
     for id in others {
+        engine.incidents.advance(id, |_| Life::default());
         engine.incidents.set_holder(id, Some(Arc::clone(holder)));
     }
     let mut sorted = others.to_vec();
