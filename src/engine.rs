@@ -8,14 +8,8 @@
 //! * [`Engine::next_deadline`] says when something will be,
 //! * [`Engine::synced`] tells that the first picture of the cluster is complete.
 //!
-//! An incident is everything one rule says about one group. Its life:
-//!
-//! ```text
-//!   signal ──▶ pending ──for──▶ due ──group_wait──▶ told ──stable──▶ ended ──window──▶ forgotten
-//!                 │              │ held by another     │  ▲             │
-//!                 └── gone before it was told          └──┘ grew,       └── again: reopened
-//!                     (silent)                              reminder
-//! ```
+//! An incident is everything one rule says about one group. Its life is a type, [`incident::life`].
+//! Each time something may have changed for an incident, `judge` says what is due, and `evaluate` does it.
 
 pub mod annotations;
 mod clock_set;
@@ -23,9 +17,11 @@ pub mod digest;
 mod effects;
 mod evaluate;
 mod group;
+mod hints;
 pub mod identity;
 pub mod incident;
 mod inhibit;
+mod judge;
 pub mod records;
 mod recover;
 mod reload;
@@ -35,7 +31,7 @@ mod step;
 mod summary;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,13 +39,14 @@ use jiff::Timestamp;
 
 pub use effects::{Decided, Effects, Note};
 pub use identity::{Identity, Numbers};
+use incident::IncidentTable;
 pub use incident::{Incident, Log, Member};
 pub use records::{ExplainRecords, Waits};
 pub use silence::{BadAnnotation, Suppression};
 
 use crate::message::{Decision, Reason};
 use crate::rule::{AnnotationRules, MuteTime, Routes, RuleSet, Silence};
-use crate::signal::{Cause, Workload, World};
+use crate::signal::{Cause, World};
 
 /// How incidents behave where a rule does not say, and the caps.
 #[derive(Debug, Clone)]
@@ -75,50 +72,15 @@ pub struct Settings {
     pub digests: Vec<digest::DigestReceiver>,
 }
 
-/// At most so many texts are kept for problems that no signal has raised yet.
-const MAX_HINTS: usize = 4096;
-/// A text is kept so long for a problem that no signal has raised yet.
-const HINT_AGE: Duration = Duration::from_secs(600);
-
-/// A text that came before the problem it explains (Events overtake the status).
-#[derive(Debug)]
-struct Hint {
-    message: Arc<str>,
-    weight: u8,
-    at: Timestamp,
-    not_before: Option<Timestamp>,
-    count: u32,
-}
-
-type Place = (Option<Arc<str>>, Workload);
-
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
     rules: RuleSet,
     routes: Arc<Routes>,
-    incidents: HashMap<Arc<str>, Incident>,
-    by_group: HashMap<u128, Arc<str>>,
-    by_object: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
-    by_workload: HashMap<Place, BTreeSet<Arc<str>>>,
-    /// Sorted: of several lost nodes the first holds back what could be on any of them.
-    by_node: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
-    timers: BTreeSet<(Timestamp, Arc<str>)>,
-    hints: HashMap<(Arc<str>, Cause), Hint>,
-    hint_order: VecDeque<(Timestamp, (Arc<str>, Cause))>,
-    /// Until this moment standing problems gather for the one summary of a first start.
-    standing_until: Option<Timestamp>,
-    /// Told by that summary, which is still to come; not stored as told before it is decided.
-    standing: BTreeSet<Arc<str>>,
-    /// When new incidents were told or gathered, for as long as the storm window is.
-    recent: VecDeque<Timestamp>,
-    /// Gathered for the summary of a storm; not stored as told before it is decided.
-    storm: BTreeSet<Arc<str>>,
-    /// When that summary is due.
-    storm_until: Option<Timestamp>,
-    /// When the one before it was told.
-    storm_told: Option<Timestamp>,
+    incidents: IncidentTable,
+    hints: hints::Hints,
+    summaries: summary::Summaries,
     /// What is owed to those who are told in digests.
     books: digest::Books,
     /// The first picture of the cluster is being taken in.
@@ -148,20 +110,9 @@ impl Engine {
             settings,
             rules,
             routes: Arc::new(routes),
-            incidents: HashMap::new(),
-            by_group: HashMap::new(),
-            by_object: HashMap::new(),
-            by_workload: HashMap::new(),
-            by_node: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            hints: HashMap::new(),
-            hint_order: VecDeque::new(),
-            standing_until: None,
-            standing: BTreeSet::new(),
-            recent: VecDeque::new(),
-            storm: BTreeSet::new(),
-            storm_until: None,
-            storm_told: None,
+            incidents: IncidentTable::default(),
+            hints: hints::Hints::default(),
+            summaries: summary::Summaries::default(),
             books: digest::Books::default(),
             looking: true,
             first_start,
@@ -197,7 +148,7 @@ impl Engine {
             let number = self.identity.numbers.incidents;
             let id = self.identity.incident_id(number);
             // An id of an older version was a hash, and could be any.
-            if !self.incidents.contains_key(&id) {
+            if self.incidents.get(&id).is_none() {
                 return (number, id);
             }
         }
@@ -215,7 +166,7 @@ impl Engine {
             numbers.incidents = numbers.incidents.max(incident.number);
             self.carries |= incident.carried;
             let id = Arc::clone(&incident.id);
-            self.insert(incident);
+            self.incidents.insert(incident);
             self.settle_under_rules(&id, &mut unused);
             orphaned.extend(self.incidents.get(&id).filter(|i| i.orphaned).cloned());
         }
@@ -225,37 +176,20 @@ impl Engine {
     /// When the next thing is due; call [`Self::tick`] then.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.standing_until, self.storm_until, self.books.next(), self.rooms.next()]
-            .into_iter()
-            .flatten()
-            .min()
+        let timers =
+            [self.incidents.next_timer(), self.summaries.next(), self.books.next(), self.rooms.next()];
+        timers.into_iter().flatten().min()
     }
 
     /// Does everything that is due at `now`.
     pub fn tick(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
         self.rooms.saw(now);
         self.rooms.tick(now);
-        while let Some((at, id)) = self.timers.first().cloned() {
-            if at > now {
-                break;
-            }
-            self.timers.remove(&(at, Arc::clone(&id)));
-            if let Some(incident) = self.incidents.get_mut(&id) {
-                incident.timer = None;
-            }
+        while let Some(id) = self.incidents.take_due(now) {
             self.evaluate(&id, now, world, out);
         }
-        if self.standing_until.is_some_and(|until| until <= now) {
-            self.standing_until = None;
-            let ids = std::mem::take(&mut self.standing);
-            self.tell_summary((Decision::Standing, Reason::Standing), ids, now, world, out);
-        }
-        if self.storm_until.is_some_and(|until| until <= now) {
-            self.storm_until = None;
-            self.storm_told = Some(now);
-            let ids = std::mem::take(&mut self.storm);
-            self.tell_summary((Decision::Storm, Reason::Storm), ids, now, world, out);
+        while let Some(summary) = self.summaries.take_due(now) {
+            self.tell_summary(summary, now, world, out);
         }
         // Last: everything decided at this moment belongs into it.
         self.books.saw(now);
@@ -268,14 +202,11 @@ impl Engine {
         self.forget_annotations(out);
         if self.first_start {
             self.first_start = false;
-            self.standing_until = Some(crate::clock::after(now, self.settings.group_wait * 2));
+            self.summaries.gather_standing(crate::clock::after(now, self.settings.group_wait * 2));
         }
-        let mut ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
-        // Decisions do not depend on the order of a hash map.
-        ids.sort_by_key(|id| self.incidents.get(id).map(|i| (i.due_at.is_none(), i.due_at, Arc::clone(id))));
-        for id in ids {
+        for id in self.incidents.ids_by(|i| by_due(i.life().due_at())) {
             // A kill that nobody was told of is news, although its container runs again.
-            let news = |i: &Incident| i.cause == Cause::OOMKilled && i.told_at.is_none();
+            let news = |i: &Incident| i.cause == Cause::OOMKilled && i.notified().is_none();
             if !self.incidents.get(&id).is_some_and(news) {
                 self.compare(&id, now, world);
             }
@@ -287,7 +218,7 @@ impl Engine {
     /// Do standing problems still gather for the summary of a first start?
     #[must_use]
     pub const fn is_gathering_standing(&self) -> bool {
-        self.first_start || self.standing_until.is_some()
+        self.first_start || self.summaries.gathers_standing()
     }
 
     #[must_use]
@@ -297,7 +228,7 @@ impl Engine {
 
     /// All incidents, also pending, held and ended ones, in no order.
     pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
-        self.incidents.values()
+        self.incidents.iter()
     }
 
     /// The log that an incident was told with: its later messages carry it too, because some
@@ -337,103 +268,39 @@ impl Engine {
         self.refused
     }
 
-    fn schedule(&mut self, id: &Arc<str>, at: Option<Timestamp>) {
-        let Some(incident) = self.incidents.get_mut(id) else { return };
-        if incident.timer == at {
-            return;
-        }
-        if let Some(old) = incident.timer.take() {
-            self.timers.remove(&(old, Arc::clone(id)));
-        }
-        incident.timer = at;
-        if let Some(at) = at {
-            self.timers.insert((at, Arc::clone(id)));
-        }
-    }
-
-    fn insert(&mut self, incident: Incident) {
-        let id = Arc::clone(&incident.id);
-        self.by_group.insert(incident.group, Arc::clone(&id));
-        self.by_workload
-            .entry((incident.namespace.clone(), incident.workload.clone()))
-            .or_default()
-            .insert(Arc::clone(&id));
-        for member in incident.members.values() {
-            self.by_object.entry(member.key()).or_default().insert(Arc::clone(&id));
-            if let Some(node) = member.node.as_ref().filter(|_| incident.cause.is_node()) {
-                self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(&id));
-            }
-        }
-        self.rooms.enter(&incident);
-        self.incidents.insert(Arc::clone(&id), incident);
-        let soon = self.incidents.get(&id).map(|i| i.last_seen);
-        self.schedule(&id, soon);
-    }
-
-    fn remove(&mut self, id: &Arc<str>, out: &mut Effects) {
-        self.schedule(id, None);
-        let Some(incident) = self.incidents.remove(id) else { return };
-        self.rooms.leave(&incident);
-        if self.by_group.get(&incident.group) == Some(id) {
-            self.by_group.remove(&incident.group);
-        }
-        drop_from(&mut self.by_workload, &(incident.namespace.clone(), incident.workload.clone()), id);
-        for member in incident.members.values() {
-            self.unindex_member(member, id);
-        }
-        if incident.kept {
+    fn remove(&mut self, id: &Arc<str>, out: &mut Effects) -> Option<Incident> {
+        let incident = self.incidents.remove(id)?;
+        self.rooms.free();
+        if incident.recorded.kept {
             out.removed.push(Arc::clone(id));
         }
-        if incident.listed_as.is_some() {
+        if incident.recorded.listed_as.is_some() {
             out.records.waiting.insert(Arc::clone(id));
         }
         out.dirty.remove(id);
+        Some(incident)
     }
 
-    fn unindex_member(&mut self, member: &Member, id: &Arc<str>) {
-        drop_from(&mut self.by_object, &member.key(), id);
-        if let Some(node) = &member.node
-            && let Some(ids) = self.by_node.get_mut(node)
-        {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.by_node.remove(node);
-            }
-        }
-    }
-
-    fn note(
-        &mut self,
-        incident: &Incident,
-        at: Timestamp,
-        reason: Reason,
-        detail: Option<Arc<str>>,
-        out: &mut Effects,
-    ) {
+    fn note(&mut self, id: &str, at: Timestamp, reason: Reason, detail: Option<Arc<str>>, out: &mut Effects) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
         *self.counts.entry(reason).or_default() += 1;
         let until = match reason {
-            Reason::WithinWindow => incident.window_ends,
+            Reason::WithinWindow => incident.notified().and_then(|notified| notified.window_ends),
             _ => None,
         };
-        if matches!(reason, Reason::InhibitedBy | Reason::SilencedBy | Reason::Muted)
-            && let Some(held) = self.incidents.get_mut(&incident.id).filter(|i| !i.is_open())
-        {
-            held.waits_for(reason, detail.clone(), None, at);
+        if matches!(reason, Reason::InhibitedBy | Reason::SilencedBy | Reason::Muted) && !incident.is_open() {
+            incident.waits_for(reason, detail.clone(), None, at);
         }
         let waited = incident.waits.clone().filter(|_| reason == Reason::NeverTold);
         out.notes.push(Note { detail, until, waited, ..Note::of(incident, at, reason) });
         // Repeats are counted by the book itself.
         if reason != Reason::WithinWindow {
-            self.book_held(incident, reason, out);
+            self.book_held(id, reason, out);
         }
     }
 }
 
-fn drop_from<K: std::hash::Hash + Eq>(map: &mut HashMap<K, BTreeSet<Arc<str>>>, key: &K, id: &Arc<str>) {
-    if let Some(ids) = map.get_mut(key) {
-        ids.remove(id);
-        if ids.is_empty() {
-            map.remove(key);
-        }
-    }
+/// Orders what is due: the first that was due first, what is not due last.
+fn by_due(due_at: Option<Timestamp>) -> (bool, Option<Timestamp>) {
+    (due_at.is_none(), due_at)
 }

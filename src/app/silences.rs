@@ -158,7 +158,7 @@ impl Pipeline {
 
     /// How many incidents it holds back, as recorded.
     fn holds(&self, by: impl Fn(&str) -> bool) -> usize {
-        let held = self.engine().incidents().filter(|incident| incident.end.is_none() || incident.reopening);
+        let held = self.engine().incidents().filter(|incident| !incident.is_ended());
         held.filter(|incident| incident.quiet.as_ref().is_some_and(|quiet| by(&quiet.by))).count()
     }
 

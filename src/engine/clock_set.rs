@@ -16,29 +16,19 @@ use crate::signal::World;
 impl Engine {
     /// The clock was set by `by` and shows `now`. To be called before anything else at the new time.
     pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp, world: &dyn World, out: &mut Effects) {
-        let mut ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
-        ids.sort();
+        let ids = self.incidents.ids_by(|_| ());
         for id in &ids {
             let Some(incident) = self.incidents.get_mut(id) else { continue };
             let rule = self.rules.get(&incident.rule);
             set(incident, rule.map(|rule| &**rule), by, now);
-            if incident.kept {
+            if incident.recorded.kept {
                 out.dirty.insert(Arc::clone(id));
             }
-            let timer = incident.timer.map(|at| moved(at, by));
-            self.schedule(id, timer);
+            let timer = self.incidents.timer(id).map(|at| moved(at, by));
+            self.incidents.schedule(id, timer);
         }
-        for hint in self.hints.values_mut() {
-            hint.at = moved(hint.at, by);
-            hint.not_before = hint.not_before.map(|at| moved(at, by));
-        }
-        for (at, _) in &mut self.hint_order {
-            *at = moved(*at, by);
-        }
-        for at in self.recent.iter_mut().chain(&mut self.standing_until).chain(&mut self.storm_until) {
-            *at = moved(*at, by);
-        }
-        self.storm_told = self.storm_told.map(|at| moved(at, by));
+        self.hints.clock_set(by);
+        self.summaries.clock_set(by);
         self.books.clock_set(by, now);
         self.rooms.clock_set(by, now);
         self.annotations.clock_set(by, now, out);
@@ -50,24 +40,11 @@ impl Engine {
 
 fn set(incident: &mut Incident, rule: Option<&Rule>, by: SignedDuration, now: Timestamp) {
     let before = moved(now, -by);
-    for at in [
-        &mut incident.due_at,
-        &mut incident.window_ends,
-        &mut incident.grew_at,
-        &mut incident.empty_since,
-        &mut incident.well_since,
-        &mut incident.checked_at,
-    ] {
-        *at = at.map(|at| moved(at, by));
-    }
-    for at in [&mut incident.told_at, &mut incident.over_at] {
-        *at = at.map(|at| past(at, by, now));
-    }
+    incident.life_mut().clock_set(by, now);
+    incident.departed.clock_set(by, now);
+    incident.checked_at = incident.checked_at.map(|at| moved(at, by));
     for at in [&mut incident.since, &mut incident.last_seen] {
         *at = past(*at, by, now);
-    }
-    if let Some(end) = &mut incident.end {
-        end.at = past(end.at, by, now);
     }
     if let Some(waits) = &mut incident.waits {
         waits.since = past(waits.since, by, now);

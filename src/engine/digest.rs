@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use state::{DigestState, Entry, HeldSoFar};
 
-use super::{Effects, Engine, Incident};
+use super::{Effects, Engine};
 use crate::clock::schedule::Schedule;
 use crate::clock::{self, past};
 use crate::message::{Decision, IncidentView, Reason};
@@ -85,6 +85,20 @@ impl Books {
                 book.decided(view, decision, reason, receiver.ends);
                 out.digests.insert((Arc::clone(&receiver.name), Some(Arc::clone(&view.id))));
                 out.digests.insert((Arc::clone(&receiver.name), None));
+            }
+        }
+    }
+    fn hold_back(
+        &mut self,
+        receivers: &BTreeSet<Arc<str>>,
+        reason: Reason,
+        (namespace, workload): (Option<&Arc<str>>, &Workload),
+        out: &mut Effects,
+    ) {
+        for receiver in receivers {
+            if let Some(book) = self.all.get_mut(receiver).filter(|book| !book.closing) {
+                book.hold_back(reason, namespace, workload, 1);
+                out.digests.insert((Arc::clone(receiver), None));
             }
         }
     }
@@ -189,14 +203,15 @@ impl Engine {
     }
 
     /// Something was held back.
-    pub(super) fn book_held(&mut self, incident: &Incident, reason: Reason, out: &mut Effects) {
+    pub(super) fn book_held(&mut self, id: &str, reason: Reason, out: &mut Effects) {
         if self.books.is_empty() || !is_held(reason) {
             return;
         }
-        let Some(rule) = self.rules.get(&incident.rule).cloned() else { return };
-        let mut receivers = self.told_of(&incident.signal, &rule, incident.severity);
+        let Some(incident) = self.incidents.get(id) else { return };
+        let Some(rule) = self.rules.get(&incident.rule) else { return };
+        let mut receivers = self.told_of(&incident.signal, rule, incident.severity);
         receivers.extend(incident.receivers.iter().cloned());
-        self.hold_back(&receivers, reason, (incident.namespace.as_ref(), &incident.workload), out);
+        self.books.hold_back(&receivers, reason, (incident.namespace.as_ref(), &incident.workload), out);
     }
 
     /// A problem found no place any more.
@@ -206,25 +221,10 @@ impl Engine {
         }
         let receivers: BTreeSet<_> = self.told_of(signal, rule, rule.severity);
         let place = (signal.object.namespace.as_ref(), &signal.workload);
-        self.hold_back(&receivers, Reason::OverLimit, place, out);
+        self.books.hold_back(&receivers, Reason::OverLimit, place, out);
     }
 
     fn told_of(&self, signal: &Signal, rule: &Rule, severity: crate::signal::Severity) -> BTreeSet<Arc<str>> {
         self.routes.receivers(RouteFacts { signal, rule, severity }).into_iter().collect()
-    }
-
-    fn hold_back(
-        &mut self,
-        receivers: &BTreeSet<Arc<str>>,
-        reason: Reason,
-        (namespace, workload): (Option<&Arc<str>>, &Workload),
-        out: &mut Effects,
-    ) {
-        for receiver in receivers {
-            if let Some(book) = self.books.all.get_mut(receiver).filter(|book| !book.closing) {
-                book.hold_back(reason, namespace, workload, 1);
-                out.digests.insert((Arc::clone(receiver), None));
-            }
-        }
     }
 }

@@ -1,17 +1,17 @@
-//! What is due for one incident now, and when to look again. Calling it once more changes nothing.
+//! Does what is due for one incident now, and says when to look again. Calling it once more changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::incident::End;
-use super::recover::Over;
+use super::incident::{End, Life, Notified, Summary};
+use super::judge::{Context, Verdict, judge, steps_passed, window_ends};
 use super::{Decided, Effects, Engine};
 use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::rule::{RouteFacts, Rule};
-use crate::signal::{Cause, Severity, World};
+use crate::signal::{Cause, Health, Severity, World};
 
 /// What is held back is looked at again after this, beside whenever its holder changes.
 const HELD_AGAIN: Duration = Duration::from_secs(30);
@@ -31,136 +31,28 @@ impl Engine {
             self.without_rule(id, true, now, world, out);
             return;
         };
-        if let Some(end) = incident.end.as_ref().filter(|_| !incident.reopening) {
+        if let Life::Ended { end, .. } = incident.life() {
             let forget = clock::after(end.at, rule.window);
             if now >= forget {
                 self.remove(id, out);
             } else {
-                self.schedule(id, Some(forget));
+                self.incidents.schedule(id, Some(forget));
             }
             return;
         }
-        let (recheck, how) = self.recover(id, &rule, now, world);
-        let next = if self.incidents.get(id).is_some_and(super::Incident::is_open) {
-            self.evaluate_open(id, &rule, how, now, world, out)
-        } else {
-            self.evaluate_pending(id, &rule, now, world, out)
-        };
+        let (recheck, recovered) = self.recover(id, &rule, now, world);
+        let next = self.judge_and_apply(id, &rule, recovered, now, world, out);
         let check = self.incidents.get(id).and_then(|incident| Self::check_at(incident, now));
         let next = [recheck, next, check].into_iter().flatten().filter(|at| *at > now).min();
-        self.schedule(id, next);
-        let gathers = self.gathers(id);
-        if let Some(incident) = self.incidents.get_mut(id)
-            && incident.to_keep()
-            && !gathers
-        {
-            incident.kept = true;
+        self.incidents.schedule(id, next);
+        if let Some(incident) = self.incidents.get_mut(id).filter(|i| i.to_keep() && !i.gathers()) {
+            incident.recorded.kept = true;
             out.dirty.insert(Arc::clone(id));
         }
         self.list(id, now, out);
     }
 
-    fn evaluate_pending(
-        &mut self,
-        id: &Arc<str>,
-        rule: &Rule,
-        now: Timestamp,
-        world: &dyn World,
-        out: &mut Effects,
-    ) -> Option<Timestamp> {
-        let incident = self.incidents.get_mut(id)?;
-        if incident.members.is_empty() {
-            self.never_told(id, rule, now, world, out);
-            return None;
-        }
-        let due = incident
-            .raised()
-            .map(|m| clock::after(m.since, rule.for_duration).max(m.not_before.unwrap_or(Timestamp::MIN)))
-            .min();
-        let due = if incident.hastened { due.map(|due| due.min(now)) } else { due };
-        // A crash loop that is due stays so while its container runs for a moment.
-        let due = due.or_else(|| incident.due_at.filter(|_| incident.cause.is_run()));
-        let Some(due) = due else {
-            incident.due_at = None;
-            if let Some(waits) = &mut incident.waits {
-                waits.until = None;
-            }
-            return None;
-        };
-        if now < due {
-            incident.due_at = None;
-            incident.waits_for(Reason::NotYetFor, None, Some(due), now);
-            return Some(due);
-        }
-        if let Some(count) = rule.count.filter(|_| !incident.hastened) {
-            let from = clock::before(now, count.within);
-            while incident.times.front().is_some_and(|(at, _)| *at < from) {
-                incident.times.pop_front();
-            }
-            let seen: u64 = incident.times.iter().map(|(_, n)| u64::from(*n)).sum();
-            if seen < u64::from(count.at_least) {
-                incident.due_at = None;
-                incident.waits_for(Reason::BelowCount, None, None, now);
-                return None;
-            }
-        }
-        if let Some(holder) = self.holder(id, now, world) {
-            let incident = self.incidents.get_mut(id)?;
-            incident.due_at = None;
-            if incident.held_by.as_ref() != Some(&holder) {
-                incident.held_by = Some(Arc::clone(&holder));
-                let incident = incident.clone();
-                self.note(&incident, now, Reason::InhibitedBy, Some(Arc::clone(&holder)), out);
-                let cause = incident.cause;
-                self.hasten(&holder, cause);
-                // What it holds back may make it more severe.
-                self.evaluate(&holder, now, world, out);
-            }
-            return Some(clock::after(now, HELD_AGAIN));
-        }
-        let wait = rule.group_wait.unwrap_or(self.settings.group_wait);
-        let incident = self.incidents.get_mut(id)?;
-        incident.held_by = None;
-        let due_at = *incident.due_at.get_or_insert(now);
-        let tell_at = clock::after(due_at, wait);
-        if now < tell_at {
-            incident.waits_for(Reason::GroupWait, None, Some(tell_at), now);
-            return Some(tell_at);
-        }
-        if !self.confirm(id, now, world) {
-            // Nobody said so, but the state shows it no more.
-            return self.evaluate_pending(id, rule, now, world, out);
-        }
-        let what = match self.incidents.get(id)?.reopening {
-            true => Decision::Reopened,
-            false => Decision::First,
-        };
-        if let Some(found) = self.silenced_by(id, what, now, world, out) {
-            return found.until;
-        }
-        let incident = self.incidents.get_mut(id)?;
-        let (decision, reason) = if incident.reopening {
-            incident.flaps = incident.flaps.saturating_add(1);
-            (Decision::Reopened, Reason::Flapping)
-        } else {
-            (Decision::First, Reason::First)
-        };
-        incident.reopening = false;
-        incident.end = None;
-        if incident.standing && decision == Decision::First && self.standing_until.is_some() {
-            self.standing.insert(Arc::clone(id));
-            self.mark_notified(id, rule, now);
-            return self.incidents.get(id)?.window_ends;
-        }
-        if self.is_storm(now) {
-            self.gather_storm(id, now);
-            self.mark_notified(id, rule, now);
-            return self.incidents.get(id)?.window_ends;
-        }
-        self.tell(id, rule, (decision, reason), now, world, out)
-    }
-
-    fn evaluate_open(
+    fn judge_and_apply(
         &mut self,
         id: &Arc<str>,
         rule: &Rule,
@@ -171,65 +63,158 @@ impl Engine {
     ) -> Option<Timestamp> {
         let severity = self.severity(id, rule);
         let incident = self.incidents.get_mut(id)?;
-        incident.severity = incident.severity.max(severity);
-        if incident.members.is_empty() {
-            return match Self::over(incident, rule, now, world, recovered) {
-                Over::No(at) => at,
-                Over::Yes(reason) if self.gathers(id) => {
-                    self.leave_summary(id, reason, now, world, out);
-                    None
-                }
-                Over::Yes(reason) => {
-                    let incident = self.incidents.get_mut(id)?;
-                    incident.end = Some(End { at: now, reason });
-                    let decision =
-                        if reason == Reason::StateUnknown { Decision::Expired } else { Decision::Resolved };
-                    self.finish(id, rule, (decision, reason), now, world, out);
-                    Some(clock::after(now, rule.window))
-                }
-            };
+        let mut health = Health::Unknown;
+        if incident.is_open() {
+            incident.severity = incident.severity.max(severity);
+            health = self.watch_workload(id, now, world);
         }
-        if self.gathers(id) {
-            return None;
+        let holder = || self.holder(id, now, world);
+        let context = Context { now, settings: &self.settings, world, holder: &holder, recovered, health };
+        let verdict = judge(self.incidents.get(id)?, rule, &context);
+        self.apply(id, rule, verdict, now, world, out)
+    }
+
+    /// Does what was judged to be due. Returns when to look again.
+    fn apply(
+        &mut self,
+        id: &Arc<str>,
+        rule: &Rule,
+        verdict: Verdict,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) -> Option<Timestamp> {
+        match verdict {
+            Verdict::Gather { due_at, .. } | Verdict::Begin { due_at } => {
+                self.incidents.set_holder(id, None);
+                self.set_due(id, Some(due_at));
+            }
+            Verdict::Calm | Verdict::NotYet { .. } | Verdict::Held(_) => self.set_due(id, None),
+            _ => {}
         }
         let incident = self.incidents.get_mut(id)?;
-        let active = incident.raised().next().is_some();
-        let step = self.settings.growth_steps.iter().filter(|s| **s <= incident.affected()).count();
-        let worse = incident.severity > incident.told_severity;
-        if active && (step > incident.told_step || worse) {
-            let wait = rule.group_wait.unwrap_or(self.settings.group_wait);
-            let at = clock::after(*incident.grew_at.get_or_insert(now), wait);
-            if now >= at {
-                if let Some(found) = self.silenced_by(id, Decision::Grew, now, world, out) {
-                    return found.until;
-                }
-                let reason = if worse { Reason::Escalated } else { Reason::Grew };
-                return self.tell(id, rule, (Decision::Grew, reason), now, world, out);
+        match verdict {
+            Verdict::Wait(until) => return until,
+            Verdict::Calm => incident.waits.iter_mut().for_each(|waits| waits.until = None),
+            Verdict::Gone => return self.never_told(id, rule, now, world, out),
+            Verdict::NotYet { reason, until } => {
+                incident.waits_for(reason, None, until, now);
+                return until;
             }
-            return Some(at);
-        }
-        let ends = incident.window_ends.unwrap_or(now);
-        let fresh = incident.occurrences > incident.told_occurrences;
-        if now < ends {
-            if fresh && !incident.repeats_noted {
+            Verdict::Held(holder) => {
+                self.hold(id, &holder, now, world, out);
+                return Some(clock::after(now, HELD_AGAIN));
+            }
+            Verdict::Gather { until, .. } => {
+                incident.waits_for(Reason::GroupWait, None, Some(until), now);
+                return Some(until);
+            }
+            Verdict::Begin { .. } => return self.begin(id, rule, now, world, out),
+            Verdict::Growing { until } => {
+                incident.life_mut().notified_mut()?.grew_at.get_or_insert(now);
+                return Some(until);
+            }
+            Verdict::Repeats { window_ends } => {
                 // Once a window: how often is counted, and told with the next message.
-                incident.repeats_noted = true;
-                let incident = incident.clone();
-                self.note(&incident, now, Reason::WithinWindow, None, out);
+                incident.life_mut().notified_mut()?.repeats_noted = true;
+                self.note(id, now, Reason::WithinWindow, None, out);
+                return Some(window_ends);
             }
-            return Some(ends);
+            Verdict::Tell(decision, reason) => {
+                return self.tell_more(id, rule, (decision, reason), now, world, out);
+            }
+            Verdict::Over(reason) if incident.gathers() => self.leave_summary(id, reason, now, world, out),
+            Verdict::Over(reason) => {
+                self.end(id, rule, reason, now, world, out);
+                return Some(clock::after(now, rule.window));
+            }
         }
-        let state = incident.raised().any(|m| !m.pulse && m.unknown_since.is_none());
-        if !active || !(fresh || state) {
-            // Recovering, or nothing new: a reminder would say what is not known to be so.
-            return None;
+        None
+    }
+
+    /// Since when what waits is due; `None`: it is not, or something else speaks for it.
+    fn set_due(&mut self, id: &str, due_at: Option<Timestamp>) {
+        let pending = self.incidents.get_mut(id).and_then(|incident| incident.life_mut().pending_mut());
+        if let Some(pending) = pending {
+            pending.due_at = due_at;
         }
-        if let Some(found) = self.silenced_by(id, Decision::Reminder, now, world, out) {
+    }
+
+    fn hold(
+        &mut self,
+        id: &Arc<str>,
+        holder: &Arc<str>,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) {
+        let Some(incident) = self.incidents.get(id).filter(|i| i.held_by() != Some(holder)) else { return };
+        let cause = incident.cause;
+        self.incidents.set_holder(id, Some(Arc::clone(holder)));
+        self.note(id, now, Reason::InhibitedBy, Some(Arc::clone(holder)), out);
+        self.hasten(holder, cause);
+        // What it holds back may make it more severe.
+        self.evaluate(holder, now, world, out);
+    }
+
+    /// Notifies of a beginning, or gathers it for a summary.
+    fn begin(
+        &mut self,
+        id: &Arc<str>,
+        rule: &Rule,
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) -> Option<Timestamp> {
+        if !self.confirm(id, now, world) {
+            // Nobody said so, but the state shows it no more.
+            return self.judge_and_apply(id, rule, None, now, world, out);
+        }
+        let again = self.incidents.get(id)?.notified().is_some();
+        let (decision, reason) = match again {
+            true => (Decision::Reopened, Reason::Flapping),
+            false => (Decision::First, Reason::First),
+        };
+        if let Some(found) = self.silenced_by(id, decision, now, world, out) {
             return found.until;
         }
         let incident = self.incidents.get_mut(id)?;
-        incident.reminders = incident.reminders.saturating_add(1);
-        self.tell(id, rule, (Decision::Reminder, Reason::Reminder), now, world, out)
+        incident.flaps = incident.flaps.saturating_add(u32::from(again));
+        let summary = if incident.standing && !again && self.summaries.gathers_standing() {
+            Summary::Standing
+        } else if self.summaries.is_storm(now, &self.settings) {
+            self.summaries.gather_storm(now, self.settings.storm_window);
+            Summary::Storm
+        } else {
+            return self.tell(id, rule, (decision, reason), now, world, out);
+        };
+        let notified = self.told_all(id, rule, now)?;
+        let window_ends = notified.window_ends;
+        self.incidents.advance(id, |life| life.gather(summary, notified));
+        window_ends
+    }
+
+    /// Tells those who were notified of growth, or reminds them.
+    fn tell_more(
+        &mut self,
+        id: &Arc<str>,
+        rule: &Rule,
+        (decision, reason): (Decision, Reason),
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) -> Option<Timestamp> {
+        if decision == Decision::Grew {
+            self.incidents.get_mut(id)?.life_mut().notified_mut()?.grew_at.get_or_insert(now);
+        }
+        if let Some(found) = self.silenced_by(id, decision, now, world, out) {
+            return found.until;
+        }
+        if decision == Decision::Reminder {
+            let notified = self.incidents.get_mut(id)?.life_mut().notified_mut()?;
+            notified.reminders = notified.reminders.saturating_add(1);
+        }
+        self.tell(id, rule, (decision, reason), now, world, out)
     }
 
     /// It ended before anybody was told: normal life.
@@ -240,26 +225,24 @@ impl Engine {
         now: Timestamp,
         world: &dyn World,
         out: &mut Effects,
-    ) {
-        let Some(incident) = self.incidents.get_mut(id) else { return };
-        if incident.reopening {
+    ) -> Option<Timestamp> {
+        let incident = self.incidents.get_mut(id)?;
+        if let Some(end) = incident.life().end().cloned() {
             // Back to where it was: ended.
-            incident.reopening = false;
             incident.waits = None;
-            if let Some(end) = &mut incident.end {
-                end.at = now;
-            }
-            return;
+            self.incidents.advance(id, |life| life.end_with(End { at: now, ..end }));
+            return Some(clock::after(now, rule.window));
         }
-        let incident = incident.clone();
         let quiet = incident.quiet.as_ref().map(|quiet| Arc::clone(&quiet.by));
-        let due = incident.due_at.is_some() || incident.held_by.is_some() || quiet.is_some();
+        let by = incident.held_by().cloned();
+        let due = incident.life().due_at().is_some() || by.is_some() || quiet.is_some();
         let lasted = clock::between(incident.since, incident.left_at().unwrap_or(now));
         if due || lasted >= BLINK.max(rule.for_duration / BLINK_SHARE) {
-            self.note(&incident, now, Reason::NeverTold, incident.held_by.clone().or(quiet), out);
+            self.note(id, now, Reason::NeverTold, by.or(quiet), out);
         }
         self.remove(id, out);
         self.wake_held(id, false, now, world, out);
+        None
     }
 
     pub(super) fn tell(
@@ -273,7 +256,7 @@ impl Engine {
     ) -> Option<Timestamp> {
         self.decide(id, rule, (decision, reason), now, world, out);
         self.mark_notified(id, rule, now);
-        self.incidents.get(id)?.window_ends
+        self.incidents.get(id)?.notified()?.window_ends
     }
 
     /// The rule's severity, or a higher one of what it holds back on the same container: the first
@@ -281,6 +264,7 @@ impl Engine {
     fn severity(&self, id: &Arc<str>, rule: &Rule) -> Severity {
         let cause = self.incidents.get(id).map(|i| i.cause);
         let held = self
+            .incidents
             .held_by(id)
             .filter(|other| other.cause.is_run() && cause.is_some_and(Cause::is_run))
             .map(|other| other.severity)
@@ -288,46 +272,52 @@ impl Engine {
         held.map_or(rule.severity, |held| held.max(rule.severity))
     }
 
-    /// Writes down that everything known so far has been told.
+    /// Everything known so far has been told.
     pub(super) fn mark_notified(&mut self, id: &Arc<str>, rule: &Rule, now: Timestamp) {
-        let steps = self.settings.growth_steps.clone();
-        let Some(incident) = self.incidents.get_mut(id) else { return };
-        incident.told_at = Some(now);
-        incident.quiet = None;
-        incident.waits = None;
-        incident.repeats_noted = false;
-        incident.told_occurrences = incident.occurrences;
-        incident.told_step =
-            incident.told_step.max(steps.iter().filter(|s| **s <= incident.affected()).count());
-        incident.told_severity = incident.severity;
-        incident.grew_at = None;
-        let doubled = rule.window.saturating_mul(2_u32.saturating_pow(incident.reminders.min(16)));
-        incident.window_ends = Some(clock::after(now, doubled.min(rule.max_window.max(rule.window))));
+        if let Some(notified) = self.told_all(id, rule, now) {
+            self.incidents.advance(id, |life| life.notify(notified));
+        }
     }
 
-    fn finish(
+    fn told_all(&mut self, id: &str, rule: &Rule, now: Timestamp) -> Option<Notified> {
+        let incident = self.incidents.get_mut(id)?;
+        (incident.quiet, incident.waits) = (None, None);
+        let before = incident.notified();
+        let reminders = before.map_or(0, |before| before.reminders);
+        Some(Notified {
+            at: now,
+            occurrences: incident.occurrences,
+            step: before.map_or(0, |before| before.step).max(steps_passed(&self.settings, incident)),
+            severity: incident.severity,
+            window_ends: Some(window_ends(now, reminders, rule)),
+            reminders,
+            grew_at: None,
+            repeats_noted: false,
+            due_at: None,
+        })
+    }
+
+    fn end(
         &mut self,
         id: &Arc<str>,
         rule: &Rule,
-        (decision, reason): (Decision, Reason),
+        reason: Reason,
         now: Timestamp,
         world: &dyn World,
         out: &mut Effects,
     ) {
+        self.incidents.advance(id, |life| life.end_with(End { at: now, reason }));
         // What has ended gives way to what begins.
         self.rooms.free();
         if rule.send_resolved {
+            let decision =
+                if reason == Reason::StateUnknown { Decision::Expired } else { Decision::Resolved };
             self.decide(id, rule, (decision, reason), now, world, out);
-        } else if let Some(incident) = self.incidents.get(id).cloned() {
-            self.note(&incident, now, reason, None, out);
+        } else {
+            self.note(id, now, reason, None, out);
             if let Some(view) = self.view(id, now, world) {
                 self.book_silent_end(&view, reason, out);
             }
-        }
-        if let Some(incident) = self.incidents.get_mut(id) {
-            incident.told_step = 0;
-            incident.reminders = 0;
-            incident.due_at = None;
         }
         self.wake_held(id, true, now, world, out);
     }
@@ -341,20 +331,11 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        let mut held: Vec<Arc<str>> = self
-            .incidents
-            .values()
-            .filter(|i| i.held_by.as_ref() == Some(id))
-            .map(|i| Arc::clone(&i.id))
-            .collect();
-        // Decisions do not depend on the order of a hash map.
-        held.sort();
+        let held: Vec<Arc<str>> = self.incidents.held_by(id).map(|i| Arc::clone(&i.id)).collect();
         for other in held {
-            if let Some(incident) =
-                self.incidents.get(&other).filter(|i| was_told && i.cause.is_point()).cloned()
-            {
+            if was_told && self.incidents.get(&other).is_some_and(|i| i.cause.is_point()) {
                 // A reboot, an eviction: told as a part of what held it, and over.
-                self.note(&incident, now, Reason::InhibitedBy, Some(Arc::clone(id)), out);
+                self.note(&other, now, Reason::InhibitedBy, Some(Arc::clone(id)), out);
                 self.remove(&other, out);
                 continue;
             }

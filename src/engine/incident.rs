@@ -1,18 +1,31 @@
 //! What the engine knows of one incident; stored as JSON from its first message on.
 
+pub mod life;
+mod table;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use life::{End, Life, Notified, Pending, Summary};
+pub(super) use table::IncidentTable;
+pub use table::Tenant;
+
+use super::group;
 use super::records::Waits;
 use super::silence::Suppression;
-use crate::message::Reason;
+use crate::clock::{moved, past};
+use crate::rule::{GroupBy, Rule};
 use crate::signal::{Cause, Exit, ObjectRef, Phase, Severity, Signal, Workload};
 
 /// At most so many objects past the cap on members are told apart.
 const MAX_UNNAMED: usize = 20_000;
+/// At most so many revisions of removed members are known.
+const MAX_REVISIONS: usize = 16;
 
 /// One object (and container) that has the problem.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,6 +86,9 @@ pub fn object_key(object: &ObjectRef) -> Arc<str> {
     if object.uid.is_empty() { Arc::from(object.to_string()) } else { Arc::clone(&object.uid) }
 }
 
+/// The object of a member and its part: the container, or the node's condition.
+pub type MemberKey = (Arc<str>, Option<Arc<str>>);
+
 /// The end of a log, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
@@ -82,11 +98,71 @@ pub struct Log {
     pub from: Option<Arc<str>>,
 }
 
-/// The end of an incident.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct End {
-    pub at: Timestamp,
-    pub reason: Reason,
+/// How the members of an incident left, since it was last quiet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Departed {
+    /// Its last member left here.
+    pub empty_since: Option<Timestamp>,
+    /// The workload has been well since here, with no member left.
+    pub well_since: Option<Timestamp>,
+    /// When it was over, as far as is known by now; a message comes when that has proved stable.
+    #[serde(default)]
+    pub over_at: Option<Timestamp>,
+    /// Objects that were removed while they had the problem.
+    pub left: u32,
+    /// Names of the members that were removed or have recovered, for the message of the end; bounded.
+    #[serde(default)]
+    pub left_names: Vec<Arc<str>>,
+    /// Revisions of the members that were removed; bounded.
+    pub left_revisions: Vec<Arc<str>>,
+}
+
+impl Departed {
+    /// Remembers a member that leaves. `removed`: its object is gone.
+    pub(super) fn leaves(&mut self, member: &Member, removed: bool) {
+        let name = &member.object.name;
+        if self.left_names.len() < crate::message::IncidentView::MAX_MEMBERS
+            && !self.left_names.contains(name)
+        {
+            self.left_names.push(Arc::clone(name));
+        }
+        if let Some(revision) = member.revision.as_ref().filter(|_| removed)
+            && !self.left_revisions.contains(revision)
+            && self.left_revisions.len() < MAX_REVISIONS
+        {
+            self.left_revisions.push(Arc::clone(revision));
+        }
+    }
+
+    /// Somebody has the problem again.
+    pub(super) const fn joined(&mut self) {
+        (self.empty_since, self.well_since, self.over_at) = (None, None, None);
+    }
+
+    /// The clock was set by `by` and shows `now`.
+    pub(super) fn clock_set(&mut self, by: SignedDuration, now: Timestamp) {
+        for at in [&mut self.empty_since, &mut self.well_since] {
+            *at = at.map(|at| moved(at, by));
+        }
+        self.over_at = self.over_at.map(|at| past(at, by, now));
+    }
+}
+
+/// What of an incident is stored, and what `explain` can read of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Recorded {
+    /// It is in the store.
+    #[serde(default)]
+    pub kept: bool,
+    /// Its workload is written down as part of it.
+    #[serde(default)]
+    pub listed: bool,
+    /// Some object is not written down yet.
+    #[serde(skip)]
+    pub joined: bool,
+    /// What the list of what waits says of it.
+    #[serde(skip)]
+    pub listed_as: Option<Waits>,
 }
 
 /// Everything one rule says about one group.
@@ -100,8 +176,8 @@ pub struct Incident {
     pub number: u64,
     /// The rule that speaks.
     pub rule: Arc<str>,
-    /// What the members share, hashed.
-    pub group: u128,
+    /// What the members share, hashed. Changed by the table.
+    pub(super) group: u128,
     pub cause: Cause,
     pub severity: Severity,
     pub namespace: Option<Arc<str>>,
@@ -116,9 +192,9 @@ pub struct Incident {
     pub weight: u8,
     /// How the last run ended.
     pub exit: Option<Exit>,
-    /// Who has the problem, by object and part.
+    /// Who has the problem, by object and part. Added and removed by the table.
     #[serde(with = "members")]
-    pub members: BTreeMap<(Arc<str>, Option<Arc<str>>), Member>,
+    pub members: BTreeMap<MemberKey, Member>,
     /// Members that are not kept by name (a cap was hit).
     pub unnamed: u32,
     /// Which ones these are, so that each counts once; bounded.
@@ -134,76 +210,35 @@ pub struct Incident {
     pub last_seen: Timestamp,
     /// How often it happened.
     pub occurrences: u64,
-    /// Of these, how many the last message told.
-    pub told_occurrences: u64,
+    /// When it happened, for rules that count; bounded.
+    #[serde(default)]
+    pub times: VecDeque<(Timestamp, u32)>,
     /// It stood already at the first start.
     pub standing: bool,
-    /// Since when it is due (`for` is over); members gather from here.
-    pub due_at: Option<Timestamp>,
-    /// When it was last told.
-    pub told_at: Option<Timestamp>,
-    /// How many growth steps the told members had passed.
-    pub told_step: usize,
-    pub told_severity: Severity,
-    /// The current window ends here.
-    pub window_ends: Option<Timestamp>,
-    /// Doublings of the window so far.
-    pub reminders: u32,
-    /// A growth was seen here and gathers.
-    pub grew_at: Option<Timestamp>,
-    pub end: Option<End>,
-    /// It fired again after its end, and is not told yet.
-    pub reopening: bool,
+    #[serde(flatten)]
+    life: Life,
+    #[serde(flatten)]
+    pub departed: Departed,
     /// How often it was reopened.
     pub flaps: u32,
+    /// The number of its last message, from 1.
     pub seq: u64,
     /// It holds back what is due: it does not wait for its own `for` and `count` any more.
     #[serde(default)]
     pub hastened: bool,
-    /// The incident that holds it back.
-    pub held_by: Option<Arc<str>>,
     /// What was last held back by a silence, until something is told again.
     #[serde(default)]
     pub quiet: Option<Suppression>,
-    /// Its last member left here.
-    pub empty_since: Option<Timestamp>,
-    /// The workload has been well since here, with no member left.
-    pub well_since: Option<Timestamp>,
-    /// When it was over, as far as is known by now; a message comes when that has proved stable.
-    #[serde(default)]
-    pub over_at: Option<Timestamp>,
-    /// Objects that were removed while they had the problem, since it was last quiet.
-    pub left: u32,
-    /// Names of the members that were removed or have recovered, for the message of the end; bounded.
-    #[serde(default)]
-    pub left_names: Vec<Arc<str>>,
-    /// Revisions of the members that were removed.
-    pub left_revisions: Vec<Arc<str>>,
-    pub receivers: Vec<Arc<str>>,
-    /// When it happened, for rules that count.
-    #[serde(default)]
-    pub times: VecDeque<(Timestamp, u32)>,
-    /// The end of the log that was told.
-    #[serde(default)]
-    pub log: Option<Log>,
-    /// It is in the store.
-    #[serde(default)]
-    pub kept: bool,
     /// Why it is not told, while it is not.
     #[serde(default)]
     pub waits: Option<Waits>,
-    /// Repeats inside the current window are written down.
+    /// Who was notified, or is to be.
+    pub receivers: Vec<Arc<str>>,
+    /// The end of the log that was told.
     #[serde(default)]
-    pub repeats_noted: bool,
-    /// Its workload is written down as part of it.
-    #[serde(default)]
-    pub listed: bool,
-    /// Some object is not written down yet.
-    #[serde(skip)]
-    pub joined: bool,
-    /// What the list of what waits says of it.
-    #[serde(skip)]
-    pub listed_as: Option<Waits>,
+    pub log: Option<Log>,
+    #[serde(flatten)]
+    pub recorded: Recorded,
     /// The rules were changed while it was open: its members stay with it, whatever group they
     /// would be in now, because each of them was told.
     #[serde(default)]
@@ -214,15 +249,110 @@ pub struct Incident {
     /// When its members were last compared with the live state without being asked to.
     #[serde(skip)]
     pub checked_at: Option<Timestamp>,
-    #[serde(skip)]
-    pub timer: Option<Timestamp>,
 }
 
 impl Incident {
-    /// Told and not ended.
+    /// An incident as a signal begins it, without members. `standing`: at a first start.
+    pub(super) fn new(
+        (number, id): (u64, Arc<str>),
+        now: Timestamp,
+        rule: &Rule,
+        signal: &Signal,
+        standing: bool,
+    ) -> Self {
+        let grouped = |by: GroupBy| rule.group_by.contains(&by);
+        let workload =
+            if grouped(GroupBy::Workload) || grouped(GroupBy::Object) || !grouped(GroupBy::Namespace) {
+                signal.workload.clone()
+            } else {
+                signal.namespace().map_or_else(Workload::default, |ns| Workload::new("Namespace", ns))
+            };
+        Self {
+            id,
+            number,
+            rule: Arc::clone(&rule.name),
+            group: group::key(rule, signal),
+            cause: signal.cause,
+            severity: rule.severity,
+            namespace: signal.object.namespace.clone(),
+            workload,
+            container: grouped(GroupBy::Container)
+                .then(|| signal.container.clone())
+                .flatten()
+                .filter(|_| !signal.cause.is_node()),
+            why: Arc::clone(&signal.message),
+            weight: signal.weight,
+            exit: signal.exit.clone(),
+            signal: Box::new(signal.clone()),
+            members: BTreeMap::new(),
+            unnamed: 0,
+            unnamed_seen: BTreeSet::new(),
+            several_parts: false,
+            peak: 0,
+            since: signal.since.unwrap_or(signal.at).min(now),
+            last_seen: signal.at,
+            occurrences: 0,
+            times: VecDeque::new(),
+            standing,
+            life: Life::default(),
+            departed: Departed::default(),
+            flaps: 0,
+            seq: 0,
+            hastened: false,
+            quiet: None,
+            waits: None,
+            receivers: Vec::new(),
+            log: None,
+            recorded: Recorded::default(),
+            carried: false,
+            orphaned: false,
+            checked_at: None,
+        }
+    }
+
+    #[must_use]
+    pub const fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// To change what belongs to the state it is in; the table changes the state itself.
+    pub(super) const fn life_mut(&mut self) -> &mut Life {
+        &mut self.life
+    }
+
+    /// Somebody was notified, or is to be by a summary, and it is not over.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        self.told_at.is_some() && self.end.is_none()
+        matches!(self.life, Life::Notified(_) | Life::Gathering { .. })
+    }
+
+    /// Is it to be told by a summary that is not decided yet?
+    #[must_use]
+    pub const fn gathers(&self) -> bool {
+        matches!(self.life, Life::Gathering { .. })
+    }
+
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        matches!(self.life, Life::Ended { .. })
+    }
+
+    /// What was last told of it; `None`: nothing ever.
+    #[must_use]
+    pub const fn notified(&self) -> Option<&Notified> {
+        self.life.notified()
+    }
+
+    /// The incident that holds it back.
+    #[must_use]
+    pub fn held_by(&self) -> Option<&Arc<str>> {
+        self.life.pending()?.held_by.as_ref()
+    }
+
+    /// How often it happened since that was last told.
+    #[must_use]
+    pub fn untold(&self) -> u64 {
+        self.occurrences.saturating_sub(self.notified().map_or(0, |notified| notified.occurrences))
     }
 
     /// Must it survive a restart? What was told must, and what a list of objects would not bring
@@ -230,20 +360,17 @@ impl Incident {
     /// that how it ended is recorded even if that was not seen.
     #[must_use]
     pub fn to_keep(&self) -> bool {
-        self.told_at.is_some() || self.quiet.is_some() || self.members.values().any(|m| m.pulse)
+        self.notified().is_some() || self.quiet.is_some() || self.members.values().any(|m| m.pulse)
     }
 
     /// `pending`, `held`, `firing` or `resolved`, as metrics call it.
     #[must_use]
-    pub const fn state(&self) -> &'static str {
-        if self.end.is_some() && !self.reopening {
-            "resolved"
-        } else if self.told_at.is_some() && self.end.is_none() {
-            "firing"
-        } else if self.held_by.is_some() || self.quiet.is_some() {
-            "held"
-        } else {
-            "pending"
+    pub fn state(&self) -> &'static str {
+        match &self.life {
+            Life::Ended { .. } => "resolved",
+            Life::Notified(_) | Life::Gathering { .. } => "firing",
+            _ if self.held_by().is_some() || self.quiet.is_some() => "held",
+            _ => "pending",
         }
     }
 
@@ -266,23 +393,14 @@ impl Incident {
     pub(super) fn no_members(&mut self, now: Timestamp) {
         self.unnamed = 0;
         self.unnamed_seen.clear();
-        self.empty_since = Some(now);
+        self.departed.empty_since = Some(now);
     }
 
     /// When its last member left or became well, while it has none.
     #[must_use]
     pub(super) fn left_at(&self) -> Option<Timestamp> {
-        self.over_at.filter(|_| self.left == 0).or(self.empty_since).filter(|_| self.members.is_empty())
-    }
-
-    /// Remembers a member that leaves.
-    pub(super) fn leaves(&mut self, member: &Member) {
-        let name = &member.object.name;
-        if self.left_names.len() < crate::message::IncidentView::MAX_MEMBERS
-            && !self.left_names.contains(name)
-        {
-            self.left_names.push(Arc::clone(name));
-        }
+        let Departed { left, over_at, empty_since, .. } = self.departed;
+        over_at.filter(|_| left == 0).or(empty_since).filter(|_| self.members.is_empty())
     }
 
     /// How many objects have the problem, or have not yet been free of it for long enough.
@@ -303,13 +421,12 @@ impl Incident {
 /// JSON has no maps with such keys.
 mod members {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::Member;
+    use super::{Member, MemberKey};
 
-    type Map = BTreeMap<(Arc<str>, Option<Arc<str>>), Member>;
+    type Map = BTreeMap<MemberKey, Member>;
 
     pub fn serialize<S: Serializer>(map: &Map, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(map.values())

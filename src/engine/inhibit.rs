@@ -25,18 +25,13 @@ impl Engine {
         let incident = self.incidents.get(id)?;
         let found = self.node_holder(incident, world).or_else(|| self.story_holder(incident, now, world))?;
         // What is held back itself says nothing: the one that holds it counts both.
-        let above = self.incidents.get(&found).and_then(|other| other.held_by.clone());
-        Some(above.filter(|above| above != id && self.incidents.contains_key(above)).unwrap_or(found))
+        let above = self.incidents.get(&found).and_then(|other| other.held_by().cloned());
+        Some(above.filter(|above| above != id && self.incidents.get(above).is_some()).unwrap_or(found))
     }
 
     /// Incidents about `node` that are not over.
     fn about_node(&self, node: &str) -> impl Iterator<Item = &Incident> {
-        self.by_node
-            .get(node)
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.incidents.get(id))
-            .filter(|other| other.end.is_none())
+        self.incidents.of_node(node).filter(|other| other.life().end().is_none())
     }
 
     fn lost_node(&self, node: &str, member: &Member) -> Option<&Incident> {
@@ -84,23 +79,19 @@ impl Engine {
         }
         let named = incident.why.contains("node.kubernetes.io/unreachable")
             || incident.why.contains("node.kubernetes.io/not-ready");
-        self.by_node.iter().find_map(|(node, _)| {
+        self.incidents.nodes().find_map(|node| {
             let holder = self.lost_node(node, member)?;
             let namespace = incident.namespace.as_deref();
             // What was held stays so: the old pod may leave before the node's incident is over.
-            let held = incident.held_by.as_ref() == Some(&holder.id);
+            let held = incident.held_by() == Some(&holder.id);
             (named || held || world.on_node(namespace, &incident.workload, node)).then_some(holder)
         })
     }
 
     fn story_holder(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<Arc<str>> {
-        let key = (incident.namespace.clone(), incident.workload.clone());
         let of_workload = self
-            .by_workload
-            .get(&key)
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.incidents.get(id))
+            .incidents
+            .of_workload(incident.namespace.clone(), &incident.workload)
             .filter(|other| other.id != incident.id && !other.members.is_empty());
         for other in of_workload {
             if explains(other, incident, now, &|other| self.is_quiet(other, now, world)) {
@@ -108,15 +99,14 @@ impl Engine {
             }
         }
         if incident.cause == Cause::FailedScheduling && incident.why.contains("PersistentVolumeClaim") {
-            let claims = self.incidents.values().filter(|other| {
+            let claims = self.incidents.of_namespace(&incident.namespace).filter(|other| {
                 // Told already or not: the pods wait for the claim, not the claim for them.
                 other.cause == Cause::ProvisioningFailed
-                    && other.namespace == incident.namespace
-                    && other.end.is_none()
+                    && other.life().end().is_none()
                     && !other.members.is_empty()
             });
             // Of several the one it waits for already, else the one that failed first.
-            let held_by = incident.held_by.as_ref();
+            let held_by = incident.held_by();
             let claim = claims
                 .min_by_key(|other| (held_by != Some(&other.id), other.since, &other.workload, &other.id));
             return claim.map(|other| Arc::clone(&other.id));
@@ -134,14 +124,6 @@ impl Engine {
             holder.hastened = true;
         }
     }
-
-    /// The incidents that this one holds back, in the order of their ids.
-    pub(super) fn held_by(&self, id: &str) -> impl Iterator<Item = &Incident> {
-        let held = self.incidents.values().filter(|other| other.held_by.as_deref() == Some(id));
-        let mut held: Vec<&Incident> = held.collect();
-        held.sort_by(|a, b| a.id.cmp(&b.id));
-        held.into_iter()
-    }
 }
 
 /// Does `other` explain `incident`, both of one workload?
@@ -153,14 +135,14 @@ fn explains(
 ) -> bool {
     if incident.cause == Cause::RolloutStuck {
         // Whatever is wrong with the pods is why the rollout does not get on, told already or not.
-        let wrong = other.is_open() || other.held_by.is_some() || other.raised().next().is_some();
-        return other.cause != Cause::RolloutStuck && other.end.is_none() && wrong;
+        let wrong = other.is_open() || other.held_by().is_some() || other.raised().next().is_some();
+        return other.cause != Cause::RolloutStuck && other.life().end().is_none() && wrong;
     }
     if incident.cause == Cause::Unhealthy && other.cause == Cause::RolloutStuck {
         // At a first start the Events of the probe that a rollout hangs on come after the summary.
         let soon = |told| incident.since <= clock::after(told, EVENTS_COME);
-        let summary = other.standing && other.is_open() && other.told_at.is_some_and(soon);
-        return summary && incident.told_at.is_none() && &*incident.signal.reason != "Killing";
+        let summary = other.standing && other.is_open() && other.notified().is_some_and(|told| soon(told.at));
+        return summary && incident.notified().is_none() && &*incident.signal.reason != "Killing";
     }
     let waits_for = match incident.cause {
         Cause::ContainerStuck => other.cause.is_start() && other.cause != Cause::ContainerStuck,
@@ -168,15 +150,15 @@ fn explains(
         Cause::FailedMount => other.cause == Cause::FailedAttachVolume,
         _ => false,
     };
-    if waits_for && incident.told_at.is_none() {
-        return other.end.is_none() && shares_objects(other, incident);
+    if waits_for && incident.notified().is_none() {
+        return other.life().end().is_none() && shares_objects(other, incident);
     }
     if !ahead(other, incident, now) {
         return false;
     }
     // What is silenced does not speak for others of its container. What it has spoken for already
     // stays with it.
-    let spoken_for = other.is_open() && incident.held_by.as_ref() == Some(&other.id);
+    let spoken_for = other.is_open() && incident.held_by() == Some(&other.id);
     if !spoken_for && quiet(other) {
         return false;
     }
@@ -193,11 +175,12 @@ fn ahead(other: &Incident, incident: &Incident, now: Timestamp) -> bool {
     if other.is_open() {
         return true;
     }
-    if other.held_by.is_some() || other.end.is_some() {
+    if other.held_by().is_some() || other.life().end().is_some() {
         return false;
     }
     let order = |i: &Incident, due: Timestamp| (due, depth(i.cause), Arc::clone(&i.id));
-    other.due_at.is_some_and(|theirs| order(other, theirs) < order(incident, incident.due_at.unwrap_or(now)))
+    let ours = incident.life().due_at().unwrap_or(now);
+    other.life().due_at().is_some_and(|theirs| order(other, theirs) < order(incident, ours))
 }
 
 /// A kill for memory or by a probe says more than the loop that follows from it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::incident::object_key;
+use super::incident::{Life, object_key};
 use super::{Effects, Engine, Incident};
 use crate::clock;
 use crate::message::Reason;
@@ -130,27 +130,24 @@ impl Incident {
 impl Engine {
     /// Brings what `explain` reads of an incident up to date.
     pub(super) fn list(&mut self, id: &Arc<str>, now: Timestamp, out: &mut Effects) {
-        let gathers = match (self.standing.contains(id), self.storm.contains(id)) {
-            (true, _) => Some((Reason::Standing, self.standing_until)),
-            (_, true) => Some((Reason::Storm, self.storm_until)),
-            _ => None,
-        };
         let Some(incident) = self.incidents.get_mut(id) else { return };
-        if let Some((reason, until)) = gathers {
-            incident.waits_for(reason, None, until, now);
+        if let Life::Gathering { summary, .. } = *incident.life() {
+            incident.waits_for(summary.decision().1, None, self.summaries.until(summary), now);
         }
-        if incident.kept {
-            if incident.listed_as.take().is_some() {
+        if incident.recorded.kept {
+            if incident.recorded.listed_as.take().is_some() {
                 out.records.waiting.insert(Arc::clone(id));
             }
-        } else if incident.waits.is_some() && (incident.listed_as != incident.waits || incident.joined) {
-            incident.listed_as.clone_from(&incident.waits);
+        } else if incident.waits.is_some()
+            && (incident.recorded.listed_as != incident.waits || incident.recorded.joined)
+        {
+            incident.recorded.listed_as.clone_from(&incident.waits);
             out.records.waiting.insert(Arc::clone(id));
         }
-        if !incident.joined || !(incident.kept || incident.listed_as.is_some()) {
+        if !incident.recorded.joined || !(incident.recorded.kept || incident.recorded.listed_as.is_some()) {
             return;
         }
-        incident.joined = false;
+        incident.recorded.joined = false;
         let joined = |kind: &Arc<str>, namespace: &Option<Arc<str>>, name: &Arc<str>| Joined {
             incident: Arc::clone(id),
             kind: Arc::clone(kind),
@@ -158,8 +155,8 @@ impl Engine {
             name: Arc::clone(name),
             at: now,
         };
-        if !incident.listed {
-            incident.listed = true;
+        if !incident.recorded.listed {
+            incident.recorded.listed = true;
             let (kind, name) = (incident.workload.kind(), incident.workload.name());
             if !kind.is_empty() {
                 out.records.joined.push(joined(&Arc::from(kind), &incident.namespace, &Arc::from(name)));

@@ -9,7 +9,7 @@ use super::{Engine, Incident, Member};
 use crate::clock;
 use crate::message::Reason;
 use crate::rule::Rule;
-use crate::signal::{Cause, Exit, Health, Standing, World};
+use crate::signal::{Cause, Health, Standing, World};
 
 /// When the live state cannot be read, it is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -18,17 +18,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 const CHECK_AGAIN: Duration = Duration::from_secs(300);
 /// A state that cannot be read for at least this long is called unknown.
 const UNKNOWN_FOR: Duration = Duration::from_secs(3600);
-/// Pods of a new revision that are available have to stay so for this long.
-const SETTLE: Duration = Duration::from_secs(30);
 /// `stable_for` doubles with each reopening, up to this many times.
 const MAX_FLAP_DOUBLINGS: u32 = 4;
-
-/// How an incident without members stands.
-pub(super) enum Over {
-    /// Not yet; look again then (or when something changes).
-    No(Option<Timestamp>),
-    Yes(Reason),
-}
 
 /// What recovery needs, longer after each reopening: what flaps has to prove itself.
 pub(super) fn stable_for(incident: &Incident, rule: &Rule) -> Duration {
@@ -78,7 +69,7 @@ impl Engine {
         let open = incident.is_open();
         // What has happened is told, however long ago: kubeherald may not have been there.
         let owed = !open
-            && incident.held_by.is_none()
+            && incident.held_by().is_none()
             && incident.quiet.is_none()
             && rule.count.is_none()
             && (cause.is_point() || cause == Cause::OOMKilled);
@@ -178,22 +169,16 @@ impl Engine {
             reason = Some(Reason::StateUnknown);
             recovered.append(&mut unknown);
         }
-        let mut removed = Vec::new();
         for key in recovered {
-            let member = incident.members.remove(&key);
+            let Some(member) = self.incidents.remove_member(id, &key) else { continue };
+            let Some(incident) = self.incidents.get_mut(id) else { break };
             // It was over when the state became clear, not when that had proved stable.
-            let over_at = member.as_ref().and_then(|m| m.clear_since.or(Some(m.last)));
-            incident.over_at = incident.over_at.max(over_at);
-            if let Some(member) = member {
-                incident.leaves(&member);
-                removed.push(member);
+            incident.departed.over_at =
+                incident.departed.over_at.max(member.clear_since.or(Some(member.last)));
+            incident.departed.leaves(&member, false);
+            if incident.members.is_empty() {
+                incident.no_members(now);
             }
-        }
-        if !removed.is_empty() && incident.members.is_empty() {
-            incident.no_members(now);
-        }
-        for member in removed {
-            self.unindex_member(&member, id);
         }
         for object in gone {
             self.forget_object(id, now, &object);
@@ -207,58 +192,21 @@ impl Engine {
         raised.then(|| clock::after(incident.checked_at.unwrap_or(now), CHECK_AGAIN))
     }
 
-    /// Is an incident without members over? A pod that is gone may come back as bad as before; only
-    /// its workload can tell.
-    pub(super) fn over(
-        incident: &mut Incident,
-        rule: &Rule,
-        now: Timestamp,
-        world: &dyn World,
-        recovered: Option<Reason>,
-    ) -> Over {
-        if incident.left == 0 {
-            return Over::Yes(recovered.unwrap_or(Reason::Recovered));
+    /// What an incident without members is over by: how its workload is.
+    pub(super) fn watch_workload(&mut self, id: &str, now: Timestamp, world: &dyn World) -> Health {
+        let Some(incident) = self.incidents.get_mut(id) else { return Health::Unknown };
+        let departed = &mut incident.departed;
+        // That it is gone is all that is waited for of what is stuck in termination.
+        if !incident.members.is_empty() || departed.left == 0 || incident.cause == Cause::StuckTerminating {
+            return Health::Unknown;
         }
-        if incident.cause == Cause::StuckTerminating {
-            // That it is gone is all that was waited for.
-            return Over::Yes(Reason::ObjectsGone);
+        let health = world.health(incident.namespace.as_deref(), &incident.workload);
+        match health {
+            Health::Unhealthy => departed.well_since = None,
+            Health::Healthy => departed.over_at = Some(*departed.well_since.get_or_insert(now)),
+            Health::Absent | Health::Unknown => {}
         }
-        let empty = incident.empty_since.unwrap_or(now);
-        let stable = stable_for(incident, rule);
-        let namespace = incident.namespace.as_deref();
-        let need = match world.health(namespace, &incident.workload) {
-            Health::Absent => Duration::ZERO,
-            Health::Unknown => stable,
-            Health::Unhealthy => {
-                incident.well_since = None;
-                // Something else is wrong with it by now; this problem has nobody left to have it.
-                let long = clock::after(empty, rule.resolve_after.max(stable));
-                if now >= long {
-                    return Over::Yes(Reason::ObjectsGone);
-                }
-                return Over::No(Some(long));
-            }
-            Health::Healthy => {
-                let since = *incident.well_since.get_or_insert(now);
-                incident.over_at = Some(since);
-                let revision = world.revision(namespace, &incident.workload);
-                let replaced = revision.is_some_and(|r| !incident.left_revisions.contains(&r));
-                // The same pods once more: they looked well for a moment before, too.
-                let need = match (incident.cause.is_run(), replaced) {
-                    (true, false) => stable,
-                    // New pods have to outlive the run that ended so badly.
-                    (true, true) => {
-                        let ran = incident.exit.as_ref().and_then(Exit::ran).unwrap_or_default();
-                        stable.min(SETTLE.saturating_add(ran))
-                    }
-                    (false, _) => stable.min(SETTLE),
-                };
-                let at = clock::after(since, need);
-                return if now >= at { Over::Yes(Reason::ObjectsGone) } else { Over::No(Some(at)) };
-            }
-        };
-        let at = clock::after(empty, need);
-        if now >= at { Over::Yes(Reason::ObjectsGone) } else { Over::No(Some(at)) }
+        health
     }
 
     /// Before something is told: do the members known from a state still show it? False if that
@@ -284,7 +232,7 @@ impl Engine {
     /// After a restart: what is known of each member is compared with the live state.
     pub(super) fn compare(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World) {
         let Some(incident) = self.incidents.get_mut(id) else { return };
-        if incident.end.is_some() || incident.cause.is_point() {
+        if incident.life().end().is_some() || incident.cause.is_point() {
             return;
         }
         let cause = incident.cause;

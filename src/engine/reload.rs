@@ -10,8 +10,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::incident::{End, object_key};
-use super::{Decided, Effects, Engine, Incident, Settings, group};
-use crate::clock;
+use super::judge::window_ends;
+use super::{Decided, Effects, Engine, Incident, Settings, by_due, group};
 use crate::message::{Decision, Reason};
 use crate::rule::{Routes, Rule, RuleSet};
 use crate::signal::redact::Redactor;
@@ -35,20 +35,14 @@ impl Engine {
         self.silences_changed();
         self.change_books();
         self.rooms.free();
-        // Decisions do not depend on the order of a hash map; what was told keeps its place.
-        let mut ids: Vec<Arc<str>> = self.incidents.keys().cloned().collect();
-        ids.sort_by_key(|id| {
-            self.incidents.get(id).map(|i| (i.told_at.is_none(), i.told_at, i.since, Arc::clone(id)))
-        });
-        for id in &ids {
+        // What was told keeps its place.
+        for id in &self.incidents.ids_by(|i| (by_due(i.notified().map(|told| told.at)), i.since)) {
             let Some(name) = self.incidents.get(id).map(|i| Arc::clone(&i.rule)) else { continue };
             self.settle_under_rules(id, out);
             let old = old_rules.get(&name).cloned();
             self.adjust(id, old.as_deref(), &old_steps);
         }
-        ids.retain(|id| self.incidents.contains_key(id));
-        ids.sort_by_key(|id| self.incidents.get(id).map(|i| (i.due_at.is_none(), i.due_at, Arc::clone(id))));
-        for id in ids {
+        for id in self.incidents.ids_by(|i| by_due(i.life().due_at())) {
             let was_silent = |i: &Incident| old_rules.get(&i.rule).is_some_and(|rule| !rule.send_resolved);
             match self.incidents.get(&id).filter(|i| i.orphaned).map(was_silent) {
                 Some(was_silent) => self.without_rule(&id, !was_silent, now, world, out),
@@ -60,7 +54,7 @@ impl Engine {
     /// Takes receivers out that can no longer be told: nobody would ever send it.
     pub fn only_receivers(&mut self, known: &[Arc<str>]) {
         self.reachable = known.to_vec();
-        for incident in self.incidents.values_mut() {
+        for incident in self.incidents.iter_mut() {
             // A last digest, where one is owed, has to know what it is about.
             incident.receivers.retain(|name| known.contains(name) || self.books.all.contains_key(name));
         }
@@ -68,7 +62,7 @@ impl Engine {
 
     /// Masks kept text with new patterns.
     pub fn redact(&mut self, redactor: &Redactor, out: &mut Effects) {
-        for incident in self.incidents.values_mut() {
+        for incident in self.incidents.iter_mut() {
             redactor.signal(&mut incident.signal);
             redactor.kept(&mut incident.why);
             if let Some(exit) = &mut incident.exit {
@@ -77,13 +71,11 @@ impl Engine {
             if let Some(log) = &mut incident.log {
                 redactor.kept(&mut log.text);
             }
-            if incident.kept {
+            if incident.recorded.kept {
                 out.dirty.insert(Arc::clone(&incident.id));
             }
         }
-        for hint in self.hints.values_mut() {
-            redactor.kept(&mut hint.message);
-        }
+        self.hints.redact(redactor);
     }
 
     /// A state that stands, shown again after a reload: told only where no incident has it yet.
@@ -95,7 +87,7 @@ impl Engine {
             .any(|id| self.incidents.get(id).is_some_and(|incident| incident.members.contains_key(&key)));
         // Past the cap on members an object is only counted.
         let group = self.rules.first_match(signal).map(|rule| group::key(rule, signal));
-        let counted = group.and_then(|group| self.incidents.get(self.by_group.get(&group)?));
+        let counted = group.and_then(|group| self.incidents.of_group(group));
         let known = known || counted.is_some_and(|incident| incident.unnamed_seen.contains(&key.0));
         if !known {
             self.raise(now, signal, world, out);
@@ -124,55 +116,41 @@ impl Engine {
         // From here on its members stay with it: each of them was told.
         incident.carried = incident.is_open();
         self.carries |= incident.carried;
-        let kept = incident.kept;
+        let kept = incident.recorded.kept;
         if incident.group == group && incident.rule == rule.name {
             return;
         }
-        let old = std::mem::replace(&mut incident.group, group);
         incident.rule = Arc::clone(&rule.name);
         incident.container = incident.container.take().filter(|_| grouped_by_container(&rule));
-        if self.by_group.get(&old) == Some(id) {
-            self.by_group.remove(&old);
-        }
         if kept {
             out.dirty.insert(Arc::clone(id));
         }
-        match self.by_group.get(&group).cloned() {
-            // Told ones come first: what is not told yet joins them.
-            Some(other) => {
-                let untold = |i: &Incident| i.told_at.is_none() && i.end.is_none();
-                if !self.looking && self.incidents.get(id).is_some_and(untold) {
-                    self.merge(id, &other, out);
-                }
-            }
-            None => {
-                self.by_group.insert(group, Arc::clone(id));
+        // Told ones come first: what is not told yet joins them.
+        if let Some(other) = self.incidents.regroup(id, group) {
+            let untold = |i: &Incident| i.notified().is_none();
+            if !self.looking && self.incidents.get(id).is_some_and(untold) {
+                self.merge(id, &other, out);
             }
         }
     }
 
     /// Puts the members of an incident that nobody was told of into another one.
     fn merge(&mut self, from: &Arc<str>, into: &Arc<str>, out: &mut Effects) {
-        let Some(mut left) = self.incidents.get(from).cloned() else { return };
-        self.remove(from, out);
+        let Some(left) = self.remove(from, out) else { return };
+        for (key, member) in left.members {
+            self.incidents.add_member(into, key, member);
+        }
         let Some(incident) = self.incidents.get_mut(into) else { return };
         incident.several_parts |= incident.signal.container != left.signal.container;
-        for (key, member) in std::mem::take(&mut left.members) {
-            self.by_object.entry(Arc::clone(&key.0)).or_default().insert(Arc::clone(into));
-            if let Some(node) = member.node.as_ref().filter(|_| incident.cause.is_node()) {
-                self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(into));
-            }
-            incident.members.entry(key).or_insert(member);
-        }
         incident.unnamed = incident.unnamed.saturating_add(left.unnamed);
         incident.occurrences = incident.occurrences.saturating_add(left.occurrences);
         incident.last_seen = incident.last_seen.max(left.last_seen);
-        if incident.told_at.is_none() {
+        if incident.notified().is_none() {
             incident.since = incident.since.min(left.since);
         }
-        incident.empty_since = None;
+        incident.departed.empty_since = None;
         incident.peak = incident.peak.max(incident.affected());
-        if incident.kept {
+        if incident.recorded.kept {
             out.dirty.insert(Arc::clone(into));
         }
     }
@@ -181,32 +159,28 @@ impl Engine {
     fn adjust(&mut self, id: &Arc<str>, old: Option<&Rule>, old_steps: &[u32]) {
         let Some(incident) = self.incidents.get_mut(id) else { return };
         let Some(rule) = self.rules.get(&incident.rule) else { return };
-        if incident.told_at.is_none() {
-            incident.severity = rule.severity;
-            incident.told_severity = rule.severity;
-            return;
-        }
+        let (severity, affected) = (incident.severity, incident.affected());
+        // Less severe is no news; more severe is, and is told.
+        incident.severity = match old.filter(|_| incident.notified().is_some()) {
+            Some(old) if old.severity == rule.severity => severity,
+            _ => rule.severity,
+        };
+        let Some(notified) = incident.life_mut().notified_mut() else { return };
         let changed = old.is_none_or(|old| (old.window, old.max_window) != (rule.window, rule.max_window));
-        if let (true, Some(told)) = (changed, incident.told_at) {
-            let doubled = rule.window.saturating_mul(2_u32.saturating_pow(incident.reminders.min(16)));
-            incident.window_ends = Some(clock::after(told, doubled.min(rule.max_window.max(rule.window))));
-        }
-        if old.is_none_or(|old| old.severity != rule.severity) {
-            // Less severe is no news; more severe is, and is told.
-            incident.severity = rule.severity;
+        if changed {
+            notified.window_ends = Some(window_ends(notified.at, notified.reminders, rule));
         }
         let steps = &self.settings.growth_steps;
         if steps != old_steps {
             let passed = |steps: &[u32], size: u32| steps.iter().filter(|step| **step <= size).count();
-            let now = incident.affected();
-            let told = if passed(old_steps, now) > incident.told_step {
+            let told = if passed(old_steps, affected) > notified.step {
                 // It has grown since it was told, and that is still to be told.
-                incident.told_step.checked_sub(1).and_then(|n| old_steps.get(n)).copied().unwrap_or(0)
+                notified.step.checked_sub(1).and_then(|n| old_steps.get(n)).copied().unwrap_or(0)
             } else {
-                now
+                affected
             };
-            incident.told_step = passed(steps, told);
-            incident.grew_at = None;
+            notified.step = passed(steps, told);
+            notified.grew_at = None;
         }
     }
 
@@ -219,12 +193,12 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        let Some(incident) = self.incidents.get_mut(id) else { return };
-        if incident.end.is_some() {
+        let Some(incident) = self.incidents.get(id) else { return };
+        if incident.life().end().is_some() {
             self.remove(id, out);
             return;
         }
-        if self.gathers(id) {
+        if incident.gathers() {
             self.leave_summary(id, Reason::RuleRemoved, now, world, out);
             return;
         }
@@ -241,14 +215,13 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        let gathered = self.standing.remove(id) | self.storm.remove(id);
         let Some(incident) = self.incidents.get_mut(id) else { return };
-        let open = incident.is_open() && !gathered;
+        let open = incident.is_open() && !incident.gathers();
         if open && tell && !incident.receivers.is_empty() {
-            incident.end = Some(End { at: now, reason });
-            incident.over_at = Some(now);
+            incident.departed.over_at = Some(now);
             incident.seq += 1;
             let (seq, receivers) = (incident.seq, incident.receivers.clone());
+            self.incidents.advance(id, |life| life.end_with(End { at: now, reason }));
             if let Some(view) = self.view(id, now, world) {
                 *self.decisions.entry((Decision::Expired, reason)).or_default() += 1;
                 let decision = Decision::Expired;
@@ -267,8 +240,7 @@ impl Engine {
                 });
             }
         } else {
-            let incident = incident.clone();
-            self.note(&incident, now, reason, by, out);
+            self.note(id, now, reason, by, out);
         }
         self.remove(id, out);
         self.wake_held(id, open, now, world, out);

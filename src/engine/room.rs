@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use super::incident::Tenant;
 use super::incident::object_key;
-use super::{Effects, Engine, Incident, Member, group};
+use super::{Effects, Engine, Incident, Member};
 use crate::clock;
 use crate::message::Reason;
 use crate::rule::Rule;
@@ -48,9 +49,6 @@ const KEPT_FOR: Duration = Duration::from_secs(3600);
 const NO_PLACE_FOR: Duration = Duration::from_secs(5);
 /// At most so many namespaces are remembered to have found no place.
 const MAX_NO_PLACE: usize = 4_096;
-
-/// Whose room: a namespace's; `None`: what belongs to none.
-pub type Tenant = Option<Arc<str>>;
 
 /// How much an incident is worth its place: what gives way first is the least.
 type Worth = (u8, Severity);
@@ -80,7 +78,6 @@ pub struct LimitReached {
 /// Who has how much room, and what found none.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
-    of: BTreeMap<Tenant, BTreeSet<Arc<str>>>,
     left_out: BTreeMap<Tenant, BTreeSet<Problem>>,
     /// How many there are in `left_out`.
     total: usize,
@@ -96,28 +93,10 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    pub(super) fn enter(&mut self, incident: &Incident) {
-        self.of.entry(incident.namespace.clone()).or_default().insert(Arc::clone(&incident.id));
-    }
-
-    pub(super) fn leave(&mut self, incident: &Incident) {
-        if let Some(ids) = self.of.get_mut(&incident.namespace) {
-            ids.remove(&incident.id);
-            if ids.is_empty() {
-                self.of.remove(&incident.namespace);
-            }
-        }
-        self.free();
-    }
-
     /// There may be room now.
     pub(super) fn free(&mut self) {
         self.freed = self.total > 0;
         self.no_place.clear();
-    }
-
-    fn count(&self, tenant: &Tenant) -> usize {
-        self.of.get(tenant).map_or(0, BTreeSet::len)
     }
 
     /// Brings the next look forward, where room may have become free.
@@ -187,7 +166,7 @@ impl Engine {
     #[must_use]
     pub fn limit_reached(&self) -> Option<LimitReached> {
         let since = self.rooms.since?;
-        let largest = self.rooms.of.iter().map(|(tenant, ids)| (ids.len(), Reverse(tenant.clone()))).max();
+        let largest = self.incidents.namespaces().map(|(of, count)| (count, Reverse(of.clone()))).max();
         let mut left_out: Vec<(Tenant, usize)> =
             self.rooms.left_out.iter().map(|(tenant, problems)| (tenant.clone(), problems.len())).collect();
         left_out.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
@@ -247,7 +226,7 @@ impl Engine {
         let tenant = signal.object.namespace.clone();
         let limit = self.settings.max_incidents;
         let reserve = (limit / RESERVE_PART).min(MAX_RESERVE);
-        let of_cluster = self.rooms.count(&None);
+        let of_cluster = self.incidents.count_of_namespace(&None);
         let pool_full =
             tenant.is_some() && self.incidents.len().saturating_sub(of_cluster) >= limit - reserve;
         if self.incidents.len() < limit && !pool_full {
@@ -259,8 +238,8 @@ impl Engine {
         // What is kept free for the cluster is nobody else's; below it the cluster has a place in any case.
         let share =
             |of: &Tenant, count: usize| if of.is_none() { count.saturating_sub(reserve) } else { count };
-        let own = share(&tenant, self.rooms.count(&tenant));
-        let rooms = self.rooms.of.iter().map(|(of, ids)| (share(of, ids.len()), of.clone()));
+        let own = share(&tenant, self.incidents.count_of_namespace(&tenant));
+        let rooms = self.incidents.namespaces().map(|(of, count)| (share(of, count), of.clone()));
         let mut rooms: Vec<(usize, Tenant)> =
             rooms.filter(|(share, of)| *share > 0 && !(pool_full && of.is_none())).collect();
         rooms.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
@@ -287,24 +266,22 @@ impl Engine {
 
     /// The incident that has been over for longest.
     fn oldest_ended(&self, tenant: &Tenant) -> Option<Arc<str>> {
-        let ids = self.rooms.of.get(tenant)?.iter();
-        let ended = ids.filter_map(|id| self.incidents.get(id)).filter(|i| !i.reopening);
-        let ended = ended.filter_map(|i| i.end.as_ref().map(|end| (end.at, Arc::clone(&i.id))));
+        let ended = self.incidents.of_namespace(tenant).filter(|i| i.is_ended());
+        let ended = ended.filter_map(|i| Some((i.life().end()?.at, Arc::clone(&i.id))));
         ended.min().map(|(_, id)| id)
     }
 
     /// The incident that is worth least: of equals one that was not told, and of these the newest.
     fn least_of(&self, tenant: &Tenant) -> Option<(Worth, Arc<str>)> {
-        let ids = self.rooms.of.get(tenant)?.iter();
-        let incidents = ids.filter_map(|id| self.incidents.get(id));
+        let incidents = self.incidents.of_namespace(tenant);
         incidents
-            .map(|i| (worth(i), i.told_at.is_some(), Reverse(i.number), Arc::clone(&i.id)))
+            .map(|i| (worth(i), i.notified().is_some(), Reverse(i.number), Arc::clone(&i.id)))
             .min()
             .map(|(worth, _, _, id)| (worth, id))
     }
 
     fn worth_of_newcomer(&self, now: Timestamp, rule: &Rule, signal: &Signal, world: &dyn World) -> Worth {
-        let mut draft = self.draft((0, Arc::from("")), now, rule, group::key(rule, signal), signal);
+        let mut draft = Incident::new((0, Arc::from("")), now, rule, signal, false);
         let key = (object_key(&signal.object), signal.container.clone());
         draft.members.insert(key, Member::of(signal, now));
         let quiet = self.is_quiet(&draft, now, world);
@@ -331,9 +308,9 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        let Some(incident) = self.incidents.get(id).cloned() else { return };
+        let Some(incident) = self.incidents.get(id) else { return };
         let freed = self.rooms.freed;
-        if incident.end.is_some() && !incident.reopening {
+        if incident.is_ended() {
             self.remove(id, out);
         } else {
             self.rooms.displaced += 1;
@@ -370,7 +347,7 @@ const HELD_BACK: u8 = 1;
 const WORTH_ITS_PLACE: u8 = 2;
 
 fn worth(incident: &Incident) -> Worth {
-    let class = match (&incident.quiet, &incident.held_by) {
+    let class = match (&incident.quiet, incident.held_by()) {
         _ if incident.is_open() => WORTH_ITS_PLACE,
         (Some(_), _) => SILENCED,
         (_, Some(_)) => HELD_BACK,

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::annotations::places;
-use super::incident::object_key;
+use super::incident::{Life, object_key};
+use super::judge::steps_passed;
 use super::{Effects, Engine, Incident, Member, Note};
 use crate::clock;
 use crate::message::{Decision, Reason};
@@ -196,7 +197,7 @@ impl Engine {
     /// Looks at every incident that was held back: what held it may be gone.
     pub fn review(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
         self.silences.review = false;
-        let held = self.incidents.values().filter(|incident| incident.quiet.is_some());
+        let held = self.incidents.iter().filter(|incident| incident.quiet.is_some());
         let ids = held.map(|incident| Arc::clone(&incident.id)).collect();
         self.review_these(ids, now, world, out);
     }
@@ -204,15 +205,13 @@ impl Engine {
     /// The annotations of this object, workload or namespace changed: looks at what they may have
     /// held back, and whether they are right.
     pub fn review_about(&mut self, object: &ObjectRef, now: Timestamp, world: &dyn World, out: &mut Effects) {
-        let of = |namespace: Option<&Arc<str>>| {
-            let there = self.incidents.values().filter(|incident| incident.namespace.as_ref() == namespace);
-            there.map(|incident| Arc::clone(&incident.id)).collect()
-        };
+        let id = |incident: &Incident| Arc::clone(&incident.id);
+        let of = |namespace| self.incidents.of_namespace(namespace).map(id).collect();
         let ids = match &*object.kind {
-            "Namespace" => of(Some(&object.name)),
+            "Namespace" => of(&Some(Arc::clone(&object.name))),
             // What stands behind the members of an incident is not indexed under every grouping.
-            "Deployment" | "StatefulSet" | "DaemonSet" | "CronJob" | "Job" => of(object.namespace.as_ref()),
-            _ => self.by_object.get(&object_key(object)).into_iter().flatten().cloned().collect(),
+            "Deployment" | "StatefulSet" | "DaemonSet" | "CronJob" | "Job" => of(&object.namespace),
+            _ => self.incidents.of_object(&object_key(object)).map(id).collect(),
         };
         self.review_these(ids, now, world, out);
     }
@@ -220,7 +219,7 @@ impl Engine {
     fn review_these(&mut self, mut ids: Vec<Arc<str>>, now: Timestamp, world: &dyn World, out: &mut Effects) {
         ids.sort();
         for id in ids {
-            let Some(incident) = self.incidents.get(&id).filter(|i| i.end.is_none() || i.reopening) else {
+            let Some(incident) = self.incidents.get(&id).filter(|i| !i.is_ended()) else {
                 continue;
             };
             let held = incident.quiet.is_some();
@@ -243,9 +242,8 @@ impl Engine {
         self.look_for_mistakes(id, world, out);
         self.see_annotations(id, now, world, out);
         let found = self.quiet(self.incidents.get(id)?, now, world)?;
-        let steps = &self.settings.growth_steps;
         let incident = self.incidents.get_mut(id)?;
-        let step = steps.iter().filter(|s| **s <= incident.affected()).count();
+        let step = steps_passed(&self.settings, incident);
         let same = incident.quiet.take().filter(|q| (q.reason, &q.by) == (found.reason, &found.by));
         let known = same.is_some();
         let mut quiet = same.unwrap_or_else(|| Suppression {
@@ -259,14 +257,13 @@ impl Engine {
         incident.quiet = Some(quiet);
         if news || !known {
             *self.counts.entry(found.reason).or_default() += 1;
-            let incident = self.incidents.get(id)?.clone();
-            self.book_held(&incident, found.reason, out);
+            self.book_held(id, found.reason, out);
             out.notes.push(Note {
                 detail: Some(Arc::clone(&found.by)),
                 comment: found.comment.clone(),
                 held: Some(what),
                 until: found.until,
-                ..Note::of(&incident, now, found.reason)
+                ..Note::of(self.incidents.get(id)?, now, found.reason)
             });
         }
         if let Some(incident) = self.incidents.get_mut(id).filter(|i| !i.is_open()) {
@@ -284,24 +281,15 @@ impl Engine {
         out: &mut Effects,
     ) -> bool {
         let Some(incident) = self.incidents.get(id) else { return false };
-        // Numbered messages were about it before: then it was to be told as reopened.
-        let before = incident.seq > 0;
+        let before = matches!(incident.life(), Life::Gathering { ended: Some(_), .. });
         let what = if before { Decision::Reopened } else { Decision::First };
         if self.silenced_by(id, what, now, world, out).is_none() {
             return false;
         }
         if let Some(incident) = self.incidents.get_mut(id) {
-            incident.told_step = 0;
-            incident.window_ends = None;
-            if before {
-                incident.reopening = true;
-                incident.flaps = incident.flaps.saturating_sub(1);
-                incident.end = Some(super::incident::End { at: now, reason: Reason::Recovered });
-            } else {
-                incident.told_at = None;
-                incident.told_occurrences = 0;
-            }
+            incident.flaps = incident.flaps.saturating_sub(u32::from(before));
         }
+        self.incidents.advance(id, |life| life.withdraw(now));
         self.evaluate(id, now, world, out);
         true
     }

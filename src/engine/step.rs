@@ -1,18 +1,16 @@
 //! One signal at a time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::incident::object_key;
+use super::incident::{Departed, Life, object_key};
 use super::room::Place;
-use super::{Effects, Engine, HINT_AGE, Hint, Incident, MAX_HINTS, Member, group};
+use super::{Effects, Engine, Incident, Member, group};
 use crate::clock;
 use crate::message::Reason;
-use crate::rule::{GroupBy, Rule};
-use crate::signal::{Cause, Phase, Signal, Workload, World};
+use crate::signal::{Cause, Phase, Signal, World};
 
 /// An autoscaler, a registry or a provisioner that promises again and again is believed this long.
 const MAX_GRACE: Duration = Duration::from_secs(1800);
@@ -41,12 +39,11 @@ impl Engine {
                 }
             }
             Phase::Health => {
-                let key = (signal.object.namespace.clone(), signal.workload.clone());
-                let ids: Vec<Arc<str>> = self.by_workload.get(&key).into_iter().flatten().cloned().collect();
-                for id in ids {
-                    if self.incidents.get(&id).is_some_and(|i| i.empty_since.is_some()) {
-                        self.evaluate(&id, now, world, out);
-                    }
+                let of_workload =
+                    self.incidents.of_workload(signal.object.namespace.clone(), &signal.workload);
+                let empty = of_workload.filter(|i| i.departed.empty_since.is_some());
+                for id in empty.map(|i| Arc::clone(&i.id)).collect::<Vec<_>>() {
+                    self.evaluate(&id, now, world, out);
                 }
             }
         }
@@ -54,11 +51,9 @@ impl Engine {
 
     /// The incidents that have the signal's object as a member.
     pub(super) fn about(&self, signal: &Signal, same_cause: bool) -> Vec<Arc<str>> {
-        let Some(ids) = self.by_object.get(&object_key(&signal.object)) else { return Vec::new() };
-        ids.iter()
-            .filter(|id| !same_cause || self.incidents.get(*id).is_some_and(|i| i.cause == signal.cause))
-            .cloned()
-            .collect()
+        let object = object_key(&signal.object);
+        let wanted = self.incidents.of_object(&object).filter(|i| !same_cause || i.cause == signal.cause);
+        wanted.map(|i| Arc::clone(&i.id)).collect()
     }
 
     pub(super) fn raise(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
@@ -67,7 +62,8 @@ impl Engine {
             return;
         };
         let group = group::key(&rule, signal);
-        let known = self.carrier(signal).or_else(|| self.by_group.get(&group).cloned());
+        let known =
+            self.carrier(signal).or_else(|| self.incidents.of_group(group).map(|i| Arc::clone(&i.id)));
         let id = match known {
             Some(id) => id,
             None => {
@@ -80,9 +76,9 @@ impl Engine {
                 if let Place::Of(other) = place {
                     self.displace(&other, &named.1, now, world, out);
                 }
-                let incident = self.draft(named, now, &rule, group, signal);
+                let incident = Incident::new(named, now, &rule, signal, self.looking && self.first_start);
                 let id = Arc::clone(&incident.id);
-                self.insert(incident);
+                self.incidents.insert(incident);
                 id
             }
         };
@@ -90,95 +86,15 @@ impl Engine {
         self.evaluate(&id, now, world, out);
     }
 
-    /// An incident as a signal begins it, without members.
-    pub(super) fn draft(
-        &self,
-        (number, id): (u64, Arc<str>),
-        now: Timestamp,
-        rule: &Rule,
-        group: u128,
-        signal: &Signal,
-    ) -> Incident {
-        let since = signal.since.unwrap_or(signal.at).min(now);
-        let grouped = |by: GroupBy| rule.group_by.contains(&by);
-        let workload =
-            if grouped(GroupBy::Workload) || grouped(GroupBy::Object) || !grouped(GroupBy::Namespace) {
-                signal.workload.clone()
-            } else {
-                signal.namespace().map_or_else(Workload::default, |ns| Workload::new("Namespace", ns))
-            };
-        Incident {
-            id,
-            number,
-            rule: Arc::clone(&rule.name),
-            group,
-            cause: signal.cause,
-            severity: rule.severity,
-            namespace: signal.object.namespace.clone(),
-            workload,
-            container: grouped(GroupBy::Container)
-                .then(|| signal.container.clone())
-                .flatten()
-                .filter(|_| !signal.cause.is_node()),
-            why: Arc::clone(&signal.message),
-            weight: signal.weight,
-            exit: signal.exit.clone(),
-            signal: Box::new(signal.clone()),
-            members: BTreeMap::new(),
-            unnamed: 0,
-            unnamed_seen: BTreeSet::new(),
-            several_parts: false,
-            peak: 0,
-            since,
-            last_seen: signal.at,
-            occurrences: 0,
-            told_occurrences: 0,
-            standing: self.looking && self.first_start,
-            due_at: None,
-            told_at: None,
-            told_step: 0,
-            told_severity: rule.severity,
-            window_ends: None,
-            reminders: 0,
-            grew_at: None,
-            end: None,
-            reopening: false,
-            flaps: 0,
-            seq: 0,
-            held_by: None,
-            hastened: false,
-            quiet: None,
-            empty_since: None,
-            well_since: None,
-            over_at: None,
-            left: 0,
-            left_names: Vec::new(),
-            left_revisions: Vec::new(),
-            receivers: Vec::new(),
-            times: VecDeque::new(),
-            log: None,
-            kept: false,
-            waits: None,
-            repeats_noted: false,
-            listed: false,
-            joined: false,
-            listed_as: None,
-            carried: false,
-            orphaned: false,
-            checked_at: None,
-            timer: None,
-        }
-    }
-
     /// Puts the signal's object among the members.
     fn join(&mut self, id: &Arc<str>, now: Timestamp, signal: &Signal) {
         let object = object_key(&signal.object);
-        let hint = self.hints.remove(&(Arc::clone(&object), signal.cause));
-        let Some(incident) = self.incidents.get_mut(id) else { return };
-        if incident.end.is_some() && !incident.reopening {
-            incident.carried = false;
-            reopen(incident, signal, now);
+        let hint = self.hints.take(&object, signal.cause, now);
+        if self.incidents.get(id).is_some_and(Incident::is_ended) {
+            self.incidents.advance(id, Life::reopen);
+            self.incidents.get_mut(id).into_iter().for_each(|incident| begin_anew(incident, signal, now));
         }
+        let Some(incident) = self.incidents.get_mut(id) else { return };
         incident.last_seen = incident.last_seen.max(signal.at);
         // The first look after a restart shows what was counted before it, too.
         let before = incident.members.get(&(Arc::clone(&object), signal.container.clone()));
@@ -201,8 +117,9 @@ impl Engine {
             }
         }
         let key = (Arc::clone(&object), signal.container.clone());
+        let never_told = incident.notified().is_none();
         if let Some(member) = incident.members.get_mut(&key) {
-            if !member.raised && incident.told_at.is_none() && !incident.cause.loops() {
+            if !member.raised && never_told && !incident.cause.loops() {
                 // It was well in between: what is told is how long it has been ill this time.
                 member.since = signal.since.unwrap_or(signal.at).min(now);
             }
@@ -222,22 +139,14 @@ impl Engine {
             self.refused += u64::from(incident.count_unnamed(&object));
         } else {
             let since = signal.since.unwrap_or(signal.at).min(now);
-            incident.since = if incident.members.is_empty() && incident.told_at.is_none() {
-                since
-            } else {
-                incident.since.min(since)
-            };
-            incident.members.insert(key, Member::of(signal, now));
-            incident.joined = true;
-            incident.empty_since = None;
-            incident.well_since = None;
-            incident.over_at = None;
-            self.by_object.entry(Arc::clone(&object)).or_default().insert(Arc::clone(id));
-            if let Some(node) = signal.node.as_ref().filter(|_| signal.cause.is_node()) {
-                self.by_node.entry(Arc::clone(node)).or_default().insert(Arc::clone(id));
-            }
+            incident.since =
+                if incident.members.is_empty() && never_told { since } else { incident.since.min(since) };
+            incident.recorded.joined = true;
+            incident.departed.joined();
+            self.incidents.add_member(id, key, Member::of(signal, now));
         }
-        if let Some(hint) = hint.filter(|hint| clock::between(hint.at, now) <= HINT_AGE) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        if let Some(hint) = hint {
             explain(incident, &hint.message, hint.weight);
             incident.occurrences = incident.occurrences.saturating_add(u64::from(hint.count));
             if let Some(member) = incident.members.get_mut(&(object, signal.container.clone())) {
@@ -250,7 +159,7 @@ impl Engine {
     fn detail(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
         let ids = self.about(signal, true);
         if ids.is_empty() {
-            self.remember_hint(now, signal);
+            self.hints.remember(now, signal);
             return;
         }
         let object = object_key(&signal.object);
@@ -277,39 +186,6 @@ impl Engine {
         }
     }
 
-    fn remember_hint(&mut self, now: Timestamp, signal: &Signal) {
-        while self.hint_order.len() >= MAX_HINTS
-            || self.hint_order.front().is_some_and(|(at, _)| clock::between(*at, now) > HINT_AGE)
-        {
-            let Some((at, key)) = self.hint_order.pop_front() else { break };
-            if self.hints.get(&key).is_some_and(|hint| hint.at <= at) {
-                self.hints.remove(&key);
-            }
-        }
-        let key = (object_key(&signal.object), signal.cause);
-        let (better, not_before, count) = match self.hints.get(&key) {
-            Some(old) => (
-                signal.weight >= old.weight,
-                signal.not_before.max(old.not_before),
-                old.count.saturating_add(signal.count),
-            ),
-            None => (true, signal.not_before, signal.count),
-        };
-        if better {
-            let hint = Hint {
-                message: Arc::clone(&signal.message),
-                weight: signal.weight,
-                at: now,
-                not_before,
-                count,
-            };
-            self.hints.insert(key.clone(), hint);
-        } else if let Some(old) = self.hints.get_mut(&key) {
-            (old.at, old.not_before, old.count) = (now, not_before, count);
-        }
-        self.hint_order.push_back((now, key));
-    }
-
     fn clear(&mut self, id: &Arc<str>, now: Timestamp, signal: &Signal) {
         let object = object_key(&signal.object);
         let Some(incident) = self.incidents.get_mut(id) else { return };
@@ -327,33 +203,21 @@ impl Engine {
         let Some(incident) = self.incidents.get_mut(id) else { return };
         // What has happened is told although its object is gone. Only of a pod that nobody makes
         // again the removal is the end.
-        let bare = incident.told_at.is_some() && incident.workload.kind() == "Pod";
+        let bare = incident.notified().is_some() && incident.workload.kind() == "Pod";
         let happened = incident.cause.is_point() && !bare;
-        if happened || (incident.cause == Cause::OOMKilled && incident.told_at.is_none()) {
+        if happened || (incident.cause == Cause::OOMKilled && incident.notified().is_none()) {
             return;
         }
         let gone: Vec<_> = incident.members.keys().filter(|(of, _)| of == object).cloned().collect();
-        let mut removed = Vec::new();
-        for key in gone {
-            if let Some(member) = incident.members.remove(&key) {
-                if let Some(revision) = &member.revision
-                    && !incident.left_revisions.contains(revision)
-                    && incident.left_revisions.len() < 16
-                {
-                    incident.left_revisions.push(Arc::clone(revision));
-                }
-                incident.leaves(&member);
-                removed.push(member);
-            }
+        let removed: Vec<Member> =
+            gone.iter().filter_map(|key| self.incidents.remove_member(id, key)).collect();
+        let Some(incident) = self.incidents.get_mut(id).filter(|_| !removed.is_empty()) else { return };
+        for member in &removed {
+            incident.departed.leaves(member, true);
         }
-        if !removed.is_empty() {
-            incident.left = incident.left.saturating_add(1);
-            if incident.members.is_empty() {
-                incident.no_members(now);
-            }
-        }
-        for member in removed {
-            self.unindex_member(&member, id);
+        incident.departed.left = incident.departed.left.saturating_add(1);
+        if incident.members.is_empty() {
+            incident.no_members(now);
         }
     }
 }
@@ -365,16 +229,16 @@ fn explain(incident: &mut Incident, message: &Arc<str>, weight: u8) {
     }
 }
 
-fn reopen(incident: &mut Incident, signal: &Signal, now: Timestamp) {
-    incident.reopening = true;
+/// What is known of the time before its end says nothing of the one that begins.
+fn begin_anew(incident: &mut Incident, signal: &Signal, now: Timestamp) {
+    incident.carried = false;
     incident.since = signal.since.unwrap_or(signal.at).min(now);
-    incident.due_at = None;
-    incident.held_by = None;
     incident.waits = None;
-    incident.left = 0;
-    incident.over_at = None;
-    incident.left_names.clear();
-    incident.left_revisions.clear();
+    incident.departed = Departed {
+        empty_since: incident.departed.empty_since,
+        well_since: incident.departed.well_since,
+        ..Departed::default()
+    };
     incident.peak = 0;
     incident.unnamed = 0;
     incident.unnamed_seen.clear();

@@ -1,13 +1,14 @@
 //! Several incidents in one message: what stood at a first start, and storms.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Decided, Effects, Engine};
-use crate::clock;
+use super::incident::{Life, Summary};
+use super::{Decided, Effects, Engine, Settings};
+use crate::clock::{self, moved};
 use crate::message::{Decision, IncidentView, Reason};
 use crate::rule::RouteFacts;
 use crate::signal::World;
@@ -16,17 +17,58 @@ use crate::signal::World;
 /// enough for somebody who waits for it.
 const GATHER: Duration = Duration::from_secs(10);
 
-impl Engine {
+/// When the summaries to come are due. What gathers for one is [`Life::Gathering`].
+#[derive(Debug, Default)]
+pub(super) struct Summaries {
+    /// Until this moment standing problems gather for the one summary of a first start.
+    standing_until: Option<Timestamp>,
+    /// When new incidents were told or gathered, for as long as the storm window is.
+    recent: VecDeque<Timestamp>,
+    storm_until: Option<Timestamp>,
+    /// When the summary before was told.
+    storm_told: Option<Timestamp>,
+}
+
+impl Summaries {
+    pub fn next(&self) -> Option<Timestamp> {
+        [self.standing_until, self.storm_until].into_iter().flatten().min()
+    }
+
+    pub fn take_due(&mut self, now: Timestamp) -> Option<Summary> {
+        let due = |until: &mut Timestamp| *until <= now;
+        if self.standing_until.take_if(due).is_some() {
+            return Some(Summary::Standing);
+        }
+        self.storm_until.take_if(due)?;
+        self.storm_told = Some(now);
+        Some(Summary::Storm)
+    }
+
+    pub const fn until(&self, summary: Summary) -> Option<Timestamp> {
+        match summary {
+            Summary::Standing => self.standing_until,
+            Summary::Storm => self.storm_until,
+        }
+    }
+
+    pub const fn gather_standing(&mut self, until: Timestamp) {
+        self.standing_until = Some(until);
+    }
+
+    pub const fn gathers_standing(&self) -> bool {
+        self.standing_until.is_some()
+    }
+
     /// Has so much begun lately that one more single message would only bury the others? Counts the
     /// incident that asks.
-    pub(super) fn is_storm(&mut self, now: Timestamp) -> bool {
-        let from = clock::before(now, self.settings.storm_window);
+    pub fn is_storm(&mut self, now: Timestamp, settings: &Settings) -> bool {
+        let from = clock::before(now, settings.storm_window);
         while self.recent.front().is_some_and(|at| *at < from) {
             self.recent.pop_front();
         }
         self.recent.push_back(now);
         // Only whether it is more than the limit matters, not how much more.
-        let limit = usize::try_from(self.settings.storm_incidents).unwrap_or(usize::MAX);
+        let limit = usize::try_from(settings.storm_incidents).unwrap_or(usize::MAX);
         let storm = self.recent.len() > limit;
         if storm {
             self.recent.pop_front();
@@ -34,20 +76,33 @@ impl Engine {
         storm
     }
 
-    /// Puts an incident into the summary to come. The first one of a storm comes soon, the next ones
-    /// a window apart: a storm that goes on does not become a storm of summaries.
-    pub(super) fn gather_storm(&mut self, id: &Arc<str>, now: Timestamp) {
-        self.storm.insert(Arc::clone(id));
+    /// One more is told by the summary of a storm. The first one comes soon, the next ones a window
+    /// apart: a storm that goes on does not become a storm of summaries.
+    pub fn gather_storm(&mut self, now: Timestamp, window: Duration) {
         let soon = clock::after(now, GATHER);
-        let apart = self.storm_told.map(|told| clock::after(told, self.settings.storm_window));
+        let apart = self.storm_told.map(|told| clock::after(told, window));
         self.storm_until.get_or_insert(apart.map_or(soon, |apart| apart.max(soon)));
     }
 
-    /// Is it to be told by a summary that is not decided yet?
-    pub(super) fn gathers(&self, id: &str) -> bool {
-        self.standing.contains(id) || self.storm.contains(id)
+    pub fn clock_set(&mut self, by: SignedDuration) {
+        for at in self
+            .recent
+            .iter_mut()
+            .chain(&mut self.standing_until)
+            .chain(&mut self.storm_until)
+            .chain(&mut self.storm_told)
+        {
+            *at = moved(*at, by);
+        }
     }
+}
 
+/// Does it wait for this summary?
+fn is_for(life: &Life, this: Summary) -> bool {
+    matches!(life, Life::Gathering { summary, .. } if *summary == this)
+}
+
+impl Engine {
     /// It was over before the summary came.
     pub(super) fn leave_summary(
         &mut self,
@@ -57,11 +112,7 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        self.standing.remove(id);
-        self.storm.remove(id);
-        if let Some(incident) = self.incidents.get(id).cloned() {
-            self.note(&incident, now, Reason::NeverTold, Some(Arc::from(reason.as_str())), out);
-        }
+        self.note(id, now, Reason::NeverTold, Some(Arc::from(reason.as_str())), out);
         self.remove(id, out);
         self.wake_held(id, false, now, world, out);
     }
@@ -70,19 +121,21 @@ impl Engine {
     /// of which one problem is left for a set of receivers is told as that problem.
     pub(super) fn tell_summary(
         &mut self,
-        (decision, reason): (Decision, Reason),
-        ids: BTreeSet<Arc<str>>,
+        summary: Summary,
         now: Timestamp,
         world: &dyn World,
         out: &mut Effects,
     ) {
+        let (decision, reason) = summary.decision();
+        let mut ids = self.incidents.ids_by(|_| ());
+        ids.retain(|id| self.incidents.get(id).is_some_and(|i| is_for(i.life(), summary)));
         let routes = Arc::clone(&self.routes);
         let mut by_receivers: BTreeMap<Vec<Arc<str>>, Vec<Arc<str>>> = BTreeMap::new();
         for id in ids {
             if self.withdraw(&id, now, world, out) {
                 continue;
             }
-            let Some(incident) = self.incidents.get_mut(&id) else { continue };
+            let Some(incident) = self.incidents.get_mut(&id).filter(|i| i.gathers()) else { continue };
             let Some(rule) = self.rules.get(&incident.rule) else { continue };
             let facts = RouteFacts { signal: &incident.signal, rule, severity: incident.severity };
             for receiver in routes.receivers(facts) {
@@ -97,7 +150,7 @@ impl Engine {
             for id in &ids {
                 let Some(incident) = self.incidents.get_mut(id) else { continue };
                 let Some(rule) = self.rules.get(&incident.rule).cloned() else { continue };
-                incident.kept = true;
+                incident.recorded.kept = true;
                 if alone {
                     // Messages were about it before: it was over, and came back in the storm.
                     let what = match incident.seq {

@@ -30,7 +30,7 @@ impl Engine {
         let mut members: Vec<Arc<str>> =
             names.into_iter().take(IncidentView::MAX_MEMBERS).map(Arc::clone).collect();
         if members.is_empty() {
-            members.clone_from(&incident.left_names);
+            members.clone_from(&incident.departed.left_names);
             members.sort();
         }
         if members.is_empty() && incident.peak <= 1 {
@@ -41,8 +41,10 @@ impl Engine {
             rule: Arc::clone(&incident.rule),
             cause: incident.cause,
             severity: incident.severity,
-            was: (incident.seq > 1 && incident.told_severity < incident.severity)
-                .then_some(incident.told_severity),
+            was: incident
+                .notified()
+                .map(|notified| notified.severity)
+                .filter(|told| incident.seq > 1 && *told < incident.severity),
             seq: incident.seq,
             namespace: incident.namespace.clone(),
             team: incident.signal.label("team").filter(|team| !team.is_empty()).map(Arc::from),
@@ -57,10 +59,12 @@ impl Engine {
                 .then(|| world.replicas(namespace, &incident.workload))
                 .flatten(),
             occurrences: incident.occurrences.max(u64::from(members_total)),
-            occurrences_new: incident.occurrences.saturating_sub(incident.told_occurrences),
+            occurrences_new: incident.untold(),
             since: incident.since,
             last_seen: incident.last_seen,
-            ended_at: incident.end.as_ref().map(|_| incident.over_at.or(incident.empty_since).unwrap_or(now)),
+            ended_at: incident
+                .is_ended()
+                .then(|| incident.departed.over_at.or(incident.departed.empty_since).unwrap_or(now)),
             reason_raw: Arc::clone(&incident.signal.reason),
             why: why(incident),
             exit: exit_text(incident),
@@ -81,6 +85,7 @@ impl Engine {
 
     fn held(&self, incident: &Incident) -> Vec<Held> {
         let mut held: Vec<Held> = self
+            .incidents
             .held_by(&incident.id)
             .map(|other| Held {
                 cause: other.cause,
@@ -99,8 +104,9 @@ impl Engine {
         let oom_exit =
             |i: &Incident| i.exit.as_ref().is_some_and(|exit| exit.reason.as_deref() == Some("OOMKilled"));
         let same = |other: &&Incident| other.cause.is_run() && incident.cause.is_run();
+        let held = || self.incidents.held_by(&incident.id).filter(same);
         if incident.cause != Cause::OOMKilled {
-            if let Some(oom) = self.held_by(&incident.id).filter(same).find(|o| o.cause == Cause::OOMKilled) {
+            if let Some(oom) = held().find(|o| o.cause == Cause::OOMKilled) {
                 return Arc::clone(&oom.why);
             }
             if oom_exit(incident) {
@@ -114,12 +120,12 @@ impl Engine {
             return cause;
         }
         if incident.cause == Cause::CrashLoopBackOff
-            && let Some(probe) = self.held_by(&incident.id).filter(same).find(|o| o.cause == Cause::Unhealthy)
+            && let Some(probe) = held().find(|o| o.cause == Cause::Unhealthy)
         {
             return Arc::clone(&probe.why);
         }
-        let looping = incident.cause != Cause::CrashLoopBackOff
-            && self.held_by(&incident.id).filter(same).any(|o| o.cause == Cause::CrashLoopBackOff);
+        let looping =
+            incident.cause != Cause::CrashLoopBackOff && held().any(|o| o.cause == Cause::CrashLoopBackOff);
         Arc::from(if looping { LOOPING } else { "" })
     }
 }

@@ -256,7 +256,7 @@ fn kept(pipeline: &Pipeline) -> Vec<Incident> {
     pipeline
         .engine()
         .incidents()
-        .filter(|incident| incident.kept)
+        .filter(|incident| incident.recorded.kept)
         .map(|incident| {
             let json = serde_json::to_string(incident).expect("an incident is JSON");
             serde_json::from_str(&json).expect("and back")

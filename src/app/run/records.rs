@@ -29,7 +29,7 @@ pub(super) fn notified(message: &Message, told: &[&Arc<str>], incident: Option<&
     let mut detail = json!({ "receivers": told, "skipped": skipped, "digests": later, "key": message.key() });
     let one = decided.incidents.first().filter(|_| !decided.decision.is_summary());
     if let (Some(view), Some(map)) = (one, detail.as_object_mut()) {
-        let until = incident.and_then(|i| i.window_ends).filter(|_| !decided.decision.is_end());
+        let until = incident.and_then(|i| i.notified()?.window_ends).filter(|_| !decided.decision.is_end());
         let about = json!({
             "cause": view.cause,
             "severity": view.severity,
@@ -68,7 +68,7 @@ pub(super) fn held(note: &Note) -> String {
 pub(super) fn put(commit: &mut Commit, pipeline: &Pipeline, out: &Output, now: Timestamp) {
     let engine = pipeline.engine();
     for id in &out.records.waiting {
-        match engine.incident(id).filter(|incident| !incident.kept) {
+        match engine.incident(id).filter(|incident| !incident.recorded.kept) {
             Some(incident) => commit.pending.extend(row(incident, now)),
             None => commit.settled.push(id.to_string()),
         }

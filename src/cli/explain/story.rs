@@ -278,10 +278,10 @@ fn of_incident(story: &mut IncidentStory, incident: &Incident, titles: &BTreeMap
     story.last_seen = Some(incident.last_seen);
     story.why = (!incident.why.is_empty()).then(|| incident.why.to_string());
     story.occurrences = Some(incident.occurrences);
-    story.untold = Some(incident.occurrences.saturating_sub(incident.told_occurrences));
+    story.untold = Some(incident.untold());
     story.flaps = incident.flaps;
-    let over = incident.end.as_ref().filter(|_| !incident.reopening);
-    story.ended_at = over.map(|end| incident.over_at.unwrap_or(end.at));
+    let over = incident.life().end().filter(|_| incident.is_ended());
+    story.ended_at = over.map(|end| incident.departed.over_at.unwrap_or(end.at));
     story.waits = incident.waits.as_ref().filter(|_| over.is_none()).map(|waits| Waiting {
         reason: waits.reason.as_str().to_owned(),
         since: Some(waits.since),
@@ -290,7 +290,7 @@ fn of_incident(story: &mut IncidentStory, incident: &Incident, titles: &BTreeMap
         by_title: waits.by.as_deref().and_then(|id| titles.get(id).cloned()),
     });
     let open = incident.is_open() && story.waits.is_none();
-    story.quiet_until = incident.window_ends.filter(|_| open);
+    story.quiet_until = incident.notified().and_then(|told| told.window_ends).filter(|_| open);
     story.state = match incident.waits.as_ref().map(|w| w.reason) {
         _ if over.is_some() => "resolved",
         Some(Reason::InhibitedBy) => "held",

@@ -68,9 +68,7 @@ impl Engine {
             if book.closing {
                 out.digests.extend(book.entries.keys().map(|id| (Arc::clone(&name), Some(Arc::clone(id)))));
                 if !self.reachable.contains(&name) {
-                    self.incidents
-                        .values_mut()
-                        .for_each(|i| i.receivers.retain(|receiver| *receiver != name));
+                    self.incidents.iter_mut().for_each(|i| i.receivers.retain(|receiver| *receiver != name));
                 }
             } else {
                 let schedule = self.settings.digests.iter().find(|d| d.name == name).map(|d| &d.schedule);
@@ -144,8 +142,7 @@ impl Engine {
     /// What annotations hold back at this moment of what the receiver would be told: most first.
     fn held_by_annotations(&self, book: &DigestState) -> Vec<HeldBack> {
         let mut by: BTreeMap<(Reason, Arc<str>), HeldSoFar> = BTreeMap::new();
-        let mut open: Vec<&Incident> =
-            self.incidents.values().filter(|i| i.end.is_none() || i.reopening).collect();
+        let mut open: Vec<&Incident> = self.incidents.iter().filter(|i| !i.is_ended()).collect();
         open.sort_by(|a, b| (&a.namespace, &a.workload, &a.id).cmp(&(&b.namespace, &b.workload, &b.id)));
         for incident in open {
             let Some(quiet) = incident.quiet.as_ref().filter(|quiet| quiet.by.starts_with(BY_ANNOTATION))
@@ -171,7 +168,7 @@ impl Engine {
     fn find_vanished(&self, book: &mut DigestState) {
         for entry in book.entries.values_mut().filter(|entry| entry.end.is_none()) {
             let here = self.incidents.get(&entry.view.id);
-            if here.is_none_or(|i| i.end.is_some() && !i.reopening) {
+            if here.is_none_or(Incident::is_ended) {
                 entry.end = Some(Reason::StateUnknown);
                 entry.view.ended_at = Some(entry.view.last_seen);
             }
@@ -182,8 +179,8 @@ impl Engine {
     fn items(&self, book: &DigestState, now: Timestamp) -> Vec<Item> {
         let open = self
             .incidents
-            .values()
-            .filter(|i| i.is_open() && !self.gathers(&i.id) && self.concerns(i, &book.receiver))
+            .iter()
+            .filter(|i| i.is_open() && !i.gathers() && self.concerns(i, &book.receiver))
             .map(|i| {
                 let entry = book.entries.get(&i.id);
                 // What is not in the book was told one by one, or did not find room there.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::super::{Effects, Engine, Settings};
 use super::*;
+use crate::engine::incident::Life;
 use crate::rule::testing::{rule, signal};
 use crate::rule::{Matcher, Routes, RuleSet};
 use crate::signal::silence::Layers;
@@ -135,10 +136,11 @@ fn what_is_held_back_is_counted_up_in_one_order() {
     let (holder, others) = ids.split_first().unwrap();
     assert_eq!(others.len(), 19);
     for id in others {
-        engine.incidents.get_mut(id).unwrap().held_by = Some(Arc::clone(holder));
+        engine.incidents.advance(id, |_| Life::default());
+        engine.incidents.set_holder(id, Some(Arc::clone(holder)));
     }
     let mut sorted = others.to_vec();
     sorted.sort();
-    let listed: Vec<Arc<str>> = engine.held_by(holder).map(|other| Arc::clone(&other.id)).collect();
+    let listed: Vec<Arc<str>> = engine.incidents.held_by(holder).map(|other| Arc::clone(&other.id)).collect();
     assert_eq!(listed, sorted);
 }

@@ -222,10 +222,8 @@ fn one_that_was_to_be_told_again_by_a_summary_goes_back_to_its_end() {
     engine.synced(at(0), &Bad, &mut out);
     engine.signal(at(1), &crash(at(1)), &Bad, &mut out);
     let id = Arc::clone(&engine.incidents().next().unwrap().id);
-    {
-        let incident = engine.incidents.get_mut(&id).unwrap();
-        incident.end = Some(super::super::incident::End { at: at(2), reason: Reason::Recovered });
-    }
+    let end = super::super::incident::End { at: at(2), reason: Reason::Recovered };
+    engine.incidents.advance(&id, |life| life.end_with(end));
     // Another one is told first; this one is past the limit.
     engine.signal(
         at(3),
@@ -234,12 +232,12 @@ fn one_that_was_to_be_told_again_by_a_summary_goes_back_to_its_end() {
         &mut out,
     );
     engine.signal(at(4), &crash(at(4)), &Bad, &mut out);
-    assert!(engine.gathers(&id), "{out:?}");
+    assert!(engine.incident(&id).unwrap().gathers(), "{out:?}");
     engine.add_silence(everything("api", at(500), Origin::Api), at(5), &mut out).unwrap();
-    let due = engine.storm_until.unwrap();
+    let due = engine.summaries.next().unwrap();
     engine.tick(due, &Bad, &mut out);
     let incident = engine.incident(&id).unwrap();
-    assert!(incident.reopening && incident.end.is_some() && incident.flaps == 0, "{incident:?}");
+    assert!(matches!(incident.life(), Life::Reopening { .. }) && incident.flaps == 0, "{incident:?}");
     assert!(!decisions(&out).contains(&Decision::Storm));
     assert_eq!(out.notes.iter().filter(|note| note.held == Some(Decision::Reopened)).count(), 1);
     // Nothing is told of it as long as the silence lasts, and it is told as what it is after it.

@@ -157,7 +157,7 @@ impl Run {
         self.stored = pipeline
             .engine()
             .incidents()
-            .filter(|incident| incident.kept)
+            .filter(|incident| incident.recorded.kept)
             .map(|incident| serde_json::to_string(incident).unwrap())
             .collect();
         let silences = pipeline.engine().all_silences();
