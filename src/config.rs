@@ -28,14 +28,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use compile::cases::{Expect, Given, RuleTest, TestInput};
-pub use digest::DigestConfig;
 pub use error::{Diagnostic, Diagnostics, Level};
 pub use heartbeat::{HeartbeatConfig, HeartbeatMethod};
 pub use load::{Attempt, Loaded, attempt, load, load_shipped};
-pub use receiver::{RateLimit, Receiver, ReceiverKind};
-pub use secret::SecretRef;
+pub use receiver::Receiver;
 
-use crate::rule::{AnnotationRules, MuteTime, Routes, RuleSet, Silence};
+use crate::engine::Settings;
+use crate::notify::Secret;
+use crate::rule::{Routes, RuleSet};
 use crate::signal::redact::Redactor;
 
 /// May this name a rule or a receiver? Names are metric labels, parts of keys and of addresses.
@@ -58,27 +58,19 @@ pub struct Config {
     pub routes: Routes,
     pub rules: RuleSet,
     /// How incidents behave where a rule does not say.
-    pub engine: EngineConfig,
-    /// When single messages give way to one summary.
-    pub storm: StormConfig,
+    pub engine: Settings,
     /// Where state is kept.
     pub store: StoreConfig,
     /// The address of health, metrics and API; `None`: no HTTP server.
     pub http: Option<std::net::SocketAddr>,
     /// What requests to change something must name; `None`: nothing can be changed over HTTP.
-    pub api_token: Option<SecretRef>,
+    pub api_token: Option<Secret>,
     /// A directory of templates that replace the shipped ones by name.
     pub templates: Option<PathBuf>,
     /// What is masked in text from the cluster besides what is always masked.
     pub redact: Redactor,
-    /// What is not told until a moment.
-    pub silences: Vec<Silence>,
-    /// What is not told at some hours of the week.
-    pub mute_times: Vec<MuteTime>,
-    /// What annotations may silence.
-    pub annotations: AnnotationRules,
-    /// How long a message waits for the log that its rule asks for.
-    pub log_tail: LogTailConfig,
+    /// At most so long a message waits for the log that its rule asks for; then it goes without.
+    pub log_timeout: Duration,
     /// Requests to a dead man's switch; `None`: none.
     pub heartbeat: Option<HeartbeatConfig>,
 }
@@ -109,60 +101,6 @@ impl WatchConfig {
     pub fn wants(&self, namespace: &str) -> bool {
         (self.include.is_empty() || self.include.iter().any(|n| n == namespace))
             && !self.exclude.iter().any(|n| n == namespace)
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct EngineConfig {
-    pub group_wait: Duration,
-    /// How many members make `grew` break through: 1, 5, 20, 100, …
-    pub growth_steps: Vec<u32>,
-    /// At most this many open incidents.
-    pub max_incidents: usize,
-    /// At most this many members of one incident are kept by name.
-    pub max_members: usize,
-}
-
-impl Default for EngineConfig {
-    fn default() -> Self {
-        Self {
-            group_wait: Duration::from_secs(5),
-            growth_steps: vec![1, 5, 20, 100, 500, 2000, 10_000],
-            max_incidents: 10_000,
-            max_members: 1_000,
-        }
-    }
-}
-
-/// `storm:` More than `incidents` new ones inside `window` make one summary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StormConfig {
-    /// How many new incidents are still told one by one.
-    pub incidents: u32,
-    /// In which span of time.
-    pub window: Duration,
-}
-
-impl Default for StormConfig {
-    fn default() -> Self {
-        Self { incidents: 20, window: Duration::from_secs(60) }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogTailConfig {
-    /// At most so long; then it goes without.
-    pub timeout: Duration,
-}
-
-impl LogTailConfig {
-    /// The longest `timeout`: a message must not wait longer for its log than people for the message.
-    pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
-}
-
-impl Default for LogTailConfig {
-    fn default() -> Self {
-        Self { timeout: Duration::from_secs(3) }
     }
 }
 

@@ -72,6 +72,23 @@ pub struct Settings {
     pub digests: Vec<digest::DigestReceiver>,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            group_wait: Duration::from_secs(5),
+            growth_steps: vec![1, 5, 20, 100, 500, 2000, 10_000],
+            max_incidents: 10_000,
+            max_members: 1_000,
+            storm_incidents: 20,
+            storm_window: Duration::from_secs(60),
+            silences: Arc::default(),
+            mute_times: Arc::default(),
+            annotations: AnnotationRules::default(),
+            digests: Vec::new(),
+        }
+    }
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Engine {

@@ -10,6 +10,7 @@ pub mod terminal;
 pub mod webhook;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub use secret::Secret;
 pub use slack::{SlackConfig, SlackTarget};
 pub use smtp::{EmailConfig, SmtpConfig, SmtpTls};
 pub use terminal::TerminalConfig;
-pub use webhook::{WebhookAuth, WebhookConfig};
+pub use webhook::{WebhookAuth, WebhookBody, WebhookConfig};
 
 /// One attempt at delivery.
 #[derive(Debug, Clone, Copy)]
@@ -118,13 +119,41 @@ pub trait Deliver: Send + Sync + 'static {
 
 /// What a receiver is, compiled. Secrets are references until they are used, so all of it can be
 /// printed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotifierConfig {
     Slack(SlackConfig),
     Webhook(WebhookConfig),
     Email(EmailConfig),
     /// The terminal kubeherald runs in.
     Terminal(TerminalConfig),
+}
+
+impl NotifierConfig {
+    /// The files with certificates and their keys; read when the notifier is made.
+    pub fn certificates(&self) -> impl Iterator<Item = &PathBuf> {
+        let (ca, identity) = match self {
+            Self::Slack(slack) => (slack.tls.ca.as_ref(), slack.tls.identity.as_slice()),
+            Self::Webhook(webhook) => (webhook.tls.ca.as_ref(), webhook.tls.identity.as_slice()),
+            Self::Email(email) => (email.smtp.ca.as_ref(), &[][..]),
+            Self::Terminal(_) => (None, &[][..]),
+        };
+        ca.into_iter().chain(identity)
+    }
+
+    /// Does it look as the templates say? Webhooks send documents.
+    #[must_use]
+    pub const fn uses_templates(&self) -> bool {
+        matches!(self, Self::Slack(_) | Self::Email(_))
+    }
+
+    /// How often open alerts are sent again.
+    #[must_use]
+    pub fn reassert(&self) -> Option<Duration> {
+        match self {
+            Self::Webhook(webhook) => webhook.reassert,
+            _ => None,
+        }
+    }
 }
 
 /// What every notifier needs beside its own configuration.

@@ -107,7 +107,7 @@ use crate::store::{Refusal, Store};
 pub type Vital = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// One receiver, as the outbox sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiverSpec {
     /// Its name in the outbox's rows.
     pub name: Arc<str>,

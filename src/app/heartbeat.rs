@@ -14,12 +14,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::receivers;
-use crate::config::receiver::UrlRef;
 use crate::config::{Config, HeartbeatConfig, HeartbeatMethod};
 use crate::metrics::HeartbeatStats;
+use crate::notify::Network;
 use crate::notify::http::{Class, Client, HttpError, Tls, class};
-use crate::notify::{Network, Secret};
 use crate::outbox::Vital;
 use crate::web::health::vital::Vitals;
 
@@ -63,7 +61,7 @@ impl Wanted {
     /// As it is configured.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let watchdog = config.receivers.iter().any(|receiver| receiver.reassert.is_some());
+        let watchdog = config.receivers.iter().any(|receiver| receiver.notifier.reassert().is_some());
         Self { heartbeat: config.heartbeat.clone(), watchdog }
     }
 }
@@ -162,14 +160,10 @@ impl Heartbeat {
 
     /// An error is for people and without the address.
     async fn send(&self, config: &HeartbeatConfig) -> Result<(), String> {
-        let secret = match &config.url {
-            UrlRef::Plain(url) => Secret::Inline(url.clone().into()),
-            UrlRef::Secret(reference) => receivers::secret(reference),
-        };
-        let url = secret.resolve().map_err(|error| format!("no address: {error}"))?;
+        let url = config.url.resolve().map_err(|error| format!("no address: {error}"))?;
         let address = url.expose_secret().trim();
         if !address.starts_with("https://") && !address.starts_with("http://") {
-            return Err(format!("{secret} holds no http(s) URL"));
+            return Err(format!("{} holds no http(s) URL", config.url));
         }
         let request = match config.method {
             HeartbeatMethod::Get => self.client.get(address),

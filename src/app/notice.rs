@@ -53,7 +53,7 @@ pub fn default_receivers(config: &Config) -> Vec<Arc<str>> {
     match (open.map(|route| route.receivers.clone()), config.receivers.first()) {
         (_, None) => vec![Arc::from(TERMINAL)],
         (Some(receivers), _) if !receivers.is_empty() => receivers,
-        (_, Some(first)) => vec![Arc::clone(&first.name)],
+        (_, Some(first)) => vec![Arc::clone(&first.spec.name)],
     }
 }
 
@@ -132,12 +132,12 @@ impl Announcer {
         self.blindness.set_blind_after(config.watch.blind_after);
         self.cluster = Arc::clone(&config.cluster);
         self.to = default_receivers(config);
-        self.known = config.receivers.iter().map(|r| Arc::clone(&r.name)).collect();
+        self.known = config.receivers.iter().map(|r| Arc::clone(&r.spec.name)).collect();
         if self.known.is_empty() {
             self.known.push(Arc::from(TERMINAL));
         }
         self.no_ends =
-            config.receivers.iter().filter(|r| !r.send_resolved).map(|r| Arc::clone(&r.name)).collect();
+            config.receivers.iter().filter(|r| !r.send_resolved).map(|r| Arc::clone(&r.spec.name)).collect();
     }
 
     /// The configuration on disk cannot be used. Told once for each content.

@@ -15,8 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 pub use output::{Message, Output};
 
 use crate::config::{Config, Receiver, WatchConfig};
-use crate::engine::digest::{DigestReceiver, DigestState};
-use crate::engine::{Decided, Effects, Engine, Identity, Incident, Settings};
+use crate::engine::digest::DigestState;
+use crate::engine::{Decided, Effects, Engine, Identity, Incident};
 use crate::message::{IncidentView, text};
 use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
@@ -78,7 +78,8 @@ impl Pipeline {
     #[must_use]
     pub fn new(config: &Config, kinds: &[Kind], now: Timestamp, start: Start) -> (Self, Vec<Incident>) {
         let memory = ClusterState::new(kinds, news_since(start.news_since, now), wants_raw_events(config));
-        let mut engine = Engine::new(settings(config), config.rules.clone(), routes(config), start.first);
+        let mut engine =
+            Engine::new(config.engine.clone(), config.rules.clone(), routes(config), start.first);
         engine.restore_identity(start.identity);
         engine.restore_silences(start.silences);
         engine.restore_annotations(start.annotations);
@@ -95,10 +96,10 @@ impl Pipeline {
             effects: Effects::default(),
             titles: titles(config),
             no_ends: named(config, |r| !r.send_resolved),
-            apart: named(config, |r| !r.fold),
-            in_digests: digests(config).into_iter().map(|d| d.name).collect(),
+            apart: named(config, |r| !r.spec.fold),
+            in_digests: named(config, |r| r.digest.is_some()),
             receivers: receivers(config),
-            log_timeout: config.log_tail.timeout,
+            log_timeout: config.log_timeout,
         };
         (pipeline, orphaned)
     }
@@ -110,10 +111,10 @@ impl Pipeline {
         self.tick_until(now, out);
         self.cluster = Arc::clone(&config.cluster);
         self.no_ends = named(config, |r| !r.send_resolved);
-        self.apart = named(config, |r| !r.fold);
-        self.in_digests = digests(config).into_iter().map(|d| d.name).collect();
+        self.apart = named(config, |r| !r.spec.fold);
+        self.in_digests = named(config, |r| r.digest.is_some());
         self.receivers = receivers(config);
-        self.log_timeout = config.log_tail.timeout;
+        self.log_timeout = config.log_timeout;
         // The ends of incidents whose rule is gone still have its title.
         let old = std::mem::replace(&mut self.titles, titles(config));
         for (rule, title) in old {
@@ -124,7 +125,7 @@ impl Pipeline {
             self.engine.redact(&self.redactor, &mut self.effects);
         }
         self.memory.set_raw_events(wants_raw_events(config));
-        let parts = (settings(config), config.rules.clone(), routes(config));
+        let parts = (config.engine.clone(), config.rules.clone(), routes(config));
         self.engine.reload(now, parts, &receivers(config), &self.memory, &mut self.effects);
         // What stands already and was no rule's matter may be one's now.
         self.look_again(now);
@@ -333,13 +334,13 @@ fn receivers(config: &Config) -> Vec<Arc<str>> {
     if config.receivers.is_empty() {
         vec![Arc::from(TERMINAL)]
     } else {
-        config.receivers.iter().map(|r| Arc::clone(&r.name)).collect()
+        config.receivers.iter().map(|r| Arc::clone(&r.spec.name)).collect()
     }
 }
 
 /// The receivers of which this is so.
 fn named(config: &Config, is: impl Fn(&Receiver) -> bool) -> Arc<[Arc<str>]> {
-    config.receivers.iter().filter(|r| is(r)).map(|r| Arc::clone(&r.name)).collect()
+    config.receivers.iter().filter(|r| is(r)).map(|r| Arc::clone(&r.spec.name)).collect()
 }
 
 /// Without any receiver everything is told to the terminal.
@@ -349,34 +350,6 @@ fn routes(config: &Config) -> Routes {
     } else {
         config.routes.clone()
     }
-}
-
-fn settings(config: &Config) -> Settings {
-    Settings {
-        group_wait: config.engine.group_wait,
-        growth_steps: config.engine.growth_steps.clone(),
-        max_incidents: config.engine.max_incidents,
-        max_members: config.engine.max_members,
-        storm_incidents: config.storm.incidents,
-        storm_window: config.storm.window,
-        silences: Arc::from(config.silences.as_slice()),
-        mute_times: Arc::from(config.mute_times.as_slice()),
-        annotations: config.annotations.clone(),
-        digests: digests(config),
-    }
-}
-
-fn digests(config: &Config) -> Vec<DigestReceiver> {
-    let digest = |r: &Receiver| {
-        let digest = r.digest.as_ref()?;
-        Some(DigestReceiver {
-            name: Arc::clone(&r.name),
-            schedule: digest.schedule.clone(),
-            empty: digest.empty,
-            ends: r.send_resolved,
-        })
-    };
-    config.receivers.iter().filter_map(digest).collect()
 }
 
 /// Events as such are only looked at where a rule asks for them.

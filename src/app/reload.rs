@@ -135,8 +135,6 @@ pub struct Identity {
     certificates: Snapshot,
     /// The templates, where it uses them.
     templates: Snapshot,
-    /// The name of the cluster, where the notifier itself names it.
-    cluster: Option<Arc<str>>,
 }
 
 pub type Identities = BTreeMap<Arc<str>, Identity>;
@@ -484,23 +482,22 @@ fn receivers_changed(old: &Identities, new: &Identities) -> Vec<String> {
 /// What makes each receiver what it is.
 fn identities(config: &Config, seen: &Snapshot) -> Identities {
     if config.receivers.is_empty() {
-        let terminal = Identity {
-            receiver: None,
-            certificates: Snapshot::default(),
-            templates: Snapshot::default(),
-            cluster: None,
-        };
+        let terminal =
+            Identity { receiver: None, certificates: Snapshot::default(), templates: Snapshot::default() };
         return [(Arc::from(super::pipeline::TERMINAL), terminal)].into();
     }
     let templates = config.templates.as_ref().map(|dir| seen.below(dir)).unwrap_or_default();
     let each = config.receivers.iter().map(|receiver| {
         let identity = Identity {
             receiver: Some(receiver.clone()),
-            certificates: seen.only(receiver.kind.certificates()),
-            templates: if receiver.kind.uses_templates() { templates.clone() } else { Snapshot::default() },
-            cluster: receiver.reassert.map(|_| Arc::clone(&config.cluster)),
+            certificates: seen.only(receiver.notifier.certificates()),
+            templates: if receiver.notifier.uses_templates() {
+                templates.clone()
+            } else {
+                Snapshot::default()
+            },
         };
-        (Arc::clone(&receiver.name), identity)
+        (Arc::clone(&receiver.spec.name), identity)
     });
     each.collect()
 }

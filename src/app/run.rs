@@ -367,7 +367,7 @@ fn pass_on(
 
 /// Reads `http.token` where it is.
 fn token(config: &Config) -> Option<Token> {
-    let secret = receivers::secret(config.api_token.as_ref()?);
+    let secret = config.api_token.clone()?;
     Some(Arc::new(move || {
         let token = secret.resolve().map_err(|error| error.to_string())?;
         Ok(token.expose_secret().to_owned())

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{ConfigArgs, Failure, output};
 use crate::clock;
-use crate::config::{Config, SecretRef};
+use crate::config::Config;
 use crate::message::text::words;
 use crate::notify::Secret;
 use crate::notify::http::{Answer, chain, exchange};
@@ -217,8 +217,7 @@ fn token(
         (Some(path), ..) => Secret::File(path),
         (None, true, _) => Secret::Env(TOKEN.to_owned()),
         (None, false, Some((config, path))) => match &config.api_token {
-            Some(SecretRef::Env(name)) => Secret::Env(name.clone()),
-            Some(SecretRef::File(path)) => Secret::File(path.clone()),
+            Some(token) => token.clone(),
             None => {
                 return Err(anyhow!("{path} names no `http.token`: a bot without one takes no orders").into());
             }

@@ -73,7 +73,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         config.rules.len(),
         match config.receivers.as_slice() {
             [] => String::from("this terminal"),
-            some => some.iter().map(|r| r.name.to_string()).collect::<Vec<_>>().join(", "),
+            some => some.iter().map(|r| r.spec.name.to_string()).collect::<Vec<_>>().join(", "),
         }
     ));
     if config.store.path.is_none() && !config.receivers.is_empty() {

@@ -6,17 +6,10 @@ use super::raw::Node;
 use super::read::Reader;
 use crate::rule::{AnnotationRules, Filter};
 
-/// The section, with the rules that `except` names, to be looked up later.
-#[derive(Debug, Default)]
-pub struct Draft {
-    pub rules: AnnotationRules,
-    pub named: Vec<(String, At)>,
-}
-
-pub fn read(reader: &mut Reader, node: &Node) -> Option<Draft> {
+/// The section; the rules that `except` names are added to `named`, to be looked up later.
+pub fn read(reader: &mut Reader, node: &Node, named: &mut Vec<(String, At)>) -> Option<AnnotationRules> {
     let mut map = reader.map(node, "`{enabled, max, nodes, except}`")?;
-    let mut draft = Draft::default();
-    let rules = &mut draft.rules;
+    let mut rules = AnnotationRules::default();
     rules.enabled = map.get(reader, "enabled", Reader::boolean).unwrap_or(rules.enabled);
     rules.max = map.get(reader, "max", Reader::span_of_time).unwrap_or(rules.max);
     rules.nodes = map.get(reader, "nodes", Reader::boolean).unwrap_or(rules.nodes);
@@ -30,15 +23,15 @@ pub fn read(reader: &mut Reader, node: &Node) -> Option<Draft> {
         Some(found)
     });
     if let Some(found) = except {
-        draft.named = found.rules;
+        named.extend(found.rules);
         rules.except = Some(Filter::new(found.matcher, found.severity, found.rule));
     }
     for key in ["max", "nodes", "except"] {
-        if let Some(span) = map.key_span(key).filter(|_| !draft.rules.enabled) {
+        if let Some(span) = map.key_span(key).filter(|_| !rules.enabled) {
             let message = format!("`{key}` is of no use here");
             reader.warn(span, message, "annotations are not enabled", None);
         }
     }
     map.finish(reader, "`annotations`");
-    Some(draft)
+    Some(rules)
 }

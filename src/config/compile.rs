@@ -15,12 +15,11 @@ use super::error::At;
 use super::raw::{Node, Value};
 use super::read::Reader;
 use super::receiver::{self, Receiver};
-use super::secret::SecretRef;
-use super::silences::{self, Drafts};
-use super::{
-    EngineConfig, HeartbeatConfig, LogTailConfig, StoreConfig, StormConfig, WatchConfig, heartbeat, secret,
-};
-use crate::rule::{MuteTime, Route, Silence};
+use super::silences;
+use super::{HeartbeatConfig, StoreConfig, WatchConfig, heartbeat, secret};
+use crate::engine::Settings;
+use crate::notify::Secret;
+use crate::rule::Route;
 use crate::signal::redact::{self, Redactor};
 use matching::Scope;
 
@@ -34,19 +33,17 @@ pub struct ConfigDraft {
     pub receivers: Vec<Receiver>,
     /// `routes:`; `None`: not given.
     pub routes: Option<Vec<RouteDraft>>,
-    pub engine: EngineConfig,
-    pub storm: StormConfig,
+    pub engine: Settings,
     pub store: StoreConfig,
     pub http: Option<SocketAddr>,
-    pub api_token: Option<SecretRef>,
+    pub api_token: Option<Secret>,
     pub rules: Vec<PathBuf>,
     pub templates: Option<PathBuf>,
     pub redact: Redactor,
-    pub silences: Drafts<Silence>,
-    pub mute_times: Drafts<MuteTime>,
-    pub annotations: annotations::Draft,
-    pub log_tail: LogTailConfig,
+    pub log_timeout: Option<Duration>,
     pub heartbeat: Option<HeartbeatConfig>,
+    /// The rules that silences, mute times and annotations name.
+    pub silenced: Vec<(String, At)>,
 }
 
 /// A route whose names are to be looked up.
@@ -88,11 +85,16 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
                 })
                 .collect();
         }
-        draft.receivers = receiver::read_all(reader, node, directory);
+        draft.receivers = receiver::read_all(reader, node, &draft.cluster, directory);
     }
     draft.routes = map.get(reader, "routes", routes);
-    draft.engine = map.get(reader, "engine", engine).unwrap_or_default();
-    draft.storm = map.get(reader, "storm", storm).unwrap_or_default();
+    if let Some(node) = map.take("engine") {
+        engine(reader, node, &mut draft.engine);
+    }
+    if let Some(node) = map.take("storm") {
+        storm(reader, node, &mut draft.engine);
+    }
+    draft.engine.digests = draft.receivers.iter().filter_map(|receiver| receiver.digest.clone()).collect();
     if let Some(node) = map.take("store") {
         store(reader, node, directory, &mut draft.store);
     }
@@ -111,10 +113,14 @@ pub fn read(reader: &mut Reader, root: &Node, directory: &Path) -> ConfigDraft {
         dir
     });
     draft.redact = map.get(reader, "redact", patterns).unwrap_or_default();
-    draft.silences = map.get(reader, "silences", silences::silences).unwrap_or_default();
-    draft.mute_times = map.get(reader, "mute_times", silences::mute_times).unwrap_or_default();
-    draft.annotations = map.get(reader, "annotations", annotations::read).unwrap_or_default();
-    draft.log_tail = map.get(reader, "log_tail", log_tail::settings).unwrap_or_default();
+    let named = &mut draft.silenced;
+    let silences = map.get(reader, "silences", |r, n| silences::silences(r, n, named));
+    draft.engine.silences = silences.unwrap_or_default().into();
+    let mute_times = map.get(reader, "mute_times", |r, n| silences::mute_times(r, n, named));
+    draft.engine.mute_times = mute_times.unwrap_or_default().into();
+    let annotations = map.get(reader, "annotations", |r, n| annotations::read(r, n, named));
+    draft.engine.annotations = annotations.unwrap_or_default();
+    draft.log_timeout = map.get(reader, "log_tail", log_tail::timeout);
     draft.heartbeat = map.get(reader, "heartbeat", |r, n| heartbeat::read(r, n, directory));
     for key in LATER {
         if let Some(span) = map.key_span(key) {
@@ -228,9 +234,8 @@ fn routes(reader: &mut Reader, node: &Node) -> Option<Vec<RouteDraft>> {
     Some(drafts)
 }
 
-fn engine(reader: &mut Reader, node: &Node) -> Option<EngineConfig> {
-    let mut map = reader.map(node, "engine settings")?;
-    let mut config = EngineConfig::default();
+fn engine(reader: &mut Reader, node: &Node, config: &mut Settings) {
+    let Some(mut map) = reader.map(node, "engine settings") else { return };
     if let Some(wait) = map.get(reader, "group_wait", Reader::duration) {
         config.group_wait = wait;
     }
@@ -251,16 +256,14 @@ fn engine(reader: &mut Reader, node: &Node) -> Option<EngineConfig> {
     cap("max_incidents", &mut config.max_incidents);
     cap("max_members", &mut config.max_members);
     map.finish(reader, "`engine`");
-    Some(config)
 }
 
-fn storm(reader: &mut Reader, node: &Node) -> Option<StormConfig> {
-    let mut map = reader.map(node, "`{incidents, window}`")?;
-    let default = StormConfig::default();
-    let incidents = map.get(reader, "incidents", |r, n| r.count(n, 1_000_000)).unwrap_or(default.incidents);
-    let window = map.get(reader, "window", Reader::span_of_time).unwrap_or(default.window);
+fn storm(reader: &mut Reader, node: &Node, config: &mut Settings) {
+    let Some(mut map) = reader.map(node, "`{incidents, window}`") else { return };
+    let incidents = map.get(reader, "incidents", |r, n| r.count(n, 1_000_000));
+    config.storm_incidents = incidents.unwrap_or(config.storm_incidents);
+    config.storm_window = map.get(reader, "window", Reader::span_of_time).unwrap_or(config.storm_window);
     map.finish(reader, "`storm`");
-    Some(StormConfig { incidents, window })
 }
 
 fn listen(reader: &mut Reader, node: &Node) -> Option<SocketAddr> {

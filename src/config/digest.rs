@@ -7,29 +7,23 @@ use jiff::tz::TimeZone;
 
 use super::raw::{Node, Span};
 use super::read::Reader;
-use super::receiver::ReceiverKind;
 use crate::clock::cron::Cron;
 use crate::clock::schedule::Schedule;
-use crate::notify::webhook::Preset;
+use crate::notify::NotifierConfig;
+use crate::notify::webhook::WebhookBody;
 
 /// Default of `max_age` of a receiver with a digest. A digest is worth reading late, and with a day a
 /// server that is down over the weekend would cost Friday's.
 pub const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// `digest: {cron: "0 8 * * 1-5", timezone: Europe/Berlin}` or `digest: {every: 1h}`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DigestConfig {
-    pub schedule: Schedule,
-    /// Also when there is nothing to say.
-    pub empty: bool,
-}
 
 enum Times {
     Cron(Cron),
     Every(Duration),
 }
 
-pub fn read(reader: &mut Reader, node: &Node) -> Option<DigestConfig> {
+/// `digest: {cron: "0 8 * * 1-5", timezone: Europe/Berlin}` or `digest: {every: 1h}`: when, and whether also when
+/// there is nothing to say.
+pub fn read(reader: &mut Reader, node: &Node) -> Option<(Schedule, bool)> {
     let mut map = reader.map(node, "`{cron, timezone}` or `{every}`")?;
     let cron = map.get(reader, "cron", |reader, node| {
         let text = reader.text(node)?;
@@ -71,13 +65,14 @@ pub fn read(reader: &mut Reader, node: &Node) -> Option<DigestConfig> {
         Times::Cron(cron) => Schedule::cron(cron, zone, name),
         Times::Every(every) => Schedule::every(every, zone, name),
     };
-    Some(DigestConfig { schedule, empty })
+    Some((schedule, empty))
 }
 
 /// Refuses digests where they make no sense.
-pub fn check(reader: &mut Reader, key: Span, kind: &ReceiverKind) {
-    if let ReceiverKind::Webhook(hook) = kind
-        && let Some(preset @ (Preset::PagerDuty | Preset::Opsgenie | Preset::Alertmanager)) = hook.preset
+pub fn check(reader: &mut Reader, key: Span, notifier: &NotifierConfig) {
+    if let NotifierConfig::Webhook(hook) = notifier
+        && let WebhookBody::Preset(preset) = hook.body
+        && preset.is_alerts()
     {
         let message = format!("`{}` opens and closes alerts: it cannot be told in digests", preset.name());
         let help = "remove `digest`, or send the digest to a receiver of another kind";

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::raw::{Node, Value};
+use super::raw::Node;
 use super::read::Reader;
-use super::receiver::{UrlRef, http_url};
 use super::secret;
+use crate::notify::Secret;
 
 /// `heartbeat: {url, every, method}`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatConfig {
     /// Where to. Many such addresses are known to nobody else, so it may be a secret.
-    pub url: UrlRef,
+    pub url: Secret,
     pub every: Duration,
     pub method: HeartbeatMethod,
 }
@@ -27,27 +27,13 @@ pub enum HeartbeatMethod {
 
 impl HeartbeatConfig {
     pub const EVERY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3600));
-}
-
-impl Default for HeartbeatConfig {
-    fn default() -> Self {
-        Self {
-            url: UrlRef::Plain(String::new()),
-            every: Duration::from_secs(60),
-            method: HeartbeatMethod::default(),
-        }
-    }
+    /// Default of `every`.
+    pub const USUAL: Duration = Duration::from_secs(60);
 }
 
 pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<HeartbeatConfig> {
     let mut map = reader.map(node, "`{url, every, method}`")?;
-    let usual = HeartbeatConfig::default();
-    let url = map.require(reader, "url", |reader, node| {
-        if matches!(node.value, Value::Map(_)) {
-            return secret::read(reader, node, directory).map(UrlRef::Secret);
-        }
-        http_url(reader, node).map(UrlRef::Plain)
-    });
+    let url = map.require(reader, "url", |reader, node| secret::url(reader, node, directory));
     let every = map.get(reader, "every", |reader, node| {
         let every = reader.span_of_time(node)?;
         let (least, most) = HeartbeatConfig::EVERY;
@@ -62,7 +48,7 @@ pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Heartb
     map.finish(reader, "`heartbeat`");
     Some(HeartbeatConfig {
         url: url?,
-        every: every.unwrap_or(usual.every),
+        every: every.unwrap_or(HeartbeatConfig::USUAL),
         method: method.unwrap_or_default(),
     })
 }

@@ -69,7 +69,7 @@ pub fn attempt(config: Option<&Path>, rules: &[PathBuf], clock: &Clock) -> Attem
     roots.append(&mut loader.named);
     if let Some(draft) = &loader.draft {
         roots.extend(draft.templates.clone());
-        roots.extend(draft.receivers.iter().flat_map(|receiver| receiver.kind.certificates().cloned()));
+        roots.extend(draft.receivers.iter().flat_map(|receiver| receiver.notifier.certificates().cloned()));
     }
     Attempt { outcome: loader.loaded(), roots }
 }
@@ -255,7 +255,7 @@ impl Loader {
                 rule.receivers = None;
             }
         }
-        let all = || draft.receivers.iter().map(|receiver| receiver.name.clone()).collect();
+        let all = || draft.receivers.iter().map(|receiver| receiver.spec.name.clone()).collect();
         let routes = match draft.routes {
             Some(routes) if !routes.is_empty() => {
                 Routes { routes: routes.into_iter().map(|route| route.route).collect() }
@@ -269,16 +269,12 @@ impl Loader {
             routes,
             rules: RuleSet::new(rules),
             engine: draft.engine,
-            storm: draft.storm,
             store: draft.store,
             http: draft.http,
             api_token: draft.api_token,
             templates: draft.templates,
             redact: draft.redact,
-            silences: draft.silences.items,
-            mute_times: draft.mute_times.items,
-            annotations: draft.annotations.rules,
-            log_tail: draft.log_tail,
+            log_timeout: draft.log_timeout.unwrap_or(compile::log_tail::TIMEOUT),
             heartbeat: draft.heartbeat,
         };
         (config, self)
@@ -339,8 +335,7 @@ impl Loader {
         }
         let names: HashSet<&str> = drafts.iter().chain(shipped).map(|draft| &*draft.name).collect();
         let by_routes = routes().flat_map(|route| &route.rules);
-        let by_silences = config.silences.rules.iter().chain(&config.mute_times.rules);
-        for (name, at) in by_routes.chain(by_silences).chain(&config.annotations.named) {
+        for (name, at) in by_routes.chain(&config.silenced) {
             if !names.contains(name.as_str()) {
                 let help = suggest::nearest(name, names.iter().copied()).map(did_you_mean);
                 let mut diagnostic =

@@ -2,37 +2,29 @@
 
 mod webhook;
 
-pub use self::webhook::in_the_open;
-
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::digest::{self, DigestConfig};
+use super::digest;
 use super::raw::{Node, Value};
 use super::read::{Map, Reader};
-use super::secret::{self, SecretRef};
-use crate::notify::webhook::Preset;
-use crate::template::json::Document;
+use super::secret;
+use crate::engine::digest::DigestReceiver;
+use crate::notify::slack::DEFAULT_API_URL;
+use crate::notify::webhook::{Preset, in_the_open};
+use crate::notify::{
+    EmailConfig, NotifierConfig, Secret, SlackConfig, SlackTarget, SmtpConfig, SmtpTls, WebhookBody,
+};
+use crate::outbox::{Limit, ReceiverSpec};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiver {
-    pub name: Arc<str>,
-    /// What it is, and how it is reached.
-    pub kind: ReceiverKind,
-    /// At most this many messages.
-    pub rate_limit: RateLimit,
-    /// A notification older than this is a dead letter.
-    pub max_age: Duration,
+    pub spec: ReceiverSpec,
+    pub notifier: NotifierConfig,
     pub send_resolved: bool,
-    /// May several incidents be told in one message? By default not to vendors that open and close an
-    /// alert for each ([`Preset::is_alerts`]).
-    pub fold: bool,
     /// When summaries are sent in place of single messages.
-    pub digest: Option<DigestConfig>,
-    /// How often open alerts are sent again, to a receiver that ends what is not repeated
-    /// ([`Preset::reassert`]).
-    pub reassert: Option<Duration>,
+    pub digest: Option<DigestReceiver>,
 }
 
 impl Receiver {
@@ -42,137 +34,7 @@ impl Receiver {
     pub const REASSERT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 }
 
-/// `rate_limit: {per: 1s, messages: 1, burst: 5}`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
-    pub per: Duration,
-    pub messages: u32,
-    /// How many may go at once.
-    pub burst: u32,
-}
-
-impl Default for RateLimit {
-    fn default() -> Self {
-        Self { per: Duration::from_secs(1), messages: 1, burst: 5 }
-    }
-}
-
-/// What a receiver is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReceiverKind {
-    Slack(SlackRaw),
-    Webhook(WebhookRaw),
-    Email(EmailRaw),
-}
-
-impl ReceiverKind {
-    /// The files with certificates and their keys; read when the receiver is made.
-    pub fn certificates(&self) -> impl Iterator<Item = &PathBuf> {
-        let files = match self {
-            Self::Slack(_) => [None, None, None],
-            Self::Webhook(raw) => [raw.ca.as_ref(), raw.client_cert.as_ref(), raw.client_key.as_ref()],
-            Self::Email(raw) => [raw.smtp.ca.as_ref(), None, None],
-        };
-        files.into_iter().flatten()
-    }
-
-    /// Does it look as the templates say? Webhooks send documents.
-    #[must_use]
-    pub const fn uses_templates(&self) -> bool {
-        matches!(self, Self::Slack(_) | Self::Email(_))
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlackRaw {
-    /// How messages are posted.
-    pub access: SlackAccess,
-    /// The base of the Web API; `None`: Slack's own.
-    pub api_url: Option<String>,
-}
-
-/// How messages are posted to Slack.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SlackAccess {
-    /// As a bot: edits and threads.
-    Bot {
-        token: SecretRef,
-        /// `#name`, or an id.
-        channel: String,
-    },
-    /// Through an incoming webhook: neither edits nor threads.
-    Webhook(SecretRef),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebhookRaw {
-    pub url: UrlRef,
-    /// Whose language it speaks; `None`: kubeherald's own.
-    pub preset: Option<Preset>,
-    /// A document of the user's own.
-    pub template: Option<Document>,
-    /// The secret that a preset or a document names.
-    pub key: Option<SecretRef>,
-    /// Further headers, in the order written.
-    pub headers: Vec<(String, HeaderRef)>,
-    pub basic: Option<(String, SecretRef)>,
-    /// A token for `Authorization: Bearer`.
-    pub bearer: Option<SecretRef>,
-    /// The key of the HMAC-SHA256 signature.
-    pub sign: Option<SecretRef>,
-    /// Certificates trusted besides the system's (PEM).
-    pub ca: Option<PathBuf>,
-    /// The certificate shown to the server (PEM).
-    pub client_cert: Option<PathBuf>,
-    pub client_key: Option<PathBuf>,
-}
-
-/// An address: in the open, or a secret (many webhook addresses are passwords).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UrlRef {
-    Plain(String),
-    Secret(SecretRef),
-}
-
-/// The value of a header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HeaderRef {
-    Plain(String),
-    Secret(SecretRef),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EmailRaw {
-    /// The sender, `name@host` or `Name <name@host>`.
-    pub from: String,
-    pub to: Vec<String>,
-    pub smtp: SmtpRaw,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SmtpRaw {
-    pub host: String,
-    pub port: u16,
-    /// How it is encrypted.
-    pub tls: TlsMode,
-    pub username: Option<String>,
-    pub password: Option<SecretRef>,
-    /// Certificates trusted besides the system's (PEM).
-    pub ca: Option<PathBuf>,
-}
-
-/// How SMTP is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsMode {
-    /// Upgraded before anything is said; no mail without it. Port 587.
-    Starttls,
-    /// From the first byte. Port 465.
-    Implicit,
-    /// Not at all. Port 25.
-    None,
-}
-
-pub fn read_all(reader: &mut Reader, node: &Node, directory: &Path) -> Vec<Receiver> {
+pub fn read_all(reader: &mut Reader, node: &Node, cluster: &str, directory: &Path) -> Vec<Receiver> {
     if matches!(node.value, Value::Null) {
         return Vec::new();
     }
@@ -183,33 +45,38 @@ pub fn read_all(reader: &mut Reader, node: &Node, directory: &Path) -> Vec<Recei
             let shown = reader.show(key);
             reader.error(key.span, format!("{shown} is no name for a receiver"), "", Some(super::NAME_HELP));
         }
-        receivers.extend(read(reader, name, value, directory));
+        receivers.extend(read(reader, name, value, cluster, directory));
     }
     receivers
 }
 
-fn read(reader: &mut Reader, name: &str, node: &Node, directory: &Path) -> Option<Receiver> {
+fn read(reader: &mut Reader, name: &str, node: &Node, cluster: &str, directory: &Path) -> Option<Receiver> {
     let mut map = reader.map(node, "a receiver")?;
     let slack = map.take("slack");
     let webhook = map.take("webhook");
     let email = map.take("email");
     let given = [slack, webhook, email].into_iter().flatten().count();
     let kind = slack
-        .map(|node| slack_access(reader, node, directory).map(ReceiverKind::Slack))
-        .or_else(|| webhook.map(|node| webhook::read(reader, node, directory).map(ReceiverKind::Webhook)))
-        .or_else(|| email.map(|node| email_raw(reader, node, directory).map(ReceiverKind::Email)));
+        .map(|node| slack_config(reader, node, directory).map(NotifierConfig::Slack))
+        .or_else(|| webhook.map(|node| webhook::read(reader, node, directory).map(NotifierConfig::Webhook)))
+        .or_else(|| email.map(|node| email_config(reader, node, directory).map(NotifierConfig::Email)));
     if given != 1 {
         let label = if given == 0 { "none is given" } else { "several are given" };
         reader.error(map.head(), "a receiver is one of `slack`, `webhook` and `email`", label, None);
     }
     let preset = match &kind {
-        Some(Some(ReceiverKind::Webhook(raw))) => raw.preset,
+        Some(Some(NotifierConfig::Webhook(webhook))) => match webhook.body {
+            WebhookBody::Preset(preset) => Some(preset),
+            _ => None,
+        },
         _ => None,
     };
-    let pace = preset
-        .and_then(Preset::pace)
-        .map_or_else(RateLimit::default, |(per, messages, burst)| RateLimit { per, messages, burst });
-    let rate_limit = map.get(reader, "rate_limit", |r, n| rate_limit(r, n, pace)).unwrap_or(pace);
+    let pace = preset.and_then(Preset::pace).map_or_else(Limit::default, |(per, messages, burst)| Limit {
+        per,
+        messages,
+        burst,
+    });
+    let limit = map.get(reader, "rate_limit", |r, n| rate_limit(r, n, pace)).unwrap_or(pace);
     let max_age = map.get(reader, "max_age", Reader::span_of_time);
     let send_resolved = map.get(reader, "send_resolved", Reader::boolean).unwrap_or(true);
     let fold = map.get(reader, "fold", Reader::boolean).unwrap_or(!preset.is_some_and(Preset::is_alerts));
@@ -222,8 +89,32 @@ fn read(reader: &mut Reader, name: &str, node: &Node, directory: &Path) -> Optio
     let usual = if digest.is_some() { digest::MAX_AGE } else { Receiver::MAX_AGE };
     let max_age = max_age.unwrap_or(usual);
     map.finish(reader, "a receiver");
-    let name = name.into();
-    Some(Receiver { name, kind: kind??, rate_limit, max_age, send_resolved, fold, digest, reassert })
+    let mut notifier = kind??;
+    if let (NotifierConfig::Webhook(webhook), Some(_)) = (&mut notifier, reassert) {
+        webhook.reassert = reassert;
+        cluster.clone_into(&mut webhook.cluster);
+    }
+    let name: Arc<str> = name.into();
+    let digest = digest.map(|(schedule, empty)| DigestReceiver {
+        name: Arc::clone(&name),
+        schedule,
+        empty,
+        ends: send_resolved,
+    });
+    let spec = ReceiverSpec { name, limit, max_age, credential: credential(&notifier), fold };
+    Some(Receiver { spec, notifier, send_resolved, digest })
+}
+
+/// Slack limits a bot token, not a channel: receivers that share one wait together.
+fn credential(notifier: &NotifierConfig) -> Option<Arc<str>> {
+    let NotifierConfig::Slack(SlackConfig { target: SlackTarget::Bot { token, .. }, .. }) = notifier else {
+        return None;
+    };
+    match token {
+        Secret::Env(name) => Some(Arc::from(format!("slack token in {name}"))),
+        Secret::File(path) => Some(Arc::from(format!("slack token in {}", path.display()))),
+        Secret::Inline(_) => None,
+    }
 }
 
 fn reassert(reader: &mut Reader, map: &mut Map<'_>, preset: Option<Preset>) -> Option<Duration> {
@@ -246,32 +137,32 @@ fn reassert(reader: &mut Reader, map: &mut Map<'_>, preset: Option<Preset>) -> O
     given.or(usual)
 }
 
-fn rate_limit(reader: &mut Reader, node: &Node, default: RateLimit) -> Option<RateLimit> {
+fn rate_limit(reader: &mut Reader, node: &Node, default: Limit) -> Option<Limit> {
     let mut map = reader.map(node, "`{per, messages, burst}`")?;
     let per = map.get(reader, "per", Reader::span_of_time).unwrap_or(default.per);
     let messages = map.get(reader, "messages", |r, n| r.count(n, 10_000)).unwrap_or(default.messages);
     let burst = map.get(reader, "burst", |r, n| r.count(n, 10_000)).unwrap_or(default.burst);
     map.finish(reader, "`rate_limit`");
-    Some(RateLimit { per, messages, burst })
+    Some(Limit { per, messages, burst })
 }
 
-fn slack_access(reader: &mut Reader, node: &Node, directory: &Path) -> Option<SlackRaw> {
+fn slack_config(reader: &mut Reader, node: &Node, directory: &Path) -> Option<SlackConfig> {
     let mut map = reader.map(node, "`{token, channel}` or `{webhook_url}`")?;
     let read_secret = |reader: &mut Reader, node: &Node| secret::read(reader, node, directory);
-    let api_url = map.get(reader, "api_url", http_url);
+    let api_url = map.get(reader, "api_url", secret::http_url);
     if let (Some(url), Some(span)) = (&api_url, map.key_span("api_url"))
-        && webhook::in_the_open(url)
+        && in_the_open(url)
     {
         reader.warn(span, "the bot's token is sent without encryption", "", Some(webhook::ENCRYPT));
     }
-    let access = if map.has("webhook_url") {
+    let slack = if map.has("webhook_url") {
         let url = map.get(reader, "webhook_url", read_secret);
         if let Some(span) = map.key_span("token").or_else(|| map.key_span("channel")) {
             let help = "a webhook belongs to one channel and needs no token: remove either";
             reader.error(span, "`webhook_url` stands alone", "", Some(help));
         }
         let _ = (map.take("token"), map.take("channel"));
-        url.map(SlackAccess::Webhook)
+        url.map(SlackConfig::webhook)
     } else {
         let token = map.require(reader, "token", read_secret);
         let channel = map.require(reader, "channel", |reader, node| {
@@ -284,13 +175,16 @@ fn slack_access(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Sl
             reader.text(node).map(str::to_owned)
         });
         let _ = map.take("webhook_url");
-        token.zip(channel).map(|(token, channel)| SlackAccess::Bot { token, channel })
+        token.zip(channel).map(|(token, channel)| SlackConfig {
+            api_url: api_url.as_deref().unwrap_or(DEFAULT_API_URL).trim_end_matches('/').to_owned(),
+            ..SlackConfig::bot(token, channel)
+        })
     };
     map.finish(reader, "`slack`");
-    Some(SlackRaw { access: access?, api_url })
+    slack
 }
 
-fn email_raw(reader: &mut Reader, node: &Node, directory: &Path) -> Option<EmailRaw> {
+fn email_config(reader: &mut Reader, node: &Node, directory: &Path) -> Option<EmailConfig> {
     let mut map = reader.map(node, "`{from, to, smtp}`")?;
     let from = map.require(reader, "from", mailbox);
     let to = map.require(reader, "to", |reader, node| {
@@ -299,10 +193,10 @@ fn email_raw(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Email
     });
     let smtp = map.require(reader, "smtp", |reader, node| smtp(reader, node, directory));
     map.finish(reader, "`email`");
-    Some(EmailRaw { from: from?, to: to?, smtp: smtp? })
+    Some(EmailConfig { from: from?, to: to?, reply_to: None, smtp: smtp? })
 }
 
-fn smtp(reader: &mut Reader, node: &Node, directory: &Path) -> Option<SmtpRaw> {
+fn smtp(reader: &mut Reader, node: &Node, directory: &Path) -> Option<SmtpConfig> {
     let mut map = reader.map(node, "`{host, port, tls, …}`")?;
     let host = map.require(reader, "host", |reader, node| {
         let host = reader.text(node)?;
@@ -312,15 +206,11 @@ fn smtp(reader: &mut Reader, node: &Node, directory: &Path) -> Option<SmtpRaw> {
         }
         Some(host.to_owned())
     });
-    let modes = [("starttls", TlsMode::Starttls), ("implicit", TlsMode::Implicit), ("none", TlsMode::None)];
+    let modes = [("starttls", SmtpTls::StartTls), ("implicit", SmtpTls::Implicit), ("none", SmtpTls::None)];
     let tls =
-        map.get(reader, "tls", |r, n| r.choice(n, "a way to encrypt", &modes)).unwrap_or(TlsMode::Starttls);
+        map.get(reader, "tls", |r, n| r.choice(n, "a way to encrypt", &modes)).unwrap_or(SmtpTls::StartTls);
     let port = map.get(reader, "port", |r, n| r.int(n, 1, 65_535)).and_then(|port| u16::try_from(port).ok());
-    let port = port.unwrap_or(match tls {
-        TlsMode::Starttls => 587,
-        TlsMode::Implicit => 465,
-        TlsMode::None => 25,
-    });
+    let port = port.unwrap_or(tls.port());
     let username = map.get(reader, "username", |r, n| r.text(n).map(str::to_owned));
     let password = map.get(reader, "password", |r, n| secret::read(r, n, directory));
     for (one, other) in [("username", "password"), ("password", "username")] {
@@ -328,12 +218,12 @@ fn smtp(reader: &mut Reader, node: &Node, directory: &Path) -> Option<SmtpRaw> {
             reader.error(span, format!("`{one}` needs `{other}`"), "", None);
         }
     }
-    if let (TlsMode::None, Some(span)) = (tls, map.key_span("password")) {
+    if let (SmtpTls::None, Some(span)) = (tls, map.key_span("password")) {
         reader.warn(span, "the password is sent without encryption", "", Some("use `tls: starttls`"));
     }
     let ca = map.get(reader, "ca", |r, n| secret::path(r, n, directory));
     map.finish(reader, "`smtp`");
-    Some(SmtpRaw { host: host?, port, tls, username, password, ca })
+    Some(SmtpConfig { port, tls, username, password, ca, ..SmtpConfig::new(host?) })
 }
 
 fn mailbox(reader: &mut Reader, node: &Node) -> Option<String> {
@@ -344,18 +234,6 @@ fn mailbox(reader: &mut Reader, node: &Node) -> Option<String> {
             "a mail address",
             Some("write `name@example.com` or `Name <name@example.com>`"),
         );
-        return None;
-    }
-    Some(text.to_owned())
-}
-
-pub(super) fn http_url(reader: &mut Reader, node: &Node) -> Option<String> {
-    let text = reader.text(node)?;
-    let good = text.parse::<http::Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
-    });
-    if !good {
-        reader.expected(node, "an `http://` or `https://` address", None);
         return None;
     }
     Some(text.to_owned())

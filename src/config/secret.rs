@@ -4,20 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::raw::{Node, Value};
 use super::read::Reader;
-
-/// Names a secret; holds no value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretRef {
-    Env(String),
-    /// A file; its content without the line feed at the end.
-    File(PathBuf),
-}
+use crate::notify::Secret;
 
 const HELP: &str = "name where it is: `{env: NAME}` or `{file: PATH}`";
 
 /// Reads `{env: NAME}` or `{file: PATH}`, relative to the directory of the configuration. The value
 /// of a plain text is a secret that stands in the file: it is refused and not repeated.
-pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<SecretRef> {
+pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Secret> {
     if !matches!(node.value, Value::Map(_)) {
         let message = match node.value {
             Value::Text { .. } => "a secret must not stand in the configuration",
@@ -53,8 +46,28 @@ pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Secret
             reader.error(span, "expected a secret", "neither `env` nor `file` is given", Some(HELP));
             None
         }
-        _ => env.map(SecretRef::Env).or_else(|| file.map(SecretRef::File)),
+        _ => env.map(Secret::Env).or_else(|| file.map(Secret::File)),
     }
+}
+
+/// An address: in the open, or a secret (many webhook addresses are passwords).
+pub fn url(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Secret> {
+    if matches!(node.value, Value::Map(_)) {
+        return read(reader, node, directory);
+    }
+    http_url(reader, node).map(|url| Secret::Inline(url.into()))
+}
+
+pub fn http_url(reader: &mut Reader, node: &Node) -> Option<String> {
+    let text = reader.text(node)?;
+    let good = text.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if !good {
+        reader.expected(node, "an `http://` or `https://` address", None);
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 /// Reads a path; a relative one is relative to the directory of the file it stands in.

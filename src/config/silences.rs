@@ -25,23 +25,10 @@ pub const MAX_COMMENT: usize = 500;
 /// The longest name of an author, in characters.
 pub const MAX_BY: usize = 100;
 
-/// What a file holds of one kind, with the rules that are named, to be looked up later.
-#[derive(Debug)]
-pub struct Drafts<T> {
-    pub items: Vec<T>,
-    /// The rules they name.
-    pub rules: Vec<(String, At)>,
-}
-
-impl<T> Default for Drafts<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), rules: Vec::new() }
-    }
-}
-
-pub fn silences(reader: &mut Reader, node: &Node) -> Option<Drafts<Silence>> {
+/// The rules that are named are added to `named`, to be looked up later.
+pub fn silences(reader: &mut Reader, node: &Node, named: &mut Vec<(String, At)>) -> Option<Vec<Silence>> {
     let items = reader.list(node, "a list of silences")?;
-    let mut drafts = Drafts::default();
+    let mut silences = Vec::new();
     let mut names = HashMap::new();
     check_number(reader, node, items.len(), "silences");
     let now = reader.now();
@@ -64,18 +51,19 @@ pub fn silences(reader: &mut Reader, node: &Node) -> Option<Drafts<Silence>> {
             let parts =
                 [name.as_deref().unwrap_or_default(), &written, &from.to_string(), &until.to_string()];
             let id = short_id(&parts);
-            drafts.rules.extend(found.rules);
+            named.extend(found.rules);
             let filter = Filter::new(found.matcher, found.severity, found.rule);
             let origin = Origin::Config;
-            drafts.items.push(Silence { id, name, filter, written, from, until, comment, by, origin });
+            silences.push(Silence { id, name, filter, written, from, until, comment, by, origin });
         }
     }
-    Some(drafts)
+    Some(silences)
 }
 
-pub fn mute_times(reader: &mut Reader, node: &Node) -> Option<Drafts<MuteTime>> {
+/// The rules that are named are added to `named`, to be looked up later.
+pub fn mute_times(reader: &mut Reader, node: &Node, named: &mut Vec<(String, At)>) -> Option<Vec<MuteTime>> {
     let items = reader.list(node, "a list of mute times")?;
-    let mut drafts = Drafts::default();
+    let mut mute_times = Vec::new();
     let mut names = HashMap::new();
     check_number(reader, node, items.len(), "mute times");
     for item in items.iter().take(MAX) {
@@ -91,14 +79,14 @@ pub fn mute_times(reader: &mut Reader, node: &Node) -> Option<Drafts<MuteTime>> 
         }
         map.finish(reader, "a mute time");
         if let (Some(name), Some((found, written)), Some((from, to))) = (name, found, hours) {
-            drafts.rules.extend(found.rules);
+            named.extend(found.rules);
             let filter = Filter::new(found.matcher, found.severity, found.rule);
             let (timezone, zone) = zone.unwrap_or_else(|| (Arc::from("UTC"), TimeZone::UTC));
             let when = Weekly { days: days.unwrap_or([true; 7]), from, to, zone };
-            drafts.items.push(MuteTime { name, filter, written, when, timezone });
+            mute_times.push(MuteTime { name, filter, written, when, timezone });
         }
     }
-    Some(drafts)
+    Some(mute_times)
 }
 
 /// A silence as a request asks for it: JSON with `match`, `for` or `until`, and if wanted `from`,

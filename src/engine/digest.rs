@@ -28,7 +28,7 @@ use crate::signal::{Signal, Workload};
 const MAX_MISSED: u32 = 10_000;
 
 /// A receiver that is told in digests.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DigestReceiver {
     pub name: Arc<str>,
     pub schedule: Schedule,

@@ -16,7 +16,7 @@ pub enum Secret {
     Env(String),
     /// `{file: PATH}`; one line end at the end of the file is not part of the secret.
     File(PathBuf),
-    /// The value itself: for the demo and for tests. Configuration files cannot say this.
+    /// The value itself: an address that a configuration may show, the demo, tests.
     Inline(SecretString),
 }
 
@@ -90,6 +90,19 @@ fn plain(e: &std::io::Error) -> String {
     let text = e.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Env(a), Self::Env(b)) => a == b,
+            (Self::File(a), Self::File(b)) => a == b,
+            (Self::Inline(a), Self::Inline(b)) => a.expose_secret() == b.expose_secret(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

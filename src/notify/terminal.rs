@@ -32,6 +32,14 @@ impl TerminalConfig {
     }
 }
 
+impl PartialEq for TerminalConfig {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sink, &other.sink) && self.color == other.color
+    }
+}
+
+impl Eq for TerminalConfig {}
+
 impl fmt::Debug for TerminalConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TerminalConfig").field("color", &self.color).finish_non_exhaustive()

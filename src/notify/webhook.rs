@@ -8,7 +8,7 @@ pub mod preset;
 mod request;
 mod send;
 
-pub use config::{WebhookAuth, WebhookBody, WebhookConfig, WebhookError};
+pub use config::{WebhookAuth, WebhookBody, WebhookConfig, WebhookError, in_the_open};
 pub use preset::Preset;
 pub use request::{SIGNATURE_HEADER, TIMESTAMP_HEADER, VERSION, payload, sign};
 pub use send::Webhook;

@@ -19,6 +19,13 @@ pub struct Limit {
     pub burst: u32,
 }
 
+impl Default for Limit {
+    /// What Slack allows: one message a second, and short bursts.
+    fn default() -> Self {
+        Self { per: Duration::from_secs(1), messages: 1, burst: 5 }
+    }
+}
+
 impl Limit {
     /// How long it takes until everything that was taken has come back.
     fn refill(self) -> Duration {

@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Of the configuration only which namespaces are wanted; see `violations`.
     ("watch", &["clock", "config", "signal"]),
     ("template", &["clock", "message", "signal"]),
-    ("config", &["clock", "message", "notify", "rule", "signal", "template"]),
+    ("config", &["clock", "engine", "message", "notify", "outbox", "rule", "signal", "template"]),
     ("notify", &["clock", "message", "signal", "template"]),
     ("store", &["clock", "message", "signal"]),
     ("outbox", &["clock", "message", "notify", "store"]),

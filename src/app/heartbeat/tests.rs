@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::clock::{Clock, Simulated};
 use crate::metrics::EngineStats;
+use crate::notify::Secret;
 use crate::store::{Durability, Faults, Options, Point, Store};
 use crate::testkit::receivers::{Reply, WebhookServer};
 use crate::watch::Kind;
@@ -24,7 +25,7 @@ struct Bot {
     heartbeat: Heartbeat,
 }
 
-fn config(url: UrlRef, method: HeartbeatMethod) -> Wanted {
+fn config(url: Secret, method: HeartbeatMethod) -> Wanted {
     let heartbeat = Some(HeartbeatConfig { url, every: Duration::from_millis(10), method });
     Wanted { heartbeat, watchdog: false }
 }
@@ -48,7 +49,8 @@ impl Bot {
             started: machine.now(),
             clock: machine,
         };
-        let (wanted, wants) = watch::channel(config(UrlRef::Plain(server.url()), HeartbeatMethod::Get));
+        let (wanted, wants) =
+            watch::channel(config(Secret::Inline(server.url().into()), HeartbeatMethod::Get));
         let heartbeat =
             Heartbeat::new(vitals, Wellness::default(), Arc::default(), wants, &Network::Real).unwrap();
         Self { server, clock, loop_at, engine, watch, wanted, heartbeat }
@@ -86,7 +88,7 @@ async fn it_is_sent_as_configured_while_all_is_well() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("url");
     std::fs::write(&path, format!("{}?secret\n", bot.server.url())).unwrap();
-    let secret = UrlRef::Secret(crate::config::SecretRef::File(path.clone()));
+    let secret = Secret::File(path.clone());
     bot.wanted.send_replace(config(secret, HeartbeatMethod::Post));
     assert_eq!(bot.round().await, 1);
     let requests = bot.server.received().all();

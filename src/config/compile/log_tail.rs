@@ -1,7 +1,8 @@
 //! `log_tail`: of a rule, how much of a log is told; of the configuration, how long a message waits
 //! for it.
 
-use crate::config::LogTailConfig;
+use std::time::Duration;
+
 use crate::config::raw::{Node, Value};
 use crate::config::read::Reader;
 use crate::signal::log::LogTail;
@@ -24,11 +25,16 @@ pub fn of_rule(reader: &mut Reader, node: &Node) -> Option<Option<LogTail>> {
     Some(Some(tail))
 }
 
-pub fn settings(reader: &mut Reader, node: &Node) -> Option<LogTailConfig> {
+/// A message waits so long for its log, unless configured.
+pub const TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest `timeout`: a message must not wait longer for its log than people for the message.
+const MAX_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub fn timeout(reader: &mut Reader, node: &Node) -> Option<Duration> {
     let mut map = reader.map(node, "`{timeout}`")?;
     let timeout = map.get(reader, "timeout", |reader, node| {
         let timeout = reader.span_of_time(node)?;
-        if timeout > LogTailConfig::MAX_TIMEOUT {
+        if timeout > MAX_TIMEOUT {
             let help = "a message waits so long for its log, at most";
             reader.expected(node, "at most `10s`", Some(help));
             return None;
@@ -36,5 +42,5 @@ pub fn settings(reader: &mut Reader, node: &Node) -> Option<LogTailConfig> {
         Some(timeout)
     });
     map.finish(reader, "`log_tail`");
-    Some(timeout.map_or_else(LogTailConfig::default, |timeout| LogTailConfig { timeout }))
+    timeout
 }

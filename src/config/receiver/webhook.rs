@@ -1,35 +1,31 @@
 //! Reads `webhook:`, with the document it may bring along.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
 use serde_json::Value as Json;
 
-use super::{HeaderRef, UrlRef, WebhookRaw, http_url};
 use crate::config::error::{At, Diagnostic, Diagnostics, Level};
 use crate::config::raw::{Node, Source, Span, Value};
 use crate::config::read::{Map, Reader};
 use crate::config::secret;
-use crate::notify::webhook::Preset;
+use crate::notify::Secret;
+use crate::notify::http::Tls;
+use crate::notify::webhook::{Preset, WebhookAuth, WebhookBody, WebhookConfig, in_the_open};
 use crate::template::json::Document;
 
-pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<WebhookRaw> {
+pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<WebhookConfig> {
     let mut map = reader.map(node, "`{url, …}`")?;
     let read_secret = |reader: &mut Reader, node: &Node| secret::read(reader, node, directory);
     let read_path = |reader: &mut Reader, node: &Node| secret::path(reader, node, directory);
     let names: Vec<(&str, Preset)> = Preset::ALL.iter().map(|preset| (preset.name(), *preset)).collect();
     let preset = map.get(reader, "preset", |r, n| r.choice(n, "a preset", &names));
-    let read_url = |reader: &mut Reader, node: &Node| {
-        if matches!(node.value, Value::Map(_)) {
-            return read_secret(reader, node).map(UrlRef::Secret);
-        }
-        http_url(reader, node).map(UrlRef::Plain)
-    };
+    let read_url = |reader: &mut Reader, node: &Node| secret::url(reader, node, directory);
     let url = match preset.and_then(Preset::default_url) {
         Some(default) if !map.has("url") => {
             let _ = map.take("url");
-            Some(UrlRef::Plain(default.to_owned()))
+            Some(Secret::Inline(default.into()))
         }
         // A preset that is misspelt may be one that needs no address: that is one mistake, not two.
         None if map.has("preset") => map.get(reader, "url", read_url),
@@ -39,6 +35,7 @@ pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Webhoo
     let key = map.get(reader, "key", read_secret);
     speaks(reader, &mut map, preset, template.as_ref());
     let headers = map.get(reader, "headers", |r, n| headers(r, n, directory)).unwrap_or_default();
+    let (headers, secret_headers) = headers;
     let basic = map.get(reader, "basic", |reader, node| {
         let mut map = reader.map(node, "`{username, password}`")?;
         let username = map.require(reader, "username", |r, n| r.text(n).map(str::to_owned));
@@ -65,44 +62,36 @@ pub fn read(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Webhoo
     if let (Some(span), false) = (map.key_span("client_key"), map.has("client_cert")) {
         reader.error(span, "`client_key` needs `client_cert`", "", None);
     }
-    let secret_header = headers.iter().any(|(_, value)| matches!(value, HeaderRef::Secret(_)));
-    if let (Some(UrlRef::Plain(url)), Some(span)) = (&url, map.key_span("url"))
-        && (basic.is_some() || bearer.is_some() || key.is_some() || secret_header)
-        && in_the_open(url)
+    if let (Some(Secret::Inline(url)), Some(span)) = (&url, map.key_span("url"))
+        && (basic.is_some() || bearer.is_some() || key.is_some() || !secret_headers.is_empty())
+        && in_the_open(url.expose_secret())
     {
         reader.warn(span, "what logs this receiver in is sent without encryption", "", Some(ENCRYPT));
     }
     map.finish(reader, "`webhook`");
-    Some(WebhookRaw {
-        url: url?,
-        preset,
-        template,
-        key,
-        headers,
-        basic,
-        bearer,
-        sign,
-        ca,
-        client_cert,
-        client_key,
-    })
+    let auth = match (basic, bearer) {
+        (Some((username, password)), _) => WebhookAuth::Basic { username, password },
+        (None, Some(token)) => WebhookAuth::Bearer(token),
+        (None, None) => WebhookAuth::None,
+    };
+    let body = match (preset, template) {
+        (Some(preset), _) => WebhookBody::Preset(preset),
+        (None, Some(document)) => WebhookBody::Document(document),
+        (None, None) => WebhookBody::Payload,
+    };
+    let tls = Tls { ca, identity: client_cert.into_iter().chain(client_key).collect() };
+    Some(WebhookConfig { headers, secret_headers, auth, sign, body, key, tls, ..WebhookConfig::new(url?) })
 }
 
-/// What to do about [`in_the_open`].
+/// In the open, and secret ones.
+type Headers = (Vec<(String, String)>, Vec<(String, Secret)>);
+
+/// What to do about an address [in the open](in_the_open).
 pub const ENCRYPT: &str = "write `https://…`, or reach it on this machine or through a mesh that encrypts";
 
-/// Does it go over the network without encryption?
-#[must_use]
-pub fn in_the_open(url: &str) -> bool {
-    let Ok(uri) = url.parse::<http::Uri>() else { return false };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host.parse().map_or(host.eq_ignore_ascii_case("localhost"), |ip: IpAddr| ip.is_loopback());
-    uri.scheme_str() == Some("http") && !loopback
-}
-
-fn headers(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Vec<(String, HeaderRef)>> {
+fn headers(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Headers> {
     let map = reader.map(node, "headers by name")?;
-    let mut headers = Vec::new();
+    let mut headers = Headers::default();
     for (name, key, value) in map.entries() {
         if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
             let shown = reader.show(key);
@@ -110,18 +99,15 @@ fn headers(reader: &mut Reader, node: &Node, directory: &Path) -> Option<Vec<(St
             continue;
         }
         let secret = matches!(value.value, Value::Map(_)) || name.eq_ignore_ascii_case("authorization");
-        let content = if secret {
-            secret::read(reader, value, directory).map(HeaderRef::Secret)
-        } else {
-            reader.text(value).and_then(|text| {
-                if http::HeaderValue::from_str(text).is_err() {
-                    reader.error(value.span, "this is no value for a header", "", None);
-                    return None;
-                }
-                Some(HeaderRef::Plain(text.to_owned()))
-            })
-        };
-        headers.extend(content.map(|content| (name.to_owned(), content)));
+        if secret {
+            headers.1.extend(secret::read(reader, value, directory).map(|value| (name.to_owned(), value)));
+        } else if let Some(text) = reader.text(value) {
+            if http::HeaderValue::from_str(text).is_err() {
+                reader.error(value.span, "this is no value for a header", "", None);
+                continue;
+            }
+            headers.0.push((name.to_owned(), text.to_owned()));
+        }
     }
     Some(headers)
 }

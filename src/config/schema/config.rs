@@ -7,12 +7,12 @@ use super::{
     one_or_more, size, text, written,
 };
 use super::{matching, silences};
+use crate::config::compile::log_tail;
 use crate::config::compile::matching::Scope;
-use crate::config::{
-    EngineConfig, HeartbeatConfig, LogTailConfig, RateLimit, Receiver, StoreConfig, StormConfig, WatchConfig,
-    bytes,
-};
+use crate::config::{HeartbeatConfig, Receiver, StoreConfig, WatchConfig, bytes};
+use crate::engine::Settings;
 use crate::notify::webhook::Preset;
+use crate::outbox::Limit;
 
 /// The schema of the configuration file.
 #[must_use]
@@ -83,7 +83,7 @@ pub fn config() -> Value {
 }
 
 fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
-    let it = EngineConfig::default();
+    let it = Settings::default();
     let keys = vec![
         (
             "group_wait",
@@ -105,10 +105,9 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
         ("max_members", default(count("At most this many members are known by name."), it.max_members)),
     ];
     add("engine", object("How incidents behave where a rule does not say.", keys));
-    let it = StormConfig::default();
     let keys = vec![
-        ("incidents", default(count("So many new ones are still told one by one."), it.incidents)),
-        ("window", default(duration("In which span of time."), written(it.window))),
+        ("incidents", default(count("So many new ones are still told one by one."), it.storm_incidents)),
+        ("window", default(duration("In which span of time."), written(it.storm_window))),
     ];
     add("storm", object("When single messages give way to one summary.", keys));
     let path = || text("A path, relative to this file.");
@@ -130,17 +129,16 @@ fn settings(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
     let patterns = list("Regular expressions of what is to be masked.", &text("A regular expression."));
     add("redact", object("Further secrets to mask.", vec![("patterns!", patterns)]));
     let timeout = duration("A message waits so long for its log, at most `10s`; then it goes without.");
-    let timeout = default(timeout, written(LogTailConfig::default().timeout));
+    let timeout = default(timeout, written(log_tail::TIMEOUT));
     add("log_tail", object("Log tails, where rules ask for them.", vec![("timeout", timeout)]));
     let url = json!({
         "description": "Where to: in the open, or a secret.",
         "anyOf": [{"type": "string", "pattern": "^https?://"}, of("secret", "A secret.")],
     });
-    let it = HeartbeatConfig::default();
     let method = json!({"description": "`GET` or `POST`.", "enum": ["GET", "POST"], "default": "GET"});
     let keys = vec![
         ("url!", url),
-        ("every", default(duration("How often, `10s` to `1h`."), written(it.every))),
+        ("every", default(duration("How often, `10s` to `1h`."), written(HeartbeatConfig::USUAL))),
         ("method", method),
     ];
     add("heartbeat", object("Requests to a dead man's switch outside of the cluster.", keys));
@@ -266,7 +264,7 @@ fn receiver(add: &mut impl FnMut(&str, Value) -> Option<Value>) {
         ("ca", path("Certificates trusted besides the system's (PEM).")),
     ];
     add("smtp", object("The mail server.", keys));
-    let it = RateLimit::default();
+    let it = Limit::default();
     let keys = vec![
         ("per", default(duration("The span."), written(it.per))),
         ("messages", default(int("Messages in it.", 1, 10_000), it.messages)),

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::config::compile::cases::{DECISIONS, EXPECT_TEXTS, GIVEN_TEXTS, PHASES};
 use crate::config::compile::matching::Scope;
-use crate::config::{EngineConfig, Expect, RuleTest};
+use crate::config::{Expect, RuleTest};
+use crate::engine::Settings;
 use crate::rule::{GroupBy, Matcher, Rule};
 use crate::signal::Severity;
 use crate::signal::log::LogTail;
@@ -68,7 +69,7 @@ fn rule() -> Value {
                 "group_wait",
                 default(
                     duration("How long members gather before the first message."),
-                    written(EngineConfig::default().group_wait),
+                    written(Settings::default().group_wait),
                 ),
             ),
             (

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::receiver::{EmailRaw, HeaderRef, SlackAccess, TlsMode, UrlRef};
-use super::super::{HeartbeatMethod, ReceiverKind, SecretRef};
+use super::super::HeartbeatMethod;
 use super::{Files, config_report, messages};
-use crate::notify::webhook::Preset;
+use crate::notify::webhook::{Preset, WebhookBody};
+use crate::notify::{EmailConfig, NotifierConfig, Secret, SlackTarget, SmtpTls};
 use crate::rule::RouteFacts;
 use crate::rule::testing::signal;
 use crate::signal::Cause;
@@ -29,23 +29,23 @@ fn the_example_of_the_design_loads() {
     assert_eq!(&*config.cluster, "prod-eu-1");
     assert!(!config.watch.wants("kube-node-lease") && config.watch.wants("shop"));
     let [oncall, mail, hook] = config.receivers.as_slice() else { panic!("three receivers") };
-    let ReceiverKind::Slack(slack) = &oncall.kind else { panic!("Slack") };
-    let SlackAccess::Bot { token, channel } = &slack.access else { panic!("a bot") };
-    assert_eq!(*token, SecretRef::File("/etc/kubeherald/secrets/slack-token".into()));
+    let NotifierConfig::Slack(slack) = &oncall.notifier else { panic!("Slack") };
+    let SlackTarget::Bot { token, channel } = &slack.target else { panic!("a bot") };
+    assert_eq!(*token, Secret::File("/etc/kubeherald/secrets/slack-token".into()));
     assert_eq!(channel, "#alerts");
-    assert_eq!((oncall.rate_limit.messages, oncall.rate_limit.burst), (1, 5));
-    let ReceiverKind::Email(EmailRaw { from, to, smtp }) = &mail.kind else { panic!("mail") };
+    assert_eq!((oncall.spec.limit.messages, oncall.spec.limit.burst), (1, 5));
+    let NotifierConfig::Email(EmailConfig { from, to, smtp, .. }) = &mail.notifier else { panic!("mail") };
     assert_eq!(
         (from.as_str(), to.as_slice()),
         ("kubeherald@example.com", &["platform@example.com".to_owned()][..])
     );
-    assert_eq!((smtp.port, smtp.tls), (587, TlsMode::Starttls));
-    assert_eq!(smtp.password, Some(SecretRef::Env("SMTP_PASSWORD".into())));
+    assert_eq!((smtp.port, smtp.tls), (587, SmtpTls::StartTls));
+    assert_eq!(smtp.password, Some(Secret::Env("SMTP_PASSWORD".into())));
     assert_eq!(mail.digest.as_ref().map(|digest| &**digest.schedule.zone_name()), Some("Europe/Berlin"));
-    let ReceiverKind::Webhook(hook) = &hook.kind else { panic!("a webhook") };
-    assert_eq!(hook.url, UrlRef::Secret(SecretRef::File(files.path("hook-url"))));
-    assert_eq!(hook.headers, [("X-Env".to_owned(), HeaderRef::Plain("prod".into()))]);
-    assert_eq!(hook.sign, Some(SecretRef::File(files.path("hook-secret"))));
+    let NotifierConfig::Webhook(hook) = &hook.notifier else { panic!("a webhook") };
+    assert_eq!(hook.url, Secret::File(files.path("hook-url")));
+    assert_eq!(hook.headers, [("X-Env".to_owned(), "prod".to_owned())]);
+    assert_eq!(hook.sign, Some(Secret::File(files.path("hook-secret"))));
 
     let told = |cause: Cause, namespace: &str| {
         let signal = signal(cause, namespace, "Deployment/web");
@@ -224,12 +224,12 @@ receivers: {a: {webhook: {url: https://example.com}, max_age: 1h, send_resolved:
     assert_eq!(config.engine.group_wait, Duration::from_secs(10));
     assert_eq!(config.engine.growth_steps, [1, 10]);
     assert_eq!((config.engine.max_incidents, config.engine.max_members), (5, 7));
-    assert_eq!((config.storm.incidents, config.storm.window), (3, Duration::from_secs(120)));
+    assert_eq!((config.engine.storm_incidents, config.engine.storm_window), (3, Duration::from_secs(120)));
     assert_eq!((config.store.path.clone(), config.store.max_bytes), (Some(files.path("state.db")), 2 << 30));
     assert_eq!(config.http.map(|address| address.port()), Some(8080));
     assert_eq!(config.templates, Some(files.path("tpl")));
     assert_eq!(
-        config.receivers.first().map(|r| (r.max_age, r.send_resolved)),
+        config.receivers.first().map(|r| (r.spec.max_age, r.send_resolved)),
         Some((Duration::from_secs(3600), false))
     );
 }
@@ -268,16 +268,14 @@ fn presets_and_templates_of_webhooks() {
     let webhooks: Vec<_> = config
         .receivers
         .iter()
-        .map(|receiver| match &receiver.kind {
-            ReceiverKind::Webhook(raw) => {
-                (raw.preset.map(Preset::name), raw.template.is_some(), raw.url.clone())
-            }
+        .map(|receiver| match &receiver.notifier {
+            NotifierConfig::Webhook(webhook) => webhook,
             _ => panic!("a webhook"),
         })
         .collect();
-    assert_eq!(webhooks[0].0, Some("pagerduty"));
-    assert_eq!(webhooks[0].2, UrlRef::Plain("https://events.pagerduty.com/v2/enqueue".into()));
-    assert!(webhooks[1].1 && webhooks[2].1);
+    assert_eq!(webhooks[0].body, WebhookBody::Preset(Preset::PagerDuty));
+    assert_eq!(webhooks[0].url, Secret::Inline("https://events.pagerduty.com/v2/enqueue".into()));
+    assert!(webhooks[1..].iter().all(|webhook| matches!(webhook.body, WebhookBody::Document(_))));
 }
 
 #[test]
@@ -320,7 +318,15 @@ fn what_a_preset_brings_can_be_replaced() {
     let brought: Vec<_> = config
         .receivers
         .iter()
-        .map(|r| (&*r.name, r.fold, r.rate_limit.per.as_secs(), r.rate_limit.messages, r.rate_limit.burst))
+        .map(|r| {
+            (
+                &*r.spec.name,
+                r.spec.fold,
+                r.spec.limit.per.as_secs(),
+                r.spec.limit.messages,
+                r.spec.limit.burst,
+            )
+        })
         .collect();
     assert_eq!(
         brought,
@@ -343,7 +349,8 @@ fn alerts_are_repeated_where_they_end_by_themselves() {
          hook: {webhook: {url: https://example.com}}\n",
     )]);
     let config = files.load("kubeherald.yaml").expect("loads").config;
-    let every: Vec<_> = config.receivers.iter().map(|r| r.reassert.map(|every| every.as_secs())).collect();
+    let every: Vec<_> =
+        config.receivers.iter().map(|r| r.notifier.reassert().map(|every| every.as_secs())).collect();
     assert_eq!(every, [Some(300), Some(60), None]);
     let report = config_report(
         "receivers:\n  am: {webhook: {preset: alertmanager, url: https://example.com}, reassert: 30s}\n  \
@@ -364,10 +371,10 @@ fn a_heartbeat_has_an_address_in_the_open_or_as_a_secret() {
     let load = |text: &str| Files::new(&[("kubeherald.yaml", text)]).load("kubeherald.yaml");
     let of = |text: &str| load(text).expect("loads").config.heartbeat.clone().expect("a heartbeat");
     let plain = of("heartbeat: {url: \"https://hc-ping.com/0\"}\n");
-    assert_eq!(plain.url, UrlRef::Plain("https://hc-ping.com/0".into()));
+    assert_eq!(plain.url, Secret::Inline("https://hc-ping.com/0".into()));
     assert_eq!((plain.every.as_secs(), plain.method), (60, HeartbeatMethod::Get));
     let secret = of("heartbeat: {url: {env: HEARTBEAT}, every: 5m, method: POST}\n");
-    assert_eq!(secret.url, UrlRef::Secret(SecretRef::Env("HEARTBEAT".into())));
+    assert_eq!(secret.url, Secret::Env("HEARTBEAT".into()));
     assert_eq!((secret.every.as_secs(), secret.method), (300, HeartbeatMethod::Post));
     assert!(load("cluster: a\n").expect("loads").config.heartbeat.is_none());
     let report = config_report("heartbeat: {url: hc-ping.com, every: 2h, method: PUT, to: x}\n");

@@ -16,15 +16,15 @@ fn receiver(keys: &str) -> Receiver {
 #[test]
 fn a_digest_is_sent_late_rather_than_never_and_empty_ones_only_if_wanted() {
     let day = Duration::from_secs(24 * 3600);
-    assert_eq!(receiver("").max_age, day);
+    assert_eq!(receiver("").spec.max_age, day);
     let daily = receiver(", digest: {cron: '0 8 * * 1-5', timezone: Europe/Berlin}");
-    assert_eq!(daily.max_age, 7 * day);
+    assert_eq!(daily.spec.max_age, 7 * day);
     let digest = daily.digest.unwrap();
     assert!(!digest.empty);
     let next = digest.schedule.next_after("2026-02-06T08:00:00Z".parse().unwrap());
     assert_eq!(next, Some("2026-02-09T07:00:00Z".parse().unwrap()), "Monday, 8:00 in Berlin");
     let hourly = receiver(", max_age: 2h, digest: {every: 1h, empty: true}");
-    assert_eq!((hourly.max_age, hourly.digest.unwrap().empty), (Duration::from_secs(7200), true));
+    assert_eq!((hourly.spec.max_age, hourly.digest.unwrap().empty), (Duration::from_secs(7200), true));
 }
 
 #[test]

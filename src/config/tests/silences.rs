@@ -30,7 +30,7 @@ mute_times:
     let files = Files::new(&[("c.yaml", text)]);
     let loaded = files.load("c.yaml").unwrap_or_else(|report| panic!("{report}"));
     assert!(loaded.warnings.is_empty(), "{}", files.report(&loaded.warnings));
-    let [first, second] = loaded.config.silences.as_slice() else { panic!("two silences") };
+    let [first, second] = &loaded.config.engine.silences[..] else { panic!("two silences") };
     assert_eq!(first.until, at("2999-11-21T18:00:00Z"));
     assert_eq!((first.from, &*first.comment, &*first.by), (Timestamp::MIN, "migration", "anna"));
     assert_eq!(
@@ -41,10 +41,11 @@ mute_times:
     assert!(first.id != second.id && first.id.len() == 8, "{} {}", first.id, second.id);
     // What was written is the id: it is the same after a restart.
     let again = files.load("c.yaml").unwrap();
-    assert_eq!(again.config.silences[0].id, first.id);
+    assert_eq!(again.config.engine.silences[0].id, first.id);
 
     let shown: Vec<String> = loaded
         .config
+        .engine
         .mute_times
         .iter()
         .map(|mute| {
@@ -90,7 +91,7 @@ fn one_that_is_over_is_no_error() {
     let files = Files::new(&[("c.yaml", text)]);
     let loaded = files.load("c.yaml").expect("no error");
     assert_eq!(messages(&files.report(&loaded.warnings)), ["warning: this silence is over"]);
-    assert_eq!(loaded.config.silences.len(), 1, "a recording may be older");
+    assert_eq!(loaded.config.engine.silences.len(), 1, "a recording may be older");
 }
 
 fn asked(body: &str) -> Result<crate::rule::Silence, String> {
@@ -156,7 +157,7 @@ fn what_annotations_may_silence_is_read_with_its_defaults() {
         let loaded = files.load("c.yaml").unwrap_or_else(|report| panic!("{report}"));
         let report = files.report(&loaded.warnings);
         let warnings: Vec<String> = messages(&report).iter().map(ToString::to_string).collect();
-        (loaded.config.annotations.clone(), warnings)
+        (loaded.config.engine.annotations.clone(), warnings)
     };
     let (rules, warnings) = read("cluster: lab\n");
     assert!(rules.enabled && !rules.nodes && rules.except.is_none() && warnings.is_empty());

@@ -43,7 +43,7 @@ pub struct Pending {
 }
 
 /// What was last told, and what follows from that.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Notified {
     pub at: Timestamp,
     /// How often it had happened.

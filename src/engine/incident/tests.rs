@@ -53,7 +53,7 @@ fn states_of_stored_incidents_are_those_of_their_lives() {
 fn what_gathers_for_a_summary_is_stored_as_it_was_before() {
     for (_, incident) in stored().filter(|(_, incident)| incident.life().pending().is_some()) {
         let (at, ended) = (incident.last_seen, incident.life().end().is_some());
-        let notified = incident.notified().cloned().unwrap_or(Notified {
+        let notified = incident.notified().copied().unwrap_or(Notified {
             at,
             occurrences: 1,
             step: 1,

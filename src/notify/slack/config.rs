@@ -6,7 +6,7 @@ use crate::notify::http::Tls;
 /// Where Slack's Web API is (<https://docs.slack.dev/apis/web-api/>).
 pub const DEFAULT_API_URL: &str = "https://slack.com/api";
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlackConfig {
     /// The way into a channel.
     pub target: SlackTarget,
@@ -17,7 +17,7 @@ pub struct SlackConfig {
 }
 
 /// The way into a channel.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlackTarget {
     /// A bot token (`xoxb-…`) with the scope `chat:write`, and the bot in the channel.
     Bot {

@@ -7,7 +7,7 @@ use lettre::message::Mailbox;
 
 use crate::notify::Secret;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmailConfig {
     /// `kubeherald@example.com` or `Kubeherald <kubeherald@example.com>`.
     pub from: String,
@@ -19,7 +19,7 @@ pub struct EmailConfig {
 }
 
 /// The way to a mail server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SmtpConfig {
     /// Its name, which its certificate must carry.
     pub host: String,
@@ -84,6 +84,18 @@ pub fn mailbox(text: &str) -> Result<Mailbox, EmailError> {
     }
     text.parse()
         .map_err(|e: lettre::address::AddressError| EmailError::Address(text.to_owned(), e.to_string()))
+}
+
+impl SmtpTls {
+    /// Where a server expects connections that are encrypted like this.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::StartTls => 587,
+            Self::Implicit => 465,
+            Self::None => 25,
+        }
+    }
 }
 
 impl SmtpConfig {

@@ -1,5 +1,6 @@
 //! What a webhook receiver is.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::preset::Preset;
@@ -7,7 +8,7 @@ use crate::notify::Secret;
 use crate::notify::http::Tls;
 use crate::template::json::Document;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookConfig {
     /// Where to: `https://…`, or `http://…` where nothing secret travels (loopback, a mesh that
     /// encrypts by itself).
@@ -43,7 +44,7 @@ pub enum WebhookBody {
 }
 
 /// How to log in to a webhook.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum WebhookAuth {
     #[default]
     None,
@@ -67,6 +68,15 @@ pub enum WebhookError {
     /// A shipped preset that does not compile; tests make sure that there is none.
     #[error("preset `{0}` cannot be used: {1}")]
     Preset(&'static str, String),
+}
+
+/// Does it go over the network without encryption?
+#[must_use]
+pub fn in_the_open(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = host.parse().map_or(host.eq_ignore_ascii_case("localhost"), |ip: IpAddr| ip.is_loopback());
+    uri.scheme_str() == Some("http") && !loopback
 }
 
 impl WebhookConfig {
