@@ -274,11 +274,7 @@ impl Engine {
         // Decisions do not depend on the order of a hash map.
         ids.sort_by_key(|id| self.incidents.get(id).map(|i| (i.due_at.is_none(), i.due_at, Arc::clone(id))));
         for id in ids {
-            // A kill that nobody was told of is news, although its container runs again.
-            let news = |i: &Incident| i.cause == Cause::OOMKilled && i.told_at.is_none();
-            if !self.incidents.get(&id).is_some_and(news) {
-                self.compare(&id, now, world);
-            }
+            self.compare(&id, now, world);
             self.evaluate(&id, now, world, out);
         }
         self.open_books(now, out);

@@ -80,6 +80,9 @@ impl Engine {
         let due = if incident.hastened { due.map(|due| due.min(now)) } else { due };
         // A crash loop that is due stays so while its container runs for a moment.
         let due = due.or_else(|| incident.due_at.filter(|_| incident.cause.is_run()));
+        // A kill that was held back has happened, also if its container runs again.
+        let held = incident.held_by.is_some() && !incident.reopening;
+        let due = due.or_else(|| (held && incident.cause == Cause::OOMKilled).then_some(now));
         let Some(due) = due else {
             incident.due_at = None;
             if let Some(waits) = &mut incident.waits {
