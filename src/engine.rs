@@ -222,11 +222,7 @@ impl Engine {
             self.summaries.gather_standing(crate::clock::after(now, self.settings.group_wait * 2));
         }
         for id in self.incidents.ids_by(|i| by_due(i.life().due_at())) {
-            // A kill that nobody was told of is news, although its container runs again.
-            let news = |i: &Incident| i.cause == Cause::OOMKilled && i.notified().is_none();
-            if !self.incidents.get(&id).is_some_and(news) {
-                self.compare(&id, now, world);
-            }
+            self.compare(&id, now, world);
             self.evaluate(&id, now, world, out);
         }
         self.open_books(now, out);

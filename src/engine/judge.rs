@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::recover::stable_for;
+use super::incident::Life;
 use super::{Incident, Settings};
 use crate::clock;
 use crate::message::{Decision, Reason};
@@ -85,7 +86,11 @@ fn waiting(incident: &Incident, rule: &Rule, context: &Context<'_>) -> Verdict {
     let due = if incident.hastened { due.map(|due| due.min(now)) } else { due };
     let due_at = incident.life().due_at();
     // A crash loop that is due stays so while its container runs for a moment.
-    let Some(due) = due.or_else(|| due_at.filter(|_| incident.cause.is_run())) else { return Verdict::Calm };
+    let due = due.or_else(|| due_at.filter(|_| incident.cause.is_run()));
+    // A kill that was held back has happened, also if its container runs again.
+    let held = matches!(incident.life(), Life::Pending(pending) if pending.held_by.is_some());
+    let due = due.or_else(|| (held && incident.cause == Cause::OOMKilled).then_some(now));
+    let Some(due) = due else { return Verdict::Calm };
     if now < due {
         return Verdict::NotYet { reason: Reason::NotYetFor, until: Some(due) };
     }

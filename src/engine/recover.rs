@@ -229,10 +229,13 @@ impl Engine {
         same
     }
 
-    /// After a restart: what is known of each member is compared with the live state.
+    /// After a restart, or when what held it back is over: what is known of each member is compared with the live
+    /// state.
     pub(super) fn compare(&mut self, id: &Arc<str>, now: Timestamp, world: &dyn World) {
         let Some(incident) = self.incidents.get_mut(id) else { return };
-        if incident.life().end().is_some() || incident.cause.is_point() {
+        // A kill that nobody was told of is news, although its container runs again.
+        let news = incident.cause == Cause::OOMKilled && incident.notified().is_none();
+        if incident.life().end().is_some() || incident.cause.is_point() || news {
             return;
         }
         let cause = incident.cause;

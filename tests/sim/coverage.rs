@@ -19,6 +19,7 @@ pub struct Coverage {
 /// Reasons that a simulated run cannot lead to, and why.
 const NOT_REACHED: &[(&str, &str)] = &[
     ("schedule", "no receiver has a digest"),
+    ("standing", "the first look is over before a story has shown anything"),
     ("storm", "the threshold is above what a plan can raise"),
     ("config_broken", "every configuration that is handed in is valid"),
     ("config_mended", "every configuration that is handed in is valid"),

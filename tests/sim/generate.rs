@@ -92,7 +92,7 @@ fn stories(stream: &mut Stream, plan: &mut Plan, count: u64) {
         let story = *stream.pick(&Story::ALL);
         let places = if story.is_node() { NODES.len() } else { TARGETS.len() };
         let target = usize::try_from(stream.range(0, places as u64)).unwrap_or(0);
-        // A few are there when the bot starts for the first time.
+        // A few begin with the bot.
         let at = if stream.once_in(12) { SECOND } else { moment(stream) };
         let lasts = match story {
             // Some stand until the end and longer.

@@ -5,12 +5,15 @@ use serde_json::{Value, json};
 
 use super::checks;
 use super::cluster::wall;
+use super::coverage::Coverage;
 use super::hostile::SECRET;
-use super::plan::{ApiFault, Item, MINUTE, Ms, Plan, SECOND, Story, What};
+use super::plan::{ApiFault, Item, MINUTE, Ms, Plan, SECOND, Seam, Story, What};
 use super::record::{LifeEnd, OutboxLine, Record};
-use super::run::run;
+use super::run::{Outcome, run, run_by};
 use super::settings::{ALERTS, HOOK};
 use super::stories::Script;
+use super::work::{Shared, again, compare};
+use super::world::lock;
 
 /// A run as the checks see it.
 struct Seen {
@@ -129,5 +132,39 @@ pub fn unnoticed() -> Vec<String> {
             out.push(format!("`{check}` does not notice what it is for; noticed: {instead:?}"));
         }
     }
+    let unnoticed = of_runs(&plan, good).into_iter().filter(|(_, noticed)| !noticed);
+    out.extend(unnoticed.map(|(check, _)| format!("`{check}` does not notice what it is for")));
     out
+}
+
+/// The checks that look at runs rather than at what they left behind, and whether each notices what it is for.
+fn of_runs(plan: &Plan, mut good: Outcome) -> [(&'static str, bool); 5] {
+    let mut covered = Coverage::default();
+    let nothing = covered.missing();
+    covered.add(&good.record);
+    let first = |missing: &[String]| missing.iter().any(|label| label == "reason/first");
+    let coverage = first(&nothing) && !first(&covered.missing());
+    let noticed = |check, outcome: &Outcome| outcome.failures.iter().any(|failure| failure.check == check);
+    let panics = run_by(plan, false, |_, _| std::panic::resume_unwind(Box::new("as the check expects")));
+    let rushes = run_by(plan, false, |world, _| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            world.begin_life();
+            while world.begin(Seam::Api).is_some() {}
+            world.end_life();
+        });
+    });
+    let shared = Shared::default();
+    good.trace.hash ^= 1;
+    again(&shared, "the proof", plan, &good);
+    good.record.taken.retain(|taken| taken.text("/decision") != "resolved");
+    compare(&shared, "the proof", plan, &good);
+    let failed = lock(&shared.failed);
+    [
+        ("coverage", coverage),
+        ("panic", noticed("panic", &panics)),
+        ("progress", noticed("progress", &rushes)),
+        ("determinism", failed.contains_key("determinism")),
+        ("convergence", failed.contains_key("convergence")),
+    ]
 }

@@ -41,6 +41,11 @@ pub struct Outcome {
 
 /// Carries a plan out. `words`: keep the trace as text.
 pub fn run(plan: &Plan, words: bool) -> Outcome {
+    run_by(plan, words, play)
+}
+
+/// The same by another way of playing, for the proof that checks can fail.
+pub fn run_by(plan: &Plan, words: bool, play: impl FnOnce(&Arc<World>, &SimDisk)) -> Outcome {
     let began = Instant::now();
     let plan = Arc::new(plan.clone());
     let script = Arc::new(stories::script(&plan));

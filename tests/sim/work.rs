@@ -24,18 +24,20 @@ const TWICE: u64 = 50;
 const COMPARED: u64 = 20;
 /// So many seeds reach everything that can be reached; fewer need not.
 const REACHES_ALL: u64 = 2000;
-/// A run that takes longer hangs: some loop goes round without a seam in it.
-const HANGS: Duration = Duration::from_secs(180);
-/// A world of which nothing is seen for so long goes round in a circle: half an hour of one takes a second.
+/// A run that takes longer hangs, also on a busy machine: somebody waits for what never comes.
+const HANGS: Duration = Duration::from_secs(600);
+/// A world of which nothing is seen while its thread runs for so long goes round in a circle: half an hour of one
+/// takes a second.
 const STANDS_STILL: Duration = Duration::from_secs(15);
 /// For making a failing plan smaller.
 const SHRINKING: Duration = Duration::from_secs(120);
 
 /// What threads share.
-struct Shared {
+#[derive(Default)]
+pub struct Shared {
     coverage: Mutex<Coverage>,
     /// The first failing plan of each check, and how many there were.
-    failed: Mutex<BTreeMap<&'static str, (Plan, String, u64)>>,
+    pub failed: Mutex<BTreeMap<&'static str, (Plan, String, u64)>>,
     running: Mutex<BTreeMap<usize, (Instant, String)>>,
     next: AtomicU64,
     done: AtomicU64,
@@ -44,14 +46,7 @@ struct Shared {
 
 pub fn work(wanted: &Wanted) -> ExitCode {
     let began = Instant::now();
-    let shared = Arc::new(Shared {
-        coverage: Mutex::default(),
-        failed: Mutex::default(),
-        running: Mutex::default(),
-        next: AtomicU64::new(wanted.seeds.start),
-        done: AtomicU64::new(0),
-        stop: AtomicBool::new(false),
-    });
+    let shared = Arc::new(Shared { next: AtomicU64::new(wanted.seeds.start), ..Shared::default() });
     watch_over(&shared);
     let kept = match plans(&wanted.plans) {
         Ok(kept) => kept,
@@ -154,7 +149,7 @@ fn guarded(shared: &Shared, thread: usize, name: &str, plan: &Plan, words: bool)
 }
 
 /// Another thread has other random states of hash maps and another stack: the trace must be the same.
-fn again(shared: &Shared, name: &str, plan: &Plan, first: &Outcome) {
+pub fn again(shared: &Shared, name: &str, plan: &Plan, first: &Outcome) {
     let copy = plan.clone();
     let second = std::thread::spawn(move || run(&copy, false)).join();
     if second.as_ref().is_ok_and(|second| second.trace.hash == first.trace.hash) {
@@ -172,7 +167,7 @@ fn again(shared: &Shared, name: &str, plan: &Plan, first: &Outcome) {
 }
 
 /// Faults that are over leave nothing behind: what is open is what would be open without them.
-fn compare(shared: &Shared, name: &str, plan: &Plan, outcome: &Outcome) {
+pub fn compare(shared: &Shared, name: &str, plan: &Plan, outcome: &Outcome) {
     let calm = plan.without_faults();
     let calm_outcome = run(&calm, false);
     let found = checks::projection(outcome, plan).zip(checks::projection(&calm_outcome, &calm));
@@ -204,15 +199,17 @@ fn keep(shared: &Shared, name: &str, plan: &Plan, failure: &Failure) {
 fn watch_over(shared: &Arc<Shared>) {
     let shared = Arc::downgrade(shared);
     std::thread::spawn(move || {
-        let mut seen: Vec<(Arc<World>, u64, Instant)> = Vec::new();
+        let begun = Instant::now();
+        let mut seen: Vec<(Arc<World>, u64, Duration)> = Vec::new();
         while let Some(shared) = shared.upgrade() {
             seen = worlds()
                 .into_iter()
                 .map(|(world, steps)| {
                     let same =
                         seen.iter().find(|(other, before, _)| Arc::ptr_eq(other, &world) && *before == steps);
-                    let since = same.map_or_else(Instant::now, |(.., since)| *since);
-                    if since.elapsed() > STANDS_STILL {
+                    let ran = world.ran().unwrap_or_else(|| begun.elapsed());
+                    let since = same.map_or(ran, |(.., since)| *since);
+                    if ran.saturating_sub(since) > STANDS_STILL {
                         world.stuck();
                     }
                     (world, steps, since)
