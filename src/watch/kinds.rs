@@ -32,13 +32,12 @@ pub(super) trait WatchedKind: SlimObject {
     type Key: Hash + Eq + Clone;
     /// What is remembered of an object.
     type Facts;
-    /// Its objects can be the workload that pods belong to.
+    /// Pods can belong to a workload of this kind.
     const OWNS_PODS: bool = false;
-    /// Of an object that is not in a complete list [`Self::gone`] is told.
+    /// An object that is missing from a complete list is gone.
     const SWEPT: bool = true;
 
-    /// The health of what wants no number of objects: those that end are healthy, and of others nothing is
-    /// left when they are gone.
+    /// The health of a workload of this kind, where it depends on no replicas.
     const HEALTH: Health = Health::Unknown;
 
     fn key(object: &ObjectRef) -> Self::Key;
@@ -46,7 +45,7 @@ pub(super) trait WatchedKind: SlimObject {
     /// `None`: the kind raises no signals.
     fn identity(facts: &Self::Facts) -> Option<&Identity>;
 
-    /// The namespace it counts as part of; `None`: it is watched whatever namespaces are.
+    /// The namespace that decides whether the object is watched; `None`: it always is.
     fn namespace(&self) -> Option<&str> {
         self.metadata().namespace.as_deref()
     }
@@ -88,7 +87,7 @@ pub(super) trait WatchedKind: SlimObject {
         }
     }
 
-    /// What all objects of the kind show, for the first look and after a reload.
+    /// Signals of every problem that stands: for the first look, and after a reload of the rules.
     fn shown(state: &mut ClusterState, now: Timestamp, _news_since: Timestamp, out: &mut Vec<Signal>)
     where
         Self: Remembered,
@@ -150,7 +149,7 @@ macro_rules! kinds {
                 match self { $(Self::$kind => $module::$kind::GROUP),+ }
             }
 
-            /// Can its objects be the workload that pods belong to?
+            /// Can pods belong to a workload of this kind?
             pub(super) const fn owns_pods(self) -> bool {
                 match self { $(Self::$kind => $module::$kind::OWNS_PODS),+ }
             }
@@ -182,7 +181,7 @@ macro_rules! kinds {
                 match self { $(Self::$kind(object) => object.cut()),+ }
             }
 
-            /// The namespace it counts as part of; `None`: it is watched whatever namespaces are.
+            /// The namespace that decides whether the object is watched; `None`: it always is.
             #[must_use]
             pub fn namespace(&self) -> Option<&str> {
                 match self { $(Self::$kind(object) => object.namespace()),+ }
@@ -213,7 +212,6 @@ macro_rules! kinds {
         })+
 
         impl Objects {
-            /// Who all objects are.
             pub fn identities(&self) -> impl Iterator<Item = &Identity> {
                 let all = std::iter::empty();
                 $(let all = all.chain(self.$table.values().filter_map($module::$kind::identity));)+

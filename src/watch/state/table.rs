@@ -66,8 +66,8 @@ impl<K: Hash + Eq + Clone, F> Table<K, F> {
 }
 
 impl ClusterState {
-    /// Remembers an object in place of what was known of it. One that was deleted and made anew while
-    /// nobody looked is gone first.
+    /// Remembers an object in place of what was known of it. Under another UID the old object is gone: it was
+    /// deleted and made anew while nobody looked.
     pub(in crate::watch) fn remember<K: Remembered>(
         &mut self,
         now: Timestamp,
@@ -75,9 +75,11 @@ impl ClusterState {
         mut facts: K::Facts,
         out: &mut Vec<Signal>,
     ) {
-        let uid = |facts: &K::Facts| K::identity(facts).map(|id| Arc::clone(&id.object.uid));
+        fn uid<K: Remembered>(facts: &K::Facts) -> Option<&Arc<str>> {
+            K::identity(facts).map(|id| &id.object.uid)
+        }
         let mut before = K::table_mut(&mut self.objects).remove(key);
-        if let Some(old) = before.take_if(|old| uid(old) != uid(&facts)) {
+        if let Some(old) = before.take_if(|old| uid::<K>(old) != uid::<K>(&facts)) {
             K::gone(self, now, old, out);
         }
         self.notice(before.as_ref().and_then(K::identity), K::identity(&facts));

@@ -84,7 +84,7 @@ enum Silence {
 impl Supervisor {
     pub async fn run<T: SlimObject>(self) {
         let tuning = &self.tuning;
-        let mut memory = Progress {
+        let mut progress = Progress {
             pauses: Backoff::new(tuning.backoff_min, tuning.backoff_max, tuning.backoff_reset),
             // Reset by success only.
             blind_pauses: Backoff::new(tuning.blind_min, tuning.blind_max, Duration::MAX),
@@ -103,7 +103,7 @@ impl Supervisor {
             }),
         };
         loop {
-            match self.watch::<T>(&mut memory).await {
+            match self.watch::<T>(&mut progress).await {
                 Ok(why) => {
                     if !self.entry.is_forbidden() {
                         tracing::info!(kind = %self.kind, why, "watch starts anew");
@@ -116,13 +116,13 @@ impl Supervisor {
     }
 
     /// From one list to the moment when another is needed.
-    async fn watch<T: SlimObject>(&self, memory: &mut Progress) -> Result<&'static str, Stop> {
+    async fn watch<T: SlimObject>(&self, progress: &mut Progress) -> Result<&'static str, Stop> {
         let tuning = &self.tuning;
         let seconds = u32::try_from(tuning.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
-        let page = (tuning.page_size(self.kind) / memory.page_share).max(1);
+        let page = (tuning.page_size(self.kind) / progress.page_share).max(1);
         let config = watcher::Config::default().timeout(seconds).page_size(page);
         let mut events = pin!(watcher(Api::<Slim<T>>::all(self.client.clone()), config));
-        let relist_at = Instant::now() + tuning.relist.mul_f64(0.75 + memory.rng.f64() / 2.0);
+        let relist_at = Instant::now() + tuning.relist.mul_f64(0.75 + progress.rng.f64() / 2.0);
         let mut relist = pin!(tokio::time::sleep_until(relist_at));
         // `Init` only says that a list is about to be tried. The receiver hears of it when the list
         // is there, so that a kind it cannot read stays blind in between.
@@ -132,25 +132,25 @@ impl Supervisor {
         let mut failures = 0;
         self.entry.begin();
         loop {
-            let blind_at = self.blind_at(memory);
+            let blind_at = self.blind_at(progress);
             let event = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(Stop),
                 () = self.tx.closed() => return Err(Stop),
                 () = &mut relist => {
-                    if memory.unseen.is_none() {
+                    if progress.unseen.is_none() {
                         self.entry.still_good();
                     }
                     return Ok("it is time for a new list");
                 }
                 event = events.next() => event,
                 // After the events: all that has come was passed on.
-                () = self.news(memory), if listed => {
-                    self.in_contact(true, memory).await?;
+                () = self.news(progress), if listed => {
+                    self.in_contact(true, progress).await?;
                     continue;
                 }
                 () = sleep_until(blind_at) => {
-                    self.announce(false, memory).await?;
+                    self.announce(false, progress).await?;
                     // A list that is under way shows more than one that would begin now.
                     if listed {
                         return Ok("it could not be watched for too long");
@@ -159,7 +159,7 @@ impl Supervisor {
                 }
                 silence = self.silence() => {
                     if let Silence::Dead = silence {
-                        self.dead(memory).await?;
+                        self.dead(progress).await?;
                         return Ok("there was no sign of life");
                     }
                     return Ok("the server has been silent");
@@ -171,7 +171,7 @@ impl Supervisor {
                 Some(Err(error)) => {
                     let remedy = remedy(&error);
                     failures += u32::from(remedy == Remedy::ResumeAtFirst);
-                    self.fail(&error, remedy, memory).await?;
+                    self.fail(&error, remedy, progress).await?;
                     let rebuild = matches!(remedy, Remedy::Rebuild | Remedy::ByLists | Remedy::SmallerPages);
                     if rebuild || failures >= FAILURES {
                         return Ok("its version may be of no use");
@@ -191,26 +191,26 @@ impl Supervisor {
                 }
                 watcher::Event::InitDone => {
                     failures = 0;
-                    self.begin_list(&mut announced, memory).await?;
+                    self.begin_list(&mut announced, progress).await?;
                     listed = true;
-                    memory.unseen = None;
-                    memory.blind_pauses.reset();
-                    self.entry.listed(listing, memory.by_lists);
+                    progress.unseen = None;
+                    progress.blind_pauses.reset();
+                    self.entry.listed(listing, progress.by_lists);
                     Some(Change::Listed(self.kind))
                 }
                 // A list that was read in part has told nothing that can be relied upon.
                 watcher::Event::InitApply(slim) => {
-                    self.begin_list(&mut announced, memory).await?;
-                    Some(self.object(slim, memory, Change::Initial))
+                    self.begin_list(&mut announced, progress).await?;
+                    Some(self.object(slim, progress, Change::Initial))
                 }
                 watcher::Event::Apply(slim) => {
                     failures = 0;
-                    self.recovered(memory);
-                    Some(self.object(slim, memory, Change::Applied))
+                    self.recovered(progress);
+                    Some(self.object(slim, progress, Change::Applied))
                 }
                 watcher::Event::Delete(slim) => {
                     failures = 0;
-                    self.recovered(memory);
+                    self.recovered(progress);
                     slim.0
                         .map_or_else(|bad| bad.hollow(), |object| Some(object.into_object()))
                         .map(Change::Deleted)
@@ -220,57 +220,57 @@ impl Supervisor {
                 self.send(change).await?;
             }
             // Where changes never pause, what came before the last bytes has been passed on.
-            if listed && memory.next_contact <= Instant::now() {
-                self.in_contact(false, memory).await?;
+            if listed && progress.next_contact <= Instant::now() {
+                self.in_contact(false, progress).await?;
             }
         }
     }
 
     /// When the kind is to be announced as blind; `None`: it was, or is in order.
-    fn blind_at(&self, memory: &Progress) -> Option<Instant> {
-        memory.blind_at(self.wanted.blind_after).filter(|_| self.entry.state() != WatchState::Blind)
+    fn blind_at(&self, progress: &Progress) -> Option<Instant> {
+        progress.blind_at(self.wanted.blind_after).filter(|_| self.entry.state() != WatchState::Blind)
     }
 
-    async fn begin_list(&self, announced: &mut bool, memory: &Progress) -> Result<(), Stop> {
+    async fn begin_list(&self, announced: &mut bool, progress: &Progress) -> Result<(), Stop> {
         if std::mem::replace(announced, true) {
             return Ok(());
         }
-        if memory.unseen.is_none() && !memory.by_lists {
+        if progress.unseen.is_none() && !progress.by_lists {
             self.entry.set_state(WatchState::Listing);
         }
         self.send(Change::Listing(self.kind)).await
     }
 
     /// Waits for something that [`Self::in_contact`] would pass on, and until that may be.
-    async fn news(&self, memory: &Progress) {
-        let recovers = memory.unseen.is_some() || memory.by_lists;
+    async fn news(&self, progress: &Progress) {
+        let recovers = progress.unseen.is_some() || progress.by_lists;
         let due = || match recovers {
-            true => self.entry.proved_after(memory.last_failure),
-            false => self.entry.contact(true) > memory.contact,
+            true => self.entry.proved_after(progress.last_failure),
+            false => self.entry.contact(true) > progress.contact,
         };
         while !due() {
             self.entry.news.notified().await;
         }
         if !recovers {
-            tokio::time::sleep_until(memory.next_contact).await;
+            tokio::time::sleep_until(progress.next_contact).await;
         }
     }
 
     /// Says up to when everything was passed on. `read`: all that has come was.
-    async fn in_contact(&self, read: bool, memory: &mut Progress) -> Result<(), Stop> {
+    async fn in_contact(&self, read: bool, progress: &mut Progress) -> Result<(), Stop> {
         let mut again = false;
-        if memory.unseen.is_some() || memory.by_lists {
-            if !self.entry.proved_after(memory.last_failure) {
+        if progress.unseen.is_some() || progress.by_lists {
+            if !self.entry.proved_after(progress.last_failure) {
                 return Ok(());
             }
-            self.recovered(memory);
+            self.recovered(progress);
             again = true;
         }
         let contact = self.entry.contact(read);
-        if contact > memory.contact || again {
-            memory.contact = memory.contact.max(contact);
-            memory.next_contact = Instant::now() + CONTACT_EVERY;
-            if let Some(at) = memory.contact {
+        if contact > progress.contact || again {
+            progress.contact = progress.contact.max(contact);
+            progress.next_contact = Instant::now() + CONTACT_EVERY;
+            if let Some(at) = progress.contact {
                 self.send(Change::Contact(self.kind, at)).await?;
             }
         }
@@ -278,14 +278,14 @@ impl Supervisor {
     }
 
     /// A watch proved to be one.
-    fn recovered(&self, memory: &mut Progress) {
-        if memory.unseen.is_some() || memory.by_lists {
+    fn recovered(&self, progress: &mut Progress) {
+        if progress.unseen.is_some() || progress.by_lists {
             self.entry.set_state(WatchState::Watching);
         }
-        memory.unseen = None;
-        memory.by_lists = false;
-        memory.other_failures = 0;
-        memory.blind_pauses.reset();
+        progress.unseen = None;
+        progress.by_lists = false;
+        progress.other_failures = 0;
+        progress.blind_pauses.reset();
     }
 
     /// Ends when there has been no sign of life, or nothing told, for too long.
@@ -303,14 +303,14 @@ impl Supervisor {
     fn object<T: SlimObject>(
         &self,
         slim: Slim<T>,
-        memory: &mut Progress,
+        progress: &mut Progress,
         change: fn(Object) -> Change,
     ) -> Change {
         match slim.0 {
             Ok(object) => change(object.into_object()),
             Err(bad) => {
                 self.entry.bad_object();
-                if memory.warned.len() < WARNED && memory.warned.insert(bad.uid().to_owned()) {
+                if progress.warned.len() < WARNED && progress.warned.insert(bad.uid().to_owned()) {
                     let error = text::clean(&bad.to_string());
                     tracing::warn!(kind = %self.kind, uid = bad.uid(), %error, "object skipped");
                 }
@@ -331,33 +331,38 @@ impl Supervisor {
     }
 
     /// Notes a failure, announces it if it must be, and waits.
-    async fn fail(&self, error: &watcher::Error, remedy: Remedy, memory: &mut Progress) -> Result<(), Stop> {
-        memory.last_failure = Some(Instant::now());
-        memory.by_lists |= remedy == Remedy::ByLists;
+    async fn fail(
+        &self,
+        error: &watcher::Error,
+        remedy: Remedy,
+        progress: &mut Progress,
+    ) -> Result<(), Stop> {
+        progress.last_failure = Some(Instant::now());
+        progress.by_lists |= remedy == Remedy::ByLists;
         if remedy == Remedy::SmallerPages {
-            memory.page_share = memory.page_share.saturating_mul(2);
+            progress.page_share = progress.page_share.saturating_mul(2);
         }
         let forbidden = remedy == Remedy::Blind;
-        memory.other_failures = if forbidden { 0 } else { memory.other_failures.saturating_add(1) };
-        self.unseen(self.entry.good(), describe(error), memory).await?;
+        progress.other_failures = if forbidden { 0 } else { progress.other_failures.saturating_add(1) };
+        self.unseen(self.entry.good(), describe(error), progress).await?;
         let state = self.entry.state();
         if forbidden && !self.entry.is_forbidden() {
-            self.announce(true, memory).await?;
-        } else if self.entry.is_forbidden() && memory.other_failures >= OTHER_FAILURES {
-            self.announce(false, memory).await?;
+            self.announce(true, progress).await?;
+        } else if self.entry.is_forbidden() && progress.other_failures >= OTHER_FAILURES {
+            self.announce(false, progress).await?;
         } else if state != WatchState::Blind {
-            tracing::info!(kind = %self.kind, error = memory.why, "watch failed");
+            tracing::info!(kind = %self.kind, error = progress.why, "watch failed");
             self.entry.set_state(WatchState::Failing);
         }
-        let pauses = if forbidden { &mut memory.blind_pauses } else { &mut memory.pauses };
-        let until = Instant::now() + pauses.next(&mut memory.rng).max(self.entry.take_wait());
+        let pauses = if forbidden { &mut progress.blind_pauses } else { &mut progress.pauses };
+        let until = Instant::now() + pauses.next(&mut progress.rng).max(self.entry.take_wait());
         loop {
-            let blind_at = self.blind_at(memory);
+            let blind_at = self.blind_at(progress);
             tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(Stop),
                 () = self.tx.closed() => return Err(Stop),
-                () = sleep_until(blind_at) => self.announce(false, memory).await?,
+                () = sleep_until(blind_at) => self.announce(false, progress).await?,
                 () = tokio::time::sleep_until(until) => break,
             }
         }
@@ -366,13 +371,13 @@ impl Supervisor {
     }
 
     /// The connection has shown no sign of life for too long. Nobody knows since when it is dead.
-    async fn dead(&self, memory: &mut Progress) -> Result<(), Stop> {
-        memory.last_failure = Some(Instant::now());
+    async fn dead(&self, progress: &mut Progress) -> Result<(), Stop> {
+        progress.last_failure = Some(Instant::now());
         let since = self.entry.last_alive();
         let why = format!("no sign of life for {} s", since.elapsed().as_secs());
-        self.unseen(since, why, memory).await?;
-        if self.blind_at(memory).is_some_and(|at| at <= Instant::now()) {
-            self.announce(false, memory).await?;
+        self.unseen(since, why, progress).await?;
+        if self.blind_at(progress).is_some_and(|at| at <= Instant::now()) {
+            self.announce(false, progress).await?;
         } else if self.entry.state() != WatchState::Blind {
             self.entry.set_state(WatchState::Failing);
         }
@@ -380,20 +385,20 @@ impl Supervisor {
     }
 
     /// Notes why the kind cannot be seen, and says since when if that is news.
-    async fn unseen(&self, since: Instant, why: String, memory: &mut Progress) -> Result<(), Stop> {
+    async fn unseen(&self, since: Instant, why: String, progress: &mut Progress) -> Result<(), Stop> {
         self.entry.failed(why.clone());
-        memory.why.clone_from(&why);
-        if memory.unseen.is_none() {
-            memory.unseen = Some(since);
+        progress.why.clone_from(&why);
+        if progress.unseen.is_none() {
+            progress.unseen = Some(since);
             self.send(Change::Failing { kind: self.kind, since, why }).await?;
         }
         Ok(())
     }
 
-    async fn announce(&self, forbidden: bool, memory: &Progress) -> Result<(), Stop> {
-        tracing::warn!(kind = %self.kind, error = memory.why, "cannot be read");
+    async fn announce(&self, forbidden: bool, progress: &Progress) -> Result<(), Stop> {
+        tracing::warn!(kind = %self.kind, error = progress.why, "cannot be read");
         self.entry.blind(forbidden);
-        self.send(Change::Blind(self.kind, memory.why.clone())).await
+        self.send(Change::Blind(self.kind, progress.why.clone())).await
     }
 }
 
