@@ -64,8 +64,8 @@ async fn what_is_open_is_repeated_until_it_ends_and_the_newest_counts() {
 
 #[tokio::test]
 async fn a_restart_and_an_outage_leave_nothing_to_catch_up_with() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut bench = Bench::over(file(&dir, Faults::default()), policy());
+    let place = Place::new();
+    let mut bench = Bench::over(place.open(), policy());
     let script = script();
     bench.run(spec("x"), &script);
     let mut commit = rows(&[("a1", "x", "a")]);
@@ -74,17 +74,12 @@ async fn a_restart_and_an_outage_leave_nothing_to_catch_up_with() {
     bench.counted("x", 1, 0).await;
     drop(bench.stop().await);
 
-    let mut bench = Bench::over(file(&dir, Faults::default()), policy());
+    let mut bench = Bench::over(place.open(), policy());
     let down = || Outcome::Retry { after: Some(Duration::from_millis(100)), reason: "503".into() };
     *script.doubts.lock().unwrap() = (0..5).map(|_| down()).collect();
     script.asserted.lock().unwrap().clear();
     bench.run(spec("x"), &script);
-    within(async {
-        while script.asserted.lock().unwrap().len() < 6 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    until(async || script.asserted.lock().unwrap().len() >= 6).await;
     tokio::time::sleep(EVERY / 2).await;
     // Five that failed, and one that did not.
     assert_eq!(script.asserted.lock().unwrap().concat(), ["a1"; 6]);
@@ -153,12 +148,7 @@ async fn many_open_alerts_are_several_requests() {
     bench.store.commit(commit).await.unwrap();
     bench.counted("x", 120, 0).await;
     script.asserted.lock().unwrap().clear();
-    within(async {
-        while script.asserted.lock().unwrap().concat().len() < 240 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    until(async || script.asserted.lock().unwrap().concat().len() >= 240).await;
     let requests = script.asserted.lock().unwrap().clone();
     assert!(requests.iter().all(|request| request.len() <= 50), "{requests:?}");
     let mut once: Vec<String> = requests.concat();
@@ -178,21 +168,11 @@ async fn a_receiver_that_refuses_assertions_is_called_refusing() {
     bench.store.commit(commit).await.unwrap();
     bench.counted("x", 1, 0).await;
     script.doubts.lock().unwrap().push(Outcome::Refused { reason: "401".into() });
-    within(async {
-        while bench.outbox.refusals().is_empty() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    until(async || !bench.outbox.refusals().is_empty()).await;
     assert_eq!(asserted(&script).await, [""; 0], "it is left alone");
     script.credentials.store(1, Ordering::Relaxed);
     bench.store.wakeups(&Arc::from("x")).notify_one();
-    within(async {
-        while !bench.outbox.refusals().is_empty() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    until(async || bench.outbox.refusals().is_empty()).await;
     bench.stop().await;
 }
 
@@ -205,12 +185,7 @@ async fn the_watchdog_is_only_sent_while_the_bot_is_well() {
     let script = script();
     bench.run(spec("x"), &script);
     let sent = || script.watchdogs.load(Ordering::Relaxed);
-    within(async {
-        while sent() < 3 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    until(async || sent() >= 3).await;
     well.store(false, Ordering::Relaxed);
     tokio::time::sleep(EVERY).await;
     let before = sent();

@@ -170,7 +170,7 @@ async fn a_crash_around_a_summary_repeats_at_most_that_summary_under_its_key() {
         cases.extend(["claim a summary", "settle a summary"].map(|job| (point, job)));
     }
     for (point, job) in cases {
-        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new();
         let told = Told::default();
         let keys = [("z", "x", "z"), ("a1", "x", "a"), ("b1", "x", "b"), ("a2", "x", "a"), ("c1", "x", "c")];
         let seen = Arc::clone(&told.0);
@@ -183,7 +183,7 @@ async fn a_crash_around_a_summary_repeats_at_most_that_summary_under_its_key() {
             let armed = settled.load(Ordering::Relaxed) && !seen.lock().unwrap().is_empty();
             assert!(!armed || (p, j) != (point, job), "crash");
         });
-        let store = file(&dir, crash);
+        let store = place.open_with(crash);
         store.commit(rows(&keys)).await.unwrap();
         let outbox = Outbox::new(store.clone(), clock(), policy());
         let task = tokio::spawn(outbox.dispatcher(every(150, 1), told.clone()).run(CancellationToken::new()));
@@ -193,15 +193,10 @@ async fn a_crash_around_a_summary_repeats_at_most_that_summary_under_its_key() {
         }
         drop((outbox, store));
 
-        let mut bench = Bench::over(file(&dir, Faults::default()), policy());
+        let mut bench = Bench::over(place.open(), policy());
         bench.run_told(every(150, 1), &told);
         bench.commit(&keys).await;
-        within(async {
-            while !bench.store.sizes().await.unwrap().receivers.is_empty() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        })
-        .await;
+        until(async || bench.store.sizes().await.unwrap().receivers.is_empty()).await;
         bench.stop().await;
         let all = told.all();
         let ambiguous = point == Point::Attempted

@@ -42,12 +42,7 @@ async fn handing_over_ends_the_attempt_under_way_and_repeats_nothing() {
     let (old, new) = (Slow::default(), Script::default());
     let first =
         tokio::spawn(outbox.dispatcher(spec("x"), old.clone()).run_on(stop_mode.clone(), stop.clone()));
-    within(async {
-        while old.seen.lock().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    until(async || !old.seen.lock().unwrap().is_empty()).await;
     stop_mode.hand_over();
     let second = tokio::spawn(outbox.dispatcher(spec("x"), new.clone()).run(stop.clone()));
     // Longer than a shutdown would leave it.
