@@ -199,7 +199,7 @@ impl World {
     fn dispatch(&mut self, receiver: usize, answer: Answer, until: Until, limited: bool) -> bool {
         let name: Arc<str> = Arc::from(RECEIVERS[receiver]);
         let rules = Self::rules(receiver);
-        let heads = self.store().heads(&name, &rules.gate, at(self.now)).wait().unwrap();
+        let heads = self.store().heads(&name, &rules.gate, Vec::new(), at(self.now)).wait().unwrap();
         let expected = self.model.due(receiver, self.now).cloned();
         assert_eq!(heads.due.as_ref().map(|r| &r.key), expected.as_ref().map(|r| &r.key));
 

@@ -74,7 +74,10 @@ async fn retry_after_holds_all_receivers_of_the_credential() {
     bench.run(shared("x"), &script);
     script.reached(1).await;
     let (x, gate) = (Arc::from("x"), Arc::from("credential slack-token"));
-    until(async || bench.store.heads(&x, &gate, crate::clock::now()).await.unwrap().gate.is_some()).await;
+    until(async || {
+        bench.store.heads(&x, &gate, Vec::new(), crate::clock::now()).await.unwrap().gate.is_some()
+    })
+    .await;
     bench.run(shared("y"), &script);
     bench.run(spec("z"), &script);
     bench.store.commit(rows(&[("y1", "y", "a"), ("z1", "z", "a")])).await.unwrap();
@@ -157,7 +160,9 @@ async fn a_second_dispatcher_of_a_receiver_waits_for_the_first() {
     bench.run(spec("x"), &script);
     script.reached(1).await;
     let second = CancellationToken::new();
-    let task = tokio::spawn(bench.outbox.dispatcher(spec("x"), script.clone()).run(second.clone()));
+    let task = tokio::spawn(
+        bench.outbox.dispatcher(spec("x"), script.clone()).run(StopMode::default(), second.clone()),
+    );
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(script.keys(), ["a1"], "it would have taken the row under way for interrupted");
     bench.stop.cancel();
@@ -183,7 +188,9 @@ async fn a_crash_at_any_point_loses_nothing_and_repeats_only_the_attempt_under_w
         let crash = Faults::new(move |p, j| assert!((p, j) != (point, job), "crash"));
         let store = place.open_with(crash);
         let outbox = Outbox::new(store.clone(), clock(), policy());
-        let task = tokio::spawn(outbox.dispatcher(spec("x"), script.clone()).run(CancellationToken::new()));
+        let task = tokio::spawn(
+            outbox.dispatcher(spec("x"), script.clone()).run(StopMode::default(), CancellationToken::new()),
+        );
         // The engine may hear of the crash too; then it would replay.
         let kept = store.commit(commit()).await;
         if kept.is_ok() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kubeherald::clock::Clock;
 use kubeherald::notify::{Notifier, NotifierConfig, Parts};
-use kubeherald::outbox::{Backoff, Limit, Outbox, Policy, ReceiverSpec};
+use kubeherald::outbox::{Backoff, Limit, Outbox, Policy, ReceiverSpec, StopMode};
 use kubeherald::store::Store;
 use kubeherald::template::Templates;
 use tokio::task::JoinHandle;
@@ -33,7 +33,7 @@ impl Dispatching {
         let dispatcher = Outbox::new(store.clone(), Clock::System, policy).dispatcher(spec, notifier);
         let stop = CancellationToken::new();
         let until = stop.clone();
-        let task = tokio::spawn(async move { dispatcher.run(until).await.unwrap() });
+        let task = tokio::spawn(async move { dispatcher.run(StopMode::default(), until).await.unwrap() });
         Self { stop, task }
     }
 

@@ -202,7 +202,7 @@ impl Bench {
 
     pub(super) fn run(&mut self, spec: ReceiverSpec, script: &Script) {
         let dispatcher = self.outbox.dispatcher(spec, script.clone());
-        self.tasks.push(tokio::spawn(dispatcher.run(self.stop.clone())));
+        self.tasks.push(tokio::spawn(dispatcher.run(StopMode::default(), self.stop.clone())));
     }
 
     /// Waits until the counters of a receiver say so.

@@ -124,7 +124,7 @@ async fn several_recipients_share_one_text_that_pruning_leaves_to_the_last() {
     let now = crate::clock::now();
     store.give_out(&mail, &names, now).await.unwrap();
     for (place, name) in THREE.iter().enumerate() {
-        let row = store.heads(&mail, &mail, now).await.unwrap().due.unwrap();
+        let row = store.heads(&mail, &mail, Vec::new(), now).await.unwrap().due.unwrap();
         assert_eq!(&*row.recipient, *name);
         let crate::store::Claim::Claimed { notification, .. } = store.claim(row.seq, now).await.unwrap()
         else {
@@ -143,7 +143,7 @@ async fn several_recipients_share_one_text_that_pruning_leaves_to_the_last() {
     assert!(store.resend_dead("n1/b@x", now).await.unwrap());
     let later = now + jiff::SignedDuration::from_mins(1);
     store.prune(crate::store::Retention::default(), later).await.unwrap();
-    let row = store.heads(&mail, &mail, now).await.unwrap().due.unwrap();
+    let row = store.heads(&mail, &mail, Vec::new(), now).await.unwrap().due.unwrap();
     let claim = store.claim(row.seq, now).await.unwrap();
     assert!(matches!(claim, crate::store::Claim::Claimed { .. }), "{claim:?}");
 }

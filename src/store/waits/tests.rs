@@ -23,12 +23,12 @@ fn held(rows: &[&str]) -> (Store, Vec<Notification>) {
 
 fn due(store: &Store, now: Timestamp) -> Option<String> {
     let x = Arc::from("x");
-    store.heads(&x, &x, now).wait().unwrap().due.map(|row| row.key)
+    store.heads(&x, &x, Vec::new(), now).wait().unwrap().due.map(|row| row.key)
 }
 
 fn claim(store: &Store, now: Timestamp) -> (i64, Notification) {
     let x = Arc::from("x");
-    let row = store.heads(&x, &x, now).wait().unwrap().due.unwrap();
+    let row = store.heads(&x, &x, Vec::new(), now).wait().unwrap().due.unwrap();
     match store.claim(row.seq, now).wait().unwrap() {
         Claim::Claimed { notification, .. } => (row.seq, *notification),
         other => panic!("{other:?}"),
@@ -39,7 +39,7 @@ fn claim(store: &Store, now: Timestamp) -> (i64, Notification) {
 fn a_held_row_goes_with_what_was_added_as_soon_as_it_is() {
     let (store, rows) = held(&["a1", "a2"]);
     let x = Arc::from("x");
-    let heads = store.heads(&x, &x, at(1)).wait().unwrap();
+    let heads = store.heads(&x, &x, Vec::new(), at(1)).wait().unwrap();
     assert_eq!((heads.due, heads.next_at), (None, Some(at(10))), "also what is behind it waits");
     let amended = with_log(rows[0].clone());
     assert_eq!(store.amend(std::slice::from_ref(&amended)).wait().unwrap(), 1);
