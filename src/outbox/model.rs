@@ -219,48 +219,55 @@ impl World {
                 self.settle(receiver, &row, &Settle::Dead { reason });
                 false
             }
-            Step::Attempt(row) => {
-                assert!(
-                    self.model.closed_until(receiver) <= self.now,
-                    "Retry-After and pauses are respected"
-                );
-                if until == Until::Chosen {
-                    return true;
-                }
-                let expected = expected.unwrap();
-                assert_eq!((&row.inside, row.foldable), (&expected.inside, !expected.alone));
-                if let Some(rows) = self.together(receiver, &row, limited) {
-                    return self.dispatch_fold(receiver, &rows, answer, until);
-                }
-                let claim = self.store().claim(row.seq, at(self.now)).wait().unwrap();
-                let Claim::Claimed { notification, attempt, .. } = claim else { panic!("{claim:?}") };
-                assert_eq!(notification.key, row.key);
-                self.model.row(receiver, &row.key).attempts += 1;
-                if until >= Until::Attempted {
-                    self.model.sent(&row.key, &row.key);
-                }
-                if matches!(until, Until::Claimed | Until::Attempted) {
-                    // From outside, one cannot be told from the other.
-                    self.model.row(receiver, &row.key).alone = true;
-                    self.model.ambiguous.insert(row.key.clone(), row.key.clone());
-                    if until == Until::Attempted {
-                        self.model.once_more(&row.key);
-                    }
-                    return true;
-                }
-                let settle = protocol::after(
-                    answer.outcome(),
-                    row.queued_at,
-                    (attempt, self.model.refuses[receiver].map_or(0, |(times, _)| times)),
-                    at(self.now),
-                    &rules,
-                    &mut self.rng,
-                );
-                self.settle(receiver, &row, &settle);
-                self.answered(receiver, answer, until);
-                until == Until::Settled
-            }
+            Step::Attempt(row) => self.attempt(receiver, &row, answer, until, limited),
         }
+    }
+
+    /// Statements 3 to 6 for a row, or for a summary with it.
+    fn attempt(
+        &mut self,
+        receiver: usize,
+        row: &HeadRow,
+        answer: Answer,
+        until: Until,
+        limited: bool,
+    ) -> bool {
+        assert!(self.model.closed_until(receiver) <= self.now, "Retry-After and pauses are respected");
+        if until == Until::Chosen {
+            return true;
+        }
+        let expected = self.model.due(receiver, self.now).unwrap();
+        assert_eq!((&row.inside, row.foldable), (&expected.inside, !expected.alone));
+        if let Some(rows) = self.together(receiver, row, limited) {
+            return self.dispatch_fold(receiver, &rows, answer, until);
+        }
+        let claim = self.store().claim(row.seq, at(self.now)).wait().unwrap();
+        let Claim::Claimed { notification, attempt, .. } = claim else { panic!("{claim:?}") };
+        assert_eq!(notification.key, row.key);
+        self.model.row(receiver, &row.key).attempts += 1;
+        if until >= Until::Attempted {
+            self.model.sent(&row.key, &row.key);
+        }
+        if matches!(until, Until::Claimed | Until::Attempted) {
+            // From outside, one cannot be told from the other.
+            self.model.row(receiver, &row.key).alone = true;
+            self.model.ambiguous.insert(row.key.clone(), row.key.clone());
+            if until == Until::Attempted {
+                self.model.once_more(&row.key);
+            }
+            return true;
+        }
+        let settle = protocol::after(
+            answer.outcome(),
+            row.queued_at,
+            (attempt, self.model.refuses[receiver].map_or(0, |(times, _)| times)),
+            at(self.now),
+            &Self::rules(receiver),
+            &mut self.rng,
+        );
+        self.settle(receiver, row, &settle);
+        self.answered(receiver, answer, until);
+        until == Until::Settled
     }
 
     /// The rows to tell together with this one, if so.

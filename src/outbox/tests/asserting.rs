@@ -18,6 +18,12 @@ fn incident(id: &str, state: &str) -> IncidentRow {
     IncidentRow { id: id.into(), rule: "r".into(), state: state.into(), body: "{}".into(), updated_at }
 }
 
+/// Rows of `x` whose incidents fire.
+fn firing(keys: &[(&str, &str, &str)]) -> Commit {
+    let incidents = keys.iter().map(|(_, _, thread)| incident(thread, "firing")).collect();
+    Commit { incidents, ..rows(keys) }
+}
+
 fn end(key: &str, thread: &str) -> Notification {
     let mut n = note(key, "x", thread, crate::clock::now());
     (n.decision, n.reason) = (Decision::Resolved, Reason::Recovered);
@@ -68,9 +74,7 @@ async fn a_restart_and_an_outage_leave_nothing_to_catch_up_with() {
     let mut bench = Bench::over(place.open(), policy());
     let script = script();
     bench.run(spec("x"), &script);
-    let mut commit = rows(&[("a1", "x", "a")]);
-    commit.incidents = vec![incident("a", "firing")];
-    bench.store.commit(commit).await.unwrap();
+    bench.store.commit(firing(&[("a1", "x", "a")])).await.unwrap();
     bench.counted("x", 1, 0).await;
     drop(bench.stop().await);
 
@@ -94,9 +98,7 @@ async fn what_waits_to_be_sent_is_not_asserted_as_it_was() {
     let mut bench = Bench::memory();
     let script = script().on("a2", [retry(Some(Duration::from_secs(3_600)))]);
     bench.run(spec("x"), &script);
-    let mut commit = rows(&[("a1", "x", "a"), ("b1", "x", "b")]);
-    commit.incidents = vec![incident("a", "firing"), incident("b", "firing")];
-    bench.store.commit(commit).await.unwrap();
+    bench.store.commit(firing(&[("a1", "x", "a"), ("b1", "x", "b")])).await.unwrap();
     bench.counted("x", 2, 0).await;
     // The receiver asked for an hour of peace: that counts for assertions, too.
     bench.store.commit(rows(&[("a2", "x", "a")])).await.unwrap();
@@ -107,9 +109,7 @@ async fn what_waits_to_be_sent_is_not_asserted_as_it_was() {
     let mut bench = Bench::memory();
     let script = self::script().on("a2", (0..1_000).map(|_| retry(None)).collect::<Vec<_>>());
     bench.run(spec("x"), &script);
-    let mut commit = rows(&[("a1", "x", "a"), ("b1", "x", "b"), ("a2", "x", "a")]);
-    commit.incidents = vec![incident("a", "firing"), incident("b", "firing")];
-    bench.store.commit(commit).await.unwrap();
+    bench.store.commit(firing(&[("a1", "x", "a"), ("b1", "x", "b"), ("a2", "x", "a")])).await.unwrap();
     bench.counted("x", 2, 0).await;
     script.reached(4).await;
     assert_eq!(asserted(&script).await, ["b1"], "the other alert is");
@@ -143,9 +143,7 @@ async fn many_open_alerts_are_several_requests() {
     bench.run(spec("x"), &script);
     let keys: Vec<String> = (0..120).map(|n| format!("k{n:03}")).collect();
     let all: Vec<(&str, &str, &str)> = keys.iter().map(|k| (k.as_str(), "x", k.as_str())).collect();
-    let mut commit = rows(&all);
-    commit.incidents = keys.iter().map(|k| incident(k, "firing")).collect();
-    bench.store.commit(commit).await.unwrap();
+    bench.store.commit(firing(&all)).await.unwrap();
     bench.counted("x", 120, 0).await;
     script.asserted.lock().unwrap().clear();
     until(async || script.asserted.lock().unwrap().concat().len() >= 240).await;
@@ -163,9 +161,7 @@ async fn a_receiver_that_refuses_assertions_is_called_refusing() {
     let mut bench = Bench::memory();
     let script = script();
     bench.run(spec("x"), &script);
-    let mut commit = rows(&[("a1", "x", "a")]);
-    commit.incidents = vec![incident("a", "firing")];
-    bench.store.commit(commit).await.unwrap();
+    bench.store.commit(firing(&[("a1", "x", "a")])).await.unwrap();
     bench.counted("x", 1, 0).await;
     script.doubts.lock().unwrap().push(Outcome::Refused { reason: "401".into() });
     until(async || !bench.outbox.refusals().is_empty()).await;
