@@ -61,7 +61,7 @@ pub use self::explain::{Delivery, IncidentMatch, IncidentRecord, KnownObject, Ob
 pub use self::fault::{Faults, Point};
 pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::health::{Dropped, SetAside, StoreHealth};
-pub use self::history::{HistoryEntry, HistoryQuery, HistoryRow};
+pub use self::history::{HistoryEntry, HistoryRow};
 pub use self::limits::{MAX_DETAIL, MAX_INCIDENT, MAX_NOTIFICATION, MAX_PART, MAX_TITLE};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
 pub use self::refusals::{Refusal, Throttle};

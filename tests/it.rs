@@ -31,6 +31,8 @@ mod deploy;
 mod digests;
 #[path = "it/disk.rs"]
 mod disk;
+#[path = "it/dispatching.rs"]
+mod dispatching;
 #[path = "it/explain.rs"]
 mod explain;
 #[path = "it/flood.rs"]

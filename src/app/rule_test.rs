@@ -46,12 +46,6 @@ impl Report {
     pub fn passed(&self) -> bool {
         self.rows.iter().all(Row::is_good)
     }
-
-    /// When a message was told, since the start.
-    #[must_use]
-    pub fn since_start(&self, message: &Message) -> Duration {
-        clock::between(self.start, message.decided.at)
-    }
 }
 
 pub fn run(test: &RuleTest, config: &Config) -> Result<Report, RecordingError> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::recover::stable_for;
 use super::incident::Life;
+use super::recover::stable_for;
 use super::{Incident, Settings};
 use crate::clock;
 use crate::message::{Decision, Reason};
@@ -88,7 +88,7 @@ fn waiting(incident: &Incident, rule: &Rule, context: &Context<'_>) -> Verdict {
     // A crash loop that is due stays so while its container runs for a moment.
     let due = due.or_else(|| due_at.filter(|_| incident.cause.is_run()));
     // A kill that was held back has happened, also if its container runs again.
-    let held = matches!(incident.life(), Life::Pending(pending) if pending.held_by.is_some());
+    let held = incident.held_by().is_some() && !matches!(incident.life(), Life::Reopening { .. });
     let due = due.or_else(|| (held && incident.cause == Cause::OOMKilled).then_some(now));
     let Some(due) = due else { return Verdict::Calm };
     if now < due {

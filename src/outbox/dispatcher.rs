@@ -91,12 +91,8 @@ impl<D: Deliver> Dispatcher<D> {
 
     /// Runs until `stop`; an attempt under way may then go on for [`Policy::drain`]. Ends early only
     /// when the store is gone: without it nothing may be sent, because nothing could be recorded.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
-        self.run_on(StopMode::default(), stop).await
-    }
-
-    /// The same, and ends earlier where `stop_mode` says so.
-    pub async fn run_on(mut self, stop_mode: StopMode, stop: CancellationToken) -> Result<(), StoreError> {
+    /// Ends earlier where `stop_mode` says so.
+    pub async fn run(mut self, stop_mode: StopMode, stop: CancellationToken) -> Result<(), StoreError> {
         self.stop_mode = stop_mode;
         let turn = Arc::clone(&self.state.turn);
         // Each of the three comes once, and who is to end has no use for the turn.
@@ -180,7 +176,7 @@ impl<D: Deliver> Dispatcher<D> {
             info!(receiver = %self.name, "a secret of the receiver changed; it is tried again");
         }
         let (held, free_in) = self.lanes.held();
-        let look = || self.store.heads_without(&self.name, &self.rules.gate, held.clone(), self.now());
+        let look = || self.store.heads(&self.name, &self.rules.gate, held.clone(), self.now());
         let Some(heads) = self.insist(stop, "look for the next row", look).await? else {
             return Ok(Flow::Stop);
         };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Limit, Outbox, Policy, ReceiverSpec};
+use super::{Limit, Outbox, Policy, ReceiverSpec, StopMode};
 use crate::notify::{Attempt, Deliver, Outcome};
 use crate::store::fixture::{at, note};
 use crate::store::{Commit, Options, Store};
@@ -75,7 +75,7 @@ async fn durable_notifications() {
     let store = Store::open_with(&options).unwrap();
     let x: Arc<str> = Arc::from("x");
     store.recover(&x).await.unwrap();
-    let heads = store.heads(&x, &x, at(1)).await.unwrap();
+    let heads = store.heads(&x, &x, Vec::new(), at(1)).await.unwrap();
     assert!(heads.due.is_some());
     let bytes = std::fs::metadata(&path).unwrap().len();
     println!("opened with {queued} queued ({bytes} bytes), next row known, in {:.2?}", start.elapsed());
@@ -93,7 +93,7 @@ async fn durable_notifications() {
         fold: true,
     };
     let stop = CancellationToken::new();
-    let task = tokio::spawn(outbox.dispatcher(spec, sink.clone()).run(stop.clone()));
+    let task = tokio::spawn(outbox.dispatcher(spec, sink.clone()).run(StopMode::default(), stop.clone()));
     let start = Instant::now();
     while sink.0.load(Ordering::Relaxed) < 2_000 {
         tokio::time::sleep(Duration::from_millis(1)).await;

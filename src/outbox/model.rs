@@ -1,18 +1,20 @@
 //! A state machine of the outbox beside the real store: the same operations on both, with the end
 //! of the process between any two of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod expected;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tempfile::TempDir;
 
+use self::expected::{Dead, Model, Row};
 use super::protocol::{self, Rules, Step};
 use super::{Backoff, fold};
 use crate::notify::Outcome;
-use crate::store::fixture::{at, dead_letters, note};
-use crate::store::{Claim, Commit, Durability, FoldQuery, FoldRow, HeadRow, Options, Settle, Store};
+use crate::store::fixture::{Place, at, dead_letters, note};
+use crate::store::{Claim, Commit, FoldQuery, FoldRow, HeadRow, Settle, Store};
 
 const RECEIVERS: [&str; 2] = ["x", "y"];
 const THREADS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -110,114 +112,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A row as it should be.
-#[derive(Debug, Clone)]
-struct Row {
-    key: String,
-    thread: usize,
-    not_before: i64,
-    queued_at: i64,
-    attempts: u32,
-    /// The summary it was claimed for.
-    inside: Option<String>,
-    /// It must keep its own key.
-    alone: bool,
-}
-
-impl Row {
-    fn new(key: &str, thread: usize, now: i64) -> Self {
-        let key = key.to_owned();
-        Self { key, thread, not_before: 0, queued_at: now, attempts: 0, inside: None, alone: false }
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Dead {
-    receiver: usize,
-    thread: usize,
-    inside: bool,
-}
-
-/// What should be true, kept as simply as possible.
-#[derive(Debug, Default)]
-struct Model {
-    /// Open rows in order, by receiver.
-    open: [Vec<Row>; 2],
-    gate: [i64; 2],
-    /// Which receiver refuses: how often in a row, and until when it is left alone.
-    refuses: [Option<(u32, i64)>; 2],
-    delivered: BTreeSet<String>,
-    dead: BTreeMap<String, Dead>,
-    /// Under which key a row may have arrived, where nobody knows: it must be told under it again.
-    ambiguous: BTreeMap<String, String>,
-    /// How often the other side saw a key.
-    wire: BTreeMap<String, u32>,
-    /// How often it may have: once, and once more for each attempt that is recorded as failed, was
-    /// made but not recorded (the ambiguous point), or was asked for by a person.
-    allowed: BTreeMap<String, u32>,
-    keys: Vec<(String, usize, usize)>,
-    /// The summary of the row that became a dead letter last.
-    last_inside: Option<String>,
-}
-
-impl Model {
-    /// The lowest due row that no earlier row of its thread holds back; of a receiver that refuses the one
-    /// that was attempted least.
-    fn due(&self, receiver: usize, now: i64) -> Option<&Row> {
-        let rows = &self.open[receiver];
-        let due = rows.iter().enumerate().filter(|(i, row)| {
-            let held = rows[..*i].iter().any(|earlier| earlier.thread == row.thread);
-            !held && row.not_before <= now
-        });
-        let refuses = self.refuses[receiver].is_some();
-        due.min_by_key(|(i, row)| (if refuses { row.attempts } else { 0 }, *i)).map(|(_, row)| row)
-    }
-
-    /// Nothing may be sent before.
-    fn closed_until(&self, receiver: usize) -> i64 {
-        self.gate[receiver].max(self.refuses[receiver].map_or(0, |(_, until)| until))
-    }
-
-    /// What a summary would tell now, by thread and then in order.
-    fn foldable(&self, receiver: usize, now: i64) -> Vec<String> {
-        let rows = &self.open[receiver];
-        let mut seen = BTreeSet::new();
-        let mut keys = Vec::new();
-        for head in rows {
-            let old = now >= head.queued_at + i64::try_from(MAX_AGE).unwrap();
-            let free = |row: &Row| !row.alone && row.inside.is_none();
-            if !seen.insert(head.thread) || head.not_before > now || old || !free(head) {
-                continue;
-            }
-            let thread = rows.iter().filter(|r| r.thread == head.thread);
-            keys.extend(thread.take_while(|r| free(r)).map(|r| r.key.clone()));
-        }
-        keys
-    }
-
-    fn sent(&mut self, key: &str, under: &str) {
-        *self.wire.entry(key.to_owned()).or_default() += 1;
-        if let Some(before) = self.ambiguous.remove(key) {
-            assert_eq!(before, under, "{key} may have arrived under another key");
-        }
-    }
-
-    fn once_more(&mut self, key: &str) {
-        *self.allowed.entry(key.to_owned()).or_default() += 1;
-    }
-
-    fn row(&mut self, receiver: usize, key: &str) -> &mut Row {
-        self.open[receiver].iter_mut().find(|r| r.key == key).unwrap()
-    }
-
-    fn remove(&mut self, receiver: usize, key: &str) -> Row {
-        let i = self.open[receiver].iter().position(|r| r.key == key).unwrap();
-        self.open[receiver].remove(i)
-    }
-}
-
 struct World {
-    dir: TempDir,
+    place: Place,
     store: Option<Store>,
     model: Model,
     now: i64,
@@ -226,21 +122,16 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new();
         let mut world =
-            Self { dir, store: None, model: Model::default(), now: 0, rng: fastrand::Rng::with_seed(1) };
+            Self { place, store: None, model: Model::default(), now: 0, rng: fastrand::Rng::with_seed(1) };
         world.restart();
         world
     }
 
     fn restart(&mut self) {
         self.store = None;
-        let options = Options {
-            path: Some(self.dir.path().join("herald.db")),
-            durability: Durability::Process,
-            ..Options::default()
-        };
-        let store = Store::open_with(&options).unwrap();
+        let store = self.place.open();
         for receiver in RECEIVERS {
             store.recover(&Arc::from(receiver)).wait().unwrap();
             store.resume_refusal(&Arc::from(receiver)).wait().unwrap();
@@ -308,7 +199,7 @@ impl World {
     fn dispatch(&mut self, receiver: usize, answer: Answer, until: Until, limited: bool) -> bool {
         let name: Arc<str> = Arc::from(RECEIVERS[receiver]);
         let rules = Self::rules(receiver);
-        let heads = self.store().heads(&name, &rules.gate, at(self.now)).wait().unwrap();
+        let heads = self.store().heads(&name, &rules.gate, Vec::new(), at(self.now)).wait().unwrap();
         let expected = self.model.due(receiver, self.now).cloned();
         assert_eq!(heads.due.as_ref().map(|r| &r.key), expected.as_ref().map(|r| &r.key));
 
@@ -328,48 +219,55 @@ impl World {
                 self.settle(receiver, &row, &Settle::Dead { reason });
                 false
             }
-            Step::Attempt(row) => {
-                assert!(
-                    self.model.closed_until(receiver) <= self.now,
-                    "Retry-After and pauses are respected"
-                );
-                if until == Until::Chosen {
-                    return true;
-                }
-                let expected = expected.unwrap();
-                assert_eq!((&row.inside, row.foldable), (&expected.inside, !expected.alone));
-                if let Some(rows) = self.together(receiver, &row, limited) {
-                    return self.dispatch_fold(receiver, &rows, answer, until);
-                }
-                let claim = self.store().claim(row.seq, at(self.now)).wait().unwrap();
-                let Claim::Claimed { notification, attempt, .. } = claim else { panic!("{claim:?}") };
-                assert_eq!(notification.key, row.key);
-                self.model.row(receiver, &row.key).attempts += 1;
-                if until >= Until::Attempted {
-                    self.model.sent(&row.key, &row.key);
-                }
-                if matches!(until, Until::Claimed | Until::Attempted) {
-                    // From outside, one cannot be told from the other.
-                    self.model.row(receiver, &row.key).alone = true;
-                    self.model.ambiguous.insert(row.key.clone(), row.key.clone());
-                    if until == Until::Attempted {
-                        self.model.once_more(&row.key);
-                    }
-                    return true;
-                }
-                let settle = protocol::after(
-                    answer.outcome(),
-                    row.queued_at,
-                    (attempt, self.model.refuses[receiver].map_or(0, |(times, _)| times)),
-                    at(self.now),
-                    &rules,
-                    &mut self.rng,
-                );
-                self.settle(receiver, &row, &settle);
-                self.answered(receiver, answer, until);
-                until == Until::Settled
-            }
+            Step::Attempt(row) => self.attempt(receiver, &row, answer, until, limited),
         }
+    }
+
+    /// Statements 3 to 6 for a row, or for a summary with it.
+    fn attempt(
+        &mut self,
+        receiver: usize,
+        row: &HeadRow,
+        answer: Answer,
+        until: Until,
+        limited: bool,
+    ) -> bool {
+        assert!(self.model.closed_until(receiver) <= self.now, "Retry-After and pauses are respected");
+        if until == Until::Chosen {
+            return true;
+        }
+        let expected = self.model.due(receiver, self.now).unwrap();
+        assert_eq!((&row.inside, row.foldable), (&expected.inside, !expected.alone));
+        if let Some(rows) = self.together(receiver, row, limited) {
+            return self.dispatch_fold(receiver, &rows, answer, until);
+        }
+        let claim = self.store().claim(row.seq, at(self.now)).wait().unwrap();
+        let Claim::Claimed { notification, attempt, .. } = claim else { panic!("{claim:?}") };
+        assert_eq!(notification.key, row.key);
+        self.model.row(receiver, &row.key).attempts += 1;
+        if until >= Until::Attempted {
+            self.model.sent(&row.key, &row.key);
+        }
+        if matches!(until, Until::Claimed | Until::Attempted) {
+            // From outside, one cannot be told from the other.
+            self.model.row(receiver, &row.key).alone = true;
+            self.model.ambiguous.insert(row.key.clone(), row.key.clone());
+            if until == Until::Attempted {
+                self.model.once_more(&row.key);
+            }
+            return true;
+        }
+        let settle = protocol::after(
+            answer.outcome(),
+            row.queued_at,
+            (attempt, self.model.refuses[receiver].map_or(0, |(times, _)| times)),
+            at(self.now),
+            &Self::rules(receiver),
+            &mut self.rng,
+        );
+        self.settle(receiver, row, &settle);
+        self.answered(receiver, answer, until);
+        until == Until::Settled
     }
 
     /// The rows to tell together with this one, if so.

@@ -1,244 +1,20 @@
 mod asserting;
+mod bench;
 mod folding;
 mod recipients;
 mod refusals;
 mod stop_mode;
 
-use std::collections::HashMap;
-use std::future::pending;
 use std::sync::atomic::Ordering;
 
-use tempfile::TempDir;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::bench::*;
 use super::*;
 use crate::message::Notification;
 use crate::notify::{Attempt, Outcome};
-use crate::store::fixture::{dead_letters, note};
-use crate::store::{Commit, Durability, Faults, Options, Point, Retention};
-
-/// What the other side does, by key (and recipient, as `KEY/RECIPIENT`), in order; without a script it takes
-/// everything.
-#[derive(Debug, Clone)]
-enum Reply {
-    With(Outcome),
-    Hang,
-}
-
-/// A delivery as the other side saw it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Seen {
-    key: String,
-    thread: String,
-    handle: Option<String>,
-    number: u32,
-    recipient: Option<String>,
-}
-
-#[derive(Clone, Default)]
-struct Script {
-    recipients: Vec<Arc<str>>,
-    credentials: Arc<AtomicU64>,
-    reasserts: Option<Duration>,
-    /// What was asserted, as `KEY` of the last notification, by request.
-    asserted: Arc<Mutex<Vec<Vec<String>>>>,
-    /// What the other side says to the next assertions; then it takes them.
-    doubts: Arc<Mutex<Vec<Outcome>>>,
-    watchdogs: Arc<AtomicU64>,
-    replies: Arc<Mutex<HashMap<String, Vec<Reply>>>>,
-    seen: Arc<Mutex<Vec<Seen>>>,
-}
-
-impl Script {
-    fn to(recipients: &[&str]) -> Self {
-        Self { recipients: recipients.iter().map(|name| Arc::from(*name)).collect(), ..Self::default() }
-    }
-
-    /// Who was told what, in order, as `KEY/RECIPIENT`.
-    fn told(&self) -> Vec<String> {
-        let of = |s: Seen| s.recipient.map_or(s.key.clone(), |recipient| format!("{}/{recipient}", s.key));
-        self.seen().into_iter().map(of).collect()
-    }
-
-    fn on(self, key: &str, replies: impl IntoIterator<Item = Reply>) -> Self {
-        let mut replies: Vec<Reply> = replies.into_iter().collect();
-        replies.reverse();
-        self.replies.lock().unwrap().insert(key.to_owned(), replies);
-        self
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    fn keys(&self) -> Vec<String> {
-        self.seen().into_iter().map(|s| s.key).collect()
-    }
-
-    /// Waits until `n` attempts were made. A missing one fails by the time limit.
-    async fn reached(&self, n: usize) {
-        within(async {
-            while self.seen.lock().unwrap().len() < n {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        })
-        .await;
-    }
-}
-
-impl Deliver for Script {
-    fn time_limit(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn recipients(&self) -> &[Arc<str>] {
-        &self.recipients
-    }
-
-    fn reasserts(&self) -> Option<Duration> {
-        self.reasserts
-    }
-
-    async fn reassert(&self, alerts: &[Notification]) -> Outcome {
-        let keys = alerts.iter().map(|n| n.key.clone()).collect();
-        self.asserted.lock().unwrap().push(keys);
-        self.doubts.lock().unwrap().pop().unwrap_or(Outcome::Delivered { handle: None })
-    }
-
-    async fn watchdog(&self) -> Outcome {
-        self.watchdogs.fetch_add(1, Ordering::Relaxed);
-        Outcome::Delivered { handle: None }
-    }
-
-    fn credentials(&self) -> Option<crate::notify::Credentials> {
-        let mut digest = [0; 32];
-        digest[0] = u8::try_from(self.credentials.load(Ordering::Relaxed)).unwrap();
-        Some(digest)
-    }
-
-    async fn deliver(&self, attempt: Attempt<'_>) -> Outcome {
-        let key = attempt.notification.key.clone();
-        self.seen.lock().unwrap().push(Seen {
-            thread: attempt.notification.thread().to_owned(),
-            handle: attempt.handle.map(str::to_owned),
-            number: attempt.number,
-            recipient: attempt.recipient.map(str::to_owned),
-            key: key.clone(),
-        });
-        let key = attempt.recipient.map_or(key.clone(), |recipient| format!("{key}/{recipient}"));
-        let reply = self.replies.lock().unwrap().get_mut(&key).and_then(Vec::pop);
-        match reply {
-            Some(Reply::With(outcome)) => outcome,
-            Some(Reply::Hang) => pending().await,
-            None => Outcome::Delivered { handle: Some(format!("handle of {key}")) },
-        }
-    }
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it never happened")
-}
-
-fn retry(after: Option<Duration>) -> Reply {
-    Reply::With(Outcome::Retry { after, reason: "HTTP 503".into() })
-}
-
-fn reject() -> Reply {
-    Reply::With(Outcome::Reject { reason: "no such channel".into() })
-}
-
-fn refused() -> Reply {
-    Reply::With(Outcome::Refused { reason: "401".into() })
-}
-
-/// Short waits, as these tests run in real time.
-fn policy() -> Policy {
-    Policy {
-        backoff: Backoff { base: Duration::from_millis(4), cap: Duration::from_millis(20) },
-        drain: Duration::from_millis(30),
-        seed: Some(1),
-        ..Policy::default()
-    }
-}
-
-fn spec(name: &str) -> ReceiverSpec {
-    ReceiverSpec {
-        name: Arc::from(name),
-        limit: Limit { per: Duration::from_secs(1), messages: 1_000_000, burst: 1_000_000 },
-        max_age: Duration::from_secs(3_600),
-        credential: None,
-        fold: true,
-    }
-}
-
-fn clock() -> Clock {
-    Clock::System
-}
-
-fn rows(keys: &[(&str, &str, &str)]) -> Commit {
-    let notifications: Vec<Notification> =
-        keys.iter().map(|(key, receiver, thread)| note(key, receiver, thread, crate::clock::now())).collect();
-    Commit { notifications, ..Commit::default() }
-}
-
-/// A store and its dispatchers.
-struct Bench {
-    store: Store,
-    outbox: Outbox,
-    stop: CancellationToken,
-    tasks: Vec<JoinHandle<Result<(), crate::store::StoreError>>>,
-}
-
-impl Bench {
-    fn over(store: Store, policy: Policy) -> Self {
-        let outbox = Outbox::new(store.clone(), clock(), policy);
-        Self { store, outbox, stop: CancellationToken::new(), tasks: Vec::new() }
-    }
-
-    fn memory() -> Self {
-        Self::over(Store::memory().unwrap(), policy())
-    }
-
-    fn run(&mut self, spec: ReceiverSpec, script: &Script) {
-        let dispatcher = self.outbox.dispatcher(spec, script.clone());
-        self.tasks.push(tokio::spawn(dispatcher.run(self.stop.clone())));
-    }
-
-    /// Waits until the counters of a receiver say so.
-    async fn counted(&self, receiver: &str, delivered: u64, dead: u64) {
-        within(async {
-            loop {
-                let all = self.outbox.counters();
-                let (_, c) = all.iter().find(|(name, _)| &**name == receiver).unwrap();
-                let now = (c.delivered.load(Ordering::Relaxed), c.dead.load(Ordering::Relaxed));
-                if now == (delivered, dead) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        })
-        .await;
-    }
-
-    async fn stop(self) -> Store {
-        self.stop.cancel();
-        for task in self.tasks {
-            within(task).await.unwrap().unwrap();
-        }
-        self.store
-    }
-}
-
-fn file(dir: &TempDir, faults: Faults) -> Store {
-    Store::open_with(&Options {
-        path: Some(dir.path().join("herald.db")),
-        durability: Durability::Process,
-        faults,
-        ..Options::default()
-    })
-    .unwrap()
-}
+use crate::store::fixture::{Place, dead_letters, note};
+use crate::store::{Commit, Faults, Point, Retention};
 
 #[tokio::test]
 async fn rows_are_delivered_as_they_come_each_with_the_handle_of_its_thread() {
@@ -297,11 +73,9 @@ async fn retry_after_holds_all_receivers_of_the_credential() {
     bench.store.commit(rows(&[("a1", "x", "a"), ("a2", "x", "b")])).await.unwrap();
     bench.run(shared("x"), &script);
     script.reached(1).await;
-    within(async {
-        let gate = Arc::from("credential slack-token");
-        while bench.store.heads(&Arc::from("x"), &gate, crate::clock::now()).await.unwrap().gate.is_none() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+    let (x, gate) = (Arc::from("x"), Arc::from("credential slack-token"));
+    until(async || {
+        bench.store.heads(&x, &gate, Vec::new(), crate::clock::now()).await.unwrap().gate.is_some()
     })
     .await;
     bench.run(shared("y"), &script);
@@ -359,8 +133,8 @@ async fn the_rate_limit_holds_back_and_loses_nothing() {
 
 #[tokio::test]
 async fn shutdown_lets_an_attempt_end_and_cuts_off_one_that_does_not() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut bench = Bench::over(file(&dir, Faults::default()), policy());
+    let place = Place::new();
+    let mut bench = Bench::over(place.open(), policy());
     let script = Script::default().on("hangs", [Reply::Hang]);
     bench.store.commit(rows(&[("hangs", "x", "a")])).await.unwrap();
     bench.run(spec("x"), &script);
@@ -370,7 +144,7 @@ async fn shutdown_lets_an_attempt_end_and_cuts_off_one_that_does_not() {
     assert_eq!(counters[0].1.interrupted.load(Ordering::Relaxed), 1);
 
     // The next process makes it again.
-    let mut bench = Bench::over(file(&dir, Faults::default()), policy());
+    let mut bench = Bench::over(place.open(), policy());
     bench.run(spec("x"), &script);
     bench.counted("x", 1, 0).await;
     let numbers: Vec<u32> = script.seen().iter().map(|s| s.number).collect();
@@ -386,7 +160,9 @@ async fn a_second_dispatcher_of_a_receiver_waits_for_the_first() {
     bench.run(spec("x"), &script);
     script.reached(1).await;
     let second = CancellationToken::new();
-    let task = tokio::spawn(bench.outbox.dispatcher(spec("x"), script.clone()).run(second.clone()));
+    let task = tokio::spawn(
+        bench.outbox.dispatcher(spec("x"), script.clone()).run(StopMode::default(), second.clone()),
+    );
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(script.keys(), ["a1"], "it would have taken the row under way for interrupted");
     bench.stop.cancel();
@@ -405,14 +181,16 @@ async fn a_crash_at_any_point_loses_nothing_and_repeats_only_the_attempt_under_w
         cases.extend(["commit", "claim a row", "settle a row"].map(|job| (point, job)));
     }
     for (point, job) in cases {
-        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new();
         let script = Script::default();
         let commit = || rows(&[("a1", "x", "a"), ("a2", "x", "a"), ("b1", "x", "b")]);
 
         let crash = Faults::new(move |p, j| assert!((p, j) != (point, job), "crash"));
-        let store = file(&dir, crash);
+        let store = place.open_with(crash);
         let outbox = Outbox::new(store.clone(), clock(), policy());
-        let task = tokio::spawn(outbox.dispatcher(spec("x"), script.clone()).run(CancellationToken::new()));
+        let task = tokio::spawn(
+            outbox.dispatcher(spec("x"), script.clone()).run(StopMode::default(), CancellationToken::new()),
+        );
         // The engine may hear of the crash too; then it would replay.
         let kept = store.commit(commit()).await;
         if kept.is_ok() {
@@ -427,7 +205,7 @@ async fn a_crash_at_any_point_loses_nothing_and_repeats_only_the_attempt_under_w
         drop((outbox, store));
         let before = script.seen();
 
-        let mut bench = Bench::over(file(&dir, Faults::default()), policy());
+        let mut bench = Bench::over(place.open(), policy());
         bench.run(spec("x"), &script);
         bench.store.commit(commit()).await.unwrap();
         let settled = u64::from((point, job) == (Point::Settled, "dispatch"))
@@ -455,8 +233,8 @@ async fn a_crash_at_any_point_loses_nothing_and_repeats_only_the_attempt_under_w
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_rows_of_many_threads_arrive_once_and_in_order() {
     const ROWS: usize = 10_000;
-    let dir = tempfile::tempdir().unwrap();
-    let store = file(&dir, Faults::default());
+    let place = Place::new();
+    let store = place.open();
     for chunk in 0..100 {
         let notifications = (0..ROWS / 100)
             .map(|i| {

@@ -62,7 +62,7 @@ impl<T: Send + 'static> Call<T> {
                 Some(queue) => queue.send(job).await.map_err(|_| StoreError::Stopped),
             },
         };
-        Pending { state: sent.map(|()| self.reply), inline: self.store.inline() }
+        Pending { state: sent.map(|()| self.reply) }
     }
 
     /// Blocks the thread until it is done. Not for async code: it would block its worker thread.
@@ -91,15 +91,6 @@ impl<T> fmt::Debug for Call<T> {
 #[must_use = "it may have failed"]
 pub struct Pending<T> {
     state: Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>,
-    inline: Option<Arc<Inline>>,
-}
-
-impl<T> Pending<T> {
-    /// Blocks the thread until it is done. Not for async code.
-    pub fn wait(self) -> Result<T, StoreError> {
-        let inline = self.inline.clone();
-        block_on(self, inline.as_deref())
-    }
 }
 
 impl<T> fmt::Debug for Pending<T> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::commit::IncidentRow;
-use super::history::{HistoryEntry, HistoryQuery};
+use super::history::HistoryEntry;
 use super::listing::OutboxEntry;
 use super::{Call, Store, StoreError};
 
@@ -73,7 +73,7 @@ pub struct Delivery {
 
 /// The trail of decisions.
 pub(super) trait Trail {
-    fn history(&mut self, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError>;
+    fn history(&mut self, before: i64) -> Result<Vec<HistoryEntry>, StoreError>;
     fn concerning(&mut self, query: &ObjectQuery) -> Result<Vec<IncidentMatch>, StoreError>;
     fn incident_record(&mut self, id: &str, at_most: usize) -> Result<IncidentRecord, StoreError>;
     fn deliveries(&mut self, prefix: &str) -> Result<Vec<Delivery>, StoreError>;
@@ -87,6 +87,13 @@ pub(super) trait Trail {
 }
 
 impl Store {
+    /// Remembered decisions, newest first, at most 1000; `before`: only older ones, by the last id of the page
+    /// before.
+    pub fn history(&self, before: Option<i64>) -> Call<Vec<HistoryEntry>> {
+        let before = before.unwrap_or(i64::MAX);
+        self.read("read history", move |s| s.history(before))
+    }
+
     /// Incidents that the objects are or were part of, or the one with this id; the last one first.
     pub fn concerning(&self, query: ObjectQuery) -> Call<Vec<IncidentMatch>> {
         self.read("look for incidents of an object", move |s| s.concerning(&query))

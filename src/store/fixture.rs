@@ -61,7 +61,7 @@ pub(crate) fn name(text: &str) -> Arc<str> {
 }
 
 pub(crate) fn due(store: &Store, receiver: &str, now: Timestamp) -> Option<HeadRow> {
-    store.heads(&name(receiver), &name(receiver), now).wait().unwrap().due
+    store.heads(&name(receiver), &name(receiver), Vec::new(), now).wait().unwrap().due
 }
 
 /// Claims the due row and says its key.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Call, Store};
 use crate::message::{Decision, Reason};
 
 /// A decision to remember.
@@ -45,37 +44,4 @@ pub struct HistoryEntry {
     /// One line for people.
     pub title: String,
     pub detail: String,
-}
-
-/// Which rows; newest first.
-#[derive(Debug, Clone, Default)]
-pub struct HistoryQuery {
-    /// Only of this incident.
-    pub incident: Option<String>,
-    /// Only of this rule.
-    pub rule: Option<String>,
-    /// Only of this namespace.
-    pub namespace: Option<String>,
-    /// Only of this workload.
-    pub workload: Option<String>,
-    /// Only those that something was said (`true`) or nothing was said (`false`) for.
-    pub told: Option<bool>,
-    /// From this time on.
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-    /// Older than this row: the last id of the page before.
-    pub before: Option<i64>,
-    /// At most this many; 0 and more than [`HistoryQuery::MAX_ROWS`] mean that maximum.
-    pub limit: usize,
-}
-
-impl HistoryQuery {
-    pub const MAX_ROWS: usize = 1_000;
-}
-
-impl Store {
-    /// Remembered decisions, newest first.
-    pub fn history(&self, query: HistoryQuery) -> Call<Vec<HistoryEntry>> {
-        self.read("read history", move |s| s.history(&query))
-    }
 }

@@ -171,7 +171,7 @@ mod tests {
         let kept = store.load_incidents().wait().unwrap();
         assert_eq!(kept.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["fits"]);
         assert!(store.load_digests().wait().unwrap().is_empty());
-        let row = &store.history(crate::store::HistoryQuery::default()).wait().unwrap()[0];
+        let row = &store.history(None).wait().unwrap()[0];
         assert!(row.title.len() <= MAX_TITLE && row.title.ends_with(text::CUT));
         assert_eq!(row.detail, "{}");
         let Claim::Claimed { notification, .. } = store.claim(1, at(1)).wait().unwrap() else {

@@ -155,13 +155,9 @@ pub(super) trait Rows {
 }
 
 impl Store {
-    /// What the dispatcher of `receiver` may do at `now`. `gate` is where its Retry-After is kept.
-    pub fn heads(&self, receiver: &Arc<str>, gate: &Arc<str>, now: Timestamp) -> Call<Heads> {
-        self.heads_without(receiver, gate, Vec::new(), now)
-    }
-
-    /// The same, without the rows of the recipients `held`.
-    pub fn heads_without(
+    /// What the dispatcher of `receiver` may do at `now`, without the rows of the recipients `held`. `gate` is
+    /// where its Retry-After is kept.
+    pub fn heads(
         &self,
         receiver: &Arc<str>,
         gate: &Arc<str>,

@@ -1,20 +1,19 @@
 //! A model of Alertmanager: it ends an alert by itself at its `endsAt`, and knows an alert by its labels.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kubeherald::clock::{self, Clock};
+use kubeherald::clock;
 use kubeherald::message::{Decision, Notification};
 use kubeherald::notify::webhook::{Preset, WebhookBody};
-use kubeherald::notify::{Notifier, NotifierConfig, Parts, Secret, WebhookConfig};
-use kubeherald::outbox::{Backoff, Limit, Outbox, Policy, ReceiverSpec};
+use kubeherald::notify::{NotifierConfig, Secret, WebhookConfig};
+use kubeherald::outbox::Policy;
 use kubeherald::store::{Commit, IncidentRow, Store};
-use kubeherald::template::{Templates, sample};
+use kubeherald::template::sample;
 use kubeherald::testkit::receivers::{Received, Reply, WebhookServer};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+
+use crate::dispatching::{Dispatching, until};
 
 /// How often open alerts are sent again here, in place of minutes.
 const EVERY: Duration = Duration::from_millis(150);
@@ -38,41 +37,14 @@ fn said(requests: &[Received]) -> BTreeMap<String, Said> {
     alerts
 }
 
-struct Life {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Life {
-    fn begin(store: &Store, server: &WebhookServer) -> Self {
-        let config = WebhookConfig {
-            body: WebhookBody::Preset(Preset::Alertmanager),
-            reassert: Some(EVERY),
-            cluster: "prod".into(),
-            ..WebhookConfig::new(Secret::Inline(server.url().into()))
-        };
-        let parts = Parts::new(Templates::shipped().unwrap(), Clock::System);
-        let notifier = Notifier::new(NotifierConfig::Webhook(config), &parts).unwrap();
-        let backoff = Backoff { base: Duration::from_millis(20), cap: Duration::from_millis(40) };
-        let spec = ReceiverSpec {
-            name: Arc::from("am"),
-            limit: Limit { per: Duration::from_secs(1), messages: 100, burst: 100 },
-            max_age: Duration::from_secs(3_600),
-            credential: None,
-            fold: false,
-        };
-        let stop = CancellationToken::new();
-        let policy = Policy { backoff, ..Policy::default() };
-        let dispatcher = Outbox::new(store.clone(), Clock::System, policy).dispatcher(spec, notifier);
-        let until = stop.clone();
-        let task = tokio::spawn(async move { dispatcher.run(until).await.unwrap() });
-        Self { stop, task }
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        self.task.await.unwrap();
-    }
+fn begin(store: &Store, server: &WebhookServer) -> Dispatching {
+    let config = WebhookConfig {
+        body: WebhookBody::Preset(Preset::Alertmanager),
+        reassert: Some(EVERY),
+        cluster: "prod".into(),
+        ..WebhookConfig::new(Secret::Inline(server.url().into()))
+    };
+    Dispatching::begin(store, "am", false, NotifierConfig::Webhook(config), Policy::default().drain)
 }
 
 fn note(incident: &str, seq: u64, decision: Decision) -> Notification {
@@ -89,27 +61,18 @@ fn row(incident: &str, state: &str) -> IncidentRow {
     IncidentRow { id, rule: "r".into(), state: state.into(), body, updated_at }
 }
 
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let waiting = async {
-        while !done() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("{what}"));
-}
-
 #[tokio::test]
 async fn an_alert_stands_as_long_as_its_problem_and_not_longer() {
     let store = Store::memory().unwrap();
     let server = WebhookServer::start().await.unwrap();
     let all = || said(&server.received().all());
     let times = |name: &str| all().get(name).map_or(0, Vec::len);
-    let life = Life::begin(&store, &server);
+    let life = begin(&store, &server);
     let notifications = vec![note("one", 1, Decision::First), note("two", 1, Decision::First)];
     let incidents = vec![row("one", "firing"), row("two", "firing")];
     store.commit(Commit { notifications, incidents, ..Commit::default() }).await.unwrap();
     // Nothing is decided any more, and yet the end moves on.
-    until("assertions", || times("one") >= 4 && times("two") >= 4 && times("Watchdog") >= 3).await;
+    until("assertions", async || times("one") >= 4 && times("two") >= 4 && times("Watchdog") >= 3).await;
     for (name, said) in all() {
         let stands = if name == "Watchdog" { EVERY * 3 } else { EVERY * 24 };
         for (at, end) in said {
@@ -125,9 +88,9 @@ async fn an_alert_stands_as_long_as_its_problem_and_not_longer() {
     let notifications = vec![note("one", 2, Decision::Resolved)];
     let incidents = vec![row("one", "resolved")];
     store.commit(Commit { notifications, incidents, ..Commit::default() }).await.unwrap();
-    until("the end", || all()["one"].last().is_some_and(|(at, end)| end <= at)).await;
+    until("the end", async || all()["one"].last().is_some_and(|(at, end)| end <= at)).await;
     let (ones, twos) = (times("one"), times("two"));
-    until("further assertions", || times("two") >= twos + 4).await;
+    until("further assertions", async || times("two") >= twos + 4).await;
     assert_eq!(times("one"), ones, "nothing after its end");
 
     // An outage: then one assertion, not one for each that was missed.
@@ -136,8 +99,8 @@ async fn an_alert_stands_as_long_as_its_problem_and_not_longer() {
     }
     life.end().await;
     let before = server.received().all().len();
-    let life = Life::begin(&store, &server);
-    until("a restart", || server.received().all().len() > before).await;
+    let life = begin(&store, &server);
+    until("a restart", async || server.received().all().len() > before).await;
     let named: BTreeSet<String> = said(&server.received().all()[before..]).into_keys().collect();
     assert_eq!(named, BTreeSet::from(["Watchdog".to_owned()]), "it failed, so nothing else was sent yet");
     life.end().await;

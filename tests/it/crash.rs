@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use kubeherald::message::{Decision, Notification};
 use kubeherald::notify::{Attempt, Deliver, Outcome};
-use kubeherald::outbox::{Backoff, Limit, Outbox, Policy, ReceiverSpec};
+use kubeherald::outbox::{Backoff, Limit, Outbox, Policy, ReceiverSpec, StopMode};
 use kubeherald::store::{
     Commit, Durability, Faults, IncidentRow, Options, OutboxQuery, OutboxStates, Point, Store,
 };
@@ -176,7 +176,7 @@ async fn live(dir: &Path, seed: u64, life: u64, store: Store) {
             fold: true,
         };
         let scripted = Scripted { seed, life, receiver, log: Arc::clone(&log) };
-        tasks.push(tokio::spawn(outbox.dispatcher(spec, scripted).run(stop.clone())));
+        tasks.push(tokio::spawn(outbox.dispatcher(spec, scripted).run(StopMode::default(), stop.clone())));
     }
     // The engine goes on where it was, and sees the last of its input again.
     let reached: u64 = store.mark("step").await.unwrap().map_or(0, |n| n.parse().unwrap());

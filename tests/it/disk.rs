@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kubeherald::store::{Commit, Driver, HistoryQuery, HistoryRow, IncidentRow, Options, Store, StoreError};
+use kubeherald::store::{Commit, Driver, HistoryRow, IncidentRow, Options, Store, StoreError};
 use simdisk::{Error, Fault, Kind, Loss, SimDisk};
 
 use crate::sim_disk::Simulated;
@@ -89,7 +89,7 @@ impl Content {
     }
 
     async fn of(store: &Store) -> Result<Self, StoreError> {
-        let history = store.history(HistoryQuery::default()).await?;
+        let history = store.history(None).await?;
         let mut numbers: Vec<u64> = history.iter().map(|entry| entry.title.parse().unwrap()).collect();
         numbers.sort_unstable();
         let count = u64::try_from(numbers.len()).unwrap();
@@ -308,7 +308,7 @@ fn a_store_without_threads_can_be_waited_for_and_finishes_what_was_submitted() {
         let store = Store::open_with(&options(&disk)).unwrap();
         let first = store.commit(commit(0, 1)).submit().await;
         store.commit(commit(0, 2)).wait().unwrap();
-        first.wait().unwrap();
+        first.await.unwrap();
         let third = store.commit(commit(0, 3)).submit().await;
         drop(store);
         third.await.unwrap();

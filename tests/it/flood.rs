@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kubeherald::message::{Decision, Notification};
 use kubeherald::notify::{Notifier, NotifierConfig, Parts, Secret, SlackConfig};
-use kubeherald::outbox::{Limit, Outbox, Policy, ReceiverSpec};
+use kubeherald::outbox::{Limit, Outbox, Policy, ReceiverSpec, StopMode};
 use kubeherald::store::{Commit, Store};
 use kubeherald::template::{Templates, sample};
 use kubeherald::testkit::receivers::SlackServer;
@@ -44,7 +44,7 @@ async fn slack_gets_few_messages_that_list_every_incident() {
         fold: true,
     };
     let stop = CancellationToken::new();
-    let task = tokio::spawn(outbox.dispatcher(spec, slack).run(stop.clone()));
+    let task = tokio::spawn(outbox.dispatcher(spec, slack).run(StopMode::default(), stop.clone()));
     let start = Instant::now();
     for batch in 0..50 {
         let notifications = (0..10).map(|i| incident(batch * 10 + i)).collect();

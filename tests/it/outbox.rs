@@ -143,7 +143,8 @@ fn it_works_beside_a_bot_and_without_one() {
         going.store(false, std::sync::atomic::Ordering::Relaxed);
     });
     let oncall = "oncall".into();
-    let due = store.heads(&oncall, &oncall, kubeherald::clock::now()).wait().unwrap().due.unwrap();
+    let due =
+        store.heads(&oncall, &oncall, Vec::new(), kubeherald::clock::now()).wait().unwrap().due.unwrap();
     assert_eq!(due.key, "aa-1-oncall", "the bot sees it");
     drop(store);
     let (code, stdout, stderr) = outbox(&place.path, &["drop", "--all"]);

@@ -1,71 +1,28 @@
 //! A mail receiver with several recipients, from the outbox to a mail server.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use kubeherald::clock::Clock;
 use kubeherald::message::Decision;
-use kubeherald::notify::{EmailConfig, Notifier, NotifierConfig, Parts, SmtpConfig, SmtpTls};
-use kubeherald::outbox::{Backoff, Limit, Outbox, Policy, ReceiverSpec};
+use kubeherald::notify::{EmailConfig, NotifierConfig, SmtpConfig, SmtpTls};
 use kubeherald::store::{Commit, OutboxQuery, OutboxStates, Store};
-use kubeherald::template::{Templates, sample};
+use kubeherald::template::sample;
 use kubeherald::testkit::receivers::{SmtpReply, SmtpServer};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+
+use crate::dispatching::{Dispatching, until};
 
 const TO: [&str; 5] = ["a@x.test", "b@x.test", "c@x.test", "d@x.test", "e@x.test"];
 
-/// One life of a dispatcher and its notifier.
-struct Life {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Life {
-    fn begin(store: &Store, server: &SmtpServer) -> Self {
-        let smtp = SmtpConfig { port: server.port(), tls: SmtpTls::None, ..SmtpConfig::new("127.0.0.1") };
-        let to = TO.map(String::from).into();
-        let config = EmailConfig { from: "kubeherald@x.test".into(), to, reply_to: None, smtp };
-        let parts = Parts::new(Templates::shipped().unwrap(), Clock::System);
-        let notifier = Notifier::new(NotifierConfig::Email(config), &parts).unwrap();
-        let policy = Policy {
-            backoff: Backoff { base: Duration::from_millis(20), cap: Duration::from_millis(40) },
-            drain: Duration::from_millis(20),
-            ..Policy::default()
-        };
-        let spec = ReceiverSpec {
-            name: Arc::from("mail"),
-            limit: Limit { per: Duration::from_secs(1), messages: 100, burst: 100 },
-            max_age: Duration::from_secs(3_600),
-            credential: None,
-            fold: true,
-        };
-        let stop = CancellationToken::new();
-        let dispatcher = Outbox::new(store.clone(), Clock::System, policy).dispatcher(spec, notifier);
-        let until = stop.clone();
-        let task = tokio::spawn(async move { dispatcher.run(until).await.unwrap() });
-        Self { stop, task }
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        self.task.await.unwrap();
-    }
+fn begin(store: &Store, server: &SmtpServer) -> Dispatching {
+    let smtp = SmtpConfig { port: server.port(), tls: SmtpTls::None, ..SmtpConfig::new("127.0.0.1") };
+    let to = TO.map(String::from).into();
+    let config = EmailConfig { from: "kubeherald@x.test".into(), to, reply_to: None, smtp };
+    Dispatching::begin(store, "mail", true, NotifierConfig::Email(config), Duration::from_millis(20))
 }
 
 async fn commit(store: &Store, key: &str) {
     let mut n = sample::notification(Decision::First, sample::incident());
     (n.key, n.receiver, n.at) = (key.into(), "mail".into(), kubeherald::clock::now());
     store.commit(Commit { notifications: vec![n], ..Commit::default() }).await.unwrap();
-}
-
-async fn until(what: &str, done: impl AsyncFn() -> bool) {
-    let waiting = async {
-        while !done().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
 async fn open(store: &Store) -> u64 {
@@ -86,11 +43,11 @@ async fn who_has_a_mail_is_known_after_the_end_of_the_process() {
     let server = SmtpServer::start().await.unwrap();
     server.next("RCPT", "c@x.test", SmtpReply::Hang);
     commit(&store, "n-1-mail").await;
-    let life = Life::begin(&store, &server);
+    let life = begin(&store, &server);
     until("two mails", async || server.mails().all().len() == 2).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     life.end().await;
-    let life = Life::begin(&store, &server);
+    let life = begin(&store, &server);
     until("the rest", async || open(&store).await == 0).await;
     life.end().await;
     assert_eq!(recipients(&server), TO, "each once");
@@ -103,10 +60,10 @@ async fn only_the_mail_under_way_is_sent_twice() {
     let server = SmtpServer::start().await.unwrap();
     commit(&store, "n-1-mail").await;
     server.next("TAKEN", "", SmtpReply::Hang);
-    let life = Life::begin(&store, &server);
+    let life = begin(&store, &server);
     until("a mail", async || server.mails().all().len() == 1).await;
     life.end().await;
-    let life = Life::begin(&store, &server);
+    let life = begin(&store, &server);
     until("the rest", async || open(&store).await == 0).await;
     life.end().await;
     assert_eq!(recipients(&server), ["a@x.test", "a@x.test", "b@x.test", "c@x.test", "d@x.test", "e@x.test"]);
@@ -122,7 +79,7 @@ async fn a_refused_recipient_is_a_dead_letter_of_its_own() {
     server.next("RCPT", "b@x.test", SmtpReply::Line("451 4.7.1 greylisted".into()));
     server.next("RCPT", "d@x.test", SmtpReply::Line("550 5.1.1 no such user".into()));
     commit(&store, "n-1-mail").await;
-    let life = Life::begin(&store, &server);
+    let life = begin(&store, &server);
     until("all", async || open(&store).await == 0).await;
     assert_eq!(recipients(&server), ["a@x.test", "b@x.test", "c@x.test", "e@x.test"]);
     let query = OutboxQuery { states: OutboxStates::Dead, limit: 9, ..OutboxQuery::default() };

@@ -9,7 +9,7 @@ use kubeherald::app::run::{Options, RunError, run};
 use kubeherald::clock;
 use kubeherald::config::load;
 use kubeherald::message::Reason;
-use kubeherald::store::{self, HistoryQuery, Store};
+use kubeherald::store::{self, Store};
 use kubeherald::testkit::ApiServer;
 use kubeherald::testkit::builders::{self, Pod, namespace, node, pod};
 use kubeherald::testkit::receivers::{Received, WebhookServer};
@@ -222,7 +222,7 @@ async fn added_kept_over_a_restart_and_ended() {
 
     let path = Some(cluster.dir.path().join("state.db"));
     let store = Store::open_with(&store::Options { path, ..store::Options::default() }).unwrap();
-    let rows = store.history(HistoryQuery { told: Some(false), ..HistoryQuery::default() }).await.unwrap();
+    let rows = store.history(None).await.unwrap();
     let silenced: Vec<_> = rows.iter().filter(|row| row.reason == Reason::SilencedBy.as_str()).collect();
     let [row] = silenced.as_slice() else { panic!("recorded once: {rows:#?}") };
     let detail: Value = serde_json::from_str(&row.detail).unwrap();

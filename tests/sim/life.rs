@@ -14,7 +14,7 @@ use kubeherald::clock::Clock;
 use kubeherald::config::{Config, Loaded};
 use kubeherald::notify::Network;
 use kubeherald::outbox::Policy;
-use kubeherald::store::{self, Driver, HistoryQuery, OutboxQuery, OutboxStates, Store};
+use kubeherald::store::{self, Driver, OutboxQuery, OutboxStates, Store};
 use kubeherald::template::Templates;
 use kubeherald::watch::stream::Tuning;
 use serde_json::{Value, json};
@@ -218,8 +218,7 @@ async fn gather(world: &Arc<World>, store: &Store) {
     let mut before = None;
     let mut history = Vec::new();
     loop {
-        let query = HistoryQuery { before, ..HistoryQuery::default() };
-        let Ok(page) = store.history(query).await else { break };
+        let Ok(page) = store.history(before).await else { break };
         let Some(last) = page.last() else { break };
         before = Some(last.id);
         history.extend(page.into_iter().map(|entry| HistoryLine {

@@ -38,7 +38,7 @@ impl Senders {
         let dispatcher = self.outbox.dispatcher(spec, notifier);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            let done = Box::pin(dispatcher.run_on(stop_mode.clone(), stop)).await;
+            let done = Box::pin(dispatcher.run(stop_mode.clone(), stop)).await;
             (stop_mode, done)
         });
     }

@@ -12,7 +12,7 @@ use crate::app::run::commit;
 use crate::config::{Config, load};
 use crate::recording::{RecordingFile, changes};
 use crate::store::fixture::note;
-use crate::store::{Claim, Commit, HistoryQuery, OutboxQuery, Settle};
+use crate::store::{Claim, Commit, OutboxQuery, Settle};
 use crate::watch::Kind;
 
 #[derive(Debug, Parser)]
@@ -89,7 +89,7 @@ impl Bot {
     }
 
     fn history(&self) -> Vec<HistoryEntry> {
-        self.store.history(HistoryQuery::default()).wait().unwrap()
+        self.store.history(None).wait().unwrap()
     }
 }
 

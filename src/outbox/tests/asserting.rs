@@ -18,6 +18,12 @@ fn incident(id: &str, state: &str) -> IncidentRow {
     IncidentRow { id: id.into(), rule: "r".into(), state: state.into(), body: "{}".into(), updated_at }
 }
 
+/// Rows of `x` whose incidents fire.
+fn firing(keys: &[(&str, &str, &str)]) -> Commit {
+    let incidents = keys.iter().map(|(_, _, thread)| incident(thread, "firing")).collect();
+    Commit { incidents, ..rows(keys) }
+}
+
 fn end(key: &str, thread: &str) -> Notification {
     let mut n = note(key, "x", thread, crate::clock::now());
     (n.decision, n.reason) = (Decision::Resolved, Reason::Recovered);
@@ -64,27 +70,20 @@ async fn what_is_open_is_repeated_until_it_ends_and_the_newest_counts() {
 
 #[tokio::test]
 async fn a_restart_and_an_outage_leave_nothing_to_catch_up_with() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut bench = Bench::over(file(&dir, Faults::default()), policy());
+    let place = Place::new();
+    let mut bench = Bench::over(place.open(), policy());
     let script = script();
     bench.run(spec("x"), &script);
-    let mut commit = rows(&[("a1", "x", "a")]);
-    commit.incidents = vec![incident("a", "firing")];
-    bench.store.commit(commit).await.unwrap();
+    bench.store.commit(firing(&[("a1", "x", "a")])).await.unwrap();
     bench.counted("x", 1, 0).await;
     drop(bench.stop().await);
 
-    let mut bench = Bench::over(file(&dir, Faults::default()), policy());
+    let mut bench = Bench::over(place.open(), policy());
     let down = || Outcome::Retry { after: Some(Duration::from_millis(100)), reason: "503".into() };
     *script.doubts.lock().unwrap() = (0..5).map(|_| down()).collect();
     script.asserted.lock().unwrap().clear();
     bench.run(spec("x"), &script);
-    within(async {
-        while script.asserted.lock().unwrap().len() < 6 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    until(async || script.asserted.lock().unwrap().len() >= 6).await;
     tokio::time::sleep(EVERY / 2).await;
     // Five that failed, and one that did not.
     assert_eq!(script.asserted.lock().unwrap().concat(), ["a1"; 6]);
@@ -99,9 +98,7 @@ async fn what_waits_to_be_sent_is_not_asserted_as_it_was() {
     let mut bench = Bench::memory();
     let script = script().on("a2", [retry(Some(Duration::from_secs(3_600)))]);
     bench.run(spec("x"), &script);
-    let mut commit = rows(&[("a1", "x", "a"), ("b1", "x", "b")]);
-    commit.incidents = vec![incident("a", "firing"), incident("b", "firing")];
-    bench.store.commit(commit).await.unwrap();
+    bench.store.commit(firing(&[("a1", "x", "a"), ("b1", "x", "b")])).await.unwrap();
     bench.counted("x", 2, 0).await;
     // The receiver asked for an hour of peace: that counts for assertions, too.
     bench.store.commit(rows(&[("a2", "x", "a")])).await.unwrap();
@@ -112,9 +109,7 @@ async fn what_waits_to_be_sent_is_not_asserted_as_it_was() {
     let mut bench = Bench::memory();
     let script = self::script().on("a2", (0..1_000).map(|_| retry(None)).collect::<Vec<_>>());
     bench.run(spec("x"), &script);
-    let mut commit = rows(&[("a1", "x", "a"), ("b1", "x", "b"), ("a2", "x", "a")]);
-    commit.incidents = vec![incident("a", "firing"), incident("b", "firing")];
-    bench.store.commit(commit).await.unwrap();
+    bench.store.commit(firing(&[("a1", "x", "a"), ("b1", "x", "b"), ("a2", "x", "a")])).await.unwrap();
     bench.counted("x", 2, 0).await;
     script.reached(4).await;
     assert_eq!(asserted(&script).await, ["b1"], "the other alert is");
@@ -148,17 +143,10 @@ async fn many_open_alerts_are_several_requests() {
     bench.run(spec("x"), &script);
     let keys: Vec<String> = (0..120).map(|n| format!("k{n:03}")).collect();
     let all: Vec<(&str, &str, &str)> = keys.iter().map(|k| (k.as_str(), "x", k.as_str())).collect();
-    let mut commit = rows(&all);
-    commit.incidents = keys.iter().map(|k| incident(k, "firing")).collect();
-    bench.store.commit(commit).await.unwrap();
+    bench.store.commit(firing(&all)).await.unwrap();
     bench.counted("x", 120, 0).await;
     script.asserted.lock().unwrap().clear();
-    within(async {
-        while script.asserted.lock().unwrap().concat().len() < 240 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    until(async || script.asserted.lock().unwrap().concat().len() >= 240).await;
     let requests = script.asserted.lock().unwrap().clone();
     assert!(requests.iter().all(|request| request.len() <= 50), "{requests:?}");
     let mut once: Vec<String> = requests.concat();
@@ -173,26 +161,14 @@ async fn a_receiver_that_refuses_assertions_is_called_refusing() {
     let mut bench = Bench::memory();
     let script = script();
     bench.run(spec("x"), &script);
-    let mut commit = rows(&[("a1", "x", "a")]);
-    commit.incidents = vec![incident("a", "firing")];
-    bench.store.commit(commit).await.unwrap();
+    bench.store.commit(firing(&[("a1", "x", "a")])).await.unwrap();
     bench.counted("x", 1, 0).await;
     script.doubts.lock().unwrap().push(Outcome::Refused { reason: "401".into() });
-    within(async {
-        while bench.outbox.refusals().is_empty() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    until(async || !bench.outbox.refusals().is_empty()).await;
     assert_eq!(asserted(&script).await, [""; 0], "it is left alone");
     script.credentials.store(1, Ordering::Relaxed);
     bench.store.wakeups(&Arc::from("x")).notify_one();
-    within(async {
-        while !bench.outbox.refusals().is_empty() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    until(async || bench.outbox.refusals().is_empty()).await;
     bench.stop().await;
 }
 
@@ -205,12 +181,7 @@ async fn the_watchdog_is_only_sent_while_the_bot_is_well() {
     let script = script();
     bench.run(spec("x"), &script);
     let sent = || script.watchdogs.load(Ordering::Relaxed);
-    within(async {
-        while sent() < 3 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    until(async || sent() >= 3).await;
     well.store(false, Ordering::Relaxed);
     tokio::time::sleep(EVERY).await;
     let before = sent();

@@ -1,7 +1,7 @@
 //! What waits beyond the rate limit is told together.
 
 use super::*;
-use crate::store::{HistoryQuery, HistoryRow};
+use crate::store::HistoryRow;
 
 /// Everything a receiver was told, as whole notifications.
 #[derive(Clone, Default)]
@@ -45,7 +45,7 @@ fn every(per: u64, burst: u32) -> ReceiverSpec {
 impl Bench {
     fn run_told(&mut self, spec: ReceiverSpec, told: &Told) {
         let dispatcher = self.outbox.dispatcher(spec, told.clone());
-        self.tasks.push(tokio::spawn(dispatcher.run(self.stop.clone())));
+        self.tasks.push(tokio::spawn(dispatcher.run(StopMode::default(), self.stop.clone())));
     }
 
     async fn commit(&self, keys: &[(&str, &str, &str)]) {
@@ -85,7 +85,7 @@ async fn a_flood_is_told_in_few_messages_that_list_every_incident() {
     let folded: u64 = bench.outbox.counters()[0].1.folded.load(Ordering::Relaxed);
     assert!(folded >= 480, "{folded}");
     let summaries: Vec<Notification> = told.all().into_iter().filter(|n| n.decision.is_summary()).collect();
-    let history = bench.store.history(HistoryQuery::default()).await.unwrap();
+    let history = bench.store.history(None).await.unwrap();
     assert_eq!(history.len(), summaries.len());
     for (entry, n) in history.iter().rev().zip(&summaries) {
         assert!(entry.detail.contains(&n.key) && entry.title == n.title, "{entry:?}");
@@ -170,7 +170,7 @@ async fn a_crash_around_a_summary_repeats_at_most_that_summary_under_its_key() {
         cases.extend(["claim a summary", "settle a summary"].map(|job| (point, job)));
     }
     for (point, job) in cases {
-        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new();
         let told = Told::default();
         let keys = [("z", "x", "z"), ("a1", "x", "a"), ("b1", "x", "b"), ("a2", "x", "a"), ("c1", "x", "c")];
         let seen = Arc::clone(&told.0);
@@ -183,25 +183,22 @@ async fn a_crash_around_a_summary_repeats_at_most_that_summary_under_its_key() {
             let armed = settled.load(Ordering::Relaxed) && !seen.lock().unwrap().is_empty();
             assert!(!armed || (p, j) != (point, job), "crash");
         });
-        let store = file(&dir, crash);
+        let store = place.open_with(crash);
         store.commit(rows(&keys)).await.unwrap();
         let outbox = Outbox::new(store.clone(), clock(), policy());
-        let task = tokio::spawn(outbox.dispatcher(every(150, 1), told.clone()).run(CancellationToken::new()));
+        let task = tokio::spawn(
+            outbox.dispatcher(every(150, 1), told.clone()).run(StopMode::default(), CancellationToken::new()),
+        );
         match within(task).await {
             Ok(result) => assert!(result.is_err(), "{point:?} {job}"),
             Err(panic) => assert!(panic.is_panic(), "{point:?} {job}"),
         }
         drop((outbox, store));
 
-        let mut bench = Bench::over(file(&dir, Faults::default()), policy());
+        let mut bench = Bench::over(place.open(), policy());
         bench.run_told(every(150, 1), &told);
         bench.commit(&keys).await;
-        within(async {
-            while !bench.store.sizes().await.unwrap().receivers.is_empty() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        })
-        .await;
+        until(async || bench.store.sizes().await.unwrap().receivers.is_empty()).await;
         bench.stop().await;
         let all = told.all();
         let ambiguous = point == Point::Attempted
@@ -250,10 +247,10 @@ async fn a_row_that_grows_too_old_leaves_its_summary() {
     let retry = crate::store::Settle::Retry { not_before: now, reason: "r".into(), gate: None };
     let none: Option<HistoryRow> = None;
     assert_eq!(store.settle_fold(&x, &key, retry, none, now).await.unwrap(), 3);
-    let head = store.heads(&x, &x, now).await.unwrap().due.unwrap();
+    let head = store.heads(&x, &x, Vec::new(), now).await.unwrap().due.unwrap();
     assert_eq!(head.inside.as_deref(), Some(key.as_str()));
     assert!(store.settle(head.seq, crate::store::Settle::Dead { reason: "old".into() }, now).await.unwrap());
-    let head = store.heads(&x, &x, now).await.unwrap().due.unwrap();
+    let head = store.heads(&x, &x, Vec::new(), now).await.unwrap().due.unwrap();
     assert_eq!((head.key.as_str(), head.inside), ("b", None));
     assert_eq!(store.foldable(query).await.unwrap().len(), 2);
 }

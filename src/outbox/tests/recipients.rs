@@ -37,28 +37,22 @@ async fn who_is_missing_is_tried_again_and_nobody_else() {
 #[tokio::test]
 async fn what_was_done_survives_the_end_of_the_process() {
     for cut in THREE {
-        let dir = tempfile::tempdir().unwrap();
-        let store = file(&dir, Faults::default());
+        let place = Place::new();
+        let store = place.open();
         store.commit(rows(&[("n1", "mail", "t"), ("n2", "mail", "t")])).await.unwrap();
         let mut bench = Bench::over(store, policy());
         let script = Script::to(THREE).on(&format!("n1/{cut}"), [Reply::Hang]);
         bench.run(spec("mail"), &script);
-        within(async {
-            while !script.told().contains(&format!("n1/{cut}")) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        })
-        .await;
+        until(async || script.told().contains(&format!("n1/{cut}"))).await;
         drop(bench.stop().await);
 
-        let mut bench = Bench::over(file(&dir, Faults::default()), policy());
+        let mut bench = Bench::over(place.open(), policy());
         bench.run(spec("mail"), &script);
-        within(async {
-            while bench.store.sizes().await.unwrap().receivers.iter().any(|r| r.queued + r.sending > 0) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        })
-        .await;
+        let served = async || {
+            let sizes = bench.store.sizes().await.unwrap();
+            sizes.receivers.iter().all(|r| r.queued + r.sending == 0)
+        };
+        until(served).await;
         bench.stop().await;
         let told = script.told();
         for name in THREE {
@@ -130,7 +124,7 @@ async fn several_recipients_share_one_text_that_pruning_leaves_to_the_last() {
     let now = crate::clock::now();
     store.give_out(&mail, &names, now).await.unwrap();
     for (place, name) in THREE.iter().enumerate() {
-        let row = store.heads(&mail, &mail, now).await.unwrap().due.unwrap();
+        let row = store.heads(&mail, &mail, Vec::new(), now).await.unwrap().due.unwrap();
         assert_eq!(&*row.recipient, *name);
         let crate::store::Claim::Claimed { notification, .. } = store.claim(row.seq, now).await.unwrap()
         else {
@@ -149,7 +143,7 @@ async fn several_recipients_share_one_text_that_pruning_leaves_to_the_last() {
     assert!(store.resend_dead("n1/b@x", now).await.unwrap());
     let later = now + jiff::SignedDuration::from_mins(1);
     store.prune(crate::store::Retention::default(), later).await.unwrap();
-    let row = store.heads(&mail, &mail, now).await.unwrap().due.unwrap();
+    let row = store.heads(&mail, &mail, Vec::new(), now).await.unwrap().due.unwrap();
     let claim = store.claim(row.seq, now).await.unwrap();
     assert!(matches!(claim, crate::store::Claim::Claimed { .. }), "{claim:?}");
 }

@@ -60,12 +60,7 @@ async fn a_secret_that_changes_is_used_at_once() {
     bench.store.commit(rows(&[("a1", "x", "a"), ("a2", "x", "a")])).await.unwrap();
     bench.run(spec("x"), &script);
     script.reached(1).await;
-    within(async {
-        while bench.outbox.refusals().is_empty() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    until(async || !bench.outbox.refusals().is_empty()).await;
     script.credentials.store(1, Ordering::Relaxed);
     bench.counted("x", 2, 0).await;
     assert_eq!(script.keys(), ["a1", "a1", "a2"]);
@@ -75,22 +70,17 @@ async fn a_secret_that_changes_is_used_at_once() {
 
 #[tokio::test]
 async fn a_restart_knows_since_when_and_tries_once_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut first, _) = bench(file(&dir, Faults::default()));
+    let place = Place::new();
+    let (mut first, _) = bench(place.open());
     let script = Script::default().on("a1", [refused(), refused()]);
     first.store.commit(rows(&[("a1", "x", "a")])).await.unwrap();
     first.run(spec("x"), &script);
     script.reached(1).await;
-    within(async {
-        while first.outbox.refusals().is_empty() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    until(async || !first.outbox.refusals().is_empty()).await;
     let since = first.outbox.refusals()["x"].since;
     drop(first.stop().await);
 
-    let (mut second, by) = bench(file(&dir, Faults::default()));
+    let (mut second, by) = bench(place.open());
     second.run(spec("x"), &script);
     script.reached(2).await;
     pass(&second, &by, 0).await;

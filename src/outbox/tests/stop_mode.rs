@@ -40,16 +40,11 @@ async fn handing_over_ends_the_attempt_under_way_and_repeats_nothing() {
     store.commit(rows(&[("a", "x", "t1"), ("b", "x", "t2"), ("c", "x", "t1")])).await.unwrap();
     let (stop, stop_mode) = (CancellationToken::new(), StopMode::default());
     let (old, new) = (Slow::default(), Script::default());
-    let first =
-        tokio::spawn(outbox.dispatcher(spec("x"), old.clone()).run_on(stop_mode.clone(), stop.clone()));
-    within(async {
-        while old.seen.lock().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    let first = tokio::spawn(outbox.dispatcher(spec("x"), old.clone()).run(stop_mode.clone(), stop.clone()));
+    until(async || !old.seen.lock().unwrap().is_empty()).await;
     stop_mode.hand_over();
-    let second = tokio::spawn(outbox.dispatcher(spec("x"), new.clone()).run(stop.clone()));
+    let second =
+        tokio::spawn(outbox.dispatcher(spec("x"), new.clone()).run(StopMode::default(), stop.clone()));
     // Longer than a shutdown would leave it.
     tokio::time::sleep(policy().drain * 3).await;
     assert!(!first.is_finished(), "the attempt is not cut off");
@@ -76,14 +71,13 @@ async fn draining_ends_when_nothing_is_owed_any_more() {
     store.commit(rows(&[("a", "x", "t1"), ("b", "x", "t2"), ("c", "x", "t1")])).await.unwrap();
     let (stop, stop_mode) = (CancellationToken::new(), StopMode::default());
     stop_mode.drain();
-    let task = outbox.dispatcher(spec("x"), script.clone()).run_on(stop_mode, stop);
+    let task = outbox.dispatcher(spec("x"), script.clone()).run(stop_mode, stop);
     within(task).await.unwrap();
     assert_eq!(script.keys(), ["a", "a", "b", "c"], "also what had to wait");
     // One that is idle is woken.
     let stop_mode = StopMode::default();
-    let idle = tokio::spawn(
-        outbox.dispatcher(spec("x"), script).run_on(stop_mode.clone(), CancellationToken::new()),
-    );
+    let idle =
+        tokio::spawn(outbox.dispatcher(spec("x"), script).run(stop_mode.clone(), CancellationToken::new()));
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!idle.is_finished());
     stop_mode.drain();
@@ -100,15 +94,13 @@ async fn the_rate_limit_goes_on_where_the_last_dispatcher_left_it() {
     let stop = CancellationToken::new();
     let first = StopMode::default();
     let script = Script::default();
-    let task =
-        tokio::spawn(outbox.dispatcher(slow(limit), script.clone()).run_on(first.clone(), stop.clone()));
+    let task = tokio::spawn(outbox.dispatcher(slow(limit), script.clone()).run(first.clone(), stop.clone()));
     script.reached(2).await;
     first.hand_over();
     within(task).await.unwrap().unwrap();
     store.commit(rows(&[("c", "x", "t3"), ("d", "x", "t4")])).await.unwrap();
     let second = StopMode::default();
-    let task =
-        tokio::spawn(outbox.dispatcher(slow(limit), script.clone()).run_on(second.clone(), stop.clone()));
+    let task = tokio::spawn(outbox.dispatcher(slow(limit), script.clone()).run(second.clone(), stop.clone()));
     script.reached(3).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(script.keys(), ["a", "b", "c"], "three at once, over both");
@@ -116,7 +108,8 @@ async fn the_rate_limit_goes_on_where_the_last_dispatcher_left_it() {
     within(task).await.unwrap().unwrap();
     // Another limit is another matter.
     let other = Limit { burst: 2, ..limit };
-    let task = tokio::spawn(outbox.dispatcher(slow(other), script.clone()).run(stop.clone()));
+    let task =
+        tokio::spawn(outbox.dispatcher(slow(other), script.clone()).run(StopMode::default(), stop.clone()));
     script.reached(4).await;
     stop.cancel();
     within(task).await.unwrap().unwrap();

@@ -1,11 +1,9 @@
 use std::sync::Arc;
 
-use rusqlite::named_params;
-
 use super::session::Session;
-use super::value::{limit, micros, time};
+use super::value::{micros, time};
 use crate::message::Decision;
-use crate::store::{HistoryEntry, HistoryQuery, HistoryRow, StoreError};
+use crate::store::{HistoryEntry, HistoryRow, StoreError};
 
 pub(super) const COLUMNS: &str =
     "id, at, incident, decision, reason, rule, namespace, workload, title, detail";
@@ -23,38 +21,6 @@ pub(super) fn entry(r: &rusqlite::Row<'_>) -> rusqlite::Result<HistoryEntry> {
         title: r.get(8)?,
         detail: r.get(9)?,
     })
-}
-
-pub(super) fn select(s: &Session, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError> {
-    let rows = match query.limit {
-        0 => HistoryQuery::MAX_ROWS,
-        n => n.min(HistoryQuery::MAX_ROWS),
-    };
-    // One index leads each query, so an incident's page does not walk everything that happened since.
-    let by_incident = query.incident.is_some();
-    let sql = format!(
-        "SELECT {COLUMNS} FROM history
-         WHERE {incident}
-           AND (:rule IS NULL OR rule = :rule)
-           AND (:namespace IS NULL OR namespace = :namespace)
-           AND (:workload IS NULL OR workload = :workload)
-           AND (:told IS NULL OR (decision IS NOT NULL) = :told)
-           AND at >= :since AND at < :until AND id < :before
-         ORDER BY id DESC LIMIT :limit",
-        incident = if by_incident { "incident = :incident" } else { ":incident IS NULL" },
-    );
-    let params = named_params! {
-        ":incident": query.incident,
-        ":rule": query.rule,
-        ":namespace": query.namespace,
-        ":workload": query.workload,
-        ":told": query.told,
-        ":since": query.since.map_or(i64::MIN, micros),
-        ":until": query.until.map_or(i64::MAX, micros),
-        ":before": query.before.unwrap_or(i64::MAX),
-        ":limit": limit(rows),
-    };
-    s.all("read history", &sql, params, entry)
 }
 
 pub(super) fn insert<'a>(

@@ -8,16 +8,17 @@ use super::value::{count, limit, micros, time};
 use super::{history, listing};
 use crate::store::explain::Trail;
 use crate::store::{
-    Delivery, HistoryEntry, HistoryQuery, IncidentMatch, IncidentRecord, IncidentRow, KnownObject,
-    ObjectQuery, ObjectRow, StoreError,
+    Delivery, HistoryEntry, IncidentMatch, IncidentRecord, IncidentRow, KnownObject, ObjectQuery, ObjectRow,
+    StoreError,
 };
 
 /// Rows of one incident that are looked at, of each kind.
 const MAX_OF_ONE: usize = 1_000;
 
 impl Trail for Session {
-    fn history(&mut self, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError> {
-        history::select(self, query)
+    fn history(&mut self, before: i64) -> Result<Vec<HistoryEntry>, StoreError> {
+        let sql = format!("SELECT {} FROM history WHERE id < ?1 ORDER BY id DESC LIMIT ?2", history::COLUMNS);
+        self.all("read history", &sql, (before, limit(MAX_OF_ONE)), history::entry)
     }
 
     fn concerning(&mut self, query: &ObjectQuery) -> Result<Vec<IncidentMatch>, StoreError> {

@@ -24,12 +24,12 @@ fn held(rows: &[&str]) -> (Store, Vec<Notification>) {
 
 fn due(store: &Store, now: Timestamp) -> Option<String> {
     let x = Arc::from("x");
-    store.heads(&x, &x, now).wait().unwrap().due.map(|row| row.key)
+    store.heads(&x, &x, Vec::new(), now).wait().unwrap().due.map(|row| row.key)
 }
 
 fn claim(store: &Store, now: Timestamp) -> (i64, Notification) {
     let x = Arc::from("x");
-    let row = store.heads(&x, &x, now).wait().unwrap().due.unwrap();
+    let row = store.heads(&x, &x, Vec::new(), now).wait().unwrap().due.unwrap();
     match store.claim(row.seq, now).wait().unwrap() {
         Claim::Claimed { notification, .. } => (row.seq, *notification),
         other => panic!("{other:?}"),
@@ -40,7 +40,7 @@ fn claim(store: &Store, now: Timestamp) -> (i64, Notification) {
 fn a_held_row_goes_with_what_was_added_as_soon_as_it_is() {
     let (store, rows) = held(&["a1", "a2"]);
     let x = Arc::from("x");
-    let heads = store.heads(&x, &x, at(1)).wait().unwrap();
+    let heads = store.heads(&x, &x, Vec::new(), at(1)).wait().unwrap();
     assert_eq!((heads.due, heads.next_at), (None, Some(at(10))), "also what is behind it waits");
     let amended = with_log(rows[0].clone());
     assert_eq!(store.amend(std::slice::from_ref(&amended)).wait().unwrap(), 1);
@@ -110,7 +110,7 @@ fn what_was_waited_for_is_over_by_a_clock_that_was_set_back() {
     let owe = |key, now| {
         let notifications = vec![note(key, "x", key, now)];
         store.commit(Commit { notifications, ..Commit::default() }).wait().unwrap();
-        store.heads(&name, &name, now).wait().unwrap().due
+        store.heads(&name, &name, Vec::new(), now).wait().unwrap().due
     };
     let first = owe("first", at(0)).unwrap().seq;
     store.claim(first, at(0)).wait().unwrap();

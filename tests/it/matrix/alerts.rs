@@ -12,7 +12,7 @@ use kubeherald::app::receivers;
 use kubeherald::clock;
 use kubeherald::config::{Config, load};
 use kubeherald::notify::{Attempt, Deliver, Outcome};
-use kubeherald::outbox::{Limit, Outbox, Policy, ReceiverSpec};
+use kubeherald::outbox::{Limit, Outbox, Policy, ReceiverSpec, StopMode};
 use kubeherald::store::{Commit, Store};
 use kubeherald::testkit::builders::{self, deployment, node, pod};
 use kubeherald::testkit::receivers::{Received, WebhookServer};
@@ -151,7 +151,9 @@ async fn deliver(config: &Config, messages: &[Message]) {
         // A message takes less: so the limit is what holds back, also on a machine that is busy.
         let per = Duration::from_millis(if spec.fold { 300 } else { 30 });
         let spec = ReceiverSpec { limit: Limit { per, messages: 1, burst: 1 }, ..spec };
-        tasks.push(tokio::spawn(outbox.dispatcher(spec, Late(notifier)).run(stop.clone())));
+        tasks.push(tokio::spawn(
+            outbox.dispatcher(spec, Late(notifier)).run(StopMode::default(), stop.clone()),
+        ));
     }
     tokio::time::timeout(Duration::from_secs(60), async {
         while !store.sizes().await.unwrap().receivers.is_empty() {

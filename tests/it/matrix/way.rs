@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kubeherald::clock::{self, Clock};
 use kubeherald::message::{Decision, Notification};
 use kubeherald::notify::{EmailConfig, Notifier, NotifierConfig, SmtpConfig, SmtpTls, WebhookConfig};
-use kubeherald::outbox::{Backoff, Limit, Outbox, Policy, ReceiverSpec};
+use kubeherald::outbox::{Backoff, Limit, Outbox, Policy, ReceiverSpec, StopMode};
 use kubeherald::store::{Commit, Store};
 use kubeherald::template::sample;
 use kubeherald::testkit::receivers::{SmtpReply, SmtpServer};
@@ -86,7 +86,9 @@ async fn a_receiver_that_is_down_or_silent_for_an_hour_delays_only_itself_and_lo
     let mut tasks = Vec::new();
     let mut notifications = Vec::new();
     for (name, peer) in [("down", &down), ("silent", &silent), ("fine", &fine)] {
-        tasks.push(tokio::spawn(outbox.dispatcher(spec(name), hook(peer)).run(stop.clone())));
+        tasks.push(tokio::spawn(
+            outbox.dispatcher(spec(name), hook(peer)).run(StopMode::default(), stop.clone()),
+        ));
         for thread in ["a", "b", "c"] {
             notifications.extend((1..=3).map(|seq| note(name, thread, seq, begin)));
         }
@@ -167,7 +169,9 @@ async fn deliver(server: &SmtpServer, timeout: Duration) -> u64 {
     let store = Store::memory().unwrap();
     let outbox = Outbox::new(store.clone(), Clock::System, quick());
     let stop = CancellationToken::new();
-    let task = tokio::spawn(outbox.dispatcher(spec("mail"), mail(server.port(), timeout)).run(stop.clone()));
+    let task = tokio::spawn(
+        outbox.dispatcher(spec("mail"), mail(server.port(), timeout)).run(StopMode::default(), stop.clone()),
+    );
     let notifications = vec![note("mail", "a", 1, clock::now()), note("mail", "a", 2, clock::now())];
     store.commit(Commit { notifications, ..Commit::default() }).await.unwrap();
     within(async {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kubeherald::clock;
 use kubeherald::engine::{Identity, Numbers};
 use kubeherald::message::{Decision, Notification};
-use kubeherald::store::{Claim, Commit, HistoryQuery, OutboxQuery, Settle, Store};
+use kubeherald::store::{Claim, Commit, OutboxQuery, Settle, Store};
 use kubeherald::template::sample;
 use kubeherald::testkit::builders;
 use kubeherald::testkit::receivers::WebhookServer;
@@ -79,6 +79,6 @@ async fn what_cannot_be_queued_is_told_to_the_default_receivers() {
     }
     bot.end().await;
     let store = Store::open(&site.path("state.db")).unwrap();
-    let history = store.history(HistoryQuery::default()).await.unwrap();
+    let history = store.history(None).await.unwrap();
     assert_eq!(history.iter().filter(|row| row.reason == "not_queued").count(), 2, "the loss and the notice");
 }
