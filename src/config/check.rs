@@ -18,45 +18,7 @@ use super::{schema, templates};
 /// templates. Of silences that are over at `now` a warning is given.
 #[must_use]
 pub fn check(paths: &[PathBuf], now: Timestamp) -> Diagnostics {
-    let mut found = Diagnostics::default();
-    let mut loader = Loader::new(now);
-    let mut configs = Vec::new();
-    let mut rules = Vec::new();
-    let mut templates = Vec::new();
-    let schema = schema::config();
-    let settings = schema.pointer("/$defs/file/properties").unwrap_or(&serde_json::Value::Null);
-    for path in paths {
-        let listed = match files(path, &["yaml", "yml", "hbs"]) {
-            Ok(listed) => listed,
-            Err(message) => {
-                found.push(Diagnostic::file(Level::Error, path, message));
-                continue;
-            }
-        };
-        let named = listed == [path.clone()];
-        for file in listed {
-            if file.extension().is_some_and(|extension| extension == "hbs") {
-                match read_text(&file) {
-                    Ok(text) => templates.push((file, text)),
-                    Err(message) => found.push(Diagnostic::file(Level::Error, &file, message)),
-                }
-                continue;
-            }
-            let Some((source, root)) = loader.read(&file) else { continue };
-            match kind(&root, settings) {
-                Kind::Rules => rules.push((file, source, root)),
-                Kind::Config => configs.push((source, root)),
-                // Manifests lie beside configurations; they are somebody else's to check.
-                Kind::Manifest if !named => {}
-                Kind::Manifest | Kind::Unknown => {
-                    let help =
-                        "a configuration has `receivers` or `routes`, a rule file has a list of `rules`";
-                    let message = "this is neither a configuration nor a rule file";
-                    found.push(Diagnostic::file(Level::Error, &file, message).help(help));
-                }
-            }
-        }
-    }
+    let Given { read, mut found, configs, rules, templates } = given(paths, now);
     for diagnostic in templates::check(&templates) {
         found.push(diagnostic);
     }
@@ -88,8 +50,8 @@ pub fn check(paths: &[PathBuf], now: Timestamp) -> Diagnostics {
             last.rule_tree(source, &root);
         }
     }
-    let mut order = loader.files;
-    let mut all = loader.found;
+    let mut order = read.files;
+    let mut all = read.found;
     all.append(found);
     for loader in loaders {
         let (_, done) = loader.finish();
@@ -97,6 +59,62 @@ pub fn check(paths: &[PathBuf], now: Timestamp) -> Diagnostics {
         all.append(done.found);
     }
     all.sorted(&order)
+}
+
+/// The files that were given, by kind.
+struct Given {
+    /// Read and parsed them.
+    read: Loader,
+    /// What is wrong beside that.
+    found: Diagnostics,
+    configs: Vec<(Arc<Source>, Node)>,
+    rules: Vec<(PathBuf, Arc<Source>, Node)>,
+    templates: Vec<(PathBuf, String)>,
+}
+
+fn given(paths: &[PathBuf], now: Timestamp) -> Given {
+    let mut given = Given {
+        read: Loader::new(now),
+        found: Diagnostics::default(),
+        configs: Vec::new(),
+        rules: Vec::new(),
+        templates: Vec::new(),
+    };
+    let schema = schema::config();
+    let settings = schema.pointer("/$defs/file/properties").unwrap_or(&serde_json::Value::Null);
+    for path in paths {
+        let listed = match files(path, &["yaml", "yml", "hbs"]) {
+            Ok(listed) => listed,
+            Err(message) => {
+                given.found.push(Diagnostic::file(Level::Error, path, message));
+                continue;
+            }
+        };
+        let named = listed == [path.clone()];
+        for file in listed {
+            if file.extension().is_some_and(|extension| extension == "hbs") {
+                match read_text(&file) {
+                    Ok(text) => given.templates.push((file, text)),
+                    Err(message) => given.found.push(Diagnostic::file(Level::Error, &file, message)),
+                }
+                continue;
+            }
+            let Some((source, root)) = given.read.read(&file) else { continue };
+            match kind(&root, settings) {
+                Kind::Rules => given.rules.push((file, source, root)),
+                Kind::Config => given.configs.push((source, root)),
+                // Manifests lie beside configurations; they are somebody else's to check.
+                Kind::Manifest if !named => {}
+                Kind::Manifest | Kind::Unknown => {
+                    let help =
+                        "a configuration has `receivers` or `routes`, a rule file has a list of `rules`";
+                    let message = "this is neither a configuration nor a rule file";
+                    given.found.push(Diagnostic::file(Level::Error, &file, message).help(help));
+                }
+            }
+        }
+    }
+    given
 }
 
 fn real(path: &Path) -> PathBuf {

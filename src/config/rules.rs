@@ -84,19 +84,19 @@ fn settings(fields: &mut Fields<'_, '_>, usual: Rule, found: Option<&Match>) -> 
             "How long members gather before the first message.",
             delay().with("default", duration::written(Settings::default().group_wait)),
         ),
-        group_by: fields.or("group_by", "What the members of one incident share.", group_by(), usual.group_by),
+        group_by: fields.or(
+            "group_by",
+            "What the members of one incident share.",
+            group_by(),
+            usual.group_by,
+        ),
         window: fields.or(
             "window",
             "No more of the same for so long after a message; doubles with each reminder.",
             span(),
             usual.window,
         ),
-        max_window: fields.or(
-            "max_window",
-            "The window never grows past this.",
-            span(),
-            usual.max_window,
-        ),
+        max_window: fields.or("max_window", "The window never grows past this.", span(), usual.max_window),
         resolve_after: fields.or(
             "resolve_after",
             "A problem known from Events alone is over after so long without one.",
@@ -109,7 +109,25 @@ fn settings(fields: &mut Fields<'_, '_>, usual: Rule, found: Option<&Match>) -> 
             delay(),
             usual.stable_for,
         ),
-        send_resolved: fields.or("send_resolved", "Tell the end.", boolean(), usual.send_resolved),
+        ..usual
+    };
+    if let (Some(span), Some(_)) = (fields.key("count"), found.and_then(|found| found.count)) {
+        fields.error(span, "`count` is given twice", "it is in `match` too", None);
+    }
+    rule.group_by = distinct(rule.group_by);
+    if rule.max_window < rule.window {
+        if let Some(span) = fields.key("max_window") {
+            fields.error(span, "`max_window` is shorter than `window`", "windows only grow", None);
+        }
+        rule.max_window = rule.window;
+    }
+    telling(fields, rule)
+}
+
+/// Who is told what of it.
+fn telling(fields: &mut Fields<'_, '_>, rule: Rule) -> Rule {
+    Rule {
+        send_resolved: fields.or("send_resolved", "Tell the end.", boolean(), rule.send_resolved),
         receivers: fields.get("receivers", "Who is told, in place of the routes.", receiver_names()),
         summary: fields.get(
             "summary",
@@ -124,19 +142,8 @@ fn settings(fields: &mut Fields<'_, '_>, usual: Rule, found: Option<&Match>) -> 
                 log_tail::of_rule(),
             )
             .flatten(),
-        ..usual
-    };
-    if let (Some(span), Some(_)) = (fields.key("count"), found.and_then(|found| found.count)) {
-        fields.error(span, "`count` is given twice", "it is in `match` too", None);
+        ..rule
     }
-    rule.group_by = distinct(rule.group_by);
-    if rule.max_window < rule.window {
-        if let Some(span) = fields.key("max_window") {
-            fields.error(span, "`max_window` is shorter than `window`", "windows only grow", None);
-        }
-        rule.max_window = rule.window;
-    }
-    rule
 }
 
 fn group_by<'a>() -> Kind<'a, Vec<GroupBy>> {
