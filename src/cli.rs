@@ -201,7 +201,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// Loads what the arguments name; prints warnings, and every error with its frame.
 pub(crate) fn load(args: &ConfigArgs) -> Result<crate::config::Loaded, Failure> {
-    match crate::config::load(args.config.as_deref(), &args.rules) {
+    match crate::config::attempt(args.config.as_deref(), &args.rules, crate::clock::now()).outcome {
         Ok(loaded) => {
             output::diagnostics(&loaded.warnings);
             Ok(loaded)

@@ -103,7 +103,7 @@ impl Source {
     pub fn load(&self) -> Attempt {
         let mut attempt = match &self.given {
             Some(Given(load)) => Attempt { outcome: load(), roots: Vec::new() },
-            None => config::attempt(self.config.as_deref(), &self.rules, &self.environment.clock),
+            None => config::attempt(self.config.as_deref(), &self.rules, self.environment.clock.now()),
         };
         if let Ok(loaded) = &mut attempt.outcome {
             let config = Arc::make_mut(&mut loaded.config);

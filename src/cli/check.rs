@@ -16,7 +16,7 @@ pub struct CheckArgs {
 
 /// Finds every error.
 pub fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let found = find(&args.paths);
+    let found = find(&args.paths, crate::clock::now());
     output::diagnostics(&found);
     let (errors, warnings) = found.iter().fold((0, 0), |(errors, warnings), d| match d.severity {
         crate::config::Level::Error => (errors + 1, warnings),

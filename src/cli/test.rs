@@ -10,7 +10,7 @@ use clap::Args;
 use super::{Failure, output};
 use crate::app::rule_test::{self, Report};
 use crate::config::error::At;
-use crate::config::{Config, Diagnostic, Level, Loaded, RuleTest, TestInput, load, load_shipped};
+use crate::config::{Config, Diagnostic, Level, Loaded, RuleTest, TestInput, attempt, load_shipped};
 use crate::recording::RecordingError;
 
 /// See `kubeherald test`.
@@ -29,7 +29,7 @@ pub fn test(args: &TestArgs) -> Result<(), Failure> {
     let loaded = if args.paths.is_empty() && args.config.is_none() {
         load_shipped()
     } else {
-        load(args.config.as_deref(), &args.paths)
+        attempt(args.config.as_deref(), &args.paths, crate::clock::now()).outcome
     };
     let Loaded { config, tests, warnings, .. } = loaded.map_err(|found| {
         output::diagnostics(&found);

@@ -5,52 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::{Diagnostic, Diagnostics, Level};
-use super::load::{Loader, files, read_text};
-use super::raw::{Node, Source, Value};
-use super::templates;
+use jiff::Timestamp;
+
+use super::load::Loader;
+use super::read::error::{Diagnostic, Diagnostics, Level};
+use super::read::files::{files, read_text};
+use super::read::node::{Node, Value};
+use super::read::source::Source;
+use super::{schema, templates};
 
 /// Checks files and directories: configurations together with the rules they name, rule files, and
-/// templates.
+/// templates. Of silences that are over at `now` a warning is given.
 #[must_use]
-pub fn check(paths: &[PathBuf]) -> Diagnostics {
-    let mut found = Diagnostics::default();
-    let mut loader = Loader::default();
-    let mut configs = Vec::new();
-    let mut rules = Vec::new();
-    let mut templates = Vec::new();
-    for path in paths {
-        let listed = match files(path, &["yaml", "yml", "hbs"]) {
-            Ok(listed) => listed,
-            Err(message) => {
-                found.push(Diagnostic::file(Level::Error, path, message));
-                continue;
-            }
-        };
-        let named = listed == [path.clone()];
-        for file in listed {
-            if file.extension().is_some_and(|extension| extension == "hbs") {
-                match read_text(&file) {
-                    Ok(text) => templates.push((file, text)),
-                    Err(message) => found.push(Diagnostic::file(Level::Error, &file, message)),
-                }
-                continue;
-            }
-            let Some((source, root)) = loader.read(&file) else { continue };
-            match kind(&root) {
-                Kind::Rules => rules.push((file, source, root)),
-                Kind::Config => configs.push((file, source, root)),
-                // Manifests lie beside configurations; they are somebody else's to check.
-                Kind::Manifest if !named => {}
-                Kind::Manifest | Kind::Unknown => {
-                    let help =
-                        "a configuration has `receivers` or `routes`, a rule file has a list of `rules`";
-                    let message = "this is neither a configuration nor a rule file";
-                    found.push(Diagnostic::file(Level::Error, &file, message).help(help));
-                }
-            }
-        }
-    }
+pub fn check(paths: &[PathBuf], now: Timestamp) -> Diagnostics {
+    let Given { read, mut found, configs, rules, templates } = given(paths, now);
     for diagnostic in templates::check(&templates) {
         found.push(diagnostic);
     }
@@ -59,17 +27,15 @@ pub fn check(paths: &[PathBuf]) -> Diagnostics {
     let mut done: HashSet<PathBuf> = HashSet::new();
     let together = configs.len() == 1;
     let mut loaders = Vec::new();
-    for (file, source, root) in configs {
-        let mut own = Loader::default();
-        own.config_tree(&file, source, &root);
-        let named = own.draft.as_ref().map(|draft| draft.rules.clone()).unwrap_or_default();
-        for path in &named {
+    for (source, root) in configs {
+        let mut own = Loader::new(now);
+        own.config_tree(source, &root);
+        for path in &own.configured_rules().to_vec() {
             done.extend(files(path, &["yaml", "yml"]).unwrap_or_default().iter().map(|file| real(file)));
             own.rules(path);
         }
-        let named = own.draft.as_ref().and_then(|draft| draft.templates.clone());
-        let given = |dir: PathBuf| templates.iter().any(|(file, _)| real(file).starts_with(real(&dir)));
-        if named.is_some_and(|dir| !given(dir)) {
+        let given = |dir: &Path| templates.iter().any(|(file, _)| real(file).starts_with(real(dir)));
+        if own.configured_templates().is_some_and(|dir| !given(dir)) {
             own.templates();
         }
         loaders.push(own);
@@ -77,26 +43,78 @@ pub fn check(paths: &[PathBuf]) -> Diagnostics {
     let rest = rules.into_iter().filter(|(file, ..)| !done.contains(&real(file)));
     let rest: Vec<(PathBuf, Arc<Source>, Node)> = rest.collect();
     if !together && !rest.is_empty() {
-        loaders.push(Loader::default());
+        loaders.push(Loader::new(now));
     }
     if let Some(last) = loaders.last_mut() {
-        for (file, source, root) in rest {
-            last.rule_tree(&file, source, &root);
+        for (_, source, root) in rest {
+            last.rule_tree(source, &root);
         }
     }
-    let mut order = loader.files;
-    let mut all = loader.found;
-    for diagnostic in found.iter() {
-        all.push(diagnostic.clone());
-    }
+    let mut order = read.files;
+    let mut all = read.found;
+    all.append(found);
     for loader in loaders {
         let (_, done) = loader.finish();
         order.extend(done.files);
-        for diagnostic in done.found.iter() {
-            all.push(diagnostic.clone());
-        }
+        all.append(done.found);
     }
     all.sorted(&order)
+}
+
+/// The files that were given, by kind.
+struct Given {
+    /// Read and parsed them.
+    read: Loader,
+    /// What is wrong beside that.
+    found: Diagnostics,
+    configs: Vec<(Arc<Source>, Node)>,
+    rules: Vec<(PathBuf, Arc<Source>, Node)>,
+    templates: Vec<(PathBuf, String)>,
+}
+
+fn given(paths: &[PathBuf], now: Timestamp) -> Given {
+    let mut given = Given {
+        read: Loader::new(now),
+        found: Diagnostics::default(),
+        configs: Vec::new(),
+        rules: Vec::new(),
+        templates: Vec::new(),
+    };
+    let schema = schema::config();
+    let settings = schema.pointer("/$defs/file/properties").unwrap_or(&serde_json::Value::Null);
+    for path in paths {
+        let listed = match files(path, &["yaml", "yml", "hbs"]) {
+            Ok(listed) => listed,
+            Err(message) => {
+                given.found.push(Diagnostic::file(Level::Error, path, message));
+                continue;
+            }
+        };
+        let named = listed == [path.clone()];
+        for file in listed {
+            if file.extension().is_some_and(|extension| extension == "hbs") {
+                match read_text(&file) {
+                    Ok(text) => given.templates.push((file, text)),
+                    Err(message) => given.found.push(Diagnostic::file(Level::Error, &file, message)),
+                }
+                continue;
+            }
+            let Some((source, root)) = given.read.read(&file) else { continue };
+            match kind(&root, settings) {
+                Kind::Rules => given.rules.push((file, source, root)),
+                Kind::Config => given.configs.push((source, root)),
+                // Manifests lie beside configurations; they are somebody else's to check.
+                Kind::Manifest if !named => {}
+                Kind::Manifest | Kind::Unknown => {
+                    let help =
+                        "a configuration has `receivers` or `routes`, a rule file has a list of `rules`";
+                    let message = "this is neither a configuration nor a rule file";
+                    given.found.push(Diagnostic::file(Level::Error, &file, message).help(help));
+                }
+            }
+        }
+    }
+    given
 }
 
 fn real(path: &Path) -> PathBuf {
@@ -110,21 +128,8 @@ enum Kind {
     Unknown,
 }
 
-fn kind(root: &Node) -> Kind {
-    const CONFIG: &[&str] = &[
-        "cluster",
-        "watch",
-        "receivers",
-        "routes",
-        "engine",
-        "storm",
-        "store",
-        "http",
-        "templates",
-        "redact",
-        "silences",
-        "mute_times",
-    ];
+/// `settings` knows the keys of a configuration.
+fn kind(root: &Node, settings: &serde_json::Value) -> Kind {
     let Value::Map(entries) = &root.value else { return Kind::Unknown };
     let keys = entries.iter().filter_map(|(key, value)| match &key.value {
         Value::Text { text, .. } => Some((text.as_str(), value)),
@@ -136,7 +141,7 @@ fn kind(root: &Node) -> Kind {
         Kind::Rules
     } else if has("apiVersion") && has("kind") {
         Kind::Manifest
-    } else if CONFIG.iter().any(|name| has(name)) || has("rules") {
+    } else if keys.clone().any(|(key, _)| settings.get(key).is_some()) {
         Kind::Config
     } else {
         Kind::Unknown

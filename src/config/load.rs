@@ -1,25 +1,23 @@
 //! Loads configuration and rules from files into one [`Config`], or says everything that is wrong.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::compile::cases::RuleTest;
-use super::compile::rules::RuleDraft;
-use super::compile::{self, ConfigDraft};
-use super::error::{At, Diagnostic, Diagnostics, Level};
-use super::raw::{MAX_FILE, Node, Source};
-use super::read::{Reader, did_you_mean};
-use super::{Config, shipped, suggest, templates};
-use crate::clock::Clock;
+use super::file::{Config, File, file};
+use super::read::error::{At, Diagnostic, Diagnostics, Level};
+use super::read::files::{files, read_text};
+use super::read::node::Node;
+use super::read::reader::{Reader, References, parse};
+use super::read::source::Source;
+use super::read::suggest::{self, did_you_mean};
+use super::rule_tests::RuleTest;
+use super::rules::{RuleDraft, rules};
+use super::{shipped, templates};
 use crate::rule::{Routes, Rule, RuleSet};
-
-/// At most this many files in one directory.
-const MAX_FILES: usize = 10_000;
 
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -38,9 +36,9 @@ pub struct Loaded {
 /// configuration says. Without any of them: the shipped rules, told to the terminal.
 ///
 /// Rules given here come before the configuration's, and both before the shipped ones, which are
-/// replaced by name.
+/// replaced by name. Nothing is over: see [`attempt`].
 pub fn load(config: Option<&Path>, rules: &[PathBuf]) -> Result<Loaded, Diagnostics> {
-    attempt(config, rules, &Clock::System).outcome
+    attempt(config, rules, Timestamp::MIN).outcome
 }
 
 /// What became of loading, and what to look at to see that it would go otherwise now.
@@ -53,60 +51,88 @@ pub struct Attempt {
     pub roots: Vec<PathBuf>,
 }
 
-/// The same as [`load`].
+/// The same as [`load`], with warnings of silences that are over at `now`.
 #[must_use]
-pub fn attempt(config: Option<&Path>, rules: &[PathBuf], clock: &Clock) -> Attempt {
-    let mut loader = Loader { clock: clock.clone(), ..Loader::default() };
+pub fn attempt(config: Option<&Path>, rules: &[PathBuf], now: Timestamp) -> Attempt {
+    let mut loader = Loader::new(now);
     if let Some(path) = config {
         loader.config(path);
     }
-    let configured = loader.draft.as_ref().map(|draft| draft.rules.clone()).unwrap_or_default();
+    let configured = loader.configured_rules().to_vec();
     for path in rules.iter().chain(&configured) {
         loader.rules(path);
     }
     let mut roots: Vec<PathBuf> = config.into_iter().map(Path::to_path_buf).collect();
     roots.extend(rules.iter().chain(&configured).cloned());
     roots.append(&mut loader.named);
-    if let Some(draft) = &loader.draft {
-        roots.extend(draft.templates.clone());
-        roots.extend(draft.receivers.iter().flat_map(|receiver| receiver.notifier.certificates().cloned()));
+    if let Some(File { config, .. }) = &loader.config {
+        roots.extend(config.templates.clone());
+        roots.extend(config.receivers.iter().flat_map(|receiver| receiver.notifier.certificates().cloned()));
     }
     Attempt { outcome: loader.loaded(), roots }
 }
 
 /// The shipped rules, with their own tests.
 pub fn load_shipped() -> Result<Loaded, Diagnostics> {
-    let mut loader = Loader::default();
+    let mut loader = Loader::new(Timestamp::MIN);
     for (name, text) in shipped::PACKS {
-        let path = Path::new("rules").join(name);
-        if let Some((source, root)) = loader.parse(&path, text) {
-            loader.rule_tree(&path, source, &root);
+        if let Some((source, root)) = loader.parse(&Path::new("rules").join(name), text) {
+            loader.rule_tree(source, &root);
         }
     }
     loader.loaded()
 }
 
 /// Collects files, and what is wrong with them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Loader {
-    clock: Clock,
+    now: Timestamp,
     pub(super) found: Diagnostics,
     pub(super) files: Vec<PathBuf>,
-    pub(super) draft: Option<ConfigDraft>,
+    config: Option<File>,
+    /// The names in the configuration.
+    names: References,
     /// Files that the configuration names, read or not.
     named: Vec<PathBuf>,
     drafts: Vec<RuleDraft>,
+    /// The receivers that rules name.
+    by_rules: Vec<(Arc<str>, At)>,
     tests: Vec<RuleTest>,
     hasher: Sha256,
 }
 
 impl Loader {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            found: Diagnostics::default(),
+            files: Vec::new(),
+            config: None,
+            names: References::default(),
+            named: Vec::new(),
+            drafts: Vec::new(),
+            by_rules: Vec::new(),
+            tests: Vec::new(),
+            hasher: Sha256::new(),
+        }
+    }
+
     fn fail(&mut self, path: &Path, message: impl Into<String>) {
         self.found.push(Diagnostic::file(Level::Error, path, message));
     }
 
     fn reader(&mut self, source: Arc<Source>) -> Reader {
-        Reader::new(source, std::mem::take(&mut self.found), self.clock.now())
+        Reader::new(source, std::mem::take(&mut self.found))
+    }
+
+    /// Where the configuration says that rules are.
+    pub(super) fn configured_rules(&self) -> &[PathBuf] {
+        self.config.as_ref().map_or(&[], |file| &file.rules)
+    }
+
+    /// The directory of templates that the configuration names.
+    pub(super) fn configured_templates(&self) -> Option<&Path> {
+        self.config.as_ref().and_then(|file| file.config.templates.as_deref())
     }
 
     /// Reads and parses a file; what is wrong with it as YAML is reported.
@@ -131,30 +157,20 @@ impl Loader {
     }
 
     fn parse(&mut self, path: &Path, text: &str) -> Option<(Arc<Source>, Node)> {
-        let (source, root, problems) = Source::parse(path, text);
-        let source = Arc::new(source);
-        for problem in problems {
-            let at = At { source: source.clone(), span: problem.span };
-            let diagnostic = Diagnostic::at(Level::Error, &at, problem.message);
-            self.found.push(match problem.help {
-                Some(help) => diagnostic.help(help),
-                None => diagnostic,
-            });
-        }
+        let (source, root) = parse(path, text, &mut self.found);
         Some((source, root?))
     }
 
     pub(super) fn config(&mut self, path: &Path) {
-        // An empty file is a configuration without settings.
-        self.draft = Some(ConfigDraft::default());
         if let Some((source, root)) = self.read(path) {
-            self.config_tree(path, source, &root);
+            self.config_tree(source, &root);
         }
     }
 
-    pub(super) fn config_tree(&mut self, path: &Path, source: Arc<Source>, root: &Node) {
+    pub(super) fn config_tree(&mut self, source: Arc<Source>, root: &Node) {
         let mut reader = self.reader(source);
-        self.draft = Some(compile::read(&mut reader, root, directory(path)));
+        self.config = file(self.now).read(&mut reader, root);
+        self.names = std::mem::take(&mut reader.references);
         for (path, text) in reader.take_named() {
             if let Some(text) = text {
                 self.was_read(&path, &text);
@@ -179,14 +195,15 @@ impl Loader {
         }
         for file in files {
             if let Some((source, root)) = self.read(&file) {
-                self.rule_tree(&file, source, &root);
+                self.rule_tree(source, &root);
             }
         }
     }
 
-    pub(super) fn rule_tree(&mut self, path: &Path, source: Arc<Source>, root: &Node) {
+    pub(super) fn rule_tree(&mut self, source: Arc<Source>, root: &Node) {
         let mut reader = self.reader(source);
-        let (drafts, tests) = compile::rules::read(&mut reader, root, directory(path));
+        let (drafts, tests) = rules().read(&mut reader, root).unwrap_or_default();
+        self.by_rules.append(&mut reader.references.receivers);
         self.found = reader.into_found();
         self.drafts.extend(drafts);
         self.tests.extend(tests);
@@ -198,7 +215,7 @@ impl Loader {
             let path = Path::new("shipped").join(name);
             if let Some((source, root)) = self.parse(&path, shipped::without_tests(text)) {
                 let mut reader = self.reader(source);
-                drafts.extend(compile::rules::read(&mut reader, &root, Path::new("")).0);
+                drafts.extend(rules().read(&mut reader, &root).unwrap_or_default().0);
                 self.found = reader.into_found();
             }
         }
@@ -207,8 +224,8 @@ impl Loader {
 
     /// Checks the templates of a directory that the configuration names.
     pub(super) fn templates(&mut self) {
-        let Some(directory) = self.draft.as_ref().and_then(|draft| draft.templates.clone()) else { return };
-        let texts = match templates::read(&directory) {
+        let Some(directory) = self.configured_templates() else { return };
+        let texts = match templates::read(directory) {
             Ok(texts) => texts,
             Err(diagnostic) => return self.found.push(*diagnostic),
         };
@@ -241,42 +258,26 @@ impl Loader {
     /// Looks up the names across files and freezes everything.
     pub(super) fn finish(mut self) -> (Config, Self) {
         let shipped = self.shipped();
-        let draft = self.draft.take().unwrap_or_default();
+        let File { mut config, .. } = self.config.take().unwrap_or_default();
         let drafts = std::mem::take(&mut self.drafts);
         self.check_rule_names(&drafts, &shipped);
-        self.check_references(&draft, &drafts, &shipped);
+        self.check_receivers(!config.routes.routes.is_empty());
+        self.check_rules(&drafts.iter().chain(&shipped).map(|draft| &*draft.name).collect());
 
         let own: HashSet<Arc<str>> = drafts.iter().map(|rule| rule.name.clone()).collect();
         let shipped = shipped.into_iter().filter(|rule| !own.contains(&rule.name));
         let mut rules: Vec<Rule> = drafts.into_iter().chain(shipped).filter_map(|draft| draft.rule).collect();
-        if draft.names.is_empty() {
+        if self.names.defined.is_empty() {
             // Everything goes to the terminal, whatever the rules say.
             for rule in &mut rules {
                 rule.receivers = None;
             }
         }
-        let all = || draft.receivers.iter().map(|receiver| receiver.spec.name.clone()).collect();
-        let routes = match draft.routes {
-            Some(routes) if !routes.is_empty() => {
-                Routes { routes: routes.into_iter().map(|route| route.route).collect() }
-            }
-            _ => Routes::to_all(all()),
-        };
-        let config = Config {
-            cluster: draft.cluster,
-            watch: draft.watch,
-            receivers: draft.receivers,
-            routes,
-            rules: RuleSet::new(rules),
-            engine: draft.engine,
-            store: draft.store,
-            http: draft.http,
-            api_token: draft.api_token,
-            templates: draft.templates,
-            redact: draft.redact,
-            log_timeout: draft.log_timeout.unwrap_or(compile::log_tail::TIMEOUT),
-            heartbeat: draft.heartbeat,
-        };
+        config.rules = RuleSet::new(rules);
+        if config.routes.routes.is_empty() {
+            let all = config.receivers.iter().map(|receiver| receiver.spec.name.clone()).collect();
+            config.routes = Routes::to_all(all);
+        }
         (config, self)
     }
 
@@ -300,23 +301,21 @@ impl Loader {
         }
     }
 
-    fn check_references(&mut self, config: &ConfigDraft, drafts: &[RuleDraft], shipped: &[RuleDraft]) {
-        let mut used: HashSet<&str> = HashSet::new();
-        let routes = || config.routes.iter().flatten();
-        let by_routes = routes().flat_map(|route| &route.receivers);
-        let by_rules = drafts.iter().flat_map(|draft| &draft.receivers);
+    fn check_receivers(&mut self, has_routes: bool) {
+        let References { defined, receivers: by_routes, .. } = &self.names;
+        let known: HashSet<&str> = defined.iter().map(|(name, _)| &**name).collect();
         // Without a configuration, or with none in it, there is nobody to compare with.
-        let by_rules = by_rules.filter(|_| !config.names.is_empty());
-        let known: HashSet<&str> = config.names.iter().map(|(name, _)| &**name).collect();
-        for (name, at) in by_routes.chain(by_rules) {
+        let by_rules = self.by_rules.iter().filter(|_| !known.is_empty());
+        let mut used: HashSet<&str> = HashSet::new();
+        for (name, at) in by_routes.iter().chain(by_rules) {
             used.insert(name);
             // With no receivers at all and other errors, the section itself is misspelt: that is
             // one mistake, not one for each route.
             let misspelt = known.is_empty() && self.found.has_errors();
             if !known.contains(&**name) && !misspelt {
-                let names = config.names.iter().map(|(name, _)| &**name);
+                let names = defined.iter().map(|(name, _)| &**name);
                 let help = suggest::nearest(name, names.clone()).map_or_else(
-                    || match config.names.len() {
+                    || match defined.len() {
                         0 => "no receiver is configured".to_owned(),
                         _ => format!("the receivers are {}", suggest::join(names)),
                     },
@@ -326,69 +325,23 @@ impl Loader {
                 self.found.push(Diagnostic::at(Level::Error, at, message).help(help));
             }
         }
-        if routes().next().is_some() {
-            for (name, at) in config.names.iter().filter(|(name, _)| !used.contains(&**name)) {
+        if has_routes {
+            for (name, at) in defined.iter().filter(|(name, _)| !used.contains(&**name)) {
                 let message = format!("nothing is ever sent to `{name}`");
                 let help = "no route and no rule names it";
                 self.found.push(Diagnostic::at(Level::Warning, at, message).help(help));
             }
         }
-        let names: HashSet<&str> = drafts.iter().chain(shipped).map(|draft| &*draft.name).collect();
-        let by_routes = routes().flat_map(|route| &route.rules);
-        for (name, at) in by_routes.chain(&config.silenced) {
-            if !names.contains(name.as_str()) {
+    }
+
+    /// Looks up the rules that routes, silences, mute times and annotations name.
+    fn check_rules(&mut self, names: &HashSet<&str>) {
+        for (name, at) in &self.names.rules {
+            if !names.contains(&**name) {
                 let help = suggest::nearest(name, names.iter().copied()).map(did_you_mean);
-                let mut diagnostic =
-                    Diagnostic::at(Level::Error, at, format!("there is no rule named `{name}`"));
-                diagnostic.help = help;
-                self.found.push(diagnostic);
+                let found = Diagnostic::at(Level::Error, at, format!("there is no rule named `{name}`"));
+                self.found.push(Diagnostic { help, ..found });
             }
         }
     }
-}
-
-/// The directory that paths in a file are relative to.
-fn directory(path: &Path) -> &Path {
-    path.parent().unwrap_or_else(|| Path::new(""))
-}
-
-/// The text of a file, or why it cannot be read.
-pub(super) fn read_text(path: &Path) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
-    File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("this file cannot be read: {error}"))?;
-    if bytes.len() > MAX_FILE {
-        return Err(format!("this file is larger than {} KiB", MAX_FILE / 1024));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| "this file is not UTF-8".to_owned())?;
-    Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
-}
-
-/// A file, or the files of a directory with one of these extensions, by name.
-///
-/// A mounted ConfigMap is a directory of links into `..data`, itself a link into a directory with a
-/// time in its name: names that begin with a dot are skipped, links are followed.
-pub(super) fn files(path: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, String> {
-    let unreadable = |error: std::io::Error| format!("this cannot be read: {error}");
-    if !fs::metadata(path).map_err(unreadable)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        let path = entry.path();
-        let wanted = path.extension().and_then(|e| e.to_str()).is_some_and(|e| extensions.contains(&e));
-        if hidden || !wanted || !fs::metadata(&path).is_ok_and(|meta| meta.is_file()) {
-            continue;
-        }
-        files.push(path);
-        if files.len() > MAX_FILES {
-            return Err(format!("there are more than {MAX_FILES} files in this directory"));
-        }
-    }
-    files.sort();
-    Ok(files)
 }

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::{At, Diagnostic, Level};
-use super::load::{files, read_text};
-use super::raw::{self, Span};
+use super::read::error::{At, Diagnostic, Level};
+use super::read::files::{files, read_text};
+use super::read::node::Span;
+use super::read::source::Source;
 use crate::template::{TemplateError, Templates, registry};
 
 /// Everything that is wrong with these templates, put in the place of the shipped ones by name.
@@ -43,9 +44,9 @@ fn compile(templates: &[(PathBuf, String)]) -> Result<Templates, Vec<Diagnostic>
             text: text.clone(),
         })
         .collect();
-    let shown: HashMap<String, Arc<raw::Source>> = templates
+    let shown: HashMap<String, Arc<Source>> = templates
         .iter()
-        .map(|(path, text)| (path.display().to_string(), Arc::new(raw::Source::plain(path, text))))
+        .map(|(path, text)| (path.display().to_string(), Arc::new(Source::plain(path, text))))
         .collect();
     Templates::compile(&sources)
         .map_err(|errors| errors.iter().map(|error| diagnostic(error, &sources, &shown)).collect())
@@ -54,7 +55,7 @@ fn compile(templates: &[(PathBuf, String)]) -> Result<Templates, Vec<Diagnostic>
 fn diagnostic(
     error: &TemplateError,
     sources: &[registry::Source],
-    shown: &HashMap<String, Arc<raw::Source>>,
+    shown: &HashMap<String, Arc<Source>>,
 ) -> Diagnostic {
     let text = sources.iter().find(|source| source.file == error.file).map(|source| source.text.as_str());
     let found = match (text, shown.get(&error.file)) {

@@ -118,7 +118,7 @@ routes: [{receivers: [one]}]
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kubeherald.yaml");
         std::fs::write(&path, text).unwrap();
-        let loaded = config::attempt(Some(&path), &[], &crate::clock::Clock::System).outcome.unwrap();
+        let loaded = config::load(Some(&path), &[]).unwrap();
         Announcer::new(&loaded.config, marks)
     }
 

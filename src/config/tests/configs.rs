@@ -279,6 +279,35 @@ fn presets_and_templates_of_webhooks() {
 }
 
 #[test]
+fn a_rate_limit_may_be_written_short() {
+    let limit = |limit: &str| {
+        let text =
+            format!("receivers: {{a: {{webhook: {{url: https://example.com}}, rate_limit: {limit}}}}}");
+        let loaded = Files::new(&[("c.yaml", &text)]).load("c.yaml");
+        loaded.map(|loaded| loaded.config.receivers[0].spec.limit).map_err(|report| report.replace(&text, ""))
+    };
+    for (short, long) in [
+        ("60/m", "{messages: 60, per: 1m}"),
+        ("1/s", "{}"),
+        ("10/30s", "{messages: 10, per: 30s, burst: 5}"),
+        ("1/1h30m", "{per: 90m}"),
+    ] {
+        assert_eq!(limit(short), limit(long), "{short}");
+    }
+    for wrong in ["60", "60/", "/m", "0/m", "60/0s", "60/month", "99999/m", "[60]"] {
+        let report = limit(wrong).expect_err("an error");
+        assert!(report.contains("error: expected a rate limit, found "), "{report}");
+        assert!(report.contains("write `60/m`, or `{per: 1m, messages: 60, burst: 5}`"), "{report}");
+    }
+}
+
+#[test]
+fn a_preset_without_an_address_of_its_own_needs_one() {
+    let report = config_report("receivers: {a: {webhook: {preset: discord}}}");
+    assert_eq!(messages(&report), ["error: `url` is missing"]);
+}
+
+#[test]
 fn what_logs_in_over_plain_http_is_warned_of() {
     let warned = |webhook: &str| {
         let text = format!("receivers:\n  hook: {{webhook: {{{webhook}}}}}\n");

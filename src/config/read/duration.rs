@@ -62,6 +62,19 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if total > MAX { Err(DurationError::TooLong) } else { Ok(total) }
 }
 
+/// A duration as it would be written.
+#[must_use]
+pub fn written(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds % 86_400, seconds % 3600, seconds % 60) {
+        _ if seconds == 0 => "0s".into(),
+        (0, _, _) => format!("{}d", seconds / 86_400),
+        (_, 0, _) => format!("{}h", seconds / 3600),
+        (_, _, 0) => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

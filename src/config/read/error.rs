@@ -8,7 +8,8 @@ use std::sync::Arc;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level as Title, Origin, Renderer, Snippet};
 
-use super::raw::{Source, Span};
+use super::node::Span;
+use super::source::Source;
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,6 +158,14 @@ impl Diagnostics {
             self.found.push(diagnostic);
         } else {
             self.more += 1;
+        }
+    }
+
+    /// Adds what was found elsewhere.
+    pub fn append(&mut self, other: Self) {
+        self.more += other.more;
+        for diagnostic in other.found {
+            self.push(diagnostic);
         }
     }
 

@@ -1,8 +1,7 @@
-//! What people wrote: YAML as a tree in which every node knows its place.
+//! Files as they were read, and YAML as a tree.
 //!
 //! Serde stops at the first error and loses places inside enums; a tree that is walked by hand can
-//! report every error with its frame. The tree is untyped: a scalar is text until a reader asks for
-//! a number or a duration, so `no` and `1.10` never change under the author's hands.
+//! report every error with its frame.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,9 +10,8 @@ use std::path::{Path, PathBuf};
 use serde_saphyr::granit_parser::{self as granit, Event, Parser, ScalarStyle, StrInput};
 
 use super::mask;
+use super::node::{Node, Span, Value};
 
-/// The largest file read, in bytes.
-pub const MAX_FILE: usize = 1024 * 1024;
 /// How deep a file may nest.
 const MAX_DEPTH: usize = 48;
 /// How many nodes a file may hold.
@@ -24,14 +22,6 @@ const MAX_ALIASED: usize = 20_000;
 
 /// The entries of a mapping, where it ends, and how many nodes it holds.
 type Entries = (Vec<(Node, Node)>, usize, usize);
-
-/// A place in a file, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Span {
-    pub start: usize,
-    /// One past the last byte.
-    pub end: usize,
-}
 
 /// A file as it was read.
 #[derive(Debug)]
@@ -134,32 +124,6 @@ fn floor(text: &str, at: usize) -> usize {
         at -= 1;
     }
     at
-}
-
-/// A part of the tree.
-#[derive(Debug, Clone)]
-pub struct Node {
-    pub value: Value,
-    /// Where it is used.
-    pub span: Span,
-    /// Where it was written, if an alias stands in its place.
-    pub origin: Option<Span>,
-}
-
-/// What a node is.
-#[derive(Debug, Clone)]
-pub enum Value {
-    /// Nothing: `key:`, `~`, `null`.
-    Null,
-    /// A scalar, with all escapes resolved.
-    Text {
-        text: String,
-        /// Written without quotes: it may be meant as a number or a truth value.
-        plain: bool,
-    },
-    List(Vec<Node>),
-    /// A mapping, in the order written, each key once.
-    Map(Vec<(Node, Node)>),
 }
 
 /// Something wrong with the YAML itself.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::raw::{Node, Value};
+use super::node::{Node, Value};
 
 /// Is what stands under this key a secret? Also keys that kubeherald does not know: people write
 /// `api_token` before they read what it is called.
@@ -49,14 +49,10 @@ pub fn by_tree(root: &Node, dropped: &[(Node, Node)], text: &str) -> Vec<Range<u
     walk(root, false, text, &mut masks);
     for entry in dropped {
         // Perhaps it stood where a secret was wanted: `token: {env: A, env: …}`.
-        let name = name(&entry.0);
+        let name = entry.0.text();
         entry_walk(entry, is_secret(name) || matches!(name, "env" | "file"), text, &mut masks);
     }
     masks
-}
-
-fn name(key: &Node) -> &str {
-    if let Value::Text { text, .. } = &key.value { text } else { "" }
 }
 
 /// Masks what stands between a key and the end of its value, tags and anchors included; of a
@@ -87,7 +83,7 @@ fn walk(node: &Node, secret: bool, text: &str, masks: &mut Vec<Range<usize>>) {
         Value::Map(entries) => {
             for entry in entries {
                 let (key, value) = entry;
-                let name = name(key);
+                let name = key.text();
                 let is_text = matches!(value.value, Value::Text { .. });
                 let reference = secret && is_text && matches!(name, "env" | "file");
                 // `secret: {file: …}` under `sign` is a mapping of known words; `token: {xoxb-…}`
@@ -161,7 +157,8 @@ pub fn apply(text: &str, masks: &[Range<usize>]) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::super::raw::{Source, Span};
+    use super::super::node::Span;
+    use super::super::source::Source;
     use super::*;
 
     fn shown(text: &str) -> Vec<String> {

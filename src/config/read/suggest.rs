@@ -41,6 +41,12 @@ fn distance(a: &[char], b: &[char]) -> usize {
     last.last().copied().unwrap_or_default()
 }
 
+/// The help for a typing error.
+#[must_use]
+pub fn did_you_mean(name: &str) -> String {
+    format!("did you mean `{name}`?")
+}
+
 /// "`a`, `b` and `c`", for help texts.
 #[must_use]
 pub fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {

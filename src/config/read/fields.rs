@@ -1,0 +1,273 @@
+//! Mappings with keys of ours: a section asks for each of its keys once, with its documentation, its kind and
+//! its default, and both the reader and the schema follow from that.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::error::Diagnostics;
+use super::kind::Kind;
+use super::node::{Node, Span};
+use super::reader::Reader;
+use super::schema::{Schema, with};
+use super::source::Source;
+use super::suggest::{self, did_you_mean};
+
+/// How a section is spoken of.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    /// The name of its definition in the schema.
+    name: &'static str,
+    /// What is expected where something else stands: "`{incidents, window}`".
+    shape: &'static str,
+    doc: &'static str,
+    /// Where an unknown key is: "a route"; `None`: in what `name` says.
+    place: Option<&'static str>,
+}
+
+impl Head {
+    #[must_use]
+    pub const fn new(name: &'static str, shape: &'static str, doc: &'static str) -> Self {
+        Self { name, shape, doc, place: None }
+    }
+
+    /// One of many: "a route".
+    #[must_use]
+    pub const fn called(name: &'static str, what: &'static str, doc: &'static str) -> Self {
+        Self { name, shape: what, doc, place: Some(what) }
+    }
+
+    #[must_use]
+    pub const fn place(self, place: &'static str) -> Self {
+        Self { place: Some(place), ..self }
+    }
+}
+
+/// A section as a kind.
+///
+/// `read` must ask for all keys before it gives up: a key that it does not ask for is an unknown one. For the
+/// schema it is run over an empty mapping.
+pub fn section<'a, T: 'a>(head: Head, read: impl Fn(&mut Fields<'_, '_>) -> Option<T> + 'a) -> Kind<'a, T> {
+    let read = Rc::new(read);
+    let describe = Rc::clone(&read);
+    Kind::new(
+        move |reader, node| {
+            let entries = reader.entries(node, head.shape)?;
+            let mut fields =
+                Fields { reader, span: node.span, entries, known: Vec::new(), description: None };
+            let value = read(&mut fields);
+            fields.refuse_unknown(head);
+            value
+        },
+        move |schema| schema.define(head.name, |schema| Fields::describe(schema, head.doc, &*describe)),
+    )
+}
+
+/// The keys of one mapping while they are read, or described.
+pub struct Fields<'r, 'n> {
+    /// Of the file that the mapping is part of.
+    pub reader: &'r mut Reader,
+    span: Span,
+    entries: &'n [(Node, Node)],
+    known: Vec<&'static str>,
+    description: Option<Description<'r>>,
+}
+
+/// The schema of a mapping as far as its keys were asked for.
+struct Description<'r> {
+    schema: &'r mut Schema,
+    properties: &'r mut Map<String, Json>,
+    required: &'r mut Vec<&'static str>,
+    /// Conditions on several keys.
+    conditions: &'r mut Map<String, Json>,
+}
+
+/// Runs a section over a mapping without keys: what it misses there is dropped.
+pub fn without_keys<T>(read: impl FnOnce(&mut Fields<'_, '_>) -> T) -> T {
+    let mut reader = Reader::new(Arc::new(Source::plain(Path::new(""), "")), Diagnostics::default());
+    let known = Vec::new();
+    let nothing = Span::default();
+    read(&mut Fields { reader: &mut reader, span: nothing, entries: &[], known, description: None })
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "a kind is made where it is asked for")]
+impl<'n> Fields<'_, 'n> {
+    fn describe<T>(schema: &mut Schema, doc: &str, read: &dyn Fn(&mut Fields<'_, '_>) -> Option<T>) -> Json {
+        let (mut properties, mut required, mut conditions) = (Map::new(), Vec::new(), Map::new());
+        without_keys(|fields| {
+            let description = Description {
+                schema,
+                properties: &mut properties,
+                required: &mut required,
+                conditions: &mut conditions,
+            };
+            let (reader, known) = (&mut *fields.reader, Vec::new());
+            let _ = read(&mut Fields {
+                reader,
+                span: fields.span,
+                entries: &[],
+                known,
+                description: Some(description),
+            });
+        });
+        let mut object = json!({
+            "description": doc,
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+            "required": required,
+        });
+        if let Some(object) = object.as_object_mut() {
+            object.extend(conditions);
+        }
+        object
+    }
+
+    fn ask(&mut self, key: &'static str, doc: &str, describe: impl FnOnce(&mut Schema) -> Json) {
+        self.known.push(key);
+        if let Some(description) = &mut self.description {
+            let described = with(describe(description.schema), "description", doc);
+            description.properties.insert(key.to_owned(), described);
+        }
+    }
+
+    /// The value of a key that may be absent; `None` also where it is wrong.
+    pub fn get<T>(&mut self, key: &'static str, doc: &str, kind: Kind<'_, T>) -> Option<T> {
+        self.ask(key, doc, |schema| kind.schema(schema));
+        let node = self.node(key)?;
+        kind.read(self.reader, node)
+    }
+
+    /// The value of a key with a default, which holds also where the value is wrong.
+    pub fn or<T>(&mut self, key: &'static str, doc: &str, kind: Kind<'_, T>, default: T) -> T {
+        self.ask(key, doc, |schema| match kind.written(&default) {
+            Json::Null => kind.schema(schema),
+            written => with(kind.schema(schema), "default", written),
+        });
+        self.node(key).and_then(|node| kind.read(self.reader, node)).unwrap_or(default)
+    }
+
+    /// The value of a key that must be there.
+    pub fn require<T>(&mut self, key: &'static str, doc: &str, kind: Kind<'_, T>) -> Option<T> {
+        if let Some(description) = &mut self.description {
+            description.required.push(key);
+        }
+        self.miss(key);
+        self.get(key, doc, kind)
+    }
+
+    /// An error where a key is absent.
+    pub fn miss(&mut self, key: &str) {
+        if !self.has(key) {
+            self.error(self.head(), format!("`{key}` is missing"), "in this mapping", None);
+        }
+    }
+
+    /// Adds an error: what is wrong, what is said under the place, and what to do.
+    pub fn error(&mut self, span: Span, message: impl Into<String>, label: &str, help: Option<&str>) {
+        self.reader.error(span, message, label, help);
+    }
+
+    pub fn warn(&mut self, span: Span, message: impl Into<String>, label: &str, help: Option<&str>) {
+        self.reader.warn(span, message, label, help);
+    }
+
+    /// An error where the key is given, which is not offered as one.
+    pub fn refuse(&mut self, key: &'static str, message: &str, help: &str) {
+        if let Some(span) = self.key(key) {
+            self.known.push(key);
+            self.reader.error(span, message, "", Some(help));
+        }
+    }
+
+    /// Exactly one of these keys must be given. To be called after they were asked for: what seems to be
+    /// missing may be misspelt, which is one mistake and not two.
+    pub fn one_of(&mut self, keys: &[&'static str], message: &str) {
+        self.condition("oneOf", || keys.iter().map(|key| json!({"required": [key]})).collect());
+        let label = match (keys.iter().filter(|key| self.has(key)).count(), keys.len()) {
+            (1, _) => return,
+            (0, _) if self.entries.iter().any(|(key, _)| !self.known.contains(&key.text())) => return,
+            (0, 2) => "neither is given",
+            (0, _) => "none is given",
+            (_, 2) => "both are given",
+            _ => "several are given",
+        };
+        self.error(self.head(), message, label, None);
+    }
+
+    /// One key asks for another.
+    pub fn needs(&mut self, key: &'static str, other: &'static str) {
+        if let Some(description) = &mut self.description {
+            let all = description.conditions.entry("dependentRequired").or_insert_with(|| json!({}));
+            if let Some(all) = all.as_object_mut() {
+                all.insert(key.to_owned(), json!([other]));
+            }
+        }
+        if let (Some(span), false) = (self.key(key), self.has(other)) {
+            self.reader.error(span, format!("`{key}` needs `{other}`"), "", None);
+        }
+    }
+
+    /// A condition on several keys, for the schema alone: the section itself says what is wrong.
+    pub fn condition(&mut self, keyword: &str, schema: impl FnOnce() -> Json) {
+        if let Some(description) = &mut self.description {
+            description.conditions.insert(keyword.to_owned(), schema());
+        }
+    }
+
+    /// The value of a key, as it is written.
+    #[must_use]
+    pub fn node(&self, key: &str) -> Option<&'n Node> {
+        self.entries.iter().find(|(name, _)| name.text() == key).map(|(_, value)| value)
+    }
+
+    /// Where a key is written.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Option<Span> {
+        self.entries.iter().find(|(name, _)| name.text() == key).map(|(name, _)| name.span)
+    }
+
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.key(key).is_some()
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// All of the mapping.
+    #[must_use]
+    pub const fn span(&self) -> Span {
+        self.span
+    }
+
+    /// The first line of the mapping: pointing at all of it would point at half the file.
+    #[must_use]
+    pub fn head(&self) -> Span {
+        self.entries.first().map_or(self.span, |(key, _)| key.span)
+    }
+
+    fn refuse_unknown(&mut self, head: Head) {
+        let place = head.place.map_or_else(|| format!("`{}`", head.name), str::to_owned);
+        for (node, _) in self.entries {
+            let key = node.text();
+            if self.known.contains(&key) {
+                continue;
+            }
+            let absent = self.known.iter().copied().filter(|name| !self.has(name));
+            let help = match suggest::nearest(key, absent) {
+                Some(name) => did_you_mean(name),
+                None if self.known.len() == 1 => {
+                    format!("the only key is {}", suggest::join(self.known.iter().copied()))
+                }
+                None => format!("the keys are {}", suggest::join(self.known.iter().copied())),
+            };
+            let message = format!("unknown key {} in {place}", self.reader.show(node));
+            self.reader.error(node.span, message, "", Some(&help));
+        }
+    }
+}
