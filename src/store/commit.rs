@@ -17,7 +17,7 @@ use super::silences::{self, SilenceRow};
 use super::value::{limit, micros};
 use super::worker::Session;
 use super::{Call, Store, StoreError};
-use crate::message::{Notification, Reason};
+use crate::message::{Detail, Notification, Reason};
 
 /// Everything one step of the engine decided. It is kept whole or not at all.
 #[derive(Debug, Clone, Default)]
@@ -337,8 +337,11 @@ impl HistoryRow {
             namespace: one.and_then(|i| i.namespace.clone()),
             workload: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.workload)),
             title: notification.title.clone(),
-            detail: serde_json::json!({ "key": notification.key, "receiver": notification.receiver })
-                .to_string(),
+            detail: Detail::NotQueued {
+                key: notification.key.clone(),
+                receiver: Arc::clone(&notification.receiver),
+            }
+            .to_json(),
         }
     }
 }
