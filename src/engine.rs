@@ -16,6 +16,7 @@ mod clock_set;
 pub mod digest;
 mod effects;
 mod evaluate;
+mod explained;
 mod group;
 mod hints;
 pub mod identity;
@@ -31,13 +32,14 @@ mod step;
 mod summary;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 pub use effects::{Decided, Effects, Note};
+pub use explained::ExplainedIncident;
 pub use identity::{Identity, Numbers};
 use incident::IncidentTable;
 pub use incident::{Incident, Log, Member};
@@ -94,7 +96,7 @@ impl Default for Settings {
 pub struct Engine {
     settings: Settings,
     rules: RuleSet,
-    routes: Arc<Routes>,
+    routes: Routes,
     incidents: IncidentTable,
     hints: hints::Hints,
     summaries: summary::Summaries,
@@ -110,6 +112,8 @@ pub struct Engine {
     refused: u64,
     rooms: room::Rooms,
     silences: silence::Silences,
+    /// Those that say nothing, each told once.
+    bad_annotations: BTreeSet<BadAnnotation>,
     annotations: annotations::SeenAnnotations,
     refusals: records::Refusals,
     /// Some incident is [`Incident::carried`].
@@ -124,9 +128,8 @@ impl Engine {
     #[must_use]
     pub fn new(settings: Settings, rules: RuleSet, routes: Routes, first_start: bool) -> Self {
         Self {
-            settings,
             rules,
-            routes: Arc::new(routes),
+            routes,
             incidents: IncidentTable::default(),
             hints: hints::Hints::default(),
             summaries: summary::Summaries::default(),
@@ -139,11 +142,13 @@ impl Engine {
             signals: BTreeMap::new(),
             refused: 0,
             rooms: room::Rooms::default(),
-            silences: silence::Silences::default(),
+            silences: silence::Silences::new(Arc::clone(&settings.silences)),
+            bad_annotations: BTreeSet::new(),
             annotations: annotations::SeenAnnotations::default(),
             refusals: records::Refusals::default(),
             carries: false,
             reachable: Vec::new(),
+            settings,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What one receiver is to be told: the input of every template, and what the outbox keeps.
 
 mod apart;
+pub mod detail;
 mod digest;
 mod fit;
 pub mod text;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use detail::Detail;
 pub use digest::{Digest, Group, HeldBack, HeldWorkload, Section, SpanCount};
 
 use crate::signal::{Cause, Severity, Workload};

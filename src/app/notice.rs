@@ -18,14 +18,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::blindness::{Blindness, Sight, Span};
-use super::pipeline::TERMINAL;
+use super::pipeline::{Message, Policies, TERMINAL, receivers as receivers_of};
+use super::run::put_message;
 use crate::clock;
 use crate::config::Config;
+use crate::engine::Decided;
 use crate::engine::room::{LimitReached, Tenant};
 use crate::message::text::{self as message_text, words};
-use crate::message::{Decision, Notification, Reason};
-use crate::signal::{Severity, Workload};
-use crate::store::{Commit, HistoryRow, NotQueued};
+use crate::message::{Decision, Reason};
+use crate::store::{Commit, NotQueued};
 use crate::watch::{Change, Kind};
 
 /// Marks of these names hold what was said.
@@ -76,13 +77,20 @@ struct Trouble {
     to: Vec<Arc<str>>,
 }
 
+/// What was decided and is not stored yet.
+#[derive(Debug, Default)]
+struct Pending {
+    messages: Vec<Message>,
+    marks: Vec<(String, String)>,
+}
+
 /// Decides notices and keeps them until they are stored.
 #[derive(Debug)]
 pub struct Announcer {
     cluster: Arc<str>,
     to: Vec<Arc<str>>,
     known: Vec<Arc<str>>,
-    no_ends: Vec<Arc<str>>,
+    policies: Policies,
     troubles: BTreeMap<&'static str, Trouble>,
     /// See [`MARK_THREADS`].
     threads: u64,
@@ -90,7 +98,7 @@ pub struct Announcer {
     /// The limit on incidents was reached then, and how it was last seen; not told yet.
     limit: Option<(Timestamp, LimitReached)>,
     disk: disk::Changed,
-    pending: Commit,
+    pending: Pending,
     counts: BTreeMap<(Decision, Reason), u64>,
     /// Receivers that were called refusing.
     refusing: BTreeMap<Arc<str>, Trouble>,
@@ -113,13 +121,13 @@ impl Announcer {
             cluster: Arc::from(""),
             to: Vec::new(),
             known: Vec::new(),
-            no_ends: Vec::new(),
+            policies: Policies::default(),
             threads: marks.get(MARK_THREADS).and_then(|count| count.parse().ok()).unwrap_or(0),
             blindness: Blindness::restored(told, &unseen),
             limit: None,
             disk: disk::Changed::default(),
             troubles,
-            pending: Commit::default(),
+            pending: Pending::default(),
             counts: BTreeMap::new(),
             refusing: receivers::restored(marks),
         };
@@ -132,12 +140,8 @@ impl Announcer {
         self.blindness.set_blind_after(config.watch.blind_after);
         self.cluster = Arc::clone(&config.cluster);
         self.to = default_receivers(config);
-        self.known = config.receivers.iter().map(|r| Arc::clone(&r.spec.name)).collect();
-        if self.known.is_empty() {
-            self.known.push(Arc::from(TERMINAL));
-        }
-        self.no_ends =
-            config.receivers.iter().filter(|r| !r.send_resolved).map(|r| Arc::clone(&r.spec.name)).collect();
+        self.known = receivers_of(config);
+        self.policies = Policies::of(config);
     }
 
     /// The configuration on disk cannot be used. Told once for each content.
@@ -285,16 +289,17 @@ impl Announcer {
 
     /// Is something waiting to be stored?
     #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        !self.pending.is_empty()
+    pub const fn is_waiting(&self) -> bool {
+        !self.pending.messages.is_empty() || !self.pending.marks.is_empty()
     }
 
     /// Puts what waits into a transaction.
     pub fn put_into(&mut self, commit: &mut Commit) {
         let mut pending = std::mem::take(&mut self.pending);
-        commit.notifications.append(&mut pending.notifications);
         commit.marks.append(&mut pending.marks);
-        commit.history.append(&mut pending.history);
+        for message in &pending.messages {
+            put_message(commit, message, None);
+        }
     }
 
     /// How many notices were decided.
@@ -342,36 +347,24 @@ impl Announcer {
 
     /// Queues a notice for everybody who is told of a trouble.
     fn tell(&mut self, now: Timestamp, trouble: &Trouble, reason: Reason, (title, text): (&str, &str)) {
-        let over = reason.is_mend();
-        let title = words::one_line(title, message_text::MAX_TITLE);
-        tracing::info!(decision = %Decision::Notice, %reason, title, receivers = ?trouble.to, "decided");
-        for receiver in trouble.to.iter().filter(|name| !over || !self.no_ends.contains(*name)) {
-            self.pending.notifications.push(Notification {
-                key: format!("{}-{}-{receiver}", trouble.thread, trouble.seq),
-                receiver: Arc::clone(receiver),
+        self.pending.messages.push(Message {
+            decided: Decided {
+                at: now,
                 decision: Decision::Notice,
                 reason,
-                at: now,
-                cluster: Arc::clone(&self.cluster),
-                severity: if over { Severity::Info } else { Severity::Warning },
-                title: title.clone(),
-                text: text.to_owned(),
+                thread: Arc::from(trouble.thread.as_str()),
                 seq: trouble.seq,
+                number: 0,
+                receivers: trouble.to.clone(),
                 incidents: Vec::new(),
-                incidents_total: 0,
+                total: 0,
                 digest: None,
-            });
-        }
-        self.pending.history.push(HistoryRow {
-            at: now,
-            incident: None,
-            decision: Some(Decision::Notice),
-            reason,
-            rule: Arc::from(""),
-            namespace: None,
-            workload: Workload::default(),
-            title,
-            detail: serde_json::json!({ "receivers": trouble.to, "text": text }).to_string(),
+            },
+            title: words::one_line(title, message_text::MAX_TITLE),
+            text: text.to_owned(),
+            cluster: Arc::clone(&self.cluster),
+            policies: self.policies.clone(),
+            log: None,
         });
         *self.counts.entry((Decision::Notice, reason)).or_default() += 1;
     }

@@ -5,6 +5,7 @@
 mod given;
 mod log;
 mod output;
+mod policy;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 pub use output::{Message, Output};
+pub use policy::Policies;
 
-use crate::config::{Config, Receiver, WatchConfig};
+use crate::config::{Config, WatchConfig};
 use crate::engine::digest::DigestState;
 use crate::engine::{Decided, Effects, Engine, Identity, Incident};
 use crate::message::{IncidentView, text};
@@ -45,10 +47,7 @@ pub struct Pipeline {
     /// the text of a signal before.
     redactor: Redactor,
     signals: Vec<Signal>,
-    effects: Effects,
-    no_ends: Arc<[Arc<str>]>,
-    apart: Arc<[Arc<str>]>,
-    in_digests: Arc<[Arc<str>]>,
+    policies: Policies,
     /// Who can be told.
     receivers: Vec<Arc<str>>,
     log_timeout: Duration,
@@ -81,7 +80,7 @@ impl Pipeline {
         let mut engine =
             Engine::new(config.engine.clone(), config.rules.clone(), routes(config), start.first);
         engine.restore_identity(start.identity);
-        engine.restore_silences(start.silences);
+        engine.silences_mut().restore(start.silences);
         engine.restore_annotations(start.annotations);
         let orphaned = engine.restore(start.incidents);
         engine.restore_digests(start.digests);
@@ -93,11 +92,8 @@ impl Pipeline {
             filter: config.watch.clone(),
             redactor: config.redact.clone(),
             signals: Vec::new(),
-            effects: Effects::default(),
             titles: titles(config),
-            no_ends: named(config, |r| !r.send_resolved),
-            apart: named(config, |r| !r.spec.fold),
-            in_digests: named(config, |r| r.digest.is_some()),
+            policies: Policies::of(config),
             receivers: receivers(config),
             log_timeout: config.log_timeout,
         };
@@ -110,9 +106,7 @@ impl Pipeline {
         // What was due before is done under the rules it was due under.
         self.tick_until(now, out);
         self.cluster = Arc::clone(&config.cluster);
-        self.no_ends = named(config, |r| !r.send_resolved);
-        self.apart = named(config, |r| !r.spec.fold);
-        self.in_digests = named(config, |r| r.digest.is_some());
+        self.policies = Policies::of(config);
         self.receivers = receivers(config);
         self.log_timeout = config.log_timeout;
         // The ends of incidents whose rule is gone still have its title.
@@ -122,13 +116,13 @@ impl Pipeline {
         }
         if self.redactor != config.redact {
             self.redactor = config.redact.clone();
-            self.engine.redact(&self.redactor, &mut self.effects);
+            self.engine.redact(&self.redactor, &mut out.effects);
         }
         self.memory.set_raw_events(wants_raw_events(config));
         let parts = (config.engine.clone(), config.rules.clone(), routes(config));
-        self.engine.reload(now, parts, &receivers(config), &self.memory, &mut self.effects);
+        self.engine.reload(now, parts, &receivers(config), &self.memory, &mut out.effects);
         // What stands already and was no rule's matter may be one's now.
-        self.look_again(now);
+        self.look_again(now, out);
         self.settle(out);
         self.titles.retain(|rule, _| config.rules.get(rule).is_some());
     }
@@ -142,14 +136,14 @@ impl Pipeline {
         self.tick_until(now, out);
         let complete = self.memory.apply(now, change, &mut self.signals);
         for seen in self.memory.take_silence_seen() {
-            self.engine.annotations_seen(now, &seen, &mut self.effects);
+            self.engine.annotations_seen(now, &seen, &mut out.effects);
         }
-        self.take_signals(now);
+        self.take_signals(now, out);
         if complete {
-            self.engine.synced(now, &self.memory, &mut self.effects);
+            self.engine.synced(now, &self.memory, &mut out.effects);
         }
         for object in self.memory.take_silence_changed() {
-            self.engine.review_about(&object, now, &self.memory, &mut self.effects);
+            self.engine.review_about(&object, now, &self.memory, &mut out.effects);
         }
         self.settle(out);
     }
@@ -158,7 +152,7 @@ impl Pipeline {
     pub fn clock_set(&mut self, by: SignedDuration, now: Timestamp, out: &mut Output) {
         // The API server's clock was not.
         self.memory.set_clock_ahead(self.memory.clock_ahead().saturating_add(by));
-        self.engine.clock_set(by, now, &self.memory, &mut self.effects);
+        self.engine.clock_set(by, now, &self.memory, &mut out.effects);
         self.settle(out);
     }
 
@@ -176,32 +170,32 @@ impl Pipeline {
     pub fn tick_until(&mut self, now: Timestamp, out: &mut Output) {
         while let Some(at) = self.next_deadline().filter(|at| *at <= now) {
             self.memory.tick(at, &mut self.signals);
-            self.take_signals(at);
-            self.engine.tick(at, &self.memory, &mut self.effects);
+            self.take_signals(at, out);
+            self.engine.tick(at, &self.memory, &mut out.effects);
             if self.engine.take_look() {
-                self.look_again(at);
+                self.look_again(at, out);
             }
         }
         if self.engine.wants_review() {
-            self.engine.review(now, &self.memory, &mut self.effects);
+            self.engine.review(now, &self.memory, &mut out.effects);
         }
         self.settle(out);
     }
 
     /// Shows the engine everything that stands.
-    fn look_again(&mut self, now: Timestamp) {
-        self.engine.begin_look(now, &self.memory, &mut self.effects);
+    fn look_again(&mut self, now: Timestamp, out: &mut Output) {
+        self.engine.begin_look(now, &self.memory, &mut out.effects);
         self.memory.look_again(now, &mut self.signals);
         for mut signal in self.signals.drain(..) {
             self.redactor.signal(&mut signal);
-            self.engine.stands(now, &signal, &self.memory, &mut self.effects);
+            self.engine.stands(now, &signal, &self.memory, &mut out.effects);
         }
         self.engine.end_look(now);
     }
 
     /// Forgets silences that have been over for long enough.
     pub fn prune_silences(&mut self, now: Timestamp, out: &mut Output) {
-        self.with_engine(out, |engine, effects| engine.prune_silences(now, effects));
+        self.with_engine(out, |engine, effects| engine.silences_mut().prune(now, effects));
     }
 
     pub(super) fn with_engine<T>(
@@ -209,7 +203,7 @@ impl Pipeline {
         out: &mut Output,
         act: impl FnOnce(&mut Engine, &mut Effects) -> T,
     ) -> T {
-        let done = act(&mut self.engine, &mut self.effects);
+        let done = act(&mut self.engine, &mut out.effects);
         self.settle(out);
         done
     }
@@ -220,10 +214,10 @@ impl Pipeline {
         [self.engine.next_deadline(), self.memory.next_deadline()].into_iter().flatten().min()
     }
 
-    fn take_signals(&mut self, now: Timestamp) {
+    fn take_signals(&mut self, now: Timestamp, out: &mut Output) {
         for mut signal in self.signals.drain(..) {
             self.redactor.signal(&mut signal);
-            self.engine.signal(now, &signal, &self.memory, &mut self.effects);
+            self.engine.signal(now, &signal, &self.memory, &mut out.effects);
         }
     }
 
@@ -251,30 +245,11 @@ impl Pipeline {
         &self.memory
     }
 
-    fn settle(&mut self, out: &mut Output) {
-        if self.effects.is_empty() {
-            return;
+    /// Puts what was decided into words.
+    fn settle(&self, out: &mut Output) {
+        for decided in std::mem::take(&mut out.effects.decided) {
+            out.messages.push(self.message(decided));
         }
-        let effects = std::mem::take(&mut self.effects);
-        for decided in effects.decided {
-            let message = self.message(decided);
-            out.messages.push(message);
-        }
-        out.dirty.extend(effects.dirty);
-        for id in &effects.removed {
-            out.dirty.remove(id);
-        }
-        out.removed.extend(effects.removed);
-        out.notes.extend(effects.notes);
-        out.silences.extend(effects.silences);
-        for id in &effects.silences_removed {
-            out.silences.remove(id);
-        }
-        out.silences_removed.extend(effects.silences_removed);
-        out.bad_annotations.extend(effects.bad_annotations);
-        out.annotations.extend(effects.annotations);
-        out.records.append(effects.records);
-        out.digests.extend(effects.digests);
     }
 
     fn message(&self, mut decided: Decided) -> Message {
@@ -312,9 +287,7 @@ impl Pipeline {
             title,
             text,
             cluster: Arc::clone(&self.cluster),
-            no_ends: Arc::clone(&self.no_ends),
-            apart: Arc::clone(&self.apart),
-            in_digests: Arc::clone(&self.in_digests),
+            policies: self.policies.clone(),
         }
     }
 
@@ -330,17 +303,12 @@ fn news_since(seen: Option<NewsSince>, now: Timestamp) -> NewsSince {
 }
 
 /// Everybody who can be told.
-fn receivers(config: &Config) -> Vec<Arc<str>> {
+pub(super) fn receivers(config: &Config) -> Vec<Arc<str>> {
     if config.receivers.is_empty() {
         vec![Arc::from(TERMINAL)]
     } else {
         config.receivers.iter().map(|r| Arc::clone(&r.spec.name)).collect()
     }
-}
-
-/// The receivers of which this is so.
-fn named(config: &Config, is: impl Fn(&Receiver) -> bool) -> Arc<[Arc<str>]> {
-    config.receivers.iter().filter(|r| is(r)).map(|r| Arc::clone(&r.spec.name)).collect()
 }
 
 /// Without any receiver everything is told to the terminal.

@@ -89,7 +89,7 @@ fn recorded(
     let mut silent = Vec::new();
     if let Some(mut pipeline) = pipeline {
         pipeline.tick_until(clock::after(now, then).max(clock::after(start, until)), &mut out);
-        silent = silence(&pipeline, &out.notes, start);
+        silent = silence(&pipeline, &out.effects.notes, start);
     }
     Ok((start, out.messages, silent))
 }
@@ -122,7 +122,7 @@ fn signalled(signals: &[Given], then: Duration, until: Duration, config: &Config
     }
     let end = clock::after(last, then).max(clock::after(EPOCH, until));
     tick_until(&mut pipeline, &mut world, end, &mut out);
-    let silent = silence(&pipeline, &out.notes, EPOCH);
+    let silent = silence(&pipeline, &out.effects.notes, EPOCH);
     (EPOCH, out.messages, silent)
 }
 

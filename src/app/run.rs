@@ -24,6 +24,7 @@ mod upkeep;
 /// For tests of what is read from the store.
 #[cfg(test)]
 pub(crate) use self::commit::commit;
+pub(super) use self::commit::put_message;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;

@@ -95,10 +95,10 @@ impl Pipeline {
         let id = self
             .with_engine(out, |engine, effects| {
                 silence.id = engine.name_silence(&silence.id);
-                engine.add_silence(silence, now, effects)
+                engine.silences_mut().add(silence, now, effects)
             })
             .map_err(|error| Refusal::Invalid(error.to_string()))?;
-        self.engine().silence(&id).map_or_else(
+        self.engine().silences().get(&id).map_or_else(
             || Err(Refusal::Failed("the silence is not there".into())),
             |silence| {
                 tracing::info!(silence = %silence.id, until = %silence.until, by = %silence.by,
@@ -110,7 +110,7 @@ impl Pipeline {
 
     /// Ends a silence of the API now, and shows it.
     pub fn expire_silence(&mut self, id: &str, now: Timestamp, out: &mut Output) -> Result<Value, Refusal> {
-        let found = self.engine().silence(id).map(|silence| silence.origin);
+        let found = self.engine().silences().get(id).map(|silence| silence.origin);
         let mute = self.engine().mute_times().iter().any(|mute| &*mute.name == id);
         match found {
             Some(Origin::Api) => {}
@@ -121,11 +121,11 @@ impl Pipeline {
             }
             None => return Err(Refusal::NotFound(format!("there is no silence `{id}`"))),
         }
-        if !self.with_engine(out, |engine, effects| engine.expire_silence(id, now, effects)) {
+        if !self.with_engine(out, |engine, effects| engine.silences_mut().expire(id, now, effects)) {
             return Err(Refusal::Invalid(format!("the silence `{id}` is over already")));
         }
         tracing::info!(silence = %id, "a silence was ended");
-        let silence = self.engine().silence(id);
+        let silence = self.engine().silences().get(id);
         silence.map_or_else(
             || Err(Refusal::NotFound(format!("there is no silence `{id}`"))),
             |silence| Ok(self.shown(silence, now)),
@@ -135,7 +135,7 @@ impl Pipeline {
     /// All silences, mute times and annotations that silence; `all`: also those that are over.
     #[must_use]
     pub fn silences(&self, all: bool, now: Timestamp) -> Value {
-        let silences = self.engine().all_silences().filter(|silence| all || now < silence.until);
+        let silences = self.engine().silences().all().filter(|silence| all || now < silence.until);
         let mut list: Vec<Value> = silences.map(|silence| self.shown(silence, now)).collect();
         list.extend(self.engine().mute_times().iter().map(|mute| self.shown_mute(mute, now)));
         for (object, annotations) in self.memory().annotated() {

@@ -14,7 +14,6 @@ use anyhow::anyhow;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 
 use self::object::Asked;
 use self::story::{IncidentStory, Object, Sources};
@@ -23,6 +22,7 @@ use super::{ConfigArgs, Failure, print};
 use crate::app::run::SEEN_UNTIL;
 use crate::clock;
 use crate::config::{Loaded, duration, suggest};
+use crate::message::Detail;
 use crate::store::{
     HistoryEntry, IncidentMatch, IncidentRecord, KnownObject, ObjectQuery, Retention, SharedAccess, Store,
 };
@@ -247,14 +247,16 @@ fn stories(
 }
 
 fn unmatched(row: &HistoryEntry) -> Unmatched {
-    let detail: Value = serde_json::from_str(&row.detail).unwrap_or_default();
-    let text = |name: &str| detail.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (cause, object) = match Detail::read(&row.detail) {
+        Detail::Unmatched { cause, object } => (Some(cause.into_owned()), object),
+        _ => (None, row.workload.clone()),
+    };
     Unmatched {
         at: row.at,
         reason: row.reason.clone(),
-        cause: text("cause"),
+        cause,
         namespace: row.namespace.clone(),
-        object: text("object").unwrap_or_else(|| row.workload.clone()),
+        object,
         workload: row.workload.clone(),
         why: row.title.clone(),
     }

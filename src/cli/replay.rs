@@ -115,12 +115,7 @@ fn unpacked(reader: Box<dyn Read>) -> std::io::Result<Box<dyn BufRead>> {
 }
 
 fn write(to: &mut impl Write, out: &mut Output, format: OutputFormat) -> std::io::Result<usize> {
-    let messages = std::mem::take(&mut out.messages);
-    out.dirty.clear();
-    out.removed.clear();
-    out.notes.clear();
-    out.records = crate::engine::ExplainRecords::default();
-    out.digests.clear();
+    let messages = std::mem::take(out).messages;
     for message in &messages {
         match format {
             OutputFormat::Json => {

@@ -16,6 +16,8 @@ pub struct Decided {
     pub at: Timestamp,
     pub decision: Decision,
     pub reason: Reason,
+    /// What orders deliveries: the incident, what a notice is about, or [`Self::SUMMARIES`].
+    pub thread: Arc<str>,
     /// Numbers the messages of one thread from 1.
     pub seq: u64,
     /// Of a summary or a digest: tells its keys from those of every other one of the store. Else 0: the id of
@@ -32,9 +34,15 @@ pub struct Decided {
 }
 
 impl Decided {
+    /// The one thread of summaries and digests.
+    pub const SUMMARIES: &str = "summary";
+
     /// The highest severity told.
     #[must_use]
     pub fn severity(&self) -> Severity {
+        if self.decision == Decision::Notice {
+            return if self.reason.is_mend() { Severity::Info } else { Severity::Warning };
+        }
         self.incidents.iter().map(|i| i.severity).max().unwrap_or(Severity::Info)
     }
 }
@@ -115,7 +123,7 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// Is there nothing to do?
+    /// Is there nothing to store?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.decided.is_empty()

@@ -275,7 +275,7 @@ impl Engine {
     /// Everything known so far has been told.
     pub(super) fn mark_notified(&mut self, id: &Arc<str>, rule: &Rule, now: Timestamp) {
         if let Some(notified) = self.told_all(id, rule, now) {
-            self.incidents.advance(id, |life| life.notify(notified));
+            self.incidents.advance(id, |_| Life::Notified(notified));
         }
     }
 
@@ -293,7 +293,7 @@ impl Engine {
             reminders,
             grew_at: None,
             repeats_noted: false,
-            due_at: None,
+            due_at: incident.life().due_at(),
         })
     }
 
@@ -353,21 +353,37 @@ impl Engine {
         world: &dyn World,
         out: &mut Effects,
     ) {
-        let routes = Arc::clone(&self.routes);
         let severity = self.severity(id, rule);
         let Some(incident) = self.incidents.get_mut(id) else { return };
         // Once told it does not fall: its end must speak of what was told.
         let begins = matches!(decision, Decision::First | Decision::Reopened);
         incident.severity = if begins { severity } else { incident.severity.max(severity) };
-        incident.seq += 1;
-        let now_routed =
-            routes.receivers(RouteFacts { signal: &incident.signal, rule, severity: incident.severity });
-        // Who was told of the beginning is told of the end, whatever the routes say by now.
-        for receiver in now_routed {
+        self.route(id, rule);
+        self.hand_out(id, (decision, reason), now, world, out);
+    }
+
+    /// Who was told of the beginning is told of the end, whatever the routes say by now.
+    pub(super) fn route(&mut self, id: &str, rule: &Rule) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        let facts = RouteFacts { signal: &incident.signal, rule, severity: incident.severity };
+        for receiver in self.routes.receivers(facts) {
             if !incident.receivers.contains(&receiver) {
                 incident.receivers.push(receiver);
             }
         }
+    }
+
+    /// The next message about one incident, to all of its receivers.
+    pub(super) fn hand_out(
+        &mut self,
+        id: &Arc<str>,
+        (decision, reason): (Decision, Reason),
+        now: Timestamp,
+        world: &dyn World,
+        out: &mut Effects,
+    ) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        incident.seq += 1;
         let (seq, receivers) = (incident.seq, incident.receivers.clone());
         let Some(view) = self.view(id, now, world) else { return };
         *self.decisions.entry((decision, reason)).or_default() += 1;
@@ -376,6 +392,7 @@ impl Engine {
             at: now,
             decision,
             reason,
+            thread: Arc::clone(id),
             seq,
             number: 0,
             receivers,

@@ -79,13 +79,6 @@ impl ExplainRecords {
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.joined.is_empty() && self.unmatched.is_empty()
     }
-
-    /// Adds what came later.
-    pub fn append(&mut self, mut later: Self) {
-        self.waiting.append(&mut later.waiting);
-        self.joined.append(&mut later.joined);
-        self.unmatched.append(&mut later.unmatched);
-    }
 }
 
 /// Which problems without an incident were written down lately.

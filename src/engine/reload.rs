@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::incident::{End, object_key};
 use super::judge::window_ends;
-use super::{Decided, Effects, Engine, Incident, Settings, by_due, group};
+use super::{Effects, Engine, Incident, Settings, by_due, group};
 use crate::message::{Decision, Reason};
 use crate::rule::{Routes, Rule, RuleSet};
 use crate::signal::redact::Redactor;
@@ -30,9 +30,9 @@ impl Engine {
     ) {
         let old_steps = std::mem::replace(&mut self.settings, settings).growth_steps;
         let old_rules = std::mem::replace(&mut self.rules, rules);
-        self.routes = Arc::new(routes);
+        self.routes = routes;
         self.only_receivers(receivers);
-        self.silences_changed();
+        self.silences.configure(Arc::clone(&self.settings.silences));
         self.change_books();
         self.rooms.free();
         // What was told keeps its place.
@@ -219,26 +219,8 @@ impl Engine {
         let open = incident.is_open() && !incident.gathers();
         if open && tell && !incident.receivers.is_empty() {
             incident.departed.over_at = Some(now);
-            incident.seq += 1;
-            let (seq, receivers) = (incident.seq, incident.receivers.clone());
             self.incidents.advance(id, |life| life.end_with(End { at: now, reason }));
-            if let Some(view) = self.view(id, now, world) {
-                *self.decisions.entry((Decision::Expired, reason)).or_default() += 1;
-                let decision = Decision::Expired;
-                self.book(&receivers, &view, (decision, reason), out);
-                let (incidents, digest) = (vec![view], None);
-                out.decided.push(Decided {
-                    at: now,
-                    decision,
-                    reason,
-                    seq,
-                    number: 0,
-                    receivers,
-                    incidents,
-                    total: 1,
-                    digest,
-                });
-            }
+            self.hand_out(id, (Decision::Expired, reason), now, world, out);
         } else {
             self.note(id, now, reason, by, out);
         }

@@ -4,30 +4,27 @@
 //! its end is told if its beginning was. It is asked here only when something would be told, and
 //! what was held is told when nothing holds it any more, as it is by then.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod list;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use list::{KEEP_EXPIRED, MAX_EXPIRED, MAX_SILENCES, Silences, TooMany};
 
 use super::annotations::places;
 use super::incident::{Life, object_key};
 use super::judge::steps_passed;
 use super::{Effects, Engine, Incident, Member, Note};
-use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::rule::silence::{Affected, short_id};
 use crate::rule::{MuteTime, RouteFacts, Silence};
+
 use crate::signal::silence::{self, AnnotationSilence};
 use crate::signal::{ObjectRef, World};
 
-/// At most so many silences from the API that are not over.
-pub const MAX_SILENCES: usize = 1000;
-/// At most so many that are over are kept…
-pub const MAX_EXPIRED: usize = 1000;
-/// …and none for longer than this.
-pub const KEEP_EXPIRED: Duration = Duration::from_secs(7 * 24 * 3600);
 /// At most so many annotations that cannot be read are told apart.
 const MAX_BAD: usize = 1000;
 /// Annotations of at most so many members are looked at for mistakes.
@@ -70,11 +67,6 @@ pub struct BadAnnotation {
     pub why: WhyIgnored,
 }
 
-/// Why a silence cannot be added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there are {MAX_SILENCES} silences already; expire some, or match more with one")]
-pub struct TooMany;
-
 /// What holds an incident back at this moment.
 pub(super) struct HeldBy {
     reason: Reason,
@@ -84,19 +76,14 @@ pub(super) struct HeldBy {
     pub until: Option<Timestamp>,
 }
 
-/// What the engine keeps about silences beside its settings.
-#[derive(Debug, Default)]
-pub(super) struct Silences {
-    api: BTreeMap<Arc<str>, Silence>,
-    /// Something that held incidents back may have ended before its time.
-    review: bool,
-    bad: BTreeSet<BadAnnotation>,
-}
-
 impl Engine {
-    /// Takes in silences that were kept, before the first signal.
-    pub fn restore_silences(&mut self, silences: impl IntoIterator<Item = Silence>) {
-        self.silences.api.extend(silences.into_iter().map(|silence| (Arc::clone(&silence.id), silence)));
+    #[must_use]
+    pub const fn silences(&self) -> &Silences {
+        &self.silences
+    }
+
+    pub const fn silences_mut(&mut self) -> &mut Silences {
+        &mut self.silences
     }
 
     /// An id for a silence of the API. `draft` says what was asked for, which may be asked for again; the
@@ -104,71 +91,6 @@ impl Engine {
     pub fn name_silence(&mut self, draft: &str) -> Arc<str> {
         self.identity.numbers.silences += 1;
         short_id(&[draft, &self.identity.store, &self.identity.numbers.silences.to_string()])
-    }
-
-    /// Adds a silence that a request asked for. Its id may change if it is taken.
-    pub fn add_silence(
-        &mut self,
-        mut silence: Silence,
-        now: Timestamp,
-        out: &mut Effects,
-    ) -> Result<Arc<str>, TooMany> {
-        if self.silences.api.values().filter(|silence| now < silence.until).count() >= MAX_SILENCES {
-            return Err(TooMany);
-        }
-        while self.silence(&silence.id).is_some() {
-            silence.id = short_id(&[&silence.id, "again"]);
-        }
-        let id = Arc::clone(&silence.id);
-        out.silences.insert(Arc::clone(&id));
-        self.silences.api.insert(Arc::clone(&id), silence);
-        self.prune_silences(now, out);
-        Ok(id)
-    }
-
-    /// Ends a silence of the API now. False: there is none with this id that is not over.
-    pub fn expire_silence(&mut self, id: &str, now: Timestamp, out: &mut Effects) -> bool {
-        let Some(silence) = self.silences.api.get_mut(id).filter(|silence| now < silence.until) else {
-            return false;
-        };
-        silence.until = now;
-        silence.from = silence.from.min(now);
-        out.silences.insert(Arc::clone(&silence.id));
-        self.silences.review = true;
-        true
-    }
-
-    /// Forgets silences of the API that have been over for long enough.
-    pub fn prune_silences(&mut self, now: Timestamp, out: &mut Effects) {
-        let mut over: Vec<(Timestamp, Arc<str>)> = self
-            .silences
-            .api
-            .values()
-            .filter(|silence| silence.until <= now)
-            .map(|silence| (silence.until, Arc::clone(&silence.id)))
-            .collect();
-        over.sort();
-        let surplus = over.len().saturating_sub(MAX_EXPIRED);
-        let old = clock::before(now, KEEP_EXPIRED);
-        for (place, (until, id)) in over.into_iter().enumerate() {
-            if place < surplus || until < old {
-                self.silences.api.remove(&id);
-                out.silences.remove(&id);
-                out.silences_removed.push(id);
-            }
-        }
-    }
-
-    /// All silences: the configuration's in its order, then those of the API by id.
-    pub fn all_silences(&self) -> impl Iterator<Item = &Silence> {
-        self.settings.silences.iter().chain(self.silences.api.values())
-    }
-
-    /// A silence by its id, or by the name that the configuration gives it.
-    #[must_use]
-    pub fn silence(&self, id: &str) -> Option<&Silence> {
-        let named = |silence: &&Silence| &*silence.id == id || silence.name.as_deref() == Some(id);
-        self.silences.api.get(id).or_else(|| self.settings.silences.iter().find(named))
     }
 
     /// The mute times of the configuration.
@@ -180,12 +102,7 @@ impl Engine {
     /// How many annotations that cannot be read were met.
     #[must_use]
     pub fn bad_annotations(&self) -> u64 {
-        u64::try_from(self.silences.bad.len()).unwrap_or(u64::MAX)
-    }
-
-    /// Silences changed otherwise than by time: what they held back is to be looked at again.
-    pub(super) const fn silences_changed(&mut self) {
-        self.silences.review = true;
+        u64::try_from(self.bad_annotations.len()).unwrap_or(u64::MAX)
     }
 
     /// Is [`Self::review`] to be called?
@@ -315,7 +232,8 @@ impl Engine {
             known.chain((incident.unnamed > 0).then_some(unknown))
         };
         let silence = self
-            .all_silences()
+            .silences
+            .all()
             .filter(|silence| silence.active(now) && silence.filter.matches(facts, affected()))
             .max_by_key(|silence| (silence.until, Arc::clone(&silence.id)));
         if let Some(silence) = silence {
@@ -363,7 +281,7 @@ impl Engine {
             }
             for (layer, key, value, why) in found {
                 let bad = BadAnnotation { of: place(incident, member, layer), key, value, why };
-                if self.silences.bad.len() < MAX_BAD && self.silences.bad.insert(bad.clone()) {
+                if self.bad_annotations.len() < MAX_BAD && self.bad_annotations.insert(bad.clone()) {
                     out.bad_annotations.push(bad);
                 }
             }

@@ -10,7 +10,6 @@ use super::incident::{Life, Summary};
 use super::{Decided, Effects, Engine, Settings};
 use crate::clock::{self, moved};
 use crate::message::{Decision, IncidentView, Reason};
-use crate::rule::RouteFacts;
 use crate::signal::World;
 
 /// How long the first summary of a storm gathers: long enough for what falls over together, short
@@ -129,20 +128,15 @@ impl Engine {
         let (decision, reason) = summary.decision();
         let mut ids = self.incidents.ids_by(|_| ());
         ids.retain(|id| self.incidents.get(id).is_some_and(|i| is_for(i.life(), summary)));
-        let routes = Arc::clone(&self.routes);
         let mut by_receivers: BTreeMap<Vec<Arc<str>>, Vec<Arc<str>>> = BTreeMap::new();
         for id in ids {
             if self.withdraw(&id, now, world, out) {
                 continue;
             }
-            let Some(incident) = self.incidents.get_mut(&id).filter(|i| i.gathers()) else { continue };
-            let Some(rule) = self.rules.get(&incident.rule) else { continue };
-            let facts = RouteFacts { signal: &incident.signal, rule, severity: incident.severity };
-            for receiver in routes.receivers(facts) {
-                if !incident.receivers.contains(&receiver) {
-                    incident.receivers.push(receiver);
-                }
-            }
+            let Some(incident) = self.incidents.get(&id).filter(|i| i.gathers()) else { continue };
+            let Some(rule) = self.rules.get(&incident.rule).cloned() else { continue };
+            self.route(&id, &rule);
+            let Some(incident) = self.incidents.get(&id) else { continue };
             by_receivers.entry(incident.receivers.clone()).or_default().push(id);
         }
         for (receivers, ids) in by_receivers {
@@ -190,6 +184,7 @@ impl Engine {
                 at: now,
                 decision,
                 reason,
+                thread: Arc::from(Decided::SUMMARIES),
                 seq,
                 number: seq,
                 receivers,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::message::{Decision, IncidentView, Notification, Reason, text};
+use crate::message::{Decision, Detail, IncidentView, Notification, Reason, text};
 use crate::store::{FoldRow, HistoryRow};
 
 /// The key of a summary of these rows: the same rows in the same order give the same key. `recipient` is
@@ -65,7 +65,8 @@ pub fn summary(key: &str, receiver: &Arc<str>, rows: &[FoldRow]) -> Option<Notif
 /// What the history keeps of a summary that was delivered.
 #[must_use]
 pub fn summary_row(summary: &Notification, rows: &[FoldRow], now: Timestamp) -> HistoryRow {
-    let folded: Vec<&str> = rows.iter().map(|r| r.notification.key.as_str()).collect();
+    let folded = rows.iter().map(|r| r.notification.key.clone()).collect();
+    let receivers = vec![Arc::clone(&summary.receiver)];
     HistoryRow {
         at: now,
         incident: None,
@@ -75,9 +76,7 @@ pub fn summary_row(summary: &Notification, rows: &[FoldRow], now: Timestamp) -> 
         namespace: None,
         workload: "".into(),
         title: summary.title.clone(),
-        detail:
-            serde_json::json!({ "receivers": [&summary.receiver], "inside": summary.key, "folded": folded })
-                .to_string(),
+        detail: Detail::Folded { receivers, inside: summary.key.clone(), folded }.to_json(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::explain::ObjectRow;
 use super::history::HistoryRow;
 use super::limits::{self, Cuts};
 use super::{Call, Store, StoreError};
-use crate::message::{Notification, Reason};
+use crate::message::{Detail, Notification, Reason};
 
 /// Until when new rows are held, by key.
 pub type DelayedRows = HashMap<String, Timestamp>;
@@ -255,8 +255,11 @@ impl HistoryRow {
             namespace: one.and_then(|i| i.namespace.clone()),
             workload: one.map(|i| i.workload.clone()).unwrap_or_default(),
             title: notification.title.clone(),
-            detail: serde_json::json!({ "key": notification.key, "receiver": notification.receiver })
-                .to_string(),
+            detail: Detail::NotQueued {
+                key: notification.key.clone(),
+                receiver: Arc::clone(&notification.receiver),
+            }
+            .to_json(),
         }
     }
 }

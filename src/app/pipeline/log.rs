@@ -69,7 +69,7 @@ impl Pipeline {
     /// Later messages about the incident carry its log, too.
     pub fn put_log(&mut self, incident: &Arc<str>, log: Log, out: &mut super::Output) {
         if self.engine.put_log(incident, log) {
-            out.dirty.insert(Arc::clone(incident));
+            out.effects.dirty.insert(Arc::clone(incident));
         }
     }
 }

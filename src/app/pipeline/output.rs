@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Policies;
 use super::log::LogWanted;
-use crate::engine::annotations::AnnotationKey;
-use crate::engine::digest::BookRow;
-use crate::engine::{BadAnnotation, Decided, ExplainRecords, Note};
+use crate::engine::{Decided, Effects};
 use crate::message::{Decision, Notification};
 
 /// What came out of a step, to be stored in one transaction.
@@ -13,39 +12,15 @@ use crate::message::{Decision, Notification};
 pub struct Output {
     /// Decisions with their texts, in order; one for each, not for each receiver.
     pub messages: Vec<Message>,
-    /// Incidents whose stored form is out of date.
-    pub dirty: std::collections::BTreeSet<Arc<str>>,
-    pub removed: Vec<Arc<str>>,
-    /// What was held back, and why.
-    pub notes: Vec<Note>,
-    /// Silences of the API whose stored form is out of date.
-    pub silences: std::collections::BTreeSet<Arc<str>>,
-    /// Silences of the API to forget.
-    pub silences_removed: Vec<Arc<str>>,
-    /// Annotations that were meant to silence something and say nothing.
-    pub bad_annotations: Vec<BadAnnotation>,
-    /// Annotations whose stored form is out of date, or which are to be forgotten.
-    pub annotations: std::collections::BTreeSet<AnnotationKey>,
-    /// What else `explain` needs.
-    pub records: ExplainRecords,
-    /// Parts of digests to come whose stored form is out of date.
-    pub digests: std::collections::BTreeSet<BookRow>,
+    /// Without decisions: these are messages by now.
+    pub effects: Effects,
 }
 
 impl Output {
     /// Is there nothing to store?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-            && self.dirty.is_empty()
-            && self.removed.is_empty()
-            && self.notes.is_empty()
-            && self.silences.is_empty()
-            && self.silences_removed.is_empty()
-            && self.bad_annotations.is_empty()
-            && self.annotations.is_empty()
-            && self.records.is_empty()
-            && self.digests.is_empty()
+        self.messages.is_empty() && self.effects.is_empty()
     }
 }
 
@@ -57,12 +32,7 @@ pub struct Message {
     pub text: String,
     /// The configured cluster name.
     pub cluster: Arc<str>,
-    /// Receivers that do not want to hear of ends (`send_resolved: false`).
-    pub no_ends: Arc<[Arc<str>]>,
-    /// Receivers that are told each incident by itself (`fold: false`).
-    pub apart: Arc<[Arc<str>]>,
-    /// Receivers that are told in digests, and of nothing else.
-    pub in_digests: Arc<[Arc<str>]>,
+    pub policies: Policies,
     /// The log that it should be told with, where its rule asks for one. Who has no cluster tells it
     /// without.
     pub log: Option<Box<LogWanted>>,
@@ -74,13 +44,13 @@ impl Message {
     pub fn key(&self) -> String {
         let decided = &self.decided;
         let number = decided.number;
-        match (decided.incidents.first(), &decided.digest) {
-            // Times are there for people: after a step of the clock they repeat, the number does not.
-            (_, Some(digest)) => format!("digest-{}-{number}", digest.due.as_millisecond()),
-            (Some(incident), _) if !decided.decision.is_summary() => {
-                format!("{}-{}", incident.id, decided.seq)
+        // Times are there for people: after a step of the clock they repeat, the number does not.
+        match &decided.digest {
+            Some(digest) => format!("digest-{}-{number}", digest.due.as_millisecond()),
+            _ if decided.decision.is_summary() => {
+                format!("{}-{}-{number}", decided.decision, decided.at.as_millisecond())
             }
-            _ => format!("{}-{}-{number}", decided.decision, decided.at.as_millisecond()),
+            _ => format!("{}-{}", decided.thread, decided.seq),
         }
     }
 
@@ -89,10 +59,10 @@ impl Message {
     pub fn notifications(&self) -> impl Iterator<Item = Notification> {
         let decision = self.decided.decision;
         let summary = matches!(decision, Decision::Standing | Decision::Storm);
-        let now =
-            move |n: &Notification| decision == Decision::Digest || !self.in_digests.contains(&n.receiver);
+        let always = matches!(decision, Decision::Digest | Decision::Notice);
+        let now = move |n: &Notification| always || !self.policies.get(&n.receiver).digest;
         self.whole().filter(now).flat_map(move |mut n| {
-            if summary && self.apart.contains(&n.receiver) {
+            if summary && !self.policies.get(&n.receiver).fold {
                 // Under the keys that single messages have: the next of each incident has the next number.
                 return n
                     .apart()
@@ -112,8 +82,8 @@ impl Message {
     pub fn whole(&self) -> impl Iterator<Item = Notification> {
         let decided = &self.decided;
         let base = self.key();
-        let end = decided.decision.is_end();
-        let told = decided.receivers.iter().filter(move |name| !end || !self.no_ends.contains(*name));
+        let end = decided.decision.is_end() || decided.reason.is_mend();
+        let told = decided.receivers.iter().filter(move |name| !end || self.policies.get(name).send_resolved);
         told.map(move |receiver| Notification {
             key: format!("{base}-{receiver}"),
             receiver: Arc::clone(receiver),

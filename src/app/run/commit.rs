@@ -5,10 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::records;
-use crate::app::pipeline::{Output, Pipeline};
+use crate::app::pipeline::{Message, Output, Pipeline};
 use crate::app::silences;
-use crate::engine::Incident;
 use crate::engine::digest::DigestState;
+use crate::engine::{Engine, Incident};
 use crate::store::{AnnotationRow, Commit, DigestRow, HistoryRow, IncidentRow, MAX_INCIDENT};
 
 /// Stored incidents. One that cannot be read is logged and forgotten.
@@ -81,12 +81,14 @@ fn body(incident: &Incident) -> serde_json::Result<String> {
 
 /// What a step decided, as the store keeps it.
 pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commit {
+    let effects = &out.effects;
     let mut commit =
-        Commit { removed: out.removed.iter().map(ToString::to_string).collect(), ..Commit::default() };
+        Commit { removed: effects.removed.iter().map(ToString::to_string).collect(), ..Commit::default() };
     let engine = pipeline.engine();
-    commit.silences = out.silences.iter().filter_map(|id| engine.silence(id)).map(silences::row).collect();
-    commit.silences_removed = out.silences_removed.iter().map(ToString::to_string).collect();
-    commit.annotations = out
+    commit.silences =
+        effects.silences.iter().filter_map(|id| engine.silences().get(id)).map(silences::row).collect();
+    commit.silences_removed = effects.silences_removed.iter().map(ToString::to_string).collect();
+    commit.annotations = effects
         .annotations
         .iter()
         .map(|key| AnnotationRow {
@@ -95,12 +97,12 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
             seen: engine.annotation_seen(key).map(|seen| (seen.value.to_string(), seen.since)),
         })
         .collect();
-    for id in &out.dirty {
-        let Some(incident) = pipeline.engine().incident(id) else { continue };
+    for id in &effects.dirty {
+        let Some(incident) = engine.incident(id) else { continue };
         commit.incidents.extend(row(incident, now));
     }
-    for (receiver, incident) in &out.digests {
-        let book = pipeline.engine().digest_book(receiver);
+    for (receiver, incident) in &effects.digests {
+        let book = engine.digest_book(receiver);
         let body = match incident {
             None => book.map(serde_json::to_string),
             Some(id) => book.and_then(|book| book.entries.get(id)).map(serde_json::to_string),
@@ -115,32 +117,9 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
         }
     }
     for message in &out.messages {
-        let first = commit.notifications.len();
-        commit.notifications.extend(message.notifications());
-        let told: Vec<&Arc<str>> =
-            commit.notifications.iter().skip(first).map(|notification| &notification.receiver).collect();
-        let decided = &message.decided;
-        let one = decided.incidents.first().filter(|_| !decided.decision.is_summary());
-        let detail = records::notified(message, &told, one.and_then(|i| pipeline.engine().incident(&i.id)));
-        let row = HistoryRow {
-            at: decided.at,
-            incident: one.map(|i| Arc::clone(&i.id)),
-            decision: Some(decided.decision),
-            reason: decided.reason,
-            rule: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.rule)),
-            namespace: one.and_then(|i| i.namespace.clone()),
-            workload: one.map(|i| i.workload.clone()).unwrap_or_default(),
-            title: message.title.clone(),
-            detail,
-        };
-        if one.is_some() {
-            commit.history.push(row);
-        } else {
-            let told = decided.incidents.iter().map(|incident| Arc::clone(&incident.id)).collect();
-            commit.summaries.push((row, told));
-        }
+        put_message(&mut commit, message, Some(engine));
     }
-    for note in &out.notes {
+    for note in &effects.notes {
         commit.history.push(HistoryRow {
             at: note.at,
             incident: Some(Arc::clone(&note.incident)),
@@ -150,9 +129,39 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
             namespace: note.namespace.clone(),
             workload: note.workload.clone(),
             title: String::new(),
-            detail: records::held(note),
+            detail: records::held(note).to_json(),
         });
     }
-    records::put(&mut commit, pipeline, out, now);
+    records::put(&mut commit, engine, effects, now);
     commit
+}
+
+/// A message to its receivers, and the decision as history has it. `engine`: of incidents.
+pub(in crate::app) fn put_message(commit: &mut Commit, message: &Message, engine: Option<&Engine>) {
+    let decided = &message.decided;
+    tracing::info!(decision = %decided.decision, reason = %decided.reason, title = %message.title,
+        receivers = ?decided.receivers, "decided");
+    let first = commit.notifications.len();
+    commit.notifications.extend(message.notifications());
+    let told: Vec<&Arc<str>> =
+        commit.notifications.iter().skip(first).map(|notification| &notification.receiver).collect();
+    let one = decided.incidents.first().filter(|_| !decided.decision.is_summary());
+    let incident = one.and_then(|one| engine?.incident(&one.id));
+    let row = HistoryRow {
+        at: decided.at,
+        incident: one.map(|i| Arc::clone(&i.id)),
+        decision: Some(decided.decision),
+        reason: decided.reason,
+        rule: one.map_or_else(|| Arc::from(""), |i| Arc::clone(&i.rule)),
+        namespace: one.and_then(|i| i.namespace.clone()),
+        workload: one.map(|i| i.workload.clone()).unwrap_or_default(),
+        title: message.title.clone(),
+        detail: records::decided(message, &told, incident).to_json(),
+    };
+    if decided.decision.is_summary() {
+        let told = decided.incidents.iter().map(|incident| Arc::clone(&incident.id)).collect();
+        commit.summaries.push((row, told));
+    } else {
+        commit.history.push(row);
+    }
 }

@@ -356,7 +356,7 @@ impl EngineLoop {
         complete: bool,
         last: bool,
     ) -> Result<(), StoreError> {
-        out.bad_annotations.iter().for_each(silences::complain);
+        out.effects.bad_annotations.iter().for_each(silences::complain);
         let mut commit = commit(&self.pipeline, &out, now);
         if complete {
             self.announcer.put_into(&mut commit);
@@ -381,10 +381,6 @@ impl EngineLoop {
         let numbers = self.pipeline.engine().numbers();
         if numbers != self.numbers {
             commit.marks.push((MARK_NUMBERS.into(), serde_json::to_string(&numbers).unwrap_or_default()));
-        }
-        for message in &out.messages {
-            tracing::info!(decision = %message.decided.decision, reason = %message.decided.reason,
-                title = %message.title, receivers = ?message.decided.receivers, "decided");
         }
         let waiting = self.logs.wanted(&out.messages, now);
         commit.holds = waiting.holds();

@@ -1,16 +1,16 @@
-//! What `explain` reads, as the store keeps it. The shapes of `detail` are read by
-//! `cli::explain`, and by nobody else: a missing field is "not known".
+//! What `explain` reads, as the store keeps it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::json;
 
 use super::commit::row;
-use crate::app::pipeline::{Message, Output, Pipeline};
-use crate::engine::{Incident, Note};
+use crate::app::pipeline::Message;
+use crate::engine::{Effects, Engine, Incident, Note};
+use crate::message::detail::{About, DecidedDetail, DecidedIncident, HeldDetail, Waited};
 use crate::message::text::words;
+use crate::message::{Decision, Detail};
 use crate::store::{Commit, HistoryRow, KnownObject, ObjectRow};
 
 /// So many names of objects stand beside a decision; all of them are known by incident.
@@ -18,64 +18,70 @@ const NAMES: usize = 20;
 /// The longest explaining text beside what became no incident.
 const WHY: usize = 300;
 
-/// SharedAccess what was told.
-pub(super) fn notified(message: &Message, told: &[&Arc<str>], incident: Option<&Incident>) -> String {
+/// What was told, and to whom.
+pub(super) fn decided(message: &Message, told: &[&Arc<str>], incident: Option<&Incident>) -> Detail {
     let decided = &message.decided;
-    let (later, skipped): (Vec<&Arc<str>>, Vec<&Arc<str>>) = decided
-        .receivers
-        .iter()
-        .filter(|name| !told.contains(name))
-        .partition(|name| message.in_digests.contains(*name));
-    let mut detail = json!({ "receivers": told, "skipped": skipped, "digests": later, "key": message.key() });
-    let one = decided.incidents.first().filter(|_| !decided.decision.is_summary());
-    if let (Some(view), Some(map)) = (one, detail.as_object_mut()) {
-        let until = incident.and_then(|i| i.notified()?.window_ends).filter(|_| !decided.decision.is_end());
-        let about = json!({
-            "cause": view.cause,
-            "severity": view.severity,
-            "container": view.container,
-            "since": view.since,
-            "ended_at": view.ended_at,
-            "until": until,
-            "members": view.members.iter().take(NAMES).collect::<Vec<_>>(),
-            "members_total": view.members_total,
-            "occurrences": view.occurrences,
-        });
-        if let serde_json::Value::Object(about) = about {
-            map.extend(about);
-        }
+    if decided.decision == Decision::Notice {
+        return Detail::Notice { receivers: decided.receivers.clone(), text: message.text.clone() };
     }
-    detail.to_string()
+    let others = decided.receivers.iter().filter(|name| !told.contains(name)).cloned();
+    let (digests, skipped) = others.partition(|name| message.policies.get(name).digest);
+    let one = decided.incidents.first().filter(|_| !decided.decision.is_summary());
+    let until = incident.and_then(|i| i.notified()?.window_ends).filter(|_| !decided.decision.is_end());
+    Detail::Decided(DecidedDetail {
+        receivers: told.iter().map(|name| Arc::clone(name)).collect(),
+        skipped,
+        digests,
+        key: Some(message.key()),
+        incident: one.map(|view| DecidedIncident {
+            about: About {
+                cause: Some(view.cause.as_str().into()),
+                severity: Some(view.severity.as_str().into()),
+                since: Some(view.since),
+                ended_at: view.ended_at,
+                until,
+            },
+            container: view.container.clone(),
+            members: view.members.iter().take(NAMES).cloned().collect(),
+            members_total: Some(view.members_total),
+            occurrences: Some(view.occurrences),
+        }),
+    })
 }
 
-/// SharedAccess what was held back.
-pub(super) fn held(note: &Note) -> String {
-    json!({
-        "by": note.detail,
-        "comment": note.comment,
-        "held": note.held,
-        "cause": note.cause,
-        "severity": note.severity,
-        "since": note.since,
-        "ended_at": note.ended_at,
-        "until": note.until,
-        "waited": note.waited,
+/// What was held back, and why.
+pub(super) fn held(note: &Note) -> Detail {
+    Detail::Held(HeldDetail {
+        by: note.detail.clone(),
+        comment: note.comment.clone(),
+        held: note.held.map(|held| held.as_str().into()),
+        waited: note.waited.as_ref().map(|waits| Waited {
+            reason: waits.reason.as_str().into(),
+            since: Some(waits.since),
+            until: waits.until,
+            by: waits.by.clone(),
+        }),
+        about: About {
+            cause: Some(note.cause.as_str().into()),
+            severity: Some(note.severity.as_str().into()),
+            since: Some(note.since),
+            ended_at: note.ended_at,
+            until: note.until,
+        },
     })
-    .to_string()
 }
 
 /// Adds what waits, who is part of what, and what became no incident.
-pub(super) fn put(commit: &mut Commit, pipeline: &Pipeline, out: &Output, now: Timestamp) {
-    let engine = pipeline.engine();
-    for id in &out.records.waiting {
+pub(super) fn put(commit: &mut Commit, engine: &Engine, effects: &Effects, now: Timestamp) {
+    for id in &effects.records.waiting {
         match engine.incident(id).filter(|incident| !incident.recorded.kept) {
             Some(incident) => commit.pending.extend(row(incident, now)),
             None => commit.settled.push(id.to_string()),
         }
     }
     // What began and went between two commits without a trace needs none here either.
-    let known: BTreeSet<&Arc<str>> = out.notes.iter().map(|note| &note.incident).collect();
-    for joined in &out.records.joined {
+    let known: BTreeSet<&Arc<str>> = effects.notes.iter().map(|note| &note.incident).collect();
+    for joined in &effects.records.joined {
         if known.contains(&joined.incident) || engine.incident(&joined.incident).is_some() {
             commit.objects.push(ObjectRow {
                 incident: joined.incident.to_string(),
@@ -88,7 +94,7 @@ pub(super) fn put(commit: &mut Commit, pipeline: &Pipeline, out: &Output, now: T
             });
         }
     }
-    for unmatched in &out.records.unmatched {
+    for unmatched in &effects.records.unmatched {
         let object = &unmatched.object;
         commit.history.push(HistoryRow {
             at: unmatched.at,
@@ -99,8 +105,11 @@ pub(super) fn put(commit: &mut Commit, pipeline: &Pipeline, out: &Output, now: T
             namespace: object.namespace.clone(),
             workload: unmatched.workload.clone(),
             title: words::one_line(&unmatched.why, WHY),
-            detail: json!({ "cause": unmatched.cause, "object": format!("{}/{}", object.kind, object.name) })
-                .to_string(),
+            detail: Detail::Unmatched {
+                cause: unmatched.cause.as_str().into(),
+                object: format!("{}/{}", object.kind, object.name),
+            }
+            .to_json(),
         });
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::app::pipeline::{Message, Output};
 use crate::engine::records::{Joined, Unmatched};
-use crate::engine::{ExplainRecords, Note};
+use crate::engine::{Effects, ExplainRecords, Note};
 
 /// A part ends after so many incidents. A summary of more is one decision, and one part.
 const INCIDENTS: usize = 256;
@@ -36,18 +36,32 @@ impl Slices {
         // Whole, so that nothing that is added there is forgotten here.
         let Output {
             messages,
-            dirty,
-            removed,
-            notes,
-            silences,
-            silences_removed,
-            bad_annotations,
-            annotations,
-            records: ExplainRecords { waiting, joined, unmatched },
-            digests,
+            effects:
+                Effects {
+                    decided,
+                    dirty,
+                    removed,
+                    notes,
+                    silences,
+                    silences_removed,
+                    bad_annotations,
+                    annotations,
+                    records: ExplainRecords { waiting, joined, unmatched },
+                    digests,
+                },
         } = out;
-        let begin =
-            Output { silences, silences_removed, bad_annotations, annotations, digests, ..Output::default() };
+        let begin = Output {
+            messages: Vec::new(),
+            effects: Effects {
+                decided,
+                silences,
+                silences_removed,
+                bad_annotations,
+                annotations,
+                digests,
+                ..Effects::default()
+            },
+        };
         let mut slices = Self {
             begin: Some(begin),
             messages: messages.into(),
@@ -92,7 +106,8 @@ impl Slices {
             self.take(&id, &mut part);
             incidents += 1;
         }
-        part.records.unmatched = self.unmatched.drain(..self.unmatched.len().min(UNMATCHED)).collect();
+        part.effects.records.unmatched =
+            self.unmatched.drain(..self.unmatched.len().min(UNMATCHED)).collect();
         Some(part)
     }
 
@@ -106,11 +121,11 @@ impl Slices {
 
     /// Moves everything about one incident.
     fn take(&mut self, id: &Arc<str>, part: &mut Output) {
-        part.dirty.extend(self.dirty.take(id));
-        part.removed.extend(self.removed.take(id));
-        part.notes.extend(self.notes.remove(id).into_iter().flatten());
-        part.records.waiting.extend(self.waiting.take(id));
-        part.records.joined.extend(self.joined.remove(id).into_iter().flatten());
+        part.effects.dirty.extend(self.dirty.take(id));
+        part.effects.removed.extend(self.removed.take(id));
+        part.effects.notes.extend(self.notes.remove(id).into_iter().flatten());
+        part.effects.records.waiting.extend(self.waiting.take(id));
+        part.effects.records.joined.extend(self.joined.remove(id).into_iter().flatten());
     }
 }
 
@@ -121,6 +136,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::app::pipeline::Policies;
     use crate::engine::Decided;
     use crate::message::{Decision, Reason};
     use crate::template::sample;
@@ -144,6 +160,7 @@ mod tests {
                 total: u32::try_from(incidents.len()).unwrap(),
                 incidents,
                 receivers: Vec::new(),
+                thread: "".into(),
                 seq: 1,
                 number: 1,
                 digest: None,
@@ -151,9 +168,7 @@ mod tests {
             title: String::new(),
             text: String::new(),
             cluster: "".into(),
-            no_ends: Arc::default(),
-            apart: Arc::default(),
-            in_digests: Arc::default(),
+            policies: Policies::default(),
             log: None,
         }
     }
@@ -177,15 +192,15 @@ mod tests {
             if n % 2 == 0 {
                 out.messages.push(message(&[ALL - n], Decision::First));
             }
-            out.dirty.insert(id(n + 1));
-            out.records.waiting.insert(id(n + 1));
-            out.records.joined.push(joined(n + 1));
+            out.effects.dirty.insert(id(n + 1));
+            out.effects.records.waiting.insert(id(n + 1));
+            out.effects.records.joined.push(joined(n + 1));
         }
         let large: Vec<usize> = (10_000..12_000).collect();
         out.messages.insert(7, message(&large, Decision::Storm));
-        out.dirty.extend(large.iter().map(|n| id(*n)));
-        out.removed.push(id(20_000));
-        out.digests.insert(("x".into(), None));
+        out.effects.dirty.extend(large.iter().map(|n| id(*n)));
+        out.effects.removed.push(id(20_000));
+        out.effects.digests.insert(("x".into(), None));
         let order: Vec<_> = out.messages.iter().map(|m| Arc::clone(&m.decided.incidents[0].id)).collect();
 
         let mut slices = Slices::of(out);
@@ -199,23 +214,28 @@ mod tests {
         assert_eq!(told, order);
         let mut at: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         for (number, part) in parts.iter().enumerate() {
-            let about = part.dirty.len().max(part.records.waiting.len()).max(part.records.joined.len());
+            let about = part
+                .effects
+                .dirty
+                .len()
+                .max(part.effects.records.waiting.len())
+                .max(part.effects.records.joined.len());
             assert!(
                 about <= INCIDENTS || part.messages.iter().any(|m| m.decided.incidents.len() > INCIDENTS)
             );
-            for id in &part.dirty {
+            for id in &part.effects.dirty {
                 assert_eq!(at.insert(Arc::clone(id), number), None, "{id} twice");
             }
-            for one in &part.records.joined {
+            for one in &part.effects.records.joined {
                 assert_eq!(at[&one.incident], number);
             }
             for one in part.messages.iter().flat_map(|m| &m.decided.incidents) {
                 assert_eq!(at[&one.id], number);
             }
-            assert_eq!(part.digests.len(), usize::from(number == 0));
+            assert_eq!(part.effects.digests.len(), usize::from(number == 0));
         }
         assert_eq!(at.len(), ALL + large.len());
-        assert_eq!(parts.iter().map(|p| p.removed.len()).sum::<usize>(), 1);
+        assert_eq!(parts.iter().map(|p| p.effects.removed.len()).sum::<usize>(), 1);
     }
 
     #[test]

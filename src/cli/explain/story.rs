@@ -2,14 +2,14 @@
 //! is the JSON of `explain --format json`, a contract (docs/explain.md).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::engine::Incident;
-use crate::message::Reason;
-use crate::signal::{Cause, Severity};
+use crate::engine::{ExplainedIncident, Waits};
+use crate::message::detail::Name;
+use crate::message::{Detail, Reason};
 use crate::store::{Delivery, HistoryEntry, IncidentRecord, KnownObject, OutboxEntry, Throttle};
 
 /// The reason of a history row about a notification that was not queued; the decision has a row of its own.
@@ -164,46 +164,33 @@ pub struct Sources<'a> {
 
 /// The key of a decision, of its history row.
 pub fn key_of(row: &HistoryEntry) -> Option<String> {
-    detail(row).get("key").and_then(Value::as_str).map(str::to_owned)
+    Detail::read(&row.detail).decided()?.key.clone()
 }
 
 /// The incidents that held this one back.
 pub fn holders(record: &IncidentRecord) -> Vec<String> {
     let of_row = record.row.as_ref().and_then(|row| {
-        let incident = serde_json::from_str::<Incident>(&row.body).ok()?;
-        incident.waits.filter(|w| w.reason == Reason::InhibitedBy)?.by.map(|id| id.to_string())
+        let incident = ExplainedIncident::read(&row.body).ok()?;
+        incident.waits.filter(|w| w.reason == Reason::InhibitedBy)?.by
     });
-    let noted = record.history.iter().filter_map(|row| {
-        let detail = detail(row);
-        let waited = detail.pointer("/waited/by").or_else(|| detail.get("by"))?;
-        Some(waited.as_str()?.to_owned())
+    let noted = record.history.iter().filter_map(|row| match Detail::read(&row.detail) {
+        Detail::Held(held) => held.waited.map_or(held.by, |waited| waited.by),
+        _ => None,
     });
-    of_row.into_iter().chain(noted).collect()
+    of_row.into_iter().chain(noted).map(|id| id.to_string()).collect()
 }
 
 /// What the incident is about, in a few words.
 pub fn about(record: &IncidentRecord) -> Option<String> {
     let cause = |cause: &str, workload: &str| format!("{workload}: {cause}");
     if let Some(row) = &record.row
-        && let Ok(incident) = serde_json::from_str::<Incident>(&row.body)
+        && let Ok(incident) = ExplainedIncident::read(&row.body)
     {
         return Some(cause(incident.cause.as_str(), &incident.workload));
     }
     let row = record.history.iter().find(|row| row.incident.is_some())?;
-    let known = record.history.iter().find_map(|row| text(&detail(row), "cause"));
+    let known = record.history.iter().find_map(|row| Detail::read(&row.detail).about()?.cause.clone());
     Some(known.map_or_else(|| row.workload.clone(), |name| cause(&name, &row.workload)))
-}
-
-fn detail(row: &HistoryEntry) -> Value {
-    serde_json::from_str(&row.detail).unwrap_or_default()
-}
-
-fn text(value: &Value, name: &str) -> Option<String> {
-    value.get(name)?.as_str().map(str::to_owned)
-}
-
-fn time(value: &Value, name: &str) -> Option<Timestamp> {
-    value.get(name)?.as_str()?.parse().ok()
 }
 
 /// The story of one incident.
@@ -221,8 +208,8 @@ pub fn story(id: &str, record: IncidentRecord, asked: Vec<KnownObject>, from: &S
     story.objects = record.objects.into_iter().take(OBJECTS).map(Object::from).collect();
     if let Some(row) = record.row {
         story.rule = row.rule.to_string();
-        match serde_json::from_str::<Incident>(&row.body) {
-            Ok(incident) => of_incident(&mut story, &incident, from.titles),
+        match ExplainedIncident::read(&row.body) {
+            Ok(incident) => of_incident(&mut story, incident, from.titles),
             Err(error) => {
                 story.state = known_state(&row.state);
                 story.unreadable = Some(error.to_string());
@@ -248,17 +235,19 @@ fn of_history(story: &mut IncidentStory, rows: &[HistoryEntry]) {
         story.workload.clone_from(&row.workload);
     }
     // The newest that says it.
-    let details: Vec<(Value, &HistoryEntry)> = mine().map(|row| (detail(row), row)).collect();
-    let first = |name: &str| details.iter().find_map(|(detail, _)| text(detail, name));
-    story.cause = first("cause");
-    story.severity = first("severity");
-    story.container = first("container");
-    story.since = details.iter().find_map(|(detail, _)| time(detail, "since"));
-    story.occurrences = details.iter().find_map(|(detail, _)| detail.get("occurrences")?.as_u64());
+    let details: Vec<(Detail, &HistoryEntry)> = mine().map(|row| (Detail::read(&row.detail), row)).collect();
+    let abouts = || details.iter().filter_map(|(detail, _)| detail.about());
+    story.cause = abouts().find_map(|about| about.cause.clone()).map(Name::into_owned);
+    story.severity = abouts().find_map(|about| about.severity.clone()).map(Name::into_owned);
+    story.since = abouts().find_map(|about| about.since);
+    let told = || details.iter().filter_map(|(detail, _)| detail.decided()?.incident.as_ref());
+    story.container = told().find_map(|one| one.container.as_ref()).map(ToString::to_string);
+    story.occurrences = told().find_map(|one| one.occurrences);
     let last = details.first();
     let ends = ["recovered", "objects_gone", "quiet", "state_unknown"];
     let over = last.filter(|(_, row)| row.reason == "never_told" || ends.contains(&row.reason.as_str()));
-    story.ended_at = over.map(|(detail, row)| time(detail, "ended_at").unwrap_or(row.at));
+    story.ended_at =
+        over.map(|(detail, row)| detail.about().and_then(|about| about.ended_at).unwrap_or(row.at));
     story.state = match last.map(|(_, row)| row.reason.as_str()) {
         Some(reason) if ends.contains(&reason) => "resolved",
         // What holds it back has told it as a part of itself.
@@ -267,65 +256,50 @@ fn of_history(story: &mut IncidentStory, rows: &[HistoryEntry]) {
     };
 }
 
-fn of_incident(story: &mut IncidentStory, incident: &Incident, titles: &BTreeMap<String, String>) {
-    let Incident { cause, severity, .. } = incident;
-    story.cause = Some(Cause::as_str(*cause).to_owned());
-    story.severity = Some(Severity::as_str(*severity).to_owned());
-    story.namespace = incident.namespace.as_ref().map(ToString::to_string);
+fn of_incident(story: &mut IncidentStory, incident: ExplainedIncident, titles: &BTreeMap<String, String>) {
+    let text = |text: Option<Arc<str>>| text.map(|text| text.to_string());
+    story.state = incident.state;
+    story.cause = Some(incident.cause.as_str().to_owned());
+    story.severity = Some(incident.severity.as_str().to_owned());
+    story.namespace = text(incident.namespace);
     story.workload = incident.workload.to_string();
-    story.container = incident.container.as_ref().map(ToString::to_string);
+    story.container = text(incident.container);
     story.since = Some(incident.since);
     story.last_seen = Some(incident.last_seen);
     story.why = (!incident.why.is_empty()).then(|| incident.why.to_string());
     story.occurrences = Some(incident.occurrences);
-    story.untold = Some(incident.untold());
+    story.untold = Some(incident.untold);
     story.flaps = incident.flaps;
-    let over = incident.life().end().filter(|_| incident.is_ended());
-    story.ended_at = over.map(|end| incident.departed.over_at.unwrap_or(end.at));
-    story.waits = incident.waits.as_ref().filter(|_| over.is_none()).map(|waits| Waiting {
-        reason: waits.reason.as_str().to_owned(),
-        since: Some(waits.since),
-        until: waits.until,
-        by: waits.by.as_ref().map(ToString::to_string),
-        by_title: waits.by.as_deref().and_then(|id| titles.get(id).cloned()),
+    story.ended_at = incident.ended_at;
+    story.waits = incident.waits.map(|Waits { reason, since, until, by }| {
+        waiting(reason.as_str(), (Some(since), until), by.as_deref(), titles)
     });
-    let open = incident.is_open() && story.waits.is_none();
-    story.quiet_until = incident.notified().and_then(|told| told.window_ends).filter(|_| open);
-    story.state = match incident.waits.as_ref().map(|w| w.reason) {
-        _ if over.is_some() => "resolved",
-        Some(Reason::InhibitedBy) => "held",
-        Some(Reason::SilencedBy) => "silenced",
-        Some(Reason::Muted) => "muted",
-        Some(Reason::Standing | Reason::Storm) => "gathering",
-        Some(_) => "pending",
-        None if open && incident.raised().next().is_none() => "recovering",
-        None => known_state(incident.state()),
-    };
+    story.quiet_until = incident.quiet_until;
+}
+
+fn waiting(
+    reason: &str,
+    (since, until): (Option<Timestamp>, Option<Timestamp>),
+    by: Option<&str>,
+    titles: &BTreeMap<String, String>,
+) -> Waiting {
+    let by_title = by.and_then(|id| titles.get(id).cloned());
+    Waiting { reason: reason.to_owned(), since, until, by: by.map(str::to_owned), by_title }
 }
 
 fn event(id: &str, row: &HistoryEntry, from: &Sources<'_>, lost: &BTreeSet<(Timestamp, String)>) -> Event {
-    let detail = detail(row);
-    let title_of = |id: &Option<String>| id.as_ref().and_then(|id| from.titles.get(id).cloned());
-    let by = text(&detail, "by");
-    let waited = detail.get("waited").filter(|w| w.is_object()).map(|waited| {
-        let by = text(waited, "by");
-        Waiting {
-            reason: text(waited, "reason").unwrap_or_default(),
-            since: time(waited, "since"),
-            until: time(waited, "until"),
-            by_title: title_of(&by),
-            by,
-        }
-    });
+    let detail = Detail::read(&row.detail);
+    let by = detail.held().and_then(|held| held.by.as_deref());
+    let waited = detail.held().and_then(|held| held.waited.as_ref());
     Event {
         at: row.at,
         decision: row.decision.clone(),
         reason: row.reason.clone(),
         title: row.title.clone(),
-        by_title: title_of(&by),
-        by,
-        until: time(&detail, "until"),
-        waited,
+        by_title: by.and_then(|id| from.titles.get(id).cloned()),
+        by: by.map(str::to_owned),
+        until: detail.about().and_then(|about| about.until),
+        waited: waited.map(|w| waiting(&w.reason, (w.since, w.until), w.by.as_deref(), from.titles)),
         receivers: if row.decision.is_some() { receipts(id, row, &detail, from, lost) } else { Vec::new() },
     }
 }
@@ -340,25 +314,27 @@ fn is_of_another(entry: &OutboxEntry, row: &HistoryEntry, lost: &BTreeSet<(Times
 /// Keys of notifications that were not queued, with the times of their decisions.
 fn lost(rows: &[HistoryEntry]) -> BTreeSet<(Timestamp, String)> {
     let lost = rows.iter().filter(|row| row.reason == NOT_QUEUED);
-    lost.filter_map(|row| Some((row.at, text(&detail(row), "key")?))).collect()
+    lost.filter_map(|row| match Detail::read(&row.detail) {
+        Detail::NotQueued { key, .. } => Some((row.at, key)),
+        _ => None,
+    })
+    .collect()
 }
 
 /// What became of each notification of a decision.
 fn receipts(
     id: &str,
     row: &HistoryEntry,
-    detail: &Value,
+    detail: &Detail,
     from: &Sources<'_>,
     lost: &BTreeSet<(Timestamp, String)>,
 ) -> Vec<Receipt> {
-    let names = |name: &str| -> Vec<String> {
-        let list = detail.get(name).and_then(Value::as_array);
-        list.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
-    };
-    let key = text(detail, "key");
+    // A row of several notifications that were delivered in one, or of a notice, is about no incident.
+    let decided = detail.decided().cloned().unwrap_or_default();
+    let key = decided.key;
+    let names = |names: Vec<Arc<str>>| names.into_iter().map(|name| name.to_string());
     let found = key.as_deref().and_then(|key| from.deliveries.get(key)).or_else(|| from.deliveries.get(id));
-    let mut receipts: Vec<Receipt> = names("receivers")
-        .into_iter()
+    let mut receipts: Vec<Receipt> = names(decided.receivers)
         .flat_map(|receiver| {
             let of_receiver = |d: &&Delivery| {
                 let entry = &d.entry;
@@ -393,8 +369,8 @@ fn receipts(
             told
         })
         .collect();
-    for (list, state) in [("skipped", "skipped"), ("digests", "digest")] {
-        receipts.extend(names(list).into_iter().map(|receiver| Receipt {
+    for (list, state) in [(decided.skipped, "skipped"), (decided.digests, "digest")] {
+        receipts.extend(names(list).map(|receiver| Receipt {
             receiver,
             state: state.to_owned(),
             ..Receipt::default()

@@ -122,6 +122,7 @@ impl Engine {
             at: now,
             decision,
             reason,
+            thread: Arc::from(Decided::SUMMARIES),
             seq: book.seq,
             number: self.identity.numbers.digests,
             receivers: vec![Arc::clone(&book.receiver)],

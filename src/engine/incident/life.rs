@@ -78,6 +78,7 @@ pub enum Summary {
 }
 
 impl Summary {
+    #[must_use]
     pub const fn decision(self) -> (Decision, Reason) {
         match self {
             Self::Standing => (Decision::Standing, Reason::Standing),
@@ -94,6 +95,7 @@ impl Default for Life {
 
 impl Life {
     /// While it waits to be told: also that of one that is reopening.
+    #[must_use]
     pub const fn pending(&self) -> Option<&Pending> {
         match self {
             Self::Pending(pending) | Self::Reopening { pending, .. } => Some(pending),
@@ -109,6 +111,7 @@ impl Life {
     }
 
     /// `None`: nobody was notified ever.
+    #[must_use]
     pub const fn notified(&self) -> Option<&Notified> {
         match self {
             Self::Pending(_) => None,
@@ -130,6 +133,7 @@ impl Life {
     }
 
     /// The end, also of one that is reopening.
+    #[must_use]
     pub const fn end(&self) -> Option<&End> {
         match self {
             Self::Ended { end, .. } | Self::Reopening { end, .. } => Some(end),
@@ -137,20 +141,14 @@ impl Life {
         }
     }
 
+    #[must_use]
     pub fn due_at(&self) -> Option<Timestamp> {
         self.pending().map_or_else(|| self.notified()?.due_at, |pending| pending.due_at)
-    }
-
-    /// Everything known so far is told with this.
-    #[must_use]
-    pub fn notify(self, notified: Notified) -> Self {
-        Self::Notified(Notified { due_at: self.due_at(), ..notified })
     }
 
     /// Everything known so far will be told by a summary.
     #[must_use]
     pub fn gather(self, summary: Summary, notified: Notified) -> Self {
-        let notified = Notified { due_at: self.due_at(), ..notified };
         Self::Gathering { summary, notified, ended: self.end().cloned() }
     }
 

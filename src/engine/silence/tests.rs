@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::super::{Engine, Settings};
 use super::*;
+use crate::clock;
 use crate::rule::silence::Origin;
 use crate::rule::testing::{rule, signal};
 use crate::rule::{AnnotationRules, Filter, Matcher, Routes, RuleSet, SeverityMatch, TextMatch};
@@ -93,7 +94,7 @@ fn a_reload_takes_the_silences_of_the_configuration_and_leaves_those_of_the_api(
     engine.signal(at(1), &crash(at(1)), &Bad, &mut out);
     engine.signal(at(2), &crash(at(2)), &Bad, &mut out);
     assert_eq!((decisions(&out), out.notes.len()), (Vec::new(), 1), "recorded once");
-    engine.add_silence(everything("api", at(500), Origin::Api), at(3), &mut out).unwrap();
+    engine.silences_mut().add(everything("api", at(500), Origin::Api), at(3), &mut out).unwrap();
 
     engine.reload(at(9), (settings(&[]), rules(), Routes::default()), &[], &Bad, &mut out);
     assert!(engine.wants_review());
@@ -102,8 +103,8 @@ fn a_reload_takes_the_silences_of_the_configuration_and_leaves_those_of_the_api(
     assert_eq!(decisions(&out), []);
     assert_eq!(out.notes.last().unwrap().detail.as_deref(), Some("api"), "now that one holds it");
 
-    assert!(engine.expire_silence("api", at(20), &mut out));
-    assert!(!engine.expire_silence("api", at(21), &mut out), "only once");
+    assert!(engine.silences_mut().expire("api", at(20), &mut out));
+    assert!(!engine.silences_mut().expire("api", at(21), &mut out), "only once");
     assert!(engine.wants_review());
     engine.review(at(20), &Bad, &mut out);
     assert_eq!(decisions(&out), [Decision::First]);
@@ -115,9 +116,9 @@ fn a_silence_that_is_to_begin_can_be_ended_before() {
     let mut out = Effects::default();
     let mut engine = engine(&[]);
     let later = Silence { from: at(100), ..everything("later", at(200), Origin::Api) };
-    engine.add_silence(later, at(0), &mut out).unwrap();
-    assert!(engine.expire_silence("later", at(50), &mut out));
-    let silence = engine.silence("later").unwrap();
+    engine.silences_mut().add(later, at(0), &mut out).unwrap();
+    assert!(engine.silences_mut().expire("later", at(50), &mut out));
+    let silence = engine.silences().get("later").unwrap();
     assert_eq!((silence.state(at(50)), silence.state(at(150))), ("expired", "expired"));
 }
 
@@ -125,28 +126,28 @@ fn a_silence_that_is_to_begin_can_be_ended_before() {
 fn silences_are_bounded_and_those_that_are_over_are_forgotten() {
     let mut out = Effects::default();
     let mut engine = engine(&[everything("taken", at(9999), Origin::Config)]);
-    let id = engine.add_silence(everything("taken", at(10), Origin::Api), at(0), &mut out).unwrap();
+    let id = engine.silences_mut().add(everything("taken", at(10), Origin::Api), at(0), &mut out).unwrap();
     assert_ne!(&*id, "taken", "an id names one silence");
     for n in 1..MAX_SILENCES {
         let silence = everything(&format!("s{n:04}"), at(10), Origin::Api);
-        engine.add_silence(silence, at(0), &mut out).unwrap();
+        engine.silences_mut().add(silence, at(0), &mut out).unwrap();
     }
     let one_more = || everything("one-more", at(20_000_000), Origin::Api);
-    assert_eq!(engine.add_silence(one_more(), at(9), &mut out), Err(TooMany));
-    engine.add_silence(one_more(), at(10), &mut out).unwrap();
-    assert_eq!(engine.all_silences().count(), 1 + MAX_SILENCES + 1);
+    assert_eq!(engine.silences_mut().add(one_more(), at(9), &mut out), Err(TooMany));
+    engine.silences_mut().add(one_more(), at(10), &mut out).unwrap();
+    assert_eq!(engine.silences().all().count(), 1 + MAX_SILENCES + 1);
 
     // One that was over first is forgotten first.
     let early = Silence { until: at(5), ..everything("early", at(5), Origin::Api) };
-    engine.restore_silences([early]);
-    engine.prune_silences(at(11), &mut out);
+    engine.silences_mut().restore([early]);
+    engine.silences_mut().prune(at(11), &mut out);
     assert_eq!(out.silences_removed, [Arc::from("early")]);
     let keep = i64::try_from(KEEP_EXPIRED.as_secs()).unwrap();
-    engine.prune_silences(at(10 + keep), &mut out);
+    engine.silences_mut().prune(at(10 + keep), &mut out);
     assert_eq!(out.silences_removed.len(), 1);
-    engine.prune_silences(at(11 + keep), &mut out);
+    engine.silences_mut().prune(at(11 + keep), &mut out);
     assert_eq!(out.silences_removed.len(), 1 + MAX_SILENCES);
-    let left: Vec<&str> = engine.all_silences().map(|silence| &*silence.id).collect();
+    let left: Vec<&str> = engine.silences().all().map(|silence| &*silence.id).collect();
     assert_eq!(left, ["taken", "one-more"]);
     assert!(out.silences.contains("one-more") && !out.silences.contains("s0001"));
 }
@@ -233,7 +234,7 @@ fn one_that_was_to_be_told_again_by_a_summary_goes_back_to_its_end() {
     );
     engine.signal(at(4), &crash(at(4)), &Bad, &mut out);
     assert!(engine.incident(&id).unwrap().gathers(), "{out:?}");
-    engine.add_silence(everything("api", at(500), Origin::Api), at(5), &mut out).unwrap();
+    engine.silences_mut().add(everything("api", at(500), Origin::Api), at(5), &mut out).unwrap();
     let due = engine.summaries.next().unwrap();
     engine.tick(due, &Bad, &mut out);
     let incident = engine.incident(&id).unwrap();

@@ -236,7 +236,7 @@ impl Script {
 
     /// What was recorded beside the messages, told in one way.
     pub fn notes(&self, then: &str) -> Vec<kubeherald::engine::Note> {
-        self.play(then, Way::Plain).1.notes
+        self.play(then, Way::Plain).1.effects.notes
     }
 
     fn tell(&self, then: &str, way: Way) -> (Vec<String>, Vec<String>) {
@@ -245,7 +245,8 @@ impl Script {
             out.messages.iter().map(|message| (message.decided.at, line(message, start))).collect();
         // What is told at one moment has no order that means anything.
         said.sort();
-        let mut held: Vec<String> = out.notes.iter().filter_map(|note| held_line(note, start)).collect();
+        let mut held: Vec<String> =
+            out.effects.notes.iter().filter_map(|note| held_line(note, start)).collect();
         held.sort();
         (said.into_iter().map(|(_, line)| line).collect(), held)
     }

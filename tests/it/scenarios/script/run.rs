@@ -118,7 +118,7 @@ impl Run {
             Step::Unsilence => {
                 let pipeline = self.pipeline.as_mut().unwrap();
                 pipeline.tick_until(self.now, &mut self.out);
-                let ids = pipeline.engine().all_silences().filter(|s| s.origin == Origin::Api);
+                let ids = pipeline.engine().silences().all().filter(|s| s.origin == Origin::Api);
                 let ids: Vec<Arc<str>> = ids.filter(|s| self.now < s.until).map(|s| s.id.clone()).collect();
                 for id in ids {
                     pipeline.expire_silence(&id, self.now, &mut self.out).unwrap();
@@ -160,7 +160,7 @@ impl Run {
             .filter(|incident| incident.recorded.kept)
             .map(|incident| serde_json::to_string(incident).unwrap())
             .collect();
-        let silences = pipeline.engine().all_silences();
+        let silences = pipeline.engine().silences().all();
         self.silences = silences.filter(|silence| silence.origin == Origin::Api).cloned().collect();
         self.books = self
             .config
