@@ -143,7 +143,6 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 /// Parses the command line and does what it asks for.
-#[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {

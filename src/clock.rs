@@ -13,19 +13,16 @@ pub use self::source::{Clock, Simulated, now};
 pub use self::steady::Steady;
 
 /// `time` + `span`, stopping at the end of representable time.
-#[must_use]
 pub fn after(time: Timestamp, span: Duration) -> Timestamp {
     time.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
 /// `time` − `span`, stopping at the beginning of representable time.
-#[must_use]
 pub fn before(time: Timestamp, span: Duration) -> Timestamp {
     time.checked_sub(span).unwrap_or(Timestamp::MIN)
 }
 
 /// How long from `earlier` to `later`; zero if it is the other way round.
-#[must_use]
 pub fn between(earlier: Timestamp, later: Timestamp) -> Duration {
     later.duration_since(earlier).try_into().unwrap_or(Duration::ZERO)
 }
@@ -37,13 +34,11 @@ const STEP: SignedDuration = SignedDuration::from_secs(5);
 /// How the time of something that has happened is to be read after the clock was set by `by`, to `now`. A
 /// time before now is left as it is: a clock that was put right does not change when things happened. A
 /// time to come was told by the clock before it was set back.
-#[must_use]
 pub fn past(at: Timestamp, by: SignedDuration, now: Timestamp) -> Timestamp {
     if at > now { moved(at, by).min(now) } else { at }
 }
 
 /// `at` + `by`, stopping at the ends of representable time.
-#[must_use]
 pub fn moved(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
 }
@@ -51,7 +46,6 @@ pub fn moved(at: Timestamp, by: SignedDuration) -> Timestamp {
 /// How far this clock is ahead of another one, of which it is known that it showed `date`, cut to whole seconds,
 /// at some moment from `asked` to `answered` by this clock. `known` is kept while it can be right, give or take
 /// what counts as no step, so that jitter changes nothing.
-#[must_use]
 pub fn ahead(
     known: SignedDuration,
     date: Timestamp,
@@ -67,14 +61,12 @@ pub fn ahead(
 }
 
 /// A date as HTTP writes it (<https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>).
-#[must_use]
 pub fn http_date(value: &str) -> Option<Timestamp> {
     Timestamp::try_from(httpdate::parse_http_date(value.trim()).ok()?).ok()
 }
 
 /// The step that a clock made between two processes, if the later one shows a time before what the earlier
 /// one stored last.
-#[must_use]
 pub fn set_back(stored: Timestamp, now: Timestamp) -> Option<SignedDuration> {
     let by = now.duration_since(stored);
     (by <= -STEP).then_some(by)

@@ -125,7 +125,6 @@ pub struct Engine {
 impl Engine {
     /// An engine that knows no incident. `first_start`: nothing was ever stored, so what stands at
     /// the first look is told in one summary.
-    #[must_use]
     pub fn new(settings: Settings, rules: RuleSet, routes: Routes, first_start: bool) -> Self {
         Self {
             rules,
@@ -158,7 +157,6 @@ impl Engine {
     }
 
     /// How many numbers were given so far: to be stored with whatever carries them.
-    #[must_use]
     pub const fn numbers(&self) -> Numbers {
         self.identity.numbers
     }
@@ -196,7 +194,6 @@ impl Engine {
     }
 
     /// When the next thing is due; call [`Self::tick`] then.
-    #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let timers =
             [self.incidents.next_timer(), self.summaries.next(), self.books.next(), self.rooms.next()];
@@ -234,12 +231,10 @@ impl Engine {
     }
 
     /// Do standing problems still gather for the summary of a first start?
-    #[must_use]
     pub const fn is_gathering_standing(&self) -> bool {
         self.first_start || self.summaries.gathers_standing()
     }
 
-    #[must_use]
     pub fn incident(&self, id: &str) -> Option<&Incident> {
         self.incidents.get(id)
     }
@@ -257,31 +252,26 @@ impl Engine {
     }
 
     /// The rule of an incident.
-    #[must_use]
     pub fn rules(&self) -> &RuleSet {
         &self.rules
     }
 
     /// How many decisions to say nothing were taken, by reason.
-    #[must_use]
     pub const fn held_counts(&self) -> &BTreeMap<Reason, u64> {
         &self.counts
     }
 
     /// How many decisions to say something were taken.
-    #[must_use]
     pub const fn decision_counts(&self) -> &BTreeMap<(Decision, Reason), u64> {
         &self.decisions
     }
 
     /// How many signals came in, by cause.
-    #[must_use]
     pub const fn signal_counts(&self) -> &BTreeMap<Cause, u64> {
         &self.signals
     }
 
     /// How many incidents and members were refused because a cap was hit.
-    #[must_use]
     pub const fn refused(&self) -> u64 {
         self.refused
     }

@@ -57,7 +57,6 @@ impl Decision {
         Self::Notice,
     ];
 
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::First => "first",
@@ -74,13 +73,11 @@ impl Decision {
     }
 
     /// Does it say that the incident ended?
-    #[must_use]
     pub const fn is_end(self) -> bool {
         matches!(self, Self::Resolved | Self::Expired)
     }
 
     /// Is it about several incidents at once?
-    #[must_use]
     pub const fn is_summary(self) -> bool {
         matches!(self, Self::Standing | Self::Storm | Self::Digest)
     }
@@ -208,7 +205,6 @@ impl Reason {
     ];
 
     /// The name used in JSON, metrics and history.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::First => "first",
@@ -252,7 +248,6 @@ impl Reason {
 
 impl Reason {
     /// Does a notice with this reason take back an earlier one?
-    #[must_use]
     pub const fn is_mend(self) -> bool {
         matches!(
             self,
@@ -393,19 +388,16 @@ impl Notification {
     pub const MAX_INCIDENTS: usize = 500;
 
     /// The one incident of a message that is no summary.
-    #[must_use]
     pub fn incident(&self) -> Option<&IncidentView> {
         if self.decision.is_summary() { None } else { self.incidents.first() }
     }
 
     /// Does it say that something is over? Ends of incidents do, and notices of what is mended.
-    #[must_use]
     pub const fn is_end(&self) -> bool {
         self.decision.is_end() || self.reason.is_mend()
     }
 
     /// What orders deliveries: the messages of one thread reach a receiver in order.
-    #[must_use]
     pub fn thread(&self) -> &str {
         if let Some(incident) = self.incident() {
             return &incident.id;

@@ -106,7 +106,6 @@ pub struct ConfigStats {
 
 impl ConfigStats {
     /// Loaded at the start, and not again since.
-    #[must_use]
     pub const fn begun(hash: String, at: Timestamp) -> Self {
         Self { hash, succeeded: 0, failed: 0, last_success: at, error: None }
     }
@@ -158,12 +157,10 @@ pub enum Exposition {
 impl Exposition {
     /// What a client gets that accepts this. Prometheus names `OpenMetrics`; `curl` and
     /// `promtool check metrics` know only the older one.
-    #[must_use]
     pub fn accepted(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
     }
 
-    #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -192,37 +189,31 @@ pub struct Metrics {
 
 impl Metrics {
     /// Metrics of a process that starts now.
-    #[must_use]
     pub fn new(sources: Sources) -> Self {
         Self::with_clock(sources, Clock::System)
     }
 
     /// The same by another clock: the one by which the sources give their times.
-    #[must_use]
     pub fn with_clock(sources: Sources, clock: Clock) -> Self {
         Self { sources, http: Arc::default(), started: clock.now(), clock, sizes: Cached::new(SIZES_AGE) }
     }
 
     /// The clock by which the sources give their times.
-    #[must_use]
     pub const fn clock(&self) -> &Clock {
         &self.clock
     }
 
     /// When the process started.
-    #[must_use]
     pub const fn started(&self) -> Timestamp {
         self.started
     }
 
     /// Where the numbers are read.
-    #[must_use]
     pub const fn sources(&self) -> &Sources {
         &self.sources
     }
 
     /// Of the server that shows them.
-    #[must_use]
     pub const fn http(&self) -> &Arc<HttpStats> {
         &self.http
     }

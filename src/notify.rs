@@ -141,13 +141,11 @@ impl NotifierConfig {
     }
 
     /// Does it look as the templates say? Webhooks send documents.
-    #[must_use]
     pub const fn uses_templates(&self) -> bool {
         matches!(self, Self::Slack(_) | Self::Email(_))
     }
 
     /// How often open alerts are sent again.
-    #[must_use]
     pub fn reassert(&self) -> Option<Duration> {
         match self {
             Self::Webhook(webhook) => webhook.reassert,
@@ -168,7 +166,6 @@ pub struct Parts {
 
 impl Parts {
     /// For receivers that are reached over the real network.
-    #[must_use]
     pub const fn new(templates: Templates, clock: Clock) -> Self {
         Self { templates, clock, network: Network::Real }
     }
@@ -208,7 +205,6 @@ impl Notifier {
     }
 
     /// The kind, as metrics and logs name it.
-    #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Slack(_) => "slack",
@@ -293,7 +289,6 @@ impl Deliver for Notifier {
 
 impl Outcome {
     /// Did the other side answer about this message, so that it takes messages at all?
-    #[must_use]
     pub const fn is_answer(&self) -> bool {
         matches!(self, Self::Delivered { .. } | Self::Reject { .. })
     }

@@ -125,7 +125,6 @@ pub struct ReceiverSpec {
 
 impl ReceiverSpec {
     /// Under which name its Retry-After is kept.
-    #[must_use]
     pub fn gate(&self) -> Arc<str> {
         // The prefix keeps a credential apart from a receiver that happens to have its name.
         match &self.credential {
@@ -255,7 +254,6 @@ impl StopMode {
     }
 
     /// Was it told to hand over or to drain?
-    #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.hand_over.is_cancelled() || self.drain.is_cancelled()
     }
@@ -263,41 +261,35 @@ impl StopMode {
 
 impl Outbox {
     /// An outbox over `store`.
-    #[must_use]
     pub fn new(store: Store, clock: Clock, policy: Policy) -> Self {
         Self { store, clock, policy, vital: Arc::new(|| true), states: Arc::default() }
     }
 
     /// With somebody who knows whether the whole bot is well: only then receivers are told so.
-    #[must_use]
     pub fn with_vital(self, vital: Vital) -> Self {
         Self { vital, ..self }
     }
 
     /// The dispatcher of one receiver; nothing happens until it runs. A second one for the same
     /// name (after a reload) waits until the first has returned.
-    #[must_use]
     pub fn dispatcher<D: Deliver>(&self, spec: ReceiverSpec, deliver: D) -> Dispatcher<D> {
         let state = self.state(&spec.name);
         Dispatcher::new(self, spec, deliver, state)
     }
 
     /// The counters of every receiver that ever had a dispatcher, by name.
-    #[must_use]
     pub fn counters(&self) -> Vec<(Arc<str>, Arc<Counters>)> {
         let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         states.iter().map(|(name, state)| (Arc::clone(name), Arc::clone(&state.counters))).collect()
     }
 
     /// The receivers that refuse every message, by name.
-    #[must_use]
     pub fn refusals(&self) -> BTreeMap<Arc<str>, Refusal> {
         let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         states.iter().filter_map(|(name, state)| Some((Arc::clone(name), state.refusal()?))).collect()
     }
 
     /// Every receiver that ever had a dispatcher, by name.
-    #[must_use]
     pub fn acceptances(&self) -> Acceptances {
         let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         states.iter().map(|(name, state)| (Arc::clone(name), state.acceptance())).collect()

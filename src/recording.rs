@@ -129,7 +129,6 @@ impl<R: BufRead> Recording<R> {
     }
 
     /// The number of the line read last, from 1.
-    #[must_use]
     pub const fn line(&self) -> u64 {
         self.line
     }
@@ -204,7 +203,6 @@ struct Peek {
 
 /// What a line means for the watcher of its kind; `None` for marks and for kinds not watched.
 /// Before `SYNCED` an ADDED object is part of the initial list.
-#[must_use]
 pub fn change(line: &Line, synced: bool) -> Option<Change> {
     let json = line.object.get();
     let kind = match line.kind {

@@ -97,7 +97,6 @@ impl Rule {
     pub const RESOLVE_AFTER: Duration = Duration::from_secs(15 * 60);
 
     /// A rule with every default: it tells at once, groups by [`GroupBy::DEFAULT`], tells the end.
-    #[must_use]
     pub fn new(name: &str, matcher: Matcher, severity: Severity) -> Self {
         Self {
             name: Arc::from(name),

@@ -86,7 +86,6 @@ pub enum Source {
 
 impl Source {
     /// The name used in rules (`source:`) and metrics.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -117,7 +116,6 @@ pub struct Exit {
 
 impl Exit {
     /// How long the run lasted. A container that could not be started has "run" since 1970.
-    #[must_use]
     pub fn ran(&self) -> Option<Duration> {
         let from = self.started_at.filter(|at| at.as_second() > 0)?;
         Some(clock::between(from, self.finished_at?))
@@ -170,19 +168,16 @@ pub struct Signal {
 
 impl Signal {
     /// Looks a label up: the object's own wins, then the workload's, then the namespace's.
-    #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
         lookup(&self.labels, key)
     }
 
     /// Looks an annotation up in the same order as [`Self::label`].
-    #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
         lookup(&self.annotations, key)
     }
 
     /// The namespace of the object.
-    #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         self.object.namespace.as_deref()
     }

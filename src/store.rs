@@ -190,19 +190,16 @@ impl Store {
 
     /// Told whenever rows of this receiver became ready: new ones, and dead letters sent again.
     /// Told once for many rows; it may be told without need.
-    #[must_use]
     pub fn wakeups(&self, receiver: &Arc<str>) -> Arc<Notify> {
         self.inner.workers.wakers.of(receiver)
     }
 
     /// Has the writer ended? Then nothing can be kept any more, and nothing may be sent.
-    #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.inner.workers.is_stopped()
     }
 
     /// How it keeps things right now.
-    #[must_use]
     pub fn health(&self) -> StoreHealth {
         self.inner.workers.health.get()
     }

@@ -83,7 +83,6 @@ impl Name {
     ];
 
     /// The file that replaces it.
-    #[must_use]
     pub const fn file(self) -> &'static str {
         match self {
             Self::SlackTitle => "slack.title.hbs",
@@ -100,7 +99,6 @@ impl Name {
     }
 
     /// How its values are escaped.
-    #[must_use]
     pub const fn format(self) -> Escaping {
         match self {
             Self::SlackBody | Self::SlackMore | Self::SlackLine => Escaping::Slack,
@@ -111,7 +109,6 @@ impl Name {
     }
 
     /// What it is rendered from.
-    #[must_use]
     pub const fn input(self) -> Input {
         match self {
             Self::SlackBody | Self::SlackMore | Self::SlackLine => Input::Incident,
@@ -121,7 +118,6 @@ impl Name {
     }
 
     /// Is it used for this notification? Mails have other templates where it is a digest.
-    #[must_use]
     pub const fn is_for(self, n: &Notification) -> bool {
         match self {
             Self::SlackTitle | Self::SlackBody | Self::SlackMore | Self::SlackLine => true,
@@ -130,7 +126,6 @@ impl Name {
         }
     }
 
-    #[must_use]
     pub const fn shipped(self) -> &'static str {
         match self {
             Self::SlackTitle => include_str!("../templates/slack.title.hbs"),
@@ -184,7 +179,6 @@ pub struct TemplateError {
 impl TemplateError {
     /// The byte range in the source that an editor or a code frame would underline: from the
     /// column to the end of the tag (or of the line).
-    #[must_use]
     pub fn span(&self, source: &str) -> std::ops::Range<usize> {
         let mut start = 0;
         for (n, line) in source.split_inclusive('\n').enumerate() {

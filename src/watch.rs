@@ -57,7 +57,6 @@ pub enum Change {
 
 impl Change {
     /// Is it about a namespace that is watched, or about none?
-    #[must_use]
     pub fn wanted(&self, config: &WatchConfig) -> bool {
         let namespace = match self {
             Self::Initial(object) | Self::Applied(object) | Self::Deleted(object) => object.namespace(),

@@ -65,7 +65,6 @@ struct Inner {
 impl WebState {
     /// `heartbeat` holds the Unix milliseconds when the engine's loop last went round; it must be
     /// set at least every few seconds, also while nothing happens.
-    #[must_use]
     pub fn new(metrics: Metrics, heartbeat: Arc<AtomicI64>, control: Control) -> Self {
         Self(Arc::new(Inner { metrics, heartbeat, writable: Cached::new(WRITABLE_AGE), control }))
     }

@@ -32,13 +32,11 @@ pub struct Wellness(Arc<Mutex<Option<Instant>>>);
 
 impl Wellness {
     /// Was it seen to be well a moment ago?
-    #[must_use]
     pub fn is_well(&self) -> bool {
         let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.is_some_and(|at| at.elapsed() < BELIEVED)
     }
 
-    #[must_use]
     pub fn vital(&self) -> Vital {
         let this = self.clone();
         Arc::new(move || this.is_well())
@@ -59,7 +57,6 @@ pub struct Wanted {
 
 impl Wanted {
     /// As it is configured.
-    #[must_use]
     pub fn of(config: &Config) -> Self {
         let watchdog = config.receivers.iter().any(|receiver| receiver.notifier.reassert().is_some());
         Self { heartbeat: config.heartbeat.clone(), watchdog }

@@ -82,7 +82,6 @@ impl std::fmt::Debug for ReaderContext {
 }
 
 /// Makes both ends. `news` hears of what was read.
-#[must_use]
 pub fn logs(
     client: kube::Client,
     store: Store,
@@ -104,7 +103,6 @@ pub fn logs(
 
 impl Logs {
     /// Which of these messages wait for a log.
-    #[must_use]
     pub fn wanted(&self, messages: &[Message], now: Timestamp) -> Waiting {
         let mut waiting = Vec::new();
         for message in messages {
@@ -124,7 +122,6 @@ impl Logs {
 
 impl Waiting {
     /// Which rows are held, and until when.
-    #[must_use]
     pub fn holds(&self) -> DelayedRows {
         let context =
             self.0.iter().flat_map(|(_, job)| job.message.notifications().map(|n| (n.key, job.until)));

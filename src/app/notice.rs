@@ -48,7 +48,6 @@ const MAX_LINE: usize = 500;
 
 /// Who is told what is about kubeherald itself: the receivers of the last route without conditions,
 /// or else the first receiver; the terminal where none is configured.
-#[must_use]
 pub fn default_receivers(config: &Config) -> Vec<Arc<str>> {
     let open = config.routes.routes.iter().rev().find(|route| route.takes_everything());
     match (open.map(|route| route.receivers.clone()), config.receivers.first()) {
@@ -106,7 +105,6 @@ pub struct Announcer {
 
 impl Announcer {
     /// Goes on from the marks of the store.
-    #[must_use]
     pub fn new(config: &Config, marks: &BTreeMap<String, String>) -> Self {
         let marked =
             [MARK_CONFIG, MARK_BLIND, MARK_LIMIT, MARK_NOT_QUEUED, disk::MARK_DISK, disk::MARK_DAMAGE];
@@ -288,7 +286,6 @@ impl Announcer {
     }
 
     /// Is something waiting to be stored?
-    #[must_use]
     pub const fn is_waiting(&self) -> bool {
         !self.pending.messages.is_empty() || !self.pending.marks.is_empty()
     }
@@ -303,7 +300,6 @@ impl Announcer {
     }
 
     /// How many notices were decided.
-    #[must_use]
     pub const fn counts(&self) -> &BTreeMap<(Decision, Reason), u64> {
         &self.counts
     }
@@ -386,7 +382,6 @@ fn line(span: &Span, now: Timestamp) -> String {
 }
 
 /// `shop`, or `the cluster` for what belongs to no namespace.
-#[must_use]
 pub fn tenant(of: &Tenant) -> &str {
     of.as_deref().unwrap_or("the cluster")
 }

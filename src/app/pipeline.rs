@@ -74,7 +74,6 @@ pub struct Start {
 
 impl Pipeline {
     /// Builds memory and engine. Incidents whose rule is gone come back.
-    #[must_use]
     pub fn new(config: &Config, kinds: &[Kind], now: Timestamp, start: Start) -> (Self, Vec<Incident>) {
         let memory = ClusterState::new(kinds, news_since(start.news_since, now), wants_raw_events(config));
         let mut engine =
@@ -209,7 +208,6 @@ impl Pipeline {
     }
 
     /// When something is due next.
-    #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         [self.engine.next_deadline(), self.memory.next_deadline()].into_iter().flatten().min()
     }
@@ -222,25 +220,21 @@ impl Pipeline {
     }
 
     /// Was every kind listed once?
-    #[must_use]
     pub fn synced(&self) -> bool {
         self.memory.ready()
     }
 
     /// The engine, to read from.
-    #[must_use]
     pub const fn engine(&self) -> &Engine {
         &self.engine
     }
 
     /// The receivers of the configuration; none: the terminal.
-    #[must_use]
     pub fn receivers(&self) -> Vec<Arc<str>> {
         self.receivers.clone()
     }
 
     /// The memory, to read from.
-    #[must_use]
     pub const fn memory(&self) -> &ClusterState {
         &self.memory
     }

@@ -76,7 +76,6 @@ impl std::fmt::Debug for Given {
 
 impl Source {
     /// With the usual patience.
-    #[must_use]
     pub fn new(config: Option<PathBuf>, rules: Vec<PathBuf>, overrides: Overrides) -> Self {
         Self {
             config,
@@ -92,14 +91,12 @@ impl Source {
 
     /// Configurations that are loaded already, one at each call: no file is read, and no thread is used.
     #[doc(hidden)]
-    #[must_use]
     pub fn given(load: impl Fn() -> Result<Loaded, Diagnostics> + Send + Sync + 'static) -> Self {
         let given = Some(Given(Arc::new(load)));
         Self { given, ..Self::new(None, Vec::new(), Overrides::default()) }
     }
 
     /// Loads once. Blocks: it reads files.
-    #[must_use]
     pub fn load(&self) -> Attempt {
         let mut attempt = match &self.given {
             Some(Given(load)) => Attempt { outcome: load(), roots: Vec::new() },
@@ -116,7 +113,6 @@ impl Source {
     }
 
     /// Are there any files at all?
-    #[must_use]
     pub const fn has_files(&self) -> bool {
         self.config.is_some() || !self.rules.is_empty()
     }
@@ -229,7 +225,6 @@ impl Startup {
     }
 
     /// Changes exactly when what is in force does.
-    #[must_use]
     pub fn hash(&self) -> &str {
         &self.good.hash
     }
@@ -280,7 +275,6 @@ pub struct Reloader {
 
 impl Reloader {
     /// Hands over to `updates`.
-    #[must_use]
     pub fn new(begun: Startup, updates: mpsc::Sender<Update>) -> Self {
         let Startup { source, state, good } = begun;
         Self { source, updates, good, state: Arc::new(Mutex::new(state)), refused: false }

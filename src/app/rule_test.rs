@@ -42,7 +42,6 @@ pub struct Report {
 
 impl Report {
     /// Was it as expected?
-    #[must_use]
     pub fn passed(&self) -> bool {
         self.rows.iter().all(Row::is_good)
     }

@@ -98,7 +98,6 @@ pub struct Options {
 
 impl Options {
     /// The usual patience, every kind.
-    #[must_use]
     pub fn new(client: kube::Client) -> Self {
         Self {
             client,
@@ -150,7 +149,6 @@ async fn open_store(config: &Config, now: Timestamp) -> Result<Store, RunError> 
 }
 
 /// How the bot opens its store.
-#[must_use]
 pub fn store_options(config: &Config, now: Timestamp) -> crate::store::Options {
     let StoreConfig { path, max_bytes } = config.store.clone();
     crate::store::Options {
@@ -387,7 +385,6 @@ fn early(
 }
 
 /// The namespaces named in the configuration, for people.
-#[must_use]
 pub fn scope(config: &WatchConfig) -> String {
     match (config.include.is_empty(), config.exclude.is_empty()) {
         (true, true) => String::from("all namespaces"),

@@ -133,7 +133,6 @@ impl Pipeline {
     }
 
     /// All silences, mute times and annotations that silence; `all`: also those that are over.
-    #[must_use]
     pub fn silences(&self, all: bool, now: Timestamp) -> Value {
         let silences = self.engine().silences().all().filter(|silence| all || now < silence.until);
         let mut list: Vec<Value> = silences.map(|silence| self.shown(silence, now)).collect();

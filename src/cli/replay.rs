@@ -157,7 +157,6 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// The line for a message.
-    #[must_use]
     pub fn of(message: &'a Message) -> Self {
         let decided = &message.decided;
         let summary = decided.decision.is_summary();

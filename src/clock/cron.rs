@@ -71,7 +71,6 @@ impl Cron {
     }
 
     /// The first time after `after`; `None` at the end of representable time.
-    #[must_use]
     pub fn next_after(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let local = zone.to_datetime(after);
         let mut date = local.date();

@@ -24,26 +24,22 @@ enum Times {
 
 impl Schedule {
     /// The times of a crontab, as the clocks of `zone` show them. `zone_name` is for people.
-    #[must_use]
     pub const fn cron(cron: Cron, zone: TimeZone, zone_name: Arc<str>) -> Self {
         Self { times: Times::Cron(cron), zone, zone_name }
     }
 
     /// Every so often, counted from the beginning of 1970 UTC: `1h` is at each full hour, whenever one
     /// begins to ask. `zone` is only for showing times.
-    #[must_use]
     pub const fn every(span: Duration, zone: TimeZone, zone_name: Arc<str>) -> Self {
         Self { times: Times::Every(span), zone, zone_name }
     }
 
     /// The name of the time zone.
-    #[must_use]
     pub const fn zone_name(&self) -> &Arc<str> {
         &self.zone_name
     }
 
     /// The first time after `after`; `None` at the end of representable time.
-    #[must_use]
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         match &self.times {
             Times::Cron(cron) => cron.next_after(after, &self.zone),
@@ -56,7 +52,6 @@ impl Schedule {
     }
 
     /// How many times lie after `from` and not after `to`, at most `most`; and the last of them.
-    #[must_use]
     pub fn passed(&self, from: Timestamp, to: Timestamp, most: u32) -> (u32, Option<Timestamp>) {
         let (mut count, mut last) = (0, None);
         let mut at = from;

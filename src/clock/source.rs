@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::{Steady, after};
 
 /// The system's wall clock. For commands that print and exit; everything that runs is given a [`Clock`].
-#[must_use]
 #[allow(clippy::disallowed_methods, reason = "the one place that may")]
 pub fn now() -> Timestamp {
     Timestamp::now()
@@ -38,14 +37,12 @@ pub enum Clock {
 
 impl Clock {
     /// A clock that shows `from` now and goes `speed` times as fast as the system's.
-    #[must_use]
     pub fn played(from: Timestamp, speed: u32) -> Self {
         Self::Played { began: Instant::now(), from, speed: speed.max(1) }
     }
 
     /// The wall clock. It can be set back or forward at any time; spans are measured with
     /// [`Self::monotonic`].
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => now(),
@@ -58,7 +55,6 @@ impl Clock {
 
     /// A reading that no step of the wall clock changes, at the speed of [`Self::now`]. Like the system's
     /// monotonic clock it stands still while the machine sleeps.
-    #[must_use]
     pub fn monotonic(&self) -> Instant {
         let now = Instant::now();
         match self {
@@ -72,7 +68,6 @@ impl Clock {
     }
 
     /// `span` of the runtime's time by this clock: longer where a story is played faster.
-    #[must_use]
     pub fn unscaled(&self, span: Duration) -> Duration {
         match self {
             Self::Played { speed, .. } => span.saturating_mul(*speed),
@@ -87,7 +82,6 @@ impl Clock {
     }
 
     /// `span` of this clock in the runtime's time: shorter where a story is played faster.
-    #[must_use]
     pub fn scaled(&self, span: Duration) -> Duration {
         match self {
             Self::Played { speed, .. } => span / (*speed).max(1),
@@ -98,7 +92,6 @@ impl Clock {
 
     /// The clock of the machine that the process runs on. Health and metrics are about the process, not
     /// about the story it is shown, so they do not go faster with a played one.
-    #[must_use]
     pub fn machine(&self) -> Self {
         match self {
             Self::Simulated(simulated) => Self::Simulated(Arc::clone(simulated)),
@@ -142,26 +135,22 @@ impl Skew {
 
 impl Simulated {
     /// A clock that shows `base` now and goes right.
-    #[must_use]
     pub fn new(base: Timestamp) -> Arc<Self> {
         Arc::new(Self { began: Instant::now(), base, skew: Mutex::default() })
     }
 
     /// What the clock shows.
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         let shown = self.truth().checked_add(self.offset());
         shown.unwrap_or(if self.offset().is_negative() { Timestamp::MIN } else { Timestamp::MAX })
     }
 
     /// What it would show if it had never been off.
-    #[must_use]
     pub fn truth(&self) -> Timestamp {
         after(self.base, self.began.elapsed())
     }
 
     /// How far it is off. A clock that takes over from this one starts at [`Self::truth`] with this step.
-    #[must_use]
     pub fn offset(&self) -> SignedDuration {
         let elapsed = self.began.elapsed();
         self.skew.lock().unwrap_or_else(PoisonError::into_inner).at(elapsed)

@@ -30,26 +30,22 @@ impl Base {
 
 impl Steady {
     /// Shows what `clock` shows.
-    #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self { base: Mutex::new(Base::of(&clock)), clock }
     }
 
     /// The clock that it follows.
-    #[must_use]
     pub const fn clock(&self) -> &Clock {
         &self.clock
     }
 
     /// What time it is.
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         let base = *self.base();
         after(base.wall, self.clock.monotonic().saturating_duration_since(base.at))
     }
 
     /// What this clock showed at a moment of the runtime's time.
-    #[must_use]
     pub fn at(&self, moment: Instant) -> Timestamp {
         let ago = self.clock.unscaled(Instant::now().saturating_duration_since(moment));
         before(self.now(), ago)
@@ -58,7 +54,6 @@ impl Steady {
     /// `Some`: the wall clock was set by so much, or the machine slept so long. Deadlines are to be moved by
     /// that, so that what remains until them stays, and then [`Self::follow`] is to be called. Drift is
     /// followed at once.
-    #[must_use]
     pub fn step(&self) -> Option<SignedDuration> {
         let by = self.clock.now().duration_since(self.now());
         if by.abs() >= STEP {

@@ -16,7 +16,6 @@ use super::{schema, templates};
 
 /// Checks files and directories: configurations together with the rules they name, rule files, and
 /// templates. Of silences that are over at `now` a warning is given.
-#[must_use]
 pub fn check(paths: &[PathBuf], now: Timestamp) -> Diagnostics {
     let Given { read, mut found, configs, rules, templates } = given(paths, now);
     for diagnostic in templates::check(&templates) {

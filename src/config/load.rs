@@ -52,7 +52,6 @@ pub struct Attempt {
 }
 
 /// The same as [`load`], with warnings of silences that are over at `now`.
-#[must_use]
 pub fn attempt(config: Option<&Path>, rules: &[PathBuf], now: Timestamp) -> Attempt {
     let mut loader = Loader::new(now);
     if let Some(path) = config {

@@ -39,7 +39,6 @@ pub struct Match {
 }
 
 impl Match {
-    #[must_use]
     pub fn filter(self) -> Filter {
         Filter::new(self.matcher, self.severity, self.rule)
     }

@@ -8,12 +8,10 @@ use super::read::kind::Kind;
 use super::read::schema::Schema;
 use super::rules;
 
-#[must_use]
 pub fn config() -> Value {
     document("kubeherald configuration", &file(Timestamp::MIN))
 }
 
-#[must_use]
 pub fn rules() -> Value {
     document("kubeherald rules", &rules::rules())
 }

@@ -12,7 +12,6 @@ pub const PACKS: &[(&str, &str)] = &[
 
 /// The part of a pack that is needed to run: `tests:` comes last, and every start would parse it for
 /// nothing.
-#[must_use]
 pub fn without_tests(pack: &str) -> &str {
     pack.split_once("\ntests:").map_or(pack, |(rules, _)| rules)
 }

@@ -12,7 +12,6 @@ use super::read::source::Source;
 use crate::template::{TemplateError, Templates, registry};
 
 /// Everything that is wrong with these templates, put in the place of the shipped ones by name.
-#[must_use]
 pub fn check(templates: &[(PathBuf, String)]) -> Vec<Diagnostic> {
     compile(templates).err().unwrap_or_default()
 }

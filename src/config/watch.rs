@@ -27,7 +27,6 @@ impl WatchConfig {
     pub const MAX_BLIND_AFTER: Duration = Duration::from_secs(3600);
 
     /// Is this namespace watched?
-    #[must_use]
     pub fn wants(&self, namespace: &str) -> bool {
         (self.include.is_empty() || self.include.iter().any(|n| n == namespace))
             && !self.exclude.iter().any(|n| n == namespace)

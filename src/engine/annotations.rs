@@ -101,7 +101,6 @@ impl Engine {
     }
 
     /// What annotations may silence.
-    #[must_use]
     pub const fn annotation_rules(&self) -> &AnnotationRules {
         &self.settings.annotations
     }
@@ -112,7 +111,6 @@ impl Engine {
     }
 
     /// When an annotation was first seen with the value it has.
-    #[must_use]
     pub fn annotation_seen(&self, key: &AnnotationKey) -> Option<&Seen> {
         self.annotations.all.get(key)
     }
@@ -194,7 +192,6 @@ impl Engine {
     }
 
     /// Until when an annotation that is known, or could become so, counts.
-    #[must_use]
     pub fn annotation_until(&self, key: &AnnotationKey, now: Timestamp) -> Option<Timestamp> {
         let since = match self.annotations.all.get(key) {
             Some(seen) => seen.since,

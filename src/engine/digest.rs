@@ -127,7 +127,6 @@ impl Engine {
     }
 
     /// What is kept of a receiver's next digest.
-    #[must_use]
     pub fn digest_book(&self, receiver: &str) -> Option<&DigestState> {
         self.books.all.get(receiver)
     }

@@ -38,7 +38,6 @@ impl Decided {
     pub const SUMMARIES: &str = "summary";
 
     /// The highest severity told.
-    #[must_use]
     pub fn severity(&self) -> Severity {
         if self.decision == Decision::Notice {
             return if self.reason.is_mend() { Severity::Info } else { Severity::Warning };
@@ -76,7 +75,6 @@ pub struct Note {
 
 impl Note {
     /// About this incident, without more.
-    #[must_use]
     pub fn of(incident: &Incident, at: Timestamp, reason: Reason) -> Self {
         Self {
             at,
@@ -124,7 +122,6 @@ pub struct Effects {
 
 impl Effects {
     /// Is there nothing to store?
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.decided.is_empty()
             && self.dirty.is_empty()

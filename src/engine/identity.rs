@@ -27,7 +27,6 @@ pub struct Numbers {
 
 impl Numbers {
     /// The same number of everything.
-    #[must_use]
     pub const fn all(given: u64) -> Self {
         Self { incidents: given, summaries: given, digests: given, silences: given }
     }
@@ -53,7 +52,6 @@ const ROUNDS: u8 = 4;
 impl Identity {
     /// A name for a store that begins now. Of two stores that begin at the same nanosecond, the names of their
     /// clusters tell which is which.
-    #[must_use]
     pub fn name_store(cluster: &str, now: Timestamp) -> Arc<str> {
         let mut hash = Sha256::new();
         hash.update(cluster.len().to_be_bytes());
@@ -69,7 +67,6 @@ impl Identity {
     /// A hash cut to ten characters would repeat by chance after some millions of incidents. This is a
     /// permutation of all ten-character names, keyed with the store: different numbers give different ids,
     /// up to 2^50 of them.
-    #[must_use]
     pub fn incident_id(&self, number: u64) -> Arc<str> {
         let (mut left, mut right) = ((number >> HALF) & HALF_MASK, number & HALF_MASK);
         for round in 0..ROUNDS {

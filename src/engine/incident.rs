@@ -74,14 +74,12 @@ impl Member {
     }
 
     /// What the object is indexed by: its UID, or its name where no UID is known.
-    #[must_use]
     pub fn key(&self) -> Arc<str> {
         object_key(&self.object)
     }
 }
 
 /// See [`Member::key`].
-#[must_use]
 pub fn object_key(object: &ObjectRef) -> Arc<str> {
     if object.uid.is_empty() { Arc::from(object.to_string()) } else { Arc::clone(&object.uid) }
 }
@@ -310,7 +308,6 @@ impl Incident {
         }
     }
 
-    #[must_use]
     pub const fn life(&self) -> &Life {
         &self.life
     }
@@ -321,36 +318,30 @@ impl Incident {
     }
 
     /// Somebody was notified, or is to be by a summary, and it is not over.
-    #[must_use]
     pub const fn is_open(&self) -> bool {
         matches!(self.life, Life::Notified(_) | Life::Gathering { .. })
     }
 
     /// Is it to be told by a summary that is not decided yet?
-    #[must_use]
     pub const fn gathers(&self) -> bool {
         matches!(self.life, Life::Gathering { .. })
     }
 
-    #[must_use]
     pub const fn is_ended(&self) -> bool {
         matches!(self.life, Life::Ended { .. })
     }
 
     /// What was last told of it; `None`: nothing ever.
-    #[must_use]
     pub const fn notified(&self) -> Option<&Notified> {
         self.life.notified()
     }
 
     /// The incident that holds it back.
-    #[must_use]
     pub fn held_by(&self) -> Option<&Arc<str>> {
         self.life.pending()?.held_by.as_ref()
     }
 
     /// How often it happened since that was last told.
-    #[must_use]
     pub fn untold(&self) -> u64 {
         self.occurrences.saturating_sub(self.notified().map_or(0, |notified| notified.occurrences))
     }
@@ -358,13 +349,11 @@ impl Incident {
     /// Must it survive a restart? What was told must, and what a list of objects would not bring
     /// back: an OOM kill or a probe's kill that waits to be told. And what a silence holds back, so
     /// that how it ended is recorded even if that was not seen.
-    #[must_use]
     pub fn to_keep(&self) -> bool {
         self.notified().is_some() || self.quiet.is_some() || self.members.values().any(|m| m.pulse)
     }
 
     /// `pending`, `held`, `firing` or `resolved`, as metrics call it.
-    #[must_use]
     pub fn state(&self) -> &'static str {
         match &self.life {
             Life::Ended { .. } => "resolved",
@@ -397,14 +386,12 @@ impl Incident {
     }
 
     /// When its last member left or became well, while it has none.
-    #[must_use]
     pub(super) fn left_at(&self) -> Option<Timestamp> {
         let Departed { left, over_at, empty_since, .. } = self.departed;
         over_at.filter(|_| left == 0).or(empty_since).filter(|_| self.members.is_empty())
     }
 
     /// How many objects have the problem, or have not yet been free of it for long enough.
-    #[must_use]
     pub fn affected(&self) -> u32 {
         let mut last: Option<&str> = None;
         let mut count = self.unnamed;

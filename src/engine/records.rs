@@ -75,7 +75,6 @@ pub struct ExplainRecords {
 
 impl ExplainRecords {
     /// Is there nothing to store?
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.joined.is_empty() && self.unmatched.is_empty()
     }

@@ -163,7 +163,6 @@ impl Rooms {
 
 impl Engine {
     /// Is the limit on incidents reached, so that problems are not followed?
-    #[must_use]
     pub fn limit_reached(&self) -> Option<LimitReached> {
         let since = self.rooms.since?;
         let largest = self.incidents.namespaces().map(|(of, count)| (count, Reverse(of.clone()))).max();
@@ -179,7 +178,6 @@ impl Engine {
     }
 
     /// How many incidents gave way to others.
-    #[must_use]
     pub const fn displaced(&self) -> u64 {
         self.rooms.displaced
     }

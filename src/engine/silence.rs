@@ -77,7 +77,6 @@ pub(super) struct HeldBy {
 }
 
 impl Engine {
-    #[must_use]
     pub const fn silences(&self) -> &Silences {
         &self.silences
     }
@@ -94,19 +93,16 @@ impl Engine {
     }
 
     /// The mute times of the configuration.
-    #[must_use]
     pub fn mute_times(&self) -> &[MuteTime] {
         &self.settings.mute_times
     }
 
     /// How many annotations that cannot be read were met.
-    #[must_use]
     pub fn bad_annotations(&self) -> u64 {
         u64::try_from(self.bad_annotations.len()).unwrap_or(u64::MAX)
     }
 
     /// Is [`Self::review`] to be called?
-    #[must_use]
     pub const fn wants_review(&self) -> bool {
         self.silences.review
     }

@@ -12,7 +12,6 @@ use crate::signal::{Cause, Exit, World, headline, text};
 
 impl Engine {
     /// How an incident looks now.
-    #[must_use]
     pub fn view(&self, id: &str, now: Timestamp, world: &dyn World) -> Option<IncidentView> {
         let incident = self.incidents.get(id)?;
         let rule = self.rules.get(&incident.rule);

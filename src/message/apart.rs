@@ -6,7 +6,6 @@ use super::{Decision, IncidentView, Notification, Reason, text};
 impl Notification {
     /// The incidents of a summary, each as a message of its own with a key of its own, in the order of
     /// the summary; what is no summary comes back as it is.
-    #[must_use]
     pub fn apart(&self) -> Vec<Self> {
         if !self.decision.is_summary() {
             return vec![self.clone()];

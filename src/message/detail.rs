@@ -107,17 +107,14 @@ pub struct Waited {
 
 impl Detail {
     /// What cannot be read says nothing.
-    #[must_use]
     pub fn read(json: &str) -> Self {
         serde_json::from_str(json).unwrap_or_else(|_| Self::Held(HeldDetail::default()))
     }
 
-    #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|_| String::from("{}"))
     }
 
-    #[must_use]
     pub const fn decided(&self) -> Option<&DecidedDetail> {
         match self {
             Self::Decided(decided) => Some(decided),
@@ -125,7 +122,6 @@ impl Detail {
         }
     }
 
-    #[must_use]
     pub const fn held(&self) -> Option<&HeldDetail> {
         match self {
             Self::Held(held) => Some(held),
@@ -134,7 +130,6 @@ impl Detail {
     }
 
     /// What is said of one incident.
-    #[must_use]
     pub fn about(&self) -> Option<&About> {
         match self {
             Self::Decided(decided) => decided.incident.as_ref().map(|incident| &incident.about),

@@ -76,7 +76,6 @@ pub struct Group {
 }
 
 impl Group {
-    #[must_use]
     pub const fn total(&self) -> u32 {
         self.new.saturating_add(self.ongoing).saturating_add(self.resolved)
     }
@@ -123,12 +122,10 @@ impl Digest {
     pub const MAX_HELD_WORKLOADS: usize = 10;
 
     /// How many problems are not over.
-    #[must_use]
     pub const fn open(&self) -> u32 {
         self.new.total.saturating_add(self.ongoing.total)
     }
 
-    #[must_use]
     pub const fn total(&self) -> u32 {
         self.open().saturating_add(self.resolved.total)
     }

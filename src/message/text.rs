@@ -60,7 +60,6 @@ pub struct Facts {
 }
 
 /// Says an incident in words.
-#[must_use]
 pub fn facts(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView, now: Timestamp) -> Facts {
     let end = i.ended_at.unwrap_or(i.last_seen);
     let when = if decision.is_end() {
@@ -126,7 +125,6 @@ fn extent(i: &IncidentView) -> String {
 }
 
 /// The cause in a few words, where something says it better than the first line of the explaining text.
-#[must_use]
 pub fn short_why(i: &IncidentView) -> String {
     let of_text = || cause_line::of(i.cause, &i.why, i.image.as_deref());
     let text = match (i.cause, &*i.reason_raw) {
@@ -152,7 +150,6 @@ fn says_it_too(i: &IncidentView, short: &str) -> bool {
 }
 
 /// The cause in one line: whoever sees only the title on a lock screen wants to know why, too.
-#[must_use]
 pub fn title_why(i: &IncidentView) -> String {
     let first = one_line(i.why.lines().next().unwrap_or_default(), 100).trim_end_matches('.').to_owned();
     let short = short_why(i);
@@ -170,7 +167,6 @@ pub fn title_why(i: &IncidentView) -> String {
 
 /// The process that a kubelet's `SystemOOM` names: "System OOM encountered, victim process: java, pid: 4711".
 /// The kernel cuts process names to 15 bytes; they may hold any character, a comma as well.
-#[must_use]
 pub fn oom_victim(why: &str) -> Option<&str> {
     let named = why.lines().next()?.split_once("victim process: ")?.1;
     let name = named.rsplit_once(", pid: ").map_or(named, |(name, _)| name).trim();
@@ -237,7 +233,6 @@ fn note(decision: Decision, reason: Reason, i: &IncidentView) -> String {
 
 /// The title of an incident whose rule has no `summary`:
 /// `CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3`.
-#[must_use]
 pub fn default_title(i: &IncidentView) -> String {
     let tail = join(&[&extent(i), &title_why(i)], ", ");
     one_line(&join(&[&headline(i), &tail], " – "), MAX_TITLE)
@@ -248,19 +243,16 @@ fn headline(i: &IncidentView) -> String {
 }
 
 /// The incident in one line: the rule's own summary where it has one.
-#[must_use]
 pub fn incident_title(i: &IncidentView) -> String {
     if i.title.trim().is_empty() { default_title(i) } else { one_line(&i.title, MAX_TITLE) }
 }
 
 /// One line, plain text, without the cluster. See [`title_for`].
-#[must_use]
 pub fn title(decision: Decision, i: &IncidentView) -> String {
     title_for(decision, Reason::First, i)
 }
 
 /// One line, plain text, without the cluster; says also that something became more severe.
-#[must_use]
 pub fn title_for(decision: Decision, reason: Reason, i: &IncidentView) -> String {
     let own = incident_title(i);
     // Where the prefix says the extent already, the default title would say it twice.
@@ -301,7 +293,6 @@ fn more_times(n: u64) -> String {
 }
 
 /// Several lines, plain text: what, how much, since when, why, where, what next.
-#[must_use]
 pub fn text(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView, now: Timestamp) -> String {
     let f = facts(cluster, decision, reason, i, now);
     let mut out = String::new();
@@ -334,13 +325,11 @@ pub fn text(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView,
 }
 
 /// Is the log told in this message? It was in the first one; a medium that edits that one shows it on.
-#[must_use]
 pub const fn tells_log(decision: Decision) -> bool {
     matches!(decision, Decision::First | Decision::Reopened)
 }
 
 /// What stands above the log: whose it is, where there could be doubt.
-#[must_use]
 pub fn log_label(i: &IncidentView) -> String {
     match i.log_from.as_deref() {
         Some(from) => format!("Last log lines of {}", name(from)),
@@ -370,7 +359,6 @@ pub fn root_causes_first<'a>(incidents: impl IntoIterator<Item = &'a IncidentVie
 }
 
 /// One line of a summary: what, how much, why, since when (or how long it lasted).
-#[must_use]
 pub fn summary_line(i: &IncidentView, now: Timestamp) -> String {
     let when = match i.ended_at {
         Some(end) => format!("over after {}", words::duration(words::seconds_between(i.since, end))),
@@ -382,7 +370,6 @@ pub fn summary_line(i: &IncidentView, now: Timestamp) -> String {
 }
 
 /// The title of a summary. `total` counts what `incidents` may be cut from.
-#[must_use]
 pub fn summary_title(decision: Decision, incidents: &[IncidentView], total: u32) -> String {
     let total = total.max(u32::try_from(incidents.len()).unwrap_or(u32::MAX));
     let over = incidents.iter().filter(|i| i.ended_at.is_some()).count() as u64;
@@ -413,7 +400,6 @@ pub fn summary_title(decision: Decision, incidents: &[IncidentView], total: u32)
 }
 
 /// The text of a summary: root causes first, one line an incident, a mark and a count where cut.
-#[must_use]
 pub fn summary_text(
     cluster: &str,
     decision: Decision,

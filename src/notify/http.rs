@@ -151,19 +151,16 @@ pub struct Answer {
 impl Answer {
     /// How long the whole receiver waits, not only this message: as long as it was asked to, or a
     /// while where there were too many.
-    #[must_use]
     pub fn hold(&self) -> Option<Duration> {
         self.retry_after.or((self.status == 429).then_some(TOO_MANY))
     }
 
     /// Is it a page for people? No API answers so: something in between does, a proxy or a login.
-    #[must_use]
     pub fn is_page(&self) -> bool {
         self.body.trim_start().starts_with('<')
     }
 
     /// `the webhook answered 503: … – what to do`
-    #[must_use]
     pub fn reason(&self, who: &str, excerpt: &str, advice: &str) -> String {
         let advice = if advice.is_empty() { self::advice(self.status) } else { advice };
         let head = words::join(&[&format!("{who} answered {}", self.status), excerpt], ": ");
@@ -236,7 +233,6 @@ pub enum Class {
 /// Sorts statuses (<https://www.rfc-editor.org/rfc/rfc9110#section-15>): 2xx is taken; 408, 409 (a
 /// request with the same key is being processed), 421, 423, 425, 429 and 5xx may pass; 3xx, 401, 402, 403,
 /// 404, 405, 407 and 410 are about the address or the credentials; the rest is about this message.
-#[must_use]
 pub const fn class(status: u16) -> Class {
     match status {
         200..=299 => Class::Taken,
@@ -247,7 +243,6 @@ pub const fn class(status: u16) -> Class {
 }
 
 /// What to do about a status that is not taken.
-#[must_use]
 pub const fn advice(status: u16) -> &'static str {
     match status {
         300..=399 => "redirects are not followed: configure the final address",
@@ -268,7 +263,6 @@ pub const fn advice(status: u16) -> &'static str {
 ///
 /// A date is taken relative to the answer's own `Date` where it has one: the other side's clock may
 /// differ from ours.
-#[must_use]
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let (_, most) = RETRY_AFTER_RANGE;
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -284,7 +278,6 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 }
 
 /// What another side asks for, held to what it is believed.
-#[must_use]
 pub fn held(seconds: u64) -> Duration {
     let (least, most) = RETRY_AFTER_RANGE;
     Duration::from_secs(seconds.clamp(least, most))
@@ -304,7 +297,6 @@ pub enum TransportError {
 
 impl TransportError {
     /// For people, with what to do where that is known.
-    #[must_use]
     pub fn reason(&self) -> String {
         let said = match self {
             Self::NoAnswer => return String::from("no answer in time"),
@@ -318,7 +310,6 @@ impl TransportError {
 }
 
 /// A reqwest error with its causes and without its URL, which may be a secret.
-#[must_use]
 pub fn chain(error: reqwest::Error) -> String {
     let error = error.without_url();
     // The innermost cause says most ("connection refused", "invalid peer certificate: …").
@@ -343,7 +334,6 @@ pub fn chain(error: reqwest::Error) -> String {
 }
 
 /// The beginning of an answer for a reason, with everything that is secret taken out.
-#[must_use]
 pub fn excerpt(body: &str, secrets: &[&str]) -> String {
     let mut body = words::one_line(body, 2000);
     for secret in secrets.iter().filter(|s| s.len() >= 6) {
@@ -353,7 +343,6 @@ pub fn excerpt(body: &str, secrets: &[&str]) -> String {
 }
 
 /// The parts of a URL that must not be shown: the whole, its path and query, the segments.
-#[must_use]
 pub fn secret_parts(url: &str) -> Vec<&str> {
     let rest = url.split_once("://").map_or(url, |(_, r)| r);
     let path = rest.find('/').and_then(|i| rest.get(i..)).unwrap_or_default();

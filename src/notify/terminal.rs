@@ -24,7 +24,6 @@ pub struct TerminalConfig {
 
 impl TerminalConfig {
     /// Standard output, with colours where it is a terminal and `NO_COLOR` is not set.
-    #[must_use]
     pub fn stdout() -> Self {
         let stdout = std::io::stdout();
         let color = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
@@ -52,7 +51,6 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    #[must_use]
     pub const fn new(config: TerminalConfig) -> Self {
         Self { config }
     }
@@ -85,7 +83,6 @@ impl Deliver for Terminal {
 }
 
 /// A block of lines with an empty line at its end.
-#[must_use]
 pub fn render(n: &Notification, color: bool) -> String {
     let mut out = Block { out: String::new(), color };
     let bold = paint(n.decision, n.severity).bold();

@@ -20,7 +20,6 @@ impl Default for Backoff {
 impl Backoff {
     /// The wait after attempt `number` (from 1) failed: anything from a tenth of `base` (full jitter
     /// alone would sometimes not wait at all) up to the ceiling of that attempt.
-    #[must_use]
     pub fn delay(&self, number: u32, rng: &mut fastrand::Rng) -> Duration {
         let doublings = number.saturating_sub(1).min(31);
         let ceiling = self.base.saturating_mul(1_u32 << doublings).min(self.cap);

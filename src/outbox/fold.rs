@@ -12,7 +12,6 @@ use crate::store::{FoldRow, HistoryRow};
 
 /// The key of a summary of these rows: the same rows in the same order give the same key. `recipient` is
 /// empty where the receiver is one destination.
-#[must_use]
 pub fn key(receiver: &str, recipient: &str, rows: &[FoldRow]) -> String {
     let mut hash = Sha256::new();
     for row in rows {
@@ -34,7 +33,6 @@ pub fn key(receiver: &str, recipient: &str, rows: &[FoldRow]) -> String {
 
 /// The summary of `rows`, which are in order; `None` where there are none. A function of them alone,
 /// so that it is the same message however often it is sent.
-#[must_use]
 pub fn summary(key: &str, receiver: &Arc<str>, rows: &[FoldRow]) -> Option<Notification> {
     let newest = &rows.last()?.notification;
     let mut incidents = latest(rows);
@@ -63,7 +61,6 @@ pub fn summary(key: &str, receiver: &Arc<str>, rows: &[FoldRow]) -> Option<Notif
 }
 
 /// What the history keeps of a summary that was delivered.
-#[must_use]
 pub fn summary_row(summary: &Notification, rows: &[FoldRow], now: Timestamp) -> HistoryRow {
     let folded = rows.iter().map(|r| r.notification.key.clone()).collect();
     let receivers = vec![Arc::clone(&summary.receiver)];

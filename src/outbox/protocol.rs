@@ -49,13 +49,11 @@ pub struct Rules {
 
 impl Rules {
     /// The rules of `spec`.
-    #[must_use]
     pub fn of(spec: &ReceiverSpec, backoff: Backoff) -> Self {
         Self { max_age: spec.max_age, backoff, gate: spec.gate() }
     }
 
     /// What was queued no later than this is too old at `now`.
-    #[must_use]
     pub fn born_after(&self, now: Timestamp) -> Timestamp {
         now.checked_sub(self.max_age).unwrap_or(Timestamp::MIN)
     }
@@ -70,7 +68,6 @@ impl Rules {
 const CUT_OFF_FOR_GOOD: u32 = 3;
 
 /// Statement 2. `limit` is asked only where an attempt would be made: asking takes a place.
-#[must_use]
 pub fn next(
     heads: &Heads,
     now: Timestamp,
@@ -102,7 +99,6 @@ pub fn next(
 }
 
 /// For how long nothing may be sent to the receiver at all.
-#[must_use]
 pub fn held(heads: &Heads, now: Timestamp) -> Option<Duration> {
     let wait = until(now, heads.gate?);
     // A longer wait than was ever accepted means that the clock was set back since.
@@ -110,14 +106,12 @@ pub fn held(heads: &Heads, now: Timestamp) -> Option<Duration> {
 }
 
 /// The pause after a receiver refused that had refused `before` times in a row.
-#[must_use]
 pub fn pause(before: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1_u32 << before.min(16)).min(MAX_PAUSE)
 }
 
 /// Statement 6: what becomes of a row whose attempt `number` (from 1) ended so at `now`. `refused`: how often
 /// in a row the receiver had refused before.
-#[must_use]
 pub fn after(
     outcome: Outcome,
     queued_at: Timestamp,

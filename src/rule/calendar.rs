@@ -37,14 +37,12 @@ pub struct Window {
 impl Weekly {
     /// The window that `now` is in; of two that overlap (one runs over midnight into the next) the
     /// one that lasts longer.
-    #[must_use]
     pub fn current(&self, now: Timestamp) -> Option<Window> {
         let inside = |window: &Window| window.from <= now && now < window.until;
         self.around(now, -2, 1).filter(inside).max_by_key(|window| window.until)
     }
 
     /// The window that begins next after `now`.
-    #[must_use]
     pub fn next(&self, now: Timestamp) -> Option<Window> {
         // A week, and one more in case an hour that does not exist swallows a window.
         self.around(now, -1, 15).find(|window| window.from > now)

@@ -38,13 +38,11 @@ pub struct TextMatch {
 
 impl TextMatch {
     /// Equal to this text.
-    #[must_use]
     pub fn exact(text: &str) -> Self {
         Self { any_of: vec![text.to_owned()], ..Self::default() }
     }
 
     /// No condition at all.
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.any_of.is_empty()
             && self.none_of.is_empty()
@@ -53,13 +51,11 @@ impl TextMatch {
     }
 
     /// Does it ask for something that an absent text cannot have?
-    #[must_use]
     pub const fn is_positive(&self) -> bool {
         !self.any_of.is_empty() || !self.regex.is_empty()
     }
 
     /// Do all given parts hold for this text?
-    #[must_use]
     pub fn matches(&self, text: Option<&str>) -> bool {
         let Some(text) = text else { return !self.is_positive() };
         (self.any_of.is_empty() || self.any_of.iter().any(|t| t == text))
@@ -80,7 +76,6 @@ pub struct IntMatch {
 
 impl IntMatch {
     /// Do all given parts hold for this number?
-    #[must_use]
     pub fn matches(&self, number: Option<i32>) -> bool {
         match number {
             None => self.any_of.is_empty(),
@@ -99,7 +94,6 @@ pub struct SeverityMatch {
 
 impl SeverityMatch {
     /// Do all given parts hold for this severity?
-    #[must_use]
     pub fn matches(&self, severity: Severity) -> bool {
         (self.any_of.is_empty() || self.any_of.contains(&severity))
             && self.at_least.is_none_or(|least| severity >= least)
@@ -137,7 +131,6 @@ impl Field {
     ];
 
     /// The signal's text; `None` where it has none.
-    #[must_use]
     pub fn of(self, signal: &Signal) -> Option<&str> {
         match self {
             Self::Reason => Some(&signal.reason),
@@ -173,13 +166,11 @@ pub struct Matcher {
 
 impl Matcher {
     /// Matches one cause, without further conditions.
-    #[must_use]
     pub fn cause(cause: Cause) -> Self {
         Self { causes: vec![cause], ..Self::default() }
     }
 
     /// Adds a condition on a text.
-    #[must_use]
     pub fn with(mut self, field: Field, text: TextMatch) -> Self {
         self.texts.push((field, text));
         self
@@ -187,7 +178,6 @@ impl Matcher {
 
     /// Could a signal of this cause match? Without `cause`, a condition on the raw reason asks for
     /// raw Events too; anything else does not, or every unclassified Event would be an incident.
-    #[must_use]
     pub fn wants(&self, cause: Cause) -> bool {
         if self.causes.is_empty() {
             cause != Cause::Event || self.texts.iter().any(|(f, t)| *f == Field::Reason && t.is_positive())
@@ -197,14 +187,12 @@ impl Matcher {
     }
 
     /// Does the signal meet every condition?
-    #[must_use]
     pub fn matches(&self, signal: &Signal) -> bool {
         self.wants(signal.cause) && self.holds(signal)
     }
 
     /// Does the signal meet every condition, where a `match` without `cause` means every cause? So
     /// it is in routes: they see only what a rule has picked already.
-    #[must_use]
     pub fn matches_any_cause(&self, signal: &Signal) -> bool {
         (self.causes.is_empty() || self.causes.contains(&signal.cause)) && self.holds(signal)
     }

@@ -32,7 +32,6 @@ pub struct Route {
 
 impl Route {
     /// Has it no condition at all?
-    #[must_use]
     pub fn takes_everything(&self) -> bool {
         let Matcher { causes, texts, labels, annotations, source, exit_code } = &self.matcher;
         causes.is_empty()
@@ -47,7 +46,6 @@ impl Route {
     }
 
     /// Does the incident meet every condition?
-    #[must_use]
     pub fn matches(&self, facts: RouteFacts<'_>) -> bool {
         self.severity.matches(facts.severity)
             && self.rule.matches(Some(&facts.rule.name))
@@ -64,14 +62,12 @@ pub struct Routes {
 
 impl Routes {
     /// One route that tells everything to all of these: what holds where no routes are written.
-    #[must_use]
     pub fn to_all(receivers: Vec<Arc<str>>) -> Self {
         Self { routes: vec![Route { receivers, ..Route::default() }] }
     }
 
     /// Who is told about an incident; each receiver once. Where the rule names `receivers` itself,
     /// these decide and no route is asked; else in order of the routes. Empty: nobody.
-    #[must_use]
     pub fn receivers(&self, facts: RouteFacts<'_>) -> Vec<Arc<str>> {
         let mut told: Vec<Arc<str>> = Vec::new();
         let mut add = |names: &[Arc<str>]| {

@@ -57,7 +57,6 @@ struct Shape {
 
 impl RuleSet {
     /// Builds the index. Precedence is the order given.
-    #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
         let mut set = Self {
             rules: rules.into_iter().map(Arc::new).collect(),
@@ -79,7 +78,6 @@ impl RuleSet {
     }
 
     /// The first rule that matches: one problem is one message, so one rule speaks for a signal.
-    #[must_use]
     pub fn first_match(&self, signal: &Signal) -> Option<&Arc<Rule>> {
         self.search(signal, |rule| rule.matcher.matches(signal))
     }
@@ -102,7 +100,6 @@ impl RuleSet {
     }
 
     /// A rule by name.
-    #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<Rule>> {
         self.rules.get(*self.names.get(name)?)
     }
@@ -113,13 +110,11 @@ impl RuleSet {
     }
 
     /// How many rules there are.
-    #[must_use]
     pub const fn len(&self) -> usize {
         self.rules.len()
     }
 
     /// No rule at all: nothing is ever told.
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }

@@ -32,7 +32,6 @@ pub struct Filter {
 
 impl Filter {
     /// From the parts of a `match`.
-    #[must_use]
     pub fn new(mut matcher: Matcher, severity: SeverityMatch, rule: TextMatch) -> Self {
         let each = |field: &Field| matches!(field, Field::Name | Field::Node | Field::Container);
         let (own, shared) = matcher.texts.into_iter().partition(|(field, _)| each(field));
@@ -107,7 +106,6 @@ pub enum Origin {
 
 impl Origin {
     /// What answers of the API call it.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -136,13 +134,11 @@ pub struct Silence {
 }
 
 impl Silence {
-    #[must_use]
     pub fn active(&self, now: Timestamp) -> bool {
         self.from <= now && now < self.until
     }
 
     /// `pending`, `active` or `expired`.
-    #[must_use]
     pub fn state(&self, now: Timestamp) -> &'static str {
         if now >= self.until {
             "expired"
@@ -154,7 +150,6 @@ impl Silence {
     }
 
     /// What records and messages call it.
-    #[must_use]
     pub fn called(&self) -> &Arc<str> {
         self.name.as_ref().unwrap_or(&self.id)
     }
@@ -175,7 +170,6 @@ pub struct MuteTime {
 
 impl MuteTime {
     /// The window that is on, or the one that is next.
-    #[must_use]
     pub fn window(&self, now: Timestamp) -> Option<(bool, Window)> {
         let current = self.when.current(now).map(|window| (true, window));
         current.or_else(|| self.when.next(now).map(|window| (false, window)))
@@ -184,7 +178,6 @@ impl MuteTime {
 
 /// Eight characters that stand for these texts: short, unambiguous to read aloud, the same when the
 /// texts are.
-#[must_use]
 pub fn short_id(parts: &[&str]) -> Arc<str> {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut hash = Sha256::new();

@@ -15,7 +15,6 @@ macro_rules! causes {
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
             /// The name used in rules, metrics and messages.
-            #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name)),+ }
             }
@@ -76,20 +75,17 @@ causes! {
 
 impl Cause {
     /// Is it a node that has the problem?
-    #[must_use]
     pub const fn is_node(self) -> bool {
         matches!(self, Self::NodeNotReady | Self::NodePressure | Self::NodeCondition | Self::Rebooted)
     }
 
     /// A point in time rather than a state: it happened, and it is over when it has not happened
     /// again for a while, whether its object still exists or not.
-    #[must_use]
     pub const fn is_point(self) -> bool {
         matches!(self, Self::Evicted | Self::PodRejected | Self::Rebooted | Self::Event)
     }
 
     /// A container that runs and ends by turns: running for a moment is no recovery.
-    #[must_use]
     pub const fn is_run(self) -> bool {
         matches!(
             self,
@@ -102,7 +98,6 @@ impl Cause {
     }
 
     /// A run of a container has ended where it shows, or has in most cases: there is a log to read.
-    #[must_use]
     pub const fn has_log(self) -> bool {
         matches!(
             self,
@@ -111,7 +106,6 @@ impl Cause {
     }
 
     /// A problem that shows by turns: that it is out of sight for a moment means nothing.
-    #[must_use]
     pub const fn loops(self) -> bool {
         matches!(
             self,
@@ -125,7 +119,6 @@ impl Cause {
     }
 
     /// A pod that does not get to run.
-    #[must_use]
     pub const fn is_start(self) -> bool {
         matches!(
             self,
@@ -172,7 +165,6 @@ pub enum Severity {
 
 impl Severity {
     /// The name used in rules, metrics and messages.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info",

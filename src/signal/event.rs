@@ -38,7 +38,6 @@ impl EventFacts<'_> {
         self.kind == "Warning"
     }
 
-    #[must_use]
     pub fn container(&self) -> Option<&str> {
         let (list, rest) = self.field_path?.split_once('{')?;
         (list != "spec.ephemeralContainers").then(|| rest.trim_end_matches('}'))
@@ -55,7 +54,6 @@ impl EventFacts<'_> {
 }
 
 /// What an Event about a pod means. `pod`: what is known of it; `None` if it is gone already.
-#[must_use]
 pub fn pod(event: &EventFacts<'_>, pod: Option<&PodFacts>) -> Option<Finding> {
     let waiting_to_start = pod.is_some_and(|p| !p.leaving() && !p.finished() && !p.started());
     let at_work = pod.is_some_and(|p| !p.leaving() && !p.finished());
@@ -165,7 +163,6 @@ fn killing(event: &EventFacts<'_>) -> Option<Finding> {
 }
 
 /// What an Event about a node means. Node conditions tell the rest.
-#[must_use]
 pub fn node(event: &EventFacts<'_>) -> Option<Finding> {
     match event.reason {
         "Rebooted" => Some(Finding { at: Some(event.at), ..super::node::rebooted(Arc::from(event.message)) }),
@@ -177,7 +174,6 @@ pub fn node(event: &EventFacts<'_>) -> Option<Finding> {
 
 /// What an Event about a controller (ReplicaSet, StatefulSet, DaemonSet, Job, CronJob) means.
 /// `has_state`: its top owner is a Deployment, whose `ReplicaFailure` condition decides.
-#[must_use]
 pub fn controller(event: &EventFacts<'_>, has_state: bool) -> Option<Finding> {
     match event.reason {
         "FailedCreate" if event.warning() => {
@@ -192,7 +188,6 @@ pub fn controller(event: &EventFacts<'_>, has_state: bool) -> Option<Finding> {
 }
 
 /// What an Event about a PersistentVolumeClaim means. `WaitForFirstConsumer` waits by wish.
-#[must_use]
 pub fn claim(event: &EventFacts<'_>, pending: bool) -> Option<Finding> {
     if !pending {
         return None;

@@ -34,7 +34,6 @@ pub struct Identity {
 
 impl Identity {
     /// Has somebody deleted it?
-    #[must_use]
     pub const fn deleting(&self) -> bool {
         self.deletion.is_some()
     }
@@ -144,7 +143,6 @@ pub struct Kill {
 
 impl ContainerFacts {
     /// Has it ever run?
-    #[must_use]
     pub fn started(&self) -> bool {
         matches!(self.state, State::Running(_) | State::Terminated(_))
             || self.last.is_some()
@@ -184,25 +182,21 @@ pub struct PodFacts {
 
 impl PodFacts {
     /// A container by name.
-    #[must_use]
     pub fn container(&self, name: &str) -> Option<&ContainerFacts> {
         self.containers.iter().find(|c| &*c.name == name)
     }
 
     /// Has any of its containers run?
-    #[must_use]
     pub fn started(&self) -> bool {
         self.containers.iter().any(ContainerFacts::started)
     }
 
     /// Is it done for good?
-    #[must_use]
     pub fn finished(&self) -> bool {
         matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
     }
 
     /// Is it on its way out, by plan or by deletion? What it shows then is no problem of its own.
-    #[must_use]
     pub fn leaving(&self) -> bool {
         self.id.deleting() || self.disruption.is_some()
     }

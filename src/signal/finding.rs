@@ -44,7 +44,6 @@ pub mod weight {
 
 impl Finding {
     /// A finding with nothing but its cause, phase and reason.
-    #[must_use]
     pub fn new(cause: Cause, phase: Phase, reason: &Arc<str>) -> Self {
         Self {
             cause,
@@ -62,53 +61,45 @@ impl Finding {
         }
     }
 
-    #[must_use]
     pub fn container(mut self, name: &Arc<str>) -> Self {
         self.container = Some(Arc::clone(name));
         self
     }
 
     /// Sets the text and how well it explains.
-    #[must_use]
     pub fn text(mut self, message: Arc<str>, weight: u8) -> Self {
         self.message = message;
         self.weight = weight;
         self
     }
 
-    #[must_use]
     pub const fn since(mut self, since: Option<Timestamp>) -> Self {
         self.since = since;
         self
     }
 
-    #[must_use]
     pub const fn at(mut self, at: Option<Timestamp>) -> Self {
         self.at = at;
         self
     }
 
-    #[must_use]
     pub const fn count(mut self, count: u32) -> Self {
         self.count = count;
         self
     }
 
     /// Sets how the run ended.
-    #[must_use]
     pub fn exit(mut self, exit: Option<Exit>) -> Self {
         self.exit = exit;
         self
     }
 
-    #[must_use]
     pub fn image(mut self, image: &Arc<str>) -> Self {
         self.image = (!image.is_empty()).then(|| Arc::clone(image));
         self
     }
 
     /// Sets the moment before which it is not due.
-    #[must_use]
     pub const fn not_before(mut self, not_before: Option<Timestamp>) -> Self {
         self.not_before = not_before;
         self

@@ -10,7 +10,6 @@ use super::Cause;
 const MAX_LOOKED_AT: usize = 4096;
 
 /// The line for a cause and its explaining text. `None`: the text's first line is as good.
-#[must_use]
 pub fn of(cause: Cause, why: &str, image: Option<&str>) -> Option<String> {
     let why = super::text::cut(why.trim(), MAX_LOOKED_AT);
     let why: &str = &why;
@@ -97,7 +96,6 @@ fn pull(why: &str, image: Option<&str>) -> Option<String> {
 }
 
 /// The error of a container runtime without the prefixes of its layers.
-#[must_use]
 pub fn runtime(why: &str) -> &str {
     const LAYERS: &[&str] = &[
         "unable to start container process: ",
@@ -117,7 +115,6 @@ pub fn runtime(why: &str) -> &str {
 
 /// `Exec lifecycle hook ([…]) for Container "app" in Pod "…" failed - error: command '…' exited with 7: , message: ""`
 /// (<https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/lifecycle/handlers.go>).
-#[must_use]
 pub fn hook(why: &str) -> Option<String> {
     let (_, error) =
         why.contains(" lifecycle hook (").then(|| why.split_once(" failed - error: ")).flatten()?;
@@ -226,7 +223,6 @@ fn job(why: &str) -> Option<String> {
 }
 
 /// The failed indexes in the text of a Job: `1,3-5`.
-#[must_use]
 pub fn failed_indexes(why: &str) -> Option<&str> {
     why.rsplit_once("(failed indexes: ").and_then(|(_, rest)| rest.split(')').next())
 }

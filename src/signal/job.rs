@@ -9,7 +9,6 @@ use super::headline::UNTIL_THEN;
 use super::{Cause, Phase, Standing};
 
 /// What a change of a Job means. The caller puts the finding on the CronJob where there is one.
-#[must_use]
 pub fn findings(before: Option<&JobFacts>, after: &JobFacts, of_cron_job: bool) -> Vec<Finding> {
     let mut out = Vec::new();
     if let Some(failed) = &after.failed
@@ -42,21 +41,18 @@ fn failure(job: &JobFacts, failed: &BadCondition, of_cron_job: bool) -> Finding 
 }
 
 /// Does a Job without a CronJob still count as failed? It always does: nothing retries it.
-#[must_use]
 pub fn standing(job: &JobFacts) -> Standing {
     if job.failed.is_some() { Standing::Raised } else { Standing::Clear(job.completed) }
 }
 
 /// Can the Job's controller not create its pods? Only the Event of the next pod, or the Job's
 /// verdict, tells that it can.
-#[must_use]
 pub const fn can_create(job: &JobFacts) -> Standing {
     if job.failed.is_some() || job.completed.is_some() { Standing::Clear(None) } else { Standing::Raised }
 }
 
 /// Did the CronJob's latest verdict fail? A failed Job may be gone from its history, so a success
 /// counts only with its time.
-#[must_use]
 pub fn cron_standing(cron: &CronJobFacts) -> Standing {
     match (cron.succeeded, cron.failed) {
         (Some(good), Some(bad)) if good <= bad => Standing::Raised,

@@ -30,7 +30,6 @@ impl LogTail {
 
     /// How many lines are read: some more than shown, see the [module](self). A 4096 bit key in PEM
     /// has 52.
-    #[must_use]
     pub const fn to_read(self) -> u32 {
         self.lines + 60
     }
@@ -156,7 +155,6 @@ fn last_lines(text: &str, wanted: LogTail) -> String {
 
 /// Takes out what does not show: terminal sequences, control characters, and characters without
 /// width. A secret with one of them inside would not be recognised. A lone carriage return ends a line.
-#[must_use]
 pub fn plain(text: &str) -> Cow<'_, str> {
     let shows = |c: char| (!c.is_control() || c == '\t' || c == '\n') && !hidden(c);
     if text.chars().all(shows) {

@@ -15,19 +15,16 @@ const BEING_REMOVED: Duration = Duration::from_secs(600);
 
 /// Conditions other than `Ready` and pressure where `True` is the good state. The polarity of
 /// node-problem-detector is `True` = problem; agents of some vendors have it the other way round.
-#[must_use]
 pub fn true_is_good(kind: &str) -> bool {
     ["Ready", "Healthy", "Available", "Ok", "OK"].iter().any(|end| kind.ends_with(end))
 }
 
 /// Conditions that tell a role, not a state.
-#[must_use]
 pub fn no_state(kind: &str) -> bool {
     matches!(kind, "EtcdIsVoter")
 }
 
 /// The findings that a change of a node means.
-#[must_use]
 pub fn findings(before: Option<&NodeFacts>, after: &NodeFacts) -> Vec<Finding> {
     let raised = problems(after);
     let mut out = Vec::new();
@@ -50,13 +47,11 @@ pub fn findings(before: Option<&NodeFacts>, after: &NodeFacts) -> Vec<Finding> {
 }
 
 /// A node booted anew.
-#[must_use]
 pub fn rebooted(message: Arc<str>) -> Finding {
     Finding::new(Cause::Rebooted, Phase::Pulse, &Arc::from("Rebooted")).text(message, weight::EVENT).count(1)
 }
 
 /// What a node shows now.
-#[must_use]
 pub fn problems(node: &NodeFacts) -> Vec<Finding> {
     let mut out = Vec::new();
     if let Some(condition) = &node.not_ready {
@@ -96,7 +91,6 @@ fn bad(cause: Cause, condition: &BadCondition) -> Finding {
 }
 
 /// Does the node still show `cause`?
-#[must_use]
 pub fn standing(node: &NodeFacts, part: Option<&str>, cause: Cause) -> Standing {
     let shown = |list: &[BadCondition]| list.iter().any(|c| part.is_none_or(|p| p == &*c.kind));
     let raised = match cause {

@@ -37,7 +37,6 @@ const PLANNED_ENDS: &[&str] =
 
 /// The cause a waiting reason stands for
 /// (`pkg/kubelet/images/types.go`, `pkg/kubelet/kuberuntime/kuberuntime_container.go`).
-#[must_use]
 pub fn waiting_cause(reason: &str) -> Option<Cause> {
     Some(match reason {
         "CrashLoopBackOff" => Cause::CrashLoopBackOff,
@@ -95,7 +94,6 @@ pub fn carry(before: &PodFacts, after: &mut PodFacts, now: Timestamp) {
 
 /// The findings that a change of a pod means. `news_since`: what ended before that moment was told,
 /// or is too old to be news.
-#[must_use]
 pub fn findings(before: Option<&PodFacts>, after: &PodFacts, news_since: Timestamp) -> Vec<Finding> {
     let mut out = Vec::new();
     for container in &after.containers {
@@ -165,7 +163,6 @@ fn restarts_since(before: Option<&PodFacts>, after: &PodFacts, container: Option
 }
 
 /// The API tells times in whole seconds: what happened in the second of the last look may be new.
-#[must_use]
 pub fn old_news(at: Timestamp, news_since: Timestamp) -> bool {
     clock::after(at, Duration::from_secs(1)) <= news_since
 }
@@ -179,7 +176,6 @@ fn ended_run(container: &ContainerFacts) -> Option<&Run> {
 }
 
 /// What a pod shows now, as raised findings.
-#[must_use]
 pub fn problems(pod: &PodFacts) -> Vec<Finding> {
     let mut out = Vec::new();
     if pod.leaving() {

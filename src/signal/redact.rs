@@ -37,7 +37,6 @@ const MAX_COMPILED: usize = 256 * 1024;
 const MAX_PASSES: usize = 4;
 
 /// Masks what the built-in patterns find.
-#[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
     let bounded = text::cut(text, MAX_INPUT);
     let Some(hints) = HINTS.as_ref() else {
@@ -102,19 +101,16 @@ impl PartialEq for Redactor {
 impl Redactor {
     /// With these patterns. Of each the group `secret` is masked, or else its first group, or else all
     /// of it.
-    #[must_use]
     pub fn new(extra: Vec<Regex>) -> Self {
         Self { extra: extra.into() }
     }
 
     /// Are there any patterns of one's own?
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.extra.is_empty()
     }
 
     /// Masks what the built-in patterns and one's own find.
-    #[must_use]
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match redact(text) {
             Cow::Borrowed(text) => self.own(text),

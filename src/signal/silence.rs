@@ -32,7 +32,6 @@ pub struct SilenceSeen {
 
 impl SilenceSeen {
     /// Of an object of this workload; `annotations`: `None` where it is gone or has none.
-    #[must_use]
     pub fn of(object: &ObjectRef, workload: &Workload, annotations: Option<&Labels>) -> Self {
         let place: Arc<str> = Arc::from(counted_for(object, workload));
         let of_pods = place.starts_with(PODS_OF);
@@ -43,7 +42,6 @@ impl SilenceSeen {
 
 /// What an object's annotations are counted for: the object, and of pods that are made by a workload that
 /// workload, because each of them is soon replaced by another.
-#[must_use]
 pub fn counted_for(object: &ObjectRef, workload: &Workload) -> String {
     if &*object.kind != "Pod" || *workload == Workload::of(object) {
         return object.to_string();
@@ -53,7 +51,6 @@ pub fn counted_for(object: &ObjectRef, workload: &Workload) -> String {
 }
 
 /// `Deployment/shop/checkout` of the workload `Deployment/checkout`.
-#[must_use]
 pub fn workload_place(namespace: &str, workload: &Workload) -> String {
     format!("{}/{namespace}/{}", workload.kind(), workload.name())
 }
@@ -72,14 +69,12 @@ pub enum AnnotationSilence {
 
 /// What the annotations ask for at `now`. The latest moment of all layers counts; of [`MUTE`] the
 /// innermost one that has a value. A value that cannot be read is as good as none: see [`bad`].
-#[must_use]
 pub fn silenced_by(layers: &Layers, now: Timestamp) -> Option<AnnotationSilence> {
     silenced_within(layers, now, |_, _| Some(Timestamp::MAX))
 }
 
 /// The same, where each annotation counts no longer than `bound` says of its layer and key; `None`: not at
 /// all. Of a mute that has run out, the next layer's counts.
-#[must_use]
 pub fn silenced_within(
     layers: &Layers,
     now: Timestamp,
@@ -107,7 +102,6 @@ pub fn bad(layers: &Layers) -> impl Iterator<Item = (usize, &'static str, Arc<st
 }
 
 /// Do these annotations say something else about silence than those?
-#[must_use]
 pub fn differ(one: Option<&Labels>, other: Option<&Labels>) -> bool {
     if let (Some(one), Some(other)) = (one, other)
         && Arc::ptr_eq(one, other)
@@ -135,7 +129,6 @@ fn switch(value: &str) -> Option<bool> {
 }
 
 /// A value, cut and cleaned.
-#[must_use]
 pub fn shown(value: &str) -> Arc<str> {
     Arc::from(text::cut(&text::clean(value), MAX_VALUE))
 }

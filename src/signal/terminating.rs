@@ -21,7 +21,6 @@ pub enum Host<'a> {
 }
 
 /// A pod that is still there after its grace period. `since`: when that was over.
-#[must_use]
 pub fn pod(pod: &PodFacts, deletion: &Deletion, host: Host<'_>, since: Timestamp) -> Finding {
     let node = pod.node.as_deref().unwrap_or_default();
     let mut lines: Vec<String> = Vec::new();
@@ -62,7 +61,6 @@ pub fn pod(pod: &PodFacts, deletion: &Deletion, host: Host<'_>, since: Timestamp
 }
 
 /// A namespace that is still there long after it was deleted.
-#[must_use]
 pub fn namespace(facts: &NamespaceFacts, deletion: &Deletion, since: Timestamp) -> Finding {
     let mut conditions: Vec<_> = facts.conditions.iter().collect();
     conditions.sort_by_key(|condition| depth(&condition.kind, &condition.message));

@@ -14,7 +14,6 @@ pub const CUT: char = '…';
 pub const REPLACED: char = '\u{fffd}';
 
 /// Cuts `text` to at most `max` bytes at a character boundary and marks the cut.
-#[must_use]
 pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max {
         return Cow::Borrowed(text);
@@ -31,14 +30,12 @@ pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
 /// Characters without a shape of their own: zero width, line and paragraph separators, and
 /// bidirectional marks and overrides, which make a terminal or a mail show something else than what
 /// is there.
-#[must_use]
 pub const fn is_hidden(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Replaces control characters (other than line feed and tab) and [hidden ones](is_hidden), masks
 /// [secrets](super::redact), and cuts. All messages from the cluster come in here.
-#[must_use]
 pub fn clean(text: &str) -> Arc<str> {
     // A termination message may be the end of a log, colours and all. A secret that is coloured
     // inside, or cut, does not look like one: first this, then masked, then cut.
@@ -55,7 +52,6 @@ pub fn clean(text: &str) -> Arc<str> {
 }
 
 /// The name of the signal behind exit code 128 + n, for the ones a container meets.
-#[must_use]
 pub const fn signal_name(code: i32) -> Option<&'static str> {
     Some(match code - 128 {
         1 => "SIGHUP",

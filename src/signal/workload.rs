@@ -17,29 +17,24 @@ use super::{Cause, ObjectRef, Phase, Standing};
 pub struct Workload(Arc<str>);
 
 impl Workload {
-    #[must_use]
     pub fn new(kind: &str, name: &str) -> Self {
         Self::from(format!("{kind}/{name}"))
     }
 
     /// An object that is its own workload.
-    #[must_use]
     pub fn of(object: &ObjectRef) -> Self {
         Self::new(&object.kind, &object.name)
     }
 
     /// Empty if the text has no kind.
-    #[must_use]
     pub fn kind(&self) -> &str {
         self.parts().0
     }
 
-    #[must_use]
     pub fn name(&self) -> &str {
         self.parts().1
     }
 
-    #[must_use]
     pub fn text(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }
@@ -70,7 +65,6 @@ impl<T: Into<Arc<str>>> From<T> for Workload {
 }
 
 /// The findings that a change of a workload means.
-#[must_use]
 pub fn findings(before: Option<&WorkloadFacts>, after: &WorkloadFacts) -> Vec<Finding> {
     let mut out = Vec::new();
     for (cause, old, new) in [
@@ -95,7 +89,6 @@ fn raised(cause: Cause, condition: &BadCondition) -> Finding {
 }
 
 /// Does the workload still show `cause`?
-#[must_use]
 pub fn standing(workload: &WorkloadFacts, cause: Cause) -> Standing {
     let raised = match cause {
         Cause::RolloutStuck => workload.stuck.is_some(),

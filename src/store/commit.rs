@@ -69,7 +69,6 @@ pub struct NotQueued {
 
 impl Commit {
     /// Is there nothing to keep?
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.incidents.is_empty()
             && self.removed.is_empty()

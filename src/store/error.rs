@@ -110,7 +110,6 @@ pub(super) enum Trouble {
 
 impl StoreError {
     /// A short name, for metrics.
-    #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
             Self::InUse { .. } => "in_use",
@@ -130,7 +129,6 @@ impl StoreError {
     }
 
     /// Is it the disk that has no room, fails, or may not be written? Then it may succeed later.
-    #[must_use]
     pub const fn is_disk(&self) -> bool {
         matches!(self.trouble(), Some(Trouble::Space | Trouble::Device))
     }

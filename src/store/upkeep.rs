@@ -54,7 +54,6 @@ pub struct Pruned {
 
 impl Pruned {
     /// Is there probably more to remove? Then call again soon.
-    #[must_use]
     pub fn is_full(&self) -> bool {
         let all = [self.history, self.delivered, self.dead, self.handles, self.objects];
         all.iter().any(|n| *n >= Retention::STEP)

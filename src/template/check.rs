@@ -26,7 +26,6 @@ pub struct Parsed {
 
 impl Source {
     /// An error at a place in this text.
-    #[must_use]
     pub fn error(
         &self,
         line: usize,
@@ -409,7 +408,6 @@ fn suggest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
 }
 
 /// The known name that a misspelt one most likely means.
-#[must_use]
 pub fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     // Two letters that changed places are two edits.
     let letters = name.chars().count();

@@ -27,7 +27,6 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// A registry with the helpers and the escaping of one format.
-#[must_use]
 pub fn registry(format: Escaping) -> Handlebars<'static> {
     let mut hbs = Handlebars::new();
     hbs.set_strict_mode(true);
@@ -45,7 +44,6 @@ pub fn registry(format: Escaping) -> Handlebars<'static> {
 }
 
 /// The escape function of a format.
-#[must_use]
 pub fn escape(format: Escaping) -> fn(&str) -> String {
     match format {
         Escaping::Slack => mrkdwn,
@@ -66,7 +64,6 @@ const APART: char = '\u{200b}';
 /// (<https://docs.slack.dev/messaging/formatting-message-text#escaping>). It has no escape for
 /// `*bold*`, `_italic_`, `~strike~`, `` `code` `` or a quoting `>`: backticks become a look-alike,
 /// and the others get an unseen space beside them wherever they could open or close.
-#[must_use]
 pub fn mrkdwn(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 8);
     let mut before = None;
@@ -101,7 +98,6 @@ pub fn mrkdwn(value: &str) -> String {
 
 /// Makes foreign text inert in Markdown: every sign that formats, links or quotes gets a backslash,
 /// and an unseen space takes `@everyone` and `@channel` apart, which a backslash would not.
-#[must_use]
 pub fn markdown(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 8);
     for c in value.chars() {
@@ -122,7 +118,6 @@ pub fn markdown(value: &str) -> String {
 
 /// Makes foreign text inert where there is no way to escape: unseen spaces keep the signs from being
 /// read together, backticks become a look-alike.
-#[must_use]
 pub fn apart(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 8);
     let mut before = None;
@@ -157,7 +152,6 @@ pub fn apart(value: &str) -> String {
 }
 
 /// Makes foreign text inert in HTML, in text and in quoted attribute values.
-#[must_use]
 pub fn html(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 16);
     for c in value.chars() {
@@ -174,7 +168,6 @@ pub fn html(value: &str) -> String {
 }
 
 /// Plain text: only what would make it show something else than is there is taken out.
-#[must_use]
 pub fn text(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     value.chars().for_each(|c| push_visible(&mut out, c));
@@ -182,7 +175,6 @@ pub fn text(value: &str) -> String {
 }
 
 /// One line: nothing can start another header.
-#[must_use]
 pub fn header(value: &str) -> String {
     words::one_line(value, crate::message::text::MAX_TITLE)
 }

@@ -97,7 +97,6 @@ impl Document {
     }
 
     /// Does it name the receiver's `key`?
-    #[must_use]
     pub const fn needs_key(&self) -> bool {
         self.needs_key
     }

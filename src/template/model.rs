@@ -25,13 +25,11 @@ pub const MAX_DIGEST: usize = 60_000;
 pub const MAX_INCIDENTS: usize = 100;
 
 /// The values of a whole notification.
-#[must_use]
 pub fn notification(n: &Notification) -> Value {
     listing(n, text::digest::LISTED)
 }
 
 /// The values of a whole notification; if it is a digest, with at most so many incidents in a section.
-#[must_use]
 pub fn listing(n: &Notification, most: usize) -> Value {
     let mut out = envelope(n);
     let shown: Vec<Value> = if n.decision.is_summary() {
@@ -53,7 +51,6 @@ pub fn listing(n: &Notification, most: usize) -> Value {
 }
 
 /// The values of one incident of a notification: its own, and the notification's under `message`.
-#[must_use]
 pub fn incident(n: &Notification, i: &IncidentView) -> Value {
     let mut out = incident_values(n, i);
     out.insert("message".into(), Value::Object(envelope(n)));
@@ -61,7 +58,6 @@ pub fn incident(n: &Notification, i: &IncidentView) -> Value {
 }
 
 /// The values for a template's input; `None` where a notification has no such part.
-#[must_use]
 pub fn of(input: Input, n: &Notification) -> Option<Value> {
     match input {
         Input::Notification => Some(notification(n)),
@@ -160,7 +156,6 @@ fn incident_values(n: &Notification, i: &IncidentView) -> Map<String, Value> {
 }
 
 /// May this be put behind a link? Nothing but http(s), and nothing that could end the link.
-#[must_use]
 pub fn is_web_link(url: &str) -> bool {
     (url.starts_with("https://") || url.starts_with("http://"))
         && url.len() <= 2000
@@ -169,7 +164,6 @@ pub fn is_web_link(url: &str) -> bool {
 }
 
 /// The one sign in front of a title.
-#[must_use]
 pub const fn mark(decision: Decision, severity: Severity) -> &'static str {
     match (decision, severity) {
         // A notice is info when it takes an earlier one back.
@@ -183,7 +177,6 @@ pub const fn mark(decision: Decision, severity: Severity) -> &'static str {
 }
 
 /// The state in one word.
-#[must_use]
 pub const fn state(decision: Decision, severity: Severity) -> &'static str {
     match (decision, severity) {
         (Decision::Resolved, _) | (Decision::Notice, Severity::Info) => "resolved",
@@ -194,7 +187,6 @@ pub const fn state(decision: Decision, severity: Severity) -> &'static str {
 }
 
 /// A colour that carries white text (contrast at least 4.5 : 1), as `#rrggbb`.
-#[must_use]
 pub const fn color(decision: Decision, severity: Severity) -> &'static str {
     match (decision, severity) {
         (Decision::Resolved, _) | (Decision::Notice, Severity::Info) => "#1a7f37",
@@ -206,7 +198,6 @@ pub const fn color(decision: Decision, severity: Severity) -> &'static str {
 }
 
 /// The same colour as a background for dark text.
-#[must_use]
 pub const fn tint(decision: Decision, severity: Severity) -> &'static str {
     match (decision, severity) {
         (Decision::Resolved, _) | (Decision::Notice, Severity::Info) => "#eaf6ed",

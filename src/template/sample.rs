@@ -24,7 +24,6 @@ fn later(seconds: u64) -> Timestamp {
 }
 
 /// A crash loop with everything known.
-#[must_use]
 pub fn incident() -> IncidentView {
     let mut i = IncidentView {
         id: "8c2f6a10".into(),
@@ -75,7 +74,6 @@ pub fn incident() -> IncidentView {
 }
 
 /// A node that is down, the root cause of a storm.
-#[must_use]
 pub fn node() -> IncidentView {
     let mut i = IncidentView {
         id: "51d90b7e".into(),
@@ -115,7 +113,6 @@ pub fn node() -> IncidentView {
 }
 
 /// An incident of which nothing is known that may be missing.
-#[must_use]
 pub fn bare() -> IncidentView {
     let mut i = IncidentView {
         id: "0a1b2c3d".into(),
@@ -153,13 +150,11 @@ pub fn bare() -> IncidentView {
 
 /// An incident whose every text tries to be something else than text: a mention, a link, markup, a
 /// header, a template, a right-to-left override. As long as texts of the cluster get after they are decoded.
-#[must_use]
 pub fn hostile() -> IncidentView {
     hostile_of(LONG_TEXT)
 }
 
 /// The same, with an explaining text of a megabyte and 2,000 log lines: what a medium must cut.
-#[must_use]
 pub fn huge() -> IncidentView {
     hostile_of(1_000_000)
 }
@@ -202,7 +197,6 @@ fn hostile_of(bytes: usize) -> IncidentView {
 }
 
 /// A notification that says `decision` of `incident` (or, for a summary, of several).
-#[must_use]
 pub fn notification(decision: Decision, mut incident: IncidentView) -> Notification {
     if decision == Decision::Digest {
         return digest::around(incident);
@@ -258,7 +252,6 @@ pub fn notification(decision: Decision, mut incident: IncidentView) -> Notificat
 }
 
 /// kubeherald about itself; it quotes what the incident has for an explanation.
-#[must_use]
 pub fn notice(reason: Reason, incident: &IncidentView) -> Notification {
     let mended = reason.is_mend();
     let (title, seq) = if mended {
@@ -289,7 +282,6 @@ pub fn notice(reason: Reason, incident: &IncidentView) -> Notification {
 }
 
 /// A summary with as many incidents as templates are ever given.
-#[must_use]
 pub fn crowded() -> Notification {
     let mut n = notification(Decision::Storm, incident());
     n.incidents = vec![incident(); model::MAX_INCIDENTS];
@@ -321,7 +313,6 @@ fn nothing_known() -> Notification {
 }
 
 /// Values in which every key a template may name is there and, where it can be, set.
-#[must_use]
 pub fn shape(input: Input) -> Value {
     let n = notification(Decision::First, incident());
     let one = model::incident(&n, &n.incidents.first().cloned().unwrap_or_else(incident));

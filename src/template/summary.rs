@@ -71,13 +71,11 @@ pub fn compile_summary(src: &str) -> Result<Summary, TemplateError> {
 
 impl Summary {
     /// The text as it was written.
-    #[must_use]
     pub fn source(&self) -> &str {
         &self.source
     }
 
     /// The line for an incident; the default title where nothing is left of it.
-    #[must_use]
     pub fn render(&self, incident: &IncidentView) -> String {
         match self.try_render(incident).map(|line| words::one_line(&line, text::MAX_TITLE)) {
             Ok(line) if !line.is_empty() => line,

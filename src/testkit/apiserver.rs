@@ -189,7 +189,6 @@ impl ApiServer {
     /// A server without a socket, which outlives runtimes: each connection is served in the runtime of the
     /// client that opens it, and ends with it. With the runtime's time paused everything it does is
     /// deterministic.
-    #[must_use]
     pub fn in_memory(clock: Clock) -> Self {
         let shared = Shared::new();
         *lock(&shared.accepting) = Some(CancellationToken::new());
@@ -198,7 +197,6 @@ impl ApiServer {
         server
     }
 
-    #[must_use]
     pub fn url(&self) -> String {
         self.address.map_or_else(|| memory::URL.into(), |address| format!("http://{address}"))
     }
@@ -281,20 +279,17 @@ impl ApiServer {
     }
 
     /// All objects of a kind, in the order of a list.
-    #[must_use]
     pub fn objects(&self, kind: &str) -> Vec<Value> {
         let Some(resource) = Resource::by_kind(kind) else { return Vec::new() };
         let objects = self.shared.store().objects(resource);
         objects.iter().map(|object| object.value()).collect()
     }
 
-    #[must_use]
     pub fn version(&self) -> u64 {
         self.shared.store().version()
     }
 
     /// A copy of the whole state.
-    #[must_use]
     pub fn backup(&self) -> Backup {
         self.shared.store().backup()
     }
@@ -335,7 +330,6 @@ impl ApiServer {
     }
 
     /// How many times scripted faults have still to happen.
-    #[must_use]
     pub fn faults_left(&self) -> u32 {
         self.shared.faults().left()
     }
@@ -401,32 +395,27 @@ impl ApiServer {
     // === What the server was asked ===
 
     /// How many such requests came, failed ones included; pages of a list count one by one.
-    #[must_use]
     pub fn count(&self, verb: Verb, plural: &str) -> u64 {
         let log = lock(&self.shared.log);
         log.counts.iter().filter(|((v, p), _)| *v == verb && *p == plural).map(|(_, n)| n).sum()
     }
 
     /// How many pages of lists were asked for.
-    #[must_use]
     pub fn lists(&self, plural: &str) -> u64 {
         self.count(Verb::List, plural)
     }
 
     /// How many watches were asked for.
-    #[must_use]
     pub fn watches(&self, plural: &str) -> u64 {
         self.count(Verb::Watch, plural)
     }
 
     /// How many watches are open now.
-    #[must_use]
     pub fn open_watches(&self, plural: &str) -> usize {
         self.shared.store().open_watches(plural)
     }
 
     /// The last 10,000 requests, oldest first.
-    #[must_use]
     pub fn requests(&self) -> Vec<Received> {
         lock(&self.shared.log).recent.iter().cloned().collect()
     }

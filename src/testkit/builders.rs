@@ -44,7 +44,6 @@ pub const NAMESPACE: &str = "shop";
 
 /// Turns the offsets in an object's time fields into times: seen at `now`, in a story that began at
 /// `start`. What is no offset stays as it is.
-#[must_use]
 pub fn at(mut object: Value, start: Timestamp, now: Timestamp) -> Value {
     resolve(&mut object, start, now);
     object

@@ -31,13 +31,11 @@ pub struct Received {
 
 impl Received {
     /// The first header of that name.
-    #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     /// The body as JSON; `null` where it is none.
-    #[must_use]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
@@ -69,13 +67,11 @@ impl<T: Clone> Record<T> {
         self.news.send(item).ok();
     }
 
-    #[must_use]
     pub fn all(&self) -> Vec<T> {
         lock(&self.all).clone()
     }
 
     /// Hears of everything from now on; a slow listener misses the oldest.
-    #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<T> {
         self.news.subscribe()
     }

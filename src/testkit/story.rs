@@ -190,7 +190,6 @@ impl Story {
     }
 
     /// When the next thing happens, in story time.
-    #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
         self.plan.first_key_value().map(|((at, _), _)| *at)
     }
@@ -209,25 +208,21 @@ impl Story {
     }
 
     /// How many objects were written since the beginning.
-    #[must_use]
     pub const fn writes(&self) -> u64 {
         self.writes
     }
 
     /// Is the story over? Normal life goes on.
-    #[must_use]
     pub const fn is_over(&self) -> bool {
         self.over
     }
 
     /// How many pods there are.
-    #[must_use]
     pub fn pods(&self) -> usize {
         self.pods.len()
     }
 
     /// How many nodes there are.
-    #[must_use]
     pub fn nodes(&self) -> usize {
         self.nodes.len()
     }

@@ -56,23 +56,19 @@ pub struct BadObject {
 
 impl BadObject {
     /// Empty if cluster-scoped or unreadable.
-    #[must_use]
     pub fn namespace(&self) -> &str {
         self.metadata.namespace.as_deref().unwrap_or_default()
     }
 
-    #[must_use]
     pub fn name(&self) -> &str {
         self.metadata.name.as_deref().unwrap_or_default()
     }
 
-    #[must_use]
     pub fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
 
     /// The object as one with nothing but its metadata: enough to say that it is gone.
-    #[must_use]
     pub fn hollow(&self) -> Option<Object> {
         let json = serde_json::json!({ "metadata": self.metadata }).to_string();
         decode(self.kind, &json).ok()

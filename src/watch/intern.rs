@@ -50,12 +50,10 @@ impl Interner {
     }
 
     /// How many strings and label sets are kept.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.texts.len() + self.labels.len()
     }
 
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -132,19 +132,16 @@ macro_rules! kinds {
             pub const ALL: [Self; [$(Self::$kind),+].len()] = [$(Self::$kind),+];
 
             /// The kind as objects spell it.
-            #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$kind => stringify!($kind)),+ }
             }
 
             /// Its resource, as paths and roles spell it.
-            #[must_use]
             pub const fn plural(self) -> &'static str {
                 match self { $(Self::$kind => $module::$kind::PLURAL),+ }
             }
 
             /// Its API group; empty for core.
-            #[must_use]
             pub const fn group(self) -> &'static str {
                 match self { $(Self::$kind => $module::$kind::GROUP),+ }
             }
@@ -165,24 +162,20 @@ macro_rules! kinds {
         pub enum Object { $($kind(Box<$module::$kind>)),+ }
 
         impl Object {
-            #[must_use]
             pub const fn kind(&self) -> Kind {
                 match self { $(Self::$kind(_) => Kind::$kind),+ }
             }
 
-            #[must_use]
             pub fn metadata(&self) -> &ObjectMeta {
                 match self { $(Self::$kind(object) => &object.metadata),+ }
             }
 
             /// How many of its texts and lists were cut.
-            #[must_use]
             pub fn cut(&self) -> u32 {
                 match self { $(Self::$kind(object) => object.cut()),+ }
             }
 
             /// The namespace that decides whether the object is watched; `None`: it always is.
-            #[must_use]
             pub fn namespace(&self) -> Option<&str> {
                 match self { $(Self::$kind(object) => object.namespace()),+ }
             }
@@ -299,7 +292,6 @@ kinds! {
 
 impl Kind {
     /// The kind objects spell like this.
-    #[must_use]
     pub fn parse(kind: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.as_str() == kind)
     }

@@ -103,7 +103,6 @@ impl LogOutcome {
         Self::Failed,
     ];
 
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Added => "added",
@@ -134,7 +133,6 @@ impl LogStats {
         }
     }
 
-    #[must_use]
     pub fn counts(&self) -> Vec<(LogOutcome, u64)> {
         let counts = self.0.iter().map(|counter| counter.load(Ordering::Relaxed));
         LogOutcome::ALL.iter().copied().zip(counts).collect()

@@ -64,7 +64,6 @@ impl Forged {
     pub const ALL: [Self; 3] = [Self::OtherNamespace, Self::ClusterObject, Self::OtherPod];
 
     /// The name used in metrics and logs.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::OtherNamespace => "other_namespace",

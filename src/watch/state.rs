@@ -119,7 +119,6 @@ impl ClusterState {
     ///
     /// `news_since`: what happened before was told already (or, at a first start, is too old to be
     /// news). `raw_events`: a rule asks for Events as such.
-    #[must_use]
     pub fn new(kinds: &[Kind], news_since: impl Into<NewsSince>, raw_events: bool) -> Self {
         let watched: BTreeSet<Kind> = kinds.iter().copied().collect();
         Self {
@@ -150,7 +149,6 @@ impl ClusterState {
     }
 
     /// Has every kind been listed (or found unreadable) once?
-    #[must_use]
     pub fn ready(&self) -> bool {
         self.missing.is_empty()
     }
@@ -161,7 +159,6 @@ impl ClusterState {
     }
 
     /// How many objects of each sort are remembered, for metrics.
-    #[must_use]
     pub fn sizes(&self) -> [(&'static str, usize); 6] {
         let Objects { pods, nodes, deployments, stateful_sets, daemon_sets, jobs, cron_jobs, events, .. } =
             &self.objects;
@@ -177,13 +174,11 @@ impl ClusterState {
     }
 
     /// Events that were not believed, by reason, since the start.
-    #[must_use]
     pub const fn forged(&self) -> &BTreeMap<Forged, u64> {
         &self.forged
     }
 
     /// Texts and lists that were cut while objects were decoded, by kind, since the start.
-    #[must_use]
     pub const fn cut(&self) -> &BTreeMap<Kind, u64> {
         &self.cut
     }

@@ -108,7 +108,6 @@ impl fmt::Debug for Control {
 
 impl Control {
     /// Requests that name `token` go to whoever holds the other end of `asks`.
-    #[must_use]
     pub fn new(token: Option<Token>, asks: mpsc::Sender<Ask>) -> Self {
         Self { token, asks }
     }

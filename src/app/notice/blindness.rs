@@ -70,7 +70,6 @@ pub struct Blindness {
 
 impl Blindness {
     /// Goes on after a restart: these kinds, by name, were told, and these could not be seen since then.
-    #[must_use]
     pub fn restored(told: &str, unseen: &BTreeMap<String, Timestamp>) -> Self {
         let told: BTreeSet<Kind> = told.split(' ').filter_map(Kind::parse).collect();
         let since = unseen.iter().filter_map(|(kind, since)| Some((Kind::parse(kind)?, Some(*since))));

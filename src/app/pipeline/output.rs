@@ -18,7 +18,6 @@ pub struct Output {
 
 impl Output {
     /// Is there nothing to store?
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.effects.is_empty()
     }
@@ -40,7 +39,6 @@ pub struct Message {
 
 impl Message {
     /// What the keys of its notifications begin with.
-    #[must_use]
     pub fn key(&self) -> String {
         let decided = &self.decided;
         let number = decided.number;

@@ -20,7 +20,6 @@ pub struct Policy {
 pub struct Policies(Arc<BTreeMap<Arc<str>, Policy>>);
 
 impl Policies {
-    #[must_use]
     pub fn of(config: &Config) -> Self {
         let policy = |r: &crate::config::Receiver| {
             let policy =
@@ -31,7 +30,6 @@ impl Policies {
     }
 
     /// A receiver that is not configured (any more) has the policy of the terminal.
-    #[must_use]
     pub fn get(&self, receiver: &str) -> Policy {
         let terminal = Policy { fold: true, send_resolved: true, digest: false };
         self.0.get(receiver).copied().unwrap_or(terminal)

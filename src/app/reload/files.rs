@@ -70,7 +70,6 @@ pub struct Snapshot(BTreeMap<PathBuf, Content>);
 
 impl Snapshot {
     /// Which files differ, for people: `changed rules/own.yaml`.
-    #[must_use]
     pub fn changes_since(&self, before: &Self) -> Vec<String> {
         let mut out = Vec::new();
         for (path, content) in &self.0 {
@@ -87,14 +86,12 @@ impl Snapshot {
     }
 
     /// Only what is one of these files.
-    #[must_use]
     pub fn only<'a>(&self, files: impl Iterator<Item = &'a PathBuf>) -> Self {
         let found = files.filter_map(|file| Some((file.clone(), *self.0.get(file)?)));
         Self(found.collect())
     }
 
     /// Only what belongs to these roots.
-    #[must_use]
     pub fn under(&self, roots: &[PathBuf]) -> Self {
         let belongs = |path: &Path| {
             roots.iter().any(|root| root == path || path.parent().is_some_and(|parent| parent == root))
@@ -103,7 +100,6 @@ impl Snapshot {
     }
 
     /// Only what is in this directory.
-    #[must_use]
     pub fn below(&self, directory: &Path) -> Self {
         Self(
             self.0
@@ -115,7 +111,6 @@ impl Snapshot {
     }
 
     /// A name for it.
-    #[must_use]
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         for (path, content) in &self.0 {

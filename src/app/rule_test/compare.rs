@@ -32,7 +32,6 @@ pub enum Row {
 
 impl Row {
     /// Does the test pass with it?
-    #[must_use]
     pub const fn is_good(&self) -> bool {
         matches!(self, Self::Same { .. } | Self::Other(_))
     }
@@ -47,7 +46,6 @@ pub struct Field {
 }
 
 /// Everything that is expected of a message.
-#[must_use]
 pub fn fields(expect: &Expect) -> Vec<Field> {
     let number = |n: u32| n.to_string();
     let mut fields: Vec<(&'static str, Option<String>)> = vec![
@@ -65,7 +63,6 @@ pub fn fields(expect: &Expect) -> Vec<Field> {
 }
 
 /// What a message has in place of an expected field. Of the incidents of a summary, the first.
-#[must_use]
 pub fn got(message: &Message, start: Timestamp, name: &str) -> String {
     value(message, message.decided.incidents.first(), start, name)
 }

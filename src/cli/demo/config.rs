@@ -49,7 +49,6 @@ impl Files {
     }
 
     /// The configuration.
-    #[must_use]
     pub fn config(&self) -> PathBuf {
         self.directory.join("kubeherald.yaml")
     }

@@ -96,13 +96,11 @@ impl Feed {
     }
 
     /// The numbers now.
-    #[must_use]
     pub fn counts(&self) -> Counts {
         self.inner().counts
     }
 
     /// Everything after entry `seen`.
-    #[must_use]
     pub fn after(&self, seen: u64) -> News {
         let inner = self.inner();
         // Who has seen more than there is comes from an earlier demonstration.
@@ -112,7 +110,6 @@ impl Feed {
     }
 
     /// Hears of changes; `false` means that there will be no more.
-    #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<bool> {
         self.news.subscribe()
     }
@@ -123,7 +120,6 @@ impl Feed {
     }
 
     /// All of it, as one document.
-    #[must_use]
     pub fn document(&self) -> Value {
         let News { entries, counts } = self.after(0);
         let entries: Vec<Value> = entries

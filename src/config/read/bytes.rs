@@ -39,7 +39,6 @@ pub fn parse(text: &str) -> Result<u64, BytesError> {
 }
 
 /// A size in the largest unit of powers of two that it is a whole number of.
-#[must_use]
 pub fn written(bytes: u64) -> String {
     let unit = UNITS.iter().rev().filter(|(name, _)| name.ends_with('i'));
     let unit = unit.copied().find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));

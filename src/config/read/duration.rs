@@ -63,7 +63,6 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
 }
 
 /// A duration as it would be written.
-#[must_use]
 pub fn written(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds % 86_400, seconds % 3600, seconds % 60) {

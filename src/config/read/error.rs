@@ -52,7 +52,6 @@ const MAX_LINE: usize = 400;
 
 impl Diagnostic {
     /// About a file as a whole.
-    #[must_use]
     pub fn file(severity: Level, file: impl Into<PathBuf>, message: impl Into<String>) -> Self {
         Self {
             severity,
@@ -66,7 +65,6 @@ impl Diagnostic {
     }
 
     /// About a place in a file. The part pointed at ends with its first line.
-    #[must_use]
     pub fn at(severity: Level, at: &At, message: impl Into<String>) -> Self {
         let place = at.source.place(at.span);
         let frame = (place.text.len() <= MAX_LINE).then(|| Frame {
@@ -83,7 +81,6 @@ impl Diagnostic {
     }
 
     /// Says something under the part pointed at.
-    #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         if let Some(frame) = &mut self.frame {
             frame.label = Some(label.into());
@@ -92,14 +89,12 @@ impl Diagnostic {
     }
 
     /// Says what to do about it.
-    #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// The message with its frame, ready to print; no line feed at the end.
-    #[must_use]
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let renderer = renderer.decor_style(DecorStyle::Ascii);
@@ -174,19 +169,16 @@ impl Diagnostics {
         self.push(Diagnostic::at(Level::Error, at, message));
     }
 
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
     /// How many were kept.
-    #[must_use]
     pub const fn len(&self) -> usize {
         self.found.len()
     }
 
     /// Is anything wrong that forbids use?
-    #[must_use]
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|d| d.severity == Level::Error)
     }
@@ -197,7 +189,6 @@ impl Diagnostics {
 
     /// Orders by line within each file; files come in the given order, the others after them in
     /// order of appearance.
-    #[must_use]
     pub fn sorted(mut self, order: &[PathBuf]) -> Self {
         let mut files = order.to_vec();
         for diagnostic in &self.found {
@@ -210,7 +201,6 @@ impl Diagnostics {
     }
 
     /// All of them, ready to print.
-    #[must_use]
     pub fn render(&self, color: bool) -> String {
         let mut text: Vec<String> = self.found.iter().map(|d| d.render(color)).collect();
         if self.more > 0 {

@@ -28,18 +28,15 @@ pub struct Head {
 }
 
 impl Head {
-    #[must_use]
     pub const fn new(name: &'static str, shape: &'static str, doc: &'static str) -> Self {
         Self { name, shape, doc, place: None }
     }
 
     /// One of many: "a route".
-    #[must_use]
     pub const fn called(name: &'static str, what: &'static str, doc: &'static str) -> Self {
         Self { name, shape: what, doc, place: Some(what) }
     }
 
-    #[must_use]
     pub const fn place(self, place: &'static str) -> Self {
         Self { place: Some(place), ..self }
     }
@@ -218,35 +215,29 @@ impl<'n> Fields<'_, 'n> {
     }
 
     /// The value of a key, as it is written.
-    #[must_use]
     pub fn node(&self, key: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(name, _)| name.text() == key).map(|(_, value)| value)
     }
 
     /// Where a key is written.
-    #[must_use]
     pub fn key(&self, key: &str) -> Option<Span> {
         self.entries.iter().find(|(name, _)| name.text() == key).map(|(name, _)| name.span)
     }
 
-    #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.key(key).is_some()
     }
 
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// All of the mapping.
-    #[must_use]
     pub const fn span(&self) -> Span {
         self.span
     }
 
     /// The first line of the mapping: pointing at all of it would point at half the file.
-    #[must_use]
     pub fn head(&self) -> Span {
         self.entries.first().map_or(self.span, |(key, _)| key.span)
     }

@@ -17,7 +17,6 @@ type Read<'a, T> = Box<dyn Fn(&mut Reader, &Node) -> Option<T> + 'a>;
 type Describe<'a> = Box<dyn Fn(&mut Schema) -> Json + 'a>;
 type Write<'a, T> = Box<dyn Fn(&T) -> Json + 'a>;
 
-#[must_use]
 pub struct Kind<'a, T> {
     /// `None` where the node is something else; the reader was then told why.
     read: Read<'a, T>,
@@ -46,7 +45,6 @@ impl<'a, T: 'a> Kind<'a, T> {
         (self.schema)(schema)
     }
 
-    #[must_use]
     pub fn written(&self, default: &T) -> Json {
         (self.written)(default)
     }

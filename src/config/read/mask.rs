@@ -43,7 +43,6 @@ static KEYS: LazyLock<Option<Regex>> =
 /// `{file: …}`; and everything that looks like one.
 ///
 /// `dropped` are entries that were written but are not part of the tree, as keys given twice.
-#[must_use]
 pub fn by_tree(root: &Node, dropped: &[(Node, Node)], text: &str) -> Vec<Range<usize>> {
     let mut masks = shapes(text);
     walk(root, false, text, &mut masks);
@@ -99,7 +98,6 @@ fn walk(node: &Node, secret: bool, text: &str, masks: &mut Vec<Range<usize>>) {
 
 /// The secrets of a text that is no YAML: the rest of each line after a secret key, and deeper
 /// lines below it.
-#[must_use]
 pub fn by_line(text: &str) -> Vec<Range<usize>> {
     let mut masks = shapes(text);
     let mut below: Option<usize> = None;
@@ -130,7 +128,6 @@ fn shapes(text: &str) -> Vec<Range<usize>> {
 
 /// Replaces each masked byte by a star, so that all other places stay where they are. Line feeds
 /// stay too.
-#[must_use]
 pub fn apply(text: &str, masks: &[Range<usize>]) -> String {
     if masks.is_empty() {
         return text.to_owned();

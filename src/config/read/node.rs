@@ -39,7 +39,6 @@ pub enum Value {
 
 impl Node {
     /// The text of a scalar; of anything else an empty one.
-    #[must_use]
     pub fn text(&self) -> &str {
         if let Value::Text { text, .. } = &self.value { text } else { "" }
     }

@@ -41,19 +41,16 @@ pub fn parse(path: &Path, text: &str, found: &mut Diagnostics) -> (Arc<Source>, 
 
 impl Reader {
     /// What is wrong is added to what was found before.
-    #[must_use]
     pub fn new(source: Arc<Source>, found: Diagnostics) -> Self {
         Self { source, found, named: Vec::new(), references: References::default() }
     }
 
     /// The directory that paths in the file are relative to.
-    #[must_use]
     pub fn directory(&self) -> &Path {
         self.source.path().parent().unwrap_or_else(|| Path::new(""))
     }
 
     /// What was found before and in this file.
-    #[must_use]
     pub fn into_found(self) -> Diagnostics {
         self.found
     }
@@ -76,12 +73,10 @@ impl Reader {
     }
 
     /// A place, to be kept for errors that are found later.
-    #[must_use]
     pub fn at(&self, span: Span) -> At {
         At { source: self.source.clone(), span }
     }
 
-    #[must_use]
     pub const fn source(&self) -> &Arc<Source> {
         &self.source
     }
@@ -107,7 +102,6 @@ impl Reader {
     }
 
     /// What a node is, for messages; never a secret.
-    #[must_use]
     pub fn show(&self, node: &Node) -> String {
         match &node.value {
             Value::Null => "nothing".into(),

@@ -22,7 +22,6 @@ impl Schema {
     }
 
     /// The whole document, around `root`.
-    #[must_use]
     pub fn document(self, title: &str, root: Value) -> Value {
         let document = with(root, "$schema", "https://json-schema.org/draft/2020-12/schema");
         with(with(document, "title", title), "$defs", self.definitions)
@@ -30,7 +29,6 @@ impl Schema {
 }
 
 /// A schema with one more keyword.
-#[must_use]
 pub fn with(mut schema: Value, keyword: &str, value: impl Into<Value>) -> Value {
     if let Some(map) = schema.as_object_mut() {
         map.insert(keyword.to_owned(), value.into());

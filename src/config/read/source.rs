@@ -48,7 +48,6 @@ pub struct Place<'a> {
 impl Source {
     /// Reads a file's text: the tree as far as it could be built, and what is wrong with it as
     /// YAML.
-    #[must_use]
     pub fn parse(path: &Path, text: &str) -> (Self, Option<Node>, Vec<Problem>) {
         let mut builder = Builder::new(text);
         let root = match builder.document() {
@@ -79,20 +78,17 @@ impl Source {
     }
 
     /// A file that is no YAML and holds no secrets (a template).
-    #[must_use]
     pub fn plain(path: &Path, text: &str) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { path: path.to_owned(), shown: text.to_owned(), masks: Vec::new(), lines }
     }
 
     /// The file as it was named by the user.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Where a span begins, and its first line.
-    #[must_use]
     pub fn place(&self, span: Span) -> Place<'_> {
         let index = self.lines.partition_point(|start| *start <= span.start).saturating_sub(1);
         let start = self.lines.get(index).copied().unwrap_or_default();
@@ -105,7 +101,6 @@ impl Source {
     }
 
     /// Is any of this a secret?
-    #[must_use]
     pub fn is_masked(&self, span: Span) -> bool {
         self.masks.iter().any(|mask| mask.start < span.end && span.start < mask.end)
     }

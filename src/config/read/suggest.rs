@@ -2,7 +2,6 @@
 
 /// The candidate nearest to what was written, if it is near enough to be a typing error: a third of
 /// the letters, at least one. Case does not count.
-#[must_use]
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written: Vec<char> = written.chars().take(MAX_LETTERS).flat_map(char::to_lowercase).collect();
     let allowed = (written.len() / 3).max(1);
@@ -42,13 +41,11 @@ fn distance(a: &[char], b: &[char]) -> usize {
 }
 
 /// The help for a typing error.
-#[must_use]
 pub fn did_you_mean(name: &str) -> String {
     format!("did you mean `{name}`?")
 }
 
 /// "`a`, `b` and `c`", for help texts.
-#[must_use]
 pub fn join<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     match names.split_last() {

@@ -78,7 +78,6 @@ pub enum Summary {
 }
 
 impl Summary {
-    #[must_use]
     pub const fn decision(self) -> (Decision, Reason) {
         match self {
             Self::Standing => (Decision::Standing, Reason::Standing),
@@ -95,7 +94,6 @@ impl Default for Life {
 
 impl Life {
     /// While it waits to be told: also that of one that is reopening.
-    #[must_use]
     pub const fn pending(&self) -> Option<&Pending> {
         match self {
             Self::Pending(pending) | Self::Reopening { pending, .. } => Some(pending),
@@ -111,7 +109,6 @@ impl Life {
     }
 
     /// `None`: nobody was notified ever.
-    #[must_use]
     pub const fn notified(&self) -> Option<&Notified> {
         match self {
             Self::Pending(_) => None,
@@ -133,7 +130,6 @@ impl Life {
     }
 
     /// The end, also of one that is reopening.
-    #[must_use]
     pub const fn end(&self) -> Option<&End> {
         match self {
             Self::Ended { end, .. } | Self::Reopening { end, .. } => Some(end),
@@ -141,19 +137,16 @@ impl Life {
         }
     }
 
-    #[must_use]
     pub fn due_at(&self) -> Option<Timestamp> {
         self.pending().map_or_else(|| self.notified()?.due_at, |pending| pending.due_at)
     }
 
     /// Everything known so far will be told by a summary.
-    #[must_use]
     pub fn gather(self, summary: Summary, notified: Notified) -> Self {
         Self::Gathering { summary, notified, ended: self.end().cloned() }
     }
 
     /// It leaves the summary it was gathered for, as it was before.
-    #[must_use]
     pub fn withdraw(self, now: Timestamp) -> Self {
         let Self::Gathering { notified, ended, .. } = self else { return self };
         let pending = Pending { due_at: notified.due_at, held_by: None };
@@ -168,7 +161,6 @@ impl Life {
     }
 
     /// Over, unless nobody was ever notified.
-    #[must_use]
     pub fn end_with(self, end: End) -> Self {
         match self {
             Self::Pending(_) => self,
@@ -183,7 +175,6 @@ impl Life {
     }
 
     /// It fires again.
-    #[must_use]
     pub fn reopen(self) -> Self {
         match self {
             Self::Ended { notified, end } => Self::Reopening { notified, end, pending: Pending::default() },

@@ -101,7 +101,6 @@ impl Silences {
     }
 
     /// By its id, or by the name that the configuration gives it.
-    #[must_use]
     pub fn get(&self, id: &str) -> Option<&Silence> {
         let named = |silence: &&Silence| &*silence.id == id || silence.name.as_deref() == Some(id);
         self.api.get(id).or_else(|| self.configured.iter().find(named))

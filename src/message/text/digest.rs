@@ -30,14 +30,12 @@ pub struct Local {
 
 impl Local {
     /// The clocks that a digest is for.
-    #[must_use]
     pub fn of(digest: &Digest) -> Self {
         let zone = TimeZone::get(&digest.timezone).unwrap_or(TimeZone::UTC);
         Self { zone, now: digest.until }
     }
 
     /// `03:12`, `Sat 03:12` or `6 Feb 03:12`: as much as is needed to know when it was.
-    #[must_use]
     pub fn moment(&self, at: Timestamp) -> String {
         let (at, now) = (at.to_zoned(self.zone.clone()), self.now.to_zoned(self.zone.clone()));
         let days = (now.date() - at.date()).get_days();
@@ -51,19 +49,16 @@ impl Local {
     }
 
     /// `Fri 6 Feb 08:00`
-    #[must_use]
     pub fn day_and_time(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.clone()).strftime("%a %-d %b %H:%M").to_string()
     }
 
     /// `Sat 7`: a day; `08`: an hour.
-    #[must_use]
     pub fn short(&self, at: Timestamp, by_hour: bool) -> String {
         at.to_zoned(self.zone.clone()).strftime(if by_hour { "%H:%M" } else { "%a %-d %b" }).to_string()
     }
 
     /// `since Sat 03:12 (2 days)`, or the whole span of what is over.
-    #[must_use]
     pub fn when(&self, i: &IncidentView) -> String {
         match i.ended_at {
             Some(end) => {
@@ -79,7 +74,6 @@ impl Local {
 }
 
 /// The sections with their titles and incidents, empty ones too.
-#[must_use]
 pub fn sections<'n>(
     digest: &'n Digest,
     incidents: &'n [IncidentView],
@@ -93,7 +87,6 @@ pub fn sections<'n>(
 }
 
 /// `3 new, 5 ongoing, 4 resolved – first: NodeNotReady: Node/worker-2`
-#[must_use]
 pub fn headline_of(digest: &Digest, incidents: &[IncidentView]) -> String {
     let count = |n: u32, what: &str| if n == 0 { String::new() } else { format!("{n} {what}") };
     let counts = join(
@@ -112,28 +105,24 @@ pub fn headline_of(digest: &Digest, incidents: &[IncidentView]) -> String {
 }
 
 /// One line, plain text.
-#[must_use]
 pub fn title(digest: &Digest, incidents: &[IncidentView]) -> String {
     let kind = if digest.last { "Last digest" } else { "Digest" };
     one_line(&format!("{kind}: {}", headline_of(digest, incidents)), MAX_TITLE)
 }
 
 /// `Fri 6 Feb 08:00 to Mon 9 Feb 08:00`
-#[must_use]
 pub fn span(digest: &Digest) -> String {
     let local = Local::of(digest);
     format!("{} to {}", local.day_and_time(digest.since), local.day_and_time(digest.until))
 }
 
 /// `3 days, times in Europe/Berlin`
-#[must_use]
 pub fn span_more(digest: &Digest) -> String {
     let lasted = words::about(words::seconds_between(digest.since, digest.until));
     format!("{lasted}, times in {}", one_line(&digest.timezone, 60))
 }
 
 /// An incident where its namespace is said already: the rule's own summary, or what and why.
-#[must_use]
 pub fn entry(i: &IncidentView) -> String {
     if i.title.trim().is_empty() || i.title == default_title(i) {
         one_line(&join(&[&format!("{}: {}", i.cause, name(&i.workload)), &title_why(i)], " – "), MAX_TITLE)
@@ -143,7 +132,6 @@ pub fn entry(i: &IncidentView) -> String {
 }
 
 /// What explains an incident, in one line; empty where `title` says it already.
-#[must_use]
 pub fn entry_why(i: &IncidentView, title: &str) -> String {
     let why = i.why.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let line = cause_line::of(i.cause, &i.why, i.image.as_deref());
@@ -155,7 +143,6 @@ pub fn entry_why(i: &IncidentView, title: &str) -> String {
 }
 
 /// `holds back 3 problems on 12 objects`; may be empty.
-#[must_use]
 pub fn entry_holds(i: &IncidentView) -> String {
     let objects: u64 = i.held.iter().map(|held| u64::from(held.members)).sum();
     match i.held.len() as u64 {
@@ -165,7 +152,6 @@ pub fn entry_holds(i: &IncidentView) -> String {
 }
 
 /// What is unusual about this one; often empty.
-#[must_use]
 pub fn remark(digest: &Digest) -> String {
     let late = words::seconds_between(digest.due, digest.until) >= 120 || digest.missed > 0;
     let late = if late && !digest.last {
@@ -184,7 +170,6 @@ pub fn remark(digest: &Digest) -> String {
 }
 
 /// `shop · team payments`, `the cluster`
-#[must_use]
 pub fn place(namespace: Option<&str>, team: Option<&str>) -> String {
     let namespace = namespace.map_or_else(|| "the cluster".into(), |n| one_line(n, MAX_NAME));
     let team = team.map(|team| format!("team {}", one_line(team, 63))).unwrap_or_default();
@@ -192,7 +177,6 @@ pub fn place(namespace: Option<&str>, team: Option<&str>) -> String {
 }
 
 /// `2 new, 1 ongoing`
-#[must_use]
 pub fn counts(group: &Group) -> String {
     let count = |n: u32, what: &str| if n == 0 { String::new() } else { format!("{n} {what}") };
     let parts = [count(group.new, "new"), count(group.ongoing, "ongoing"), count(group.resolved, "resolved")];
@@ -200,7 +184,6 @@ pub fn counts(group: &Group) -> String {
 }
 
 /// Why something was held back, after a number: for what annotations hold back, which one.
-#[must_use]
 pub fn held_why(held: &HeldBack) -> String {
     match &held.by {
         Some(by) => format!("silenced now by {}", one_line(by, MAX_NAME)),
@@ -209,7 +192,6 @@ pub fn held_why(held: &HeldBack) -> String {
 }
 
 /// Why something was held back, after a number.
-#[must_use]
 pub const fn held_words(reason: Reason) -> &'static str {
     match reason {
         Reason::WithinWindow => "repeats, counted with their problem",
@@ -225,7 +207,6 @@ pub const fn held_words(reason: Reason) -> &'static str {
 }
 
 /// `Deployment/checkout in shop (12), Deployment/cart in shop (3) and others`
-#[must_use]
 pub fn held_workloads(held: &HeldBack) -> String {
     let names: Vec<String> = held
         .workloads
@@ -243,20 +224,17 @@ pub fn held_workloads(held: &HeldBack) -> String {
 }
 
 /// Is the picture of when problems began one of hours? Else of days.
-#[must_use]
 pub fn by_hour(digest: &Digest) -> bool {
     let first_two = digest.begun.first().zip(digest.begun.get(1));
     first_two.is_some_and(|(a, b)| words::seconds_between(a.from, b.from) <= 3600)
 }
 
 /// A digest as plain text, without the pictures: what is cut to the limits of a medium should be news.
-#[must_use]
 pub fn text(cluster: &str, digest: &Digest, incidents: &[IncidentView]) -> String {
     format!("{}\n\n{}", head(cluster, digest), lists(digest, incidents))
 }
 
 /// What the digest is about, and what is unusual about it.
-#[must_use]
 pub fn head(cluster: &str, digest: &Digest) -> String {
     let cluster =
         if cluster.is_empty() { String::new() } else { format!("cluster {}", one_line(cluster, MAX_NAME)) };
@@ -265,7 +243,6 @@ pub fn head(cluster: &str, digest: &Digest) -> String {
 }
 
 /// Every section, and what was held back.
-#[must_use]
 pub fn lists(digest: &Digest, incidents: &[IncidentView]) -> String {
     let mut out = String::new();
     let mut line = |text: &str| out.extend([text.trim_end(), "\n"]);
@@ -290,7 +267,6 @@ pub fn lists(digest: &Digest, incidents: &[IncidentView]) -> String {
 }
 
 /// Bars and columns made of characters, for a font of one width; may be empty.
-#[must_use]
 pub fn pictures(digest: &Digest) -> String {
     let mut out = String::new();
     let mut line = |text: &str| out.extend([text.trim_end(), "\n"]);
@@ -303,13 +279,11 @@ pub fn pictures(digest: &Digest) -> String {
 }
 
 /// Are there enough problems for pictures to say more than the lists?
-#[must_use]
 pub const fn with_pictures(digest: &Digest) -> bool {
     digest.total() > 2
 }
 
 /// The most frequent causes, and the others together.
-#[must_use]
 pub fn causes(digest: &Digest) -> Vec<(String, u32)> {
     let shown = digest.causes.iter().take(CAUSES).map(|(cause, n)| (cause.to_string(), *n));
     let rest: u32 = digest.causes.iter().skip(CAUSES).map(|(_, n)| n).sum();
@@ -393,7 +367,6 @@ fn list(line: &mut impl FnMut(&str), digest: &Digest, section: &Section, listed:
 }
 
 /// What is said of an incident in front of its title: how bad it is, or that nobody knows.
-#[must_use]
 pub fn state(digest: &Digest, i: &IncidentView) -> &'static str {
     match i.ended_at {
         Some(_) if digest.unknown.contains(&i.id) => "state unknown",
@@ -403,7 +376,6 @@ pub fn state(digest: &Digest, i: &IncidentView) -> &'static str {
 }
 
 /// How many of `of` steps stand for `n`, where `most` are all of them: at least one for something.
-#[must_use]
 pub fn share(n: u32, most: u32, of: u32) -> u32 {
     if n == 0 || most == 0 {
         return 0;

@@ -7,7 +7,6 @@ use jiff::tz::Offset;
 
 /// Takes line ends, control characters and bidirectional overrides out of text that must stay on one
 /// line, and cuts it to `max` characters.
-#[must_use]
 pub fn one_line(text: &str, max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(max * 4));
     let mut gap = false;
@@ -35,7 +34,6 @@ pub fn one_line(text: &str, max: usize) -> String {
 }
 
 /// Cuts to `max` characters and marks the cut; keeps line ends.
-#[must_use]
 pub fn cut_chars(text: &str, max: usize) -> String {
     if text.len() <= max || text.chars().count() <= max {
         return text.to_owned();
@@ -48,7 +46,6 @@ pub fn cut_chars(text: &str, max: usize) -> String {
 
 /// Keeps the last `max` characters, from the beginning of a line where that is possible, and marks
 /// the cut.
-#[must_use]
 pub fn keep_end(text: &str, max: usize) -> String {
     let count = text.chars().count();
     if count <= max {
@@ -64,7 +61,6 @@ pub fn keep_end(text: &str, max: usize) -> String {
 }
 
 /// `45s`, `5m 8s`, `2h 5m`, `3d 4h`: the two largest units.
-#[must_use]
 pub fn duration(seconds: i64) -> String {
     let s = seconds.max(0);
     let (d, h, m, sec) = (s / 86_400, s / 3600 % 24, s / 60 % 60, s % 60);
@@ -80,7 +76,6 @@ pub fn duration(seconds: i64) -> String {
 }
 
 /// `20 s`, `4 min`, `3 h`, `2 days`: for people who only need the size.
-#[must_use]
 pub fn about(seconds: i64) -> String {
     match seconds.max(0) {
         s @ 0..60 => format!("{s} s"),
@@ -90,14 +85,12 @@ pub fn about(seconds: i64) -> String {
     }
 }
 
-#[must_use]
 pub fn time_of_day(at: Timestamp) -> String {
     at.strftime("%H:%M:%S UTC").to_string()
 }
 
 /// The time of day, with the date where it is not the day of `now`: `2 Feb 08:06 UTC`, and with the
 /// year where that differs.
-#[must_use]
 pub fn moment(at: Timestamp, now: Timestamp) -> String {
     let (a, n) = (Offset::UTC.to_datetime(at).date(), Offset::UTC.to_datetime(now).date());
     if a == n {
@@ -110,31 +103,26 @@ pub fn moment(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// Whole seconds from `from` to `to`, never negative.
-#[must_use]
 pub fn seconds_between(from: Timestamp, to: Timestamp) -> i64 {
     to.as_second().saturating_sub(from.as_second()).max(0)
 }
 
 /// `since 08:06:24 UTC (4 min)`.
-#[must_use]
 pub fn since(from: Timestamp, now: Timestamp) -> String {
     format!("since {} ({})", moment(from, now), about(seconds_between(from, now)))
 }
 
 /// `1 pod`, `3 pods`, `2 replica sets` …: the kind of an object as a word, counted.
-#[must_use]
 pub fn objects(count: u32, kind: &str) -> String {
     plural(u64::from(count), &kind_word(kind))
 }
 
 /// `1 time`, `43 times`.
-#[must_use]
 pub fn plural(count: u64, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {}", many(word)) }
 }
 
 /// The plural of a word, as far as the words in messages need it.
-#[must_use]
 pub fn many(word: &str) -> String {
     match word.as_bytes() {
         [.., b's' | b'x'] | [.., b'c' | b's', b'h'] => format!("{word}es"),
@@ -161,7 +149,6 @@ fn kind_word(kind: &str) -> String {
 }
 
 /// `1st`, `2nd`, `3rd`, `11th`.
-#[must_use]
 pub fn ordinal(n: u32) -> String {
     let suffix = match (n % 10, n % 100) {
         (1, r) if r != 11 => "st",
@@ -173,7 +160,6 @@ pub fn ordinal(n: u32) -> String {
 }
 
 /// Joins what is not empty.
-#[must_use]
 pub fn join(parts: &[&str], separator: &str) -> String {
     let mut out = String::new();
     for part in parts.iter().filter(|p| !p.is_empty()) {
@@ -186,7 +172,6 @@ pub fn join(parts: &[&str], separator: &str) -> String {
 }
 
 /// `a, b, c and 9 more`.
-#[must_use]
 pub fn list<'a>(names: impl Iterator<Item = &'a str>, shown: usize, total: usize) -> String {
     let mut out = String::new();
     let mut n = 0;

@@ -34,7 +34,6 @@ pub enum SlackTarget {
 
 impl SlackConfig {
     /// A bot in a channel.
-    #[must_use]
     pub fn bot(token: Secret, channel: impl Into<String>) -> Self {
         Self {
             target: SlackTarget::Bot { token, channel: channel.into() },
@@ -43,7 +42,6 @@ impl SlackConfig {
         }
     }
 
-    #[must_use]
     pub fn webhook(url: Secret) -> Self {
         Self {
             target: SlackTarget::Webhook { url },

@@ -37,7 +37,6 @@ pub type Message = Value;
 
 impl Rendered {
     /// The body for an incoming webhook; the other calls add to it.
-    #[must_use]
     pub fn body(&self) -> Message {
         json!({
             "text": self.text,
@@ -93,7 +92,6 @@ fn log(i: &IncidentView) -> Option<Value> {
 }
 
 /// Is this reply news for the whole channel, not only for who follows the thread?
-#[must_use]
 pub fn speaks_again(n: &Notification) -> bool {
     n.decision == Decision::Reopened || n.reason == Reason::Escalated
 }

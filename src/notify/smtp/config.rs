@@ -88,7 +88,6 @@ pub fn mailbox(text: &str) -> Result<Mailbox, EmailError> {
 
 impl SmtpTls {
     /// Where a server expects connections that are encrypted like this.
-    #[must_use]
     pub const fn port(self) -> u16 {
         match self {
             Self::StartTls => 587,
@@ -100,7 +99,6 @@ impl SmtpTls {
 
 impl SmtpConfig {
     /// The submission port of a server, with STARTTLS and no login.
-    #[must_use]
     pub fn new(host: impl Into<String>) -> Self {
         Self {
             host: host.into(),

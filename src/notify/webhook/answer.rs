@@ -10,7 +10,6 @@ use crate::notify::Outcome;
 use crate::notify::http::{self, Answer};
 
 /// What a 2xx of this vendor really says; `None`: that it was taken.
-#[must_use]
 pub fn verdict(preset: Preset, answer: &Answer, excerpt: &str) -> Option<Outcome> {
     let wrong = |fault: Fault, advice: &str| {
         let head = words::join(&[&format!("{} did not take the message", preset.name()), excerpt], ": ");
@@ -56,7 +55,6 @@ pub fn verdict(preset: Preset, answer: &Answer, excerpt: &str) -> Option<Outcome
 
 /// Is this about too many messages, whatever the status? Feishu's gateway says so with 400, too
 /// (<https://open.feishu.cn/document/server-docs/api-call-guide/frequency-control>).
-#[must_use]
 pub fn passes(preset: Preset, answer: &Answer) -> bool {
     let names: &[&str] = match preset {
         Preset::DingTalk | Preset::WeCom => &["errcode"],
@@ -77,7 +75,6 @@ const fn meaning(preset: Preset, code: i64) -> Meaning {
 }
 
 /// How long a vendor says to wait in its body.
-#[must_use]
 pub fn wait(preset: Preset, answer: &Answer) -> Option<Duration> {
     // Discord says it in seconds and parts of them, in the header and, finer, in the body.
     // <https://docs.discord.com/developers/topics/rate-limits#exceeding-a-rate-limit>

@@ -71,7 +71,6 @@ pub enum WebhookError {
 }
 
 /// Does it go over the network without encryption?
-#[must_use]
 pub fn in_the_open(url: &str) -> bool {
     let Ok(uri) = url.parse::<http::Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -81,7 +80,6 @@ pub fn in_the_open(url: &str) -> bool {
 
 impl WebhookConfig {
     /// A webhook with nothing but its address.
-    #[must_use]
     pub fn new(url: Secret) -> Self {
         Self {
             url,

@@ -45,7 +45,6 @@ impl Preset {
     ];
 
     /// As it is written.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Teams => "teams",
@@ -62,7 +61,6 @@ impl Preset {
     }
 
     /// The document as it is shipped.
-    #[must_use]
     pub const fn source(self) -> &'static str {
         match self {
             Self::Teams => include_str!("../../../templates/presets/teams.yaml"),
@@ -80,7 +78,6 @@ impl Preset {
 
     /// One alert that always fires, where the vendor ends what is not repeated: when it ends, nobody watches
     /// any more. It has the name of the one that Prometheus is usually given.
-    #[must_use]
     pub fn watchdog(self, cluster: &str, now: Timestamp, until: Timestamp) -> Option<Value> {
         if self != Self::Alertmanager {
             return None;
@@ -108,7 +105,6 @@ impl Preset {
     }
 
     /// Where it goes if nothing else is said.
-    #[must_use]
     pub const fn default_url(self) -> Option<&'static str> {
         match self {
             // <https://developer.pagerduty.com/docs/events-api-v2/trigger-events/>; the EU has its own.
@@ -120,19 +116,16 @@ impl Preset {
     }
 
     /// Must there be a `key`?
-    #[must_use]
     pub const fn needs_key(self) -> bool {
         matches!(self, Self::PagerDuty | Self::Opsgenie)
     }
 
     /// May there be a `key`?
-    #[must_use]
     pub const fn takes_key(self) -> bool {
         matches!(self, Self::PagerDuty | Self::Opsgenie | Self::DingTalk | Self::Feishu)
     }
 
     /// What the key is, for people.
-    #[must_use]
     pub const fn key_is(self) -> &'static str {
         match self {
             Self::PagerDuty => "the integration key of the service",
@@ -143,20 +136,17 @@ impl Preset {
     }
 
     /// Is one request about one alert only? Then a summary is several requests.
-    #[must_use]
     pub const fn is_pager(self) -> bool {
         matches!(self, Self::PagerDuty | Self::Opsgenie)
     }
 
     /// Does it open and close an alert for each incident, rather than show messages? Then it is told
     /// each incident by itself.
-    #[must_use]
     pub const fn is_alerts(self) -> bool {
         matches!(self, Self::PagerDuty | Self::Opsgenie | Self::Alertmanager)
     }
 
     /// How often open alerts are sent again unless configured, where the vendor ends what is not repeated.
-    #[must_use]
     pub const fn reassert(self) -> Option<Duration> {
         match self {
             Self::Alertmanager => Some(Duration::from_secs(5 * 60)),
@@ -167,7 +157,6 @@ impl Preset {
     /// How many messages, in which span, and how many at once: what the vendor takes, where it says so
     /// and that is other than what everybody takes. Read together: never more than `messages` + `burst`
     /// in any such span.
-    #[must_use]
     pub const fn pace(self) -> Option<(Duration, u32, u32)> {
         const MINUTE: Duration = Duration::from_secs(60);
         match self {
@@ -186,7 +175,6 @@ impl Preset {
     }
 
     /// Where this one goes.
-    #[must_use]
     pub fn url(self, base: &str, n: &Notification, key: &str, now: Timestamp) -> String {
         let trimmed = base.trim_end_matches('/');
         match self {
@@ -215,7 +203,6 @@ impl Preset {
     }
 
     /// Where several alerts at once go.
-    #[must_use]
     pub fn alerts_url(self, base: &str) -> String {
         let trimmed = base.trim_end_matches('/');
         match self {
@@ -237,7 +224,6 @@ impl Preset {
     }
 
     /// The value of `Authorization`, where the key belongs there.
-    #[must_use]
     pub fn authorization(self, key: &str) -> Option<String> {
         // <https://docs.opsgenie.com/docs/authentication>
         (self == Self::Opsgenie).then(|| format!("GenieKey {key}"))

@@ -19,7 +19,6 @@ pub const TIMESTAMP_HEADER: &str = "x-kubeherald-timestamp";
 pub const SIGNATURE_HEADER: &str = "x-kubeherald-signature";
 
 /// The document. Text is not escaped (JSON does that) but cleaned of control characters and cut.
-#[must_use]
 pub fn payload(n: &Notification) -> Value {
     let incidents: Vec<Value> = text::root_causes_first(&n.incidents).into_iter().map(incident).collect();
     json!({
@@ -90,7 +89,6 @@ fn incident(i: &IncidentView) -> Value {
 
 /// HMAC-SHA256 over `timestamp.body`, as `v1=<hex>`. The timestamp is part of it so that a recorded
 /// request cannot be sent again later.
-#[must_use]
 pub fn sign(key: &[u8], at: Timestamp, body: &[u8]) -> String {
     // HMAC takes keys of any length (RFC 2104, section 2), so this cannot fail.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };

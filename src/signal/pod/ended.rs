@@ -101,7 +101,6 @@ pub fn note(pod: &mut PodFacts, event: &EventFacts<'_>) -> Option<Arc<str>> {
 }
 
 /// What ended all containers of a pod at once, as the pod tells it.
-#[must_use]
 pub fn ended_with(pod: &PodFacts) -> Option<Arc<str>> {
     match (pod.status.as_deref(), pod.disruption.as_deref()) {
         (Some((reason, message)), _)

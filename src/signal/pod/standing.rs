@@ -8,7 +8,6 @@ use crate::signal::facts::{ContainerFacts, PodFacts, State};
 use crate::signal::{Cause, Standing};
 
 /// Does the pod still show `cause`? Asked before anything is called over.
-#[must_use]
 pub fn standing(pod: &PodFacts, container: Option<&str>, cause: Cause) -> Standing {
     if cause == Cause::PodFailed {
         let stands = failed::failed(pod).is_some();

@@ -9,7 +9,6 @@ const KEY_LINE: usize = 40;
 
 /// Masks lines that are the inside of a key whose beginning is missing: words in base64, as long and
 /// as mixed as no name is, and the lines around that belong to them.
-#[must_use]
 pub fn fragments(text: &str) -> Cow<'_, str> {
     if !text.lines().any(|line| dense(word(line))) {
         return Cow::Borrowed(text);

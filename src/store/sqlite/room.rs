@@ -40,38 +40,32 @@ impl Budget {
     pub const MIN_BYTES: u64 = 16 * MIB;
 
     /// At most `max_bytes` on disk.
-    #[must_use]
     pub fn of(max_bytes: u64) -> Self {
         Self { max_bytes, ..Self::default() }
     }
 
     /// Bytes of the reserve file.
-    #[must_use]
     pub fn reserve(&self) -> u64 {
         (self.max_bytes / 32).min(16 * MIB)
     }
 
     /// Bytes of the write-ahead log, between checkpoints. A transaction that is larger exceeds it for a
     /// moment.
-    #[must_use]
     pub fn log(&self) -> u64 {
         (self.max_bytes / 8).min(32 * MIB)
     }
 
     /// Bytes of the database.
-    #[must_use]
     pub fn pages(&self) -> u64 {
         self.max_bytes.saturating_sub(self.reserve()).saturating_sub(self.log())
     }
 
     /// From so many bytes on, the oldest history is dropped.
-    #[must_use]
     pub fn pruned_at(&self) -> u64 {
         self.pages() / 10 * 9
     }
 
     /// Bytes of dead letters.
-    #[must_use]
     pub fn dead_letters(&self) -> u64 {
         self.pages() / 8
     }

@@ -17,7 +17,6 @@ const ONGOING: &str = "#c77700";
 const RESOLVED: &str = "#1a7f37";
 
 /// The values under `digest`, with at most `listed` incidents in each section; `null` for what is none.
-#[must_use]
 pub fn values(n: &Notification, listed: usize) -> Value {
     let Some(digest) = n.digest.as_deref() else { return Value::Null };
     let local = Local::of(digest);
@@ -175,7 +174,6 @@ fn sections(n: &Notification, digest: &Digest, local: &Local, most: usize) -> Ve
 }
 
 /// The values of one incident of a digest, and the notification's under `message`.
-#[must_use]
 pub fn entry(n: &Notification, digest: &Digest, i: &IncidentView) -> Value {
     let mut out = incident(n, digest, i, &Local::of(digest));
     out.insert("message".into(), Value::Object(model::envelope(n)));

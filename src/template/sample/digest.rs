@@ -21,7 +21,6 @@ fn minutes(n: i64) -> Timestamp {
 }
 
 /// A digest of these, and of `more` others that are not listed.
-#[must_use]
 pub fn of(listed: Vec<Listed>, more: u32) -> Notification {
     let section = |name: &str| {
         let incidents: Vec<Arc<str>> =
@@ -132,19 +131,16 @@ fn add<T: PartialEq>(counts: &mut Vec<(T, u32)>, what: T) {
 }
 
 /// One of each kind, and two that are not listed.
-#[must_use]
 pub fn around(incident: IncidentView) -> Notification {
     let over = IncidentView { ended_at: Some(later(308)), id: "77aa".into(), ..super::incident() };
     of(vec![("new", incident), ("ongoing", node()), ("resolved", over)], 2)
 }
 
-#[must_use]
 pub fn empty() -> Notification {
     of(Vec::new(), 0)
 }
 
 /// A day of a middling cluster.
-#[must_use]
 pub fn day() -> Notification {
     let mut count = 0;
     let mut made =
@@ -286,7 +282,6 @@ pub fn day() -> Notification {
 }
 
 /// As many as a message carries, and many more.
-#[must_use]
 pub fn large(base: &IncidentView, count: u32) -> Notification {
     let states = ["new", "ongoing", "resolved"];
     let listed = (0..Notification::MAX_INCIDENTS).map(|n| {
@@ -306,7 +301,6 @@ pub fn large(base: &IncidentView, count: u32) -> Notification {
 }
 
 /// What templates are tried on beside the others.
-#[must_use]
 pub fn all() -> Vec<Notification> {
     vec![day(), empty()]
 }

@@ -15,7 +15,6 @@ pub enum Verb {
 
 impl Verb {
     /// As RBAC spells it.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "get",
@@ -81,13 +80,11 @@ pub struct Fault {
 
 impl Fault {
     /// Does `what` to the next request with this verb for this resource (`pods`).
-    #[must_use]
     pub fn new(verb: Verb, plural: &str, what: What) -> Self {
         Self { verb, plural: plural.to_owned(), times: 1, what }
     }
 
     /// Does it so many times.
-    #[must_use]
     pub const fn times(mut self, times: u32) -> Self {
         self.times = times;
         self

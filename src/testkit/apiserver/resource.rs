@@ -30,18 +30,15 @@ pub static RESOURCES: LazyLock<[Resource; Kind::ALL.len()]> = LazyLock::new(|| {
 
 impl Resource {
     /// The resource with this path segment in this group.
-    #[must_use]
     pub fn by_plural(group: &str, plural: &str) -> Option<&'static Self> {
         RESOURCES.iter().find(|r| r.group == group && r.plural == plural)
     }
 
     /// The resource of objects of this kind.
-    #[must_use]
     pub fn by_kind(kind: &str) -> Option<&'static Self> {
         RESOURCES.iter().find(|r| r.kind == kind)
     }
 
-    #[must_use]
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { String::from("v1") } else { format!("{}/v1", self.group) }
     }

@@ -1,12 +1,16 @@
 //! The `Status` objects of a real API server, word by word, and the `continue` tokens.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::faults::Verb;
 use super::resource::Resource;
+
+/// Go's `base64.RawURLEncoding`, which does not mind bits that are left over.
+const TOKENS: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
 
 /// The text of a 410 for an expired `continue` token.
 const EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can \
@@ -40,7 +44,6 @@ impl Failure {
         Self { code, body }
     }
 
-    #[must_use]
     fn details(mut self, details: Value) -> Self {
         put(&mut self.body, "details", details);
         self
@@ -188,15 +191,14 @@ impl Continue {
     }
 
     pub fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+        TOKENS.encode(serde_json::to_vec(self).unwrap_or_default())
     }
 
     pub fn decode(token: &str) -> Result<Self, Failure> {
         let invalid = |why: &str| {
             Failure::bad_request(&format!("invalid continue token: continue key is not valid: {why}"))
         };
-        let bytes =
-            URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid("illegal base64 data at input byte 0"))?;
+        let bytes = TOKENS.decode(token).map_err(|_| invalid("illegal base64 data at input byte 0"))?;
         let found: Self = serde_json::from_slice(&bytes).map_err(|_| {
             let first = bytes.first().copied().unwrap_or_default();
             let shown = if first.is_ascii_graphic() {

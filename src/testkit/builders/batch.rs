@@ -36,7 +36,6 @@ pub struct Claim {
 with_meta!(Job, CronJob, Claim);
 
 /// A Job at work.
-#[must_use]
 pub fn job(name: &str) -> Job {
     let meta = Meta::new("Job", name);
     Job {
@@ -50,20 +49,17 @@ pub fn job(name: &str) -> Job {
     }
 }
 
-#[must_use]
 pub fn cron_job(name: &str) -> CronJob {
     CronJob { meta: Meta::new("CronJob", name), suspend: false, succeeded: None, scheduled: None }
 }
 
 /// A volume claim that is pending.
-#[must_use]
 pub fn claim(name: &str) -> Claim {
     let meta = Meta::new("PersistentVolumeClaim", name);
     Claim { meta, phase: String::from("Pending"), class: Some(String::from("standard")) }
 }
 
 impl Job {
-    #[must_use]
     pub fn condition(mut self, kind: &str, reason: &str, message: &str, since: &str) -> Self {
         self.conditions.push(json!({ "type": kind, "status": "True", "reason": reason, "message": message,
             "lastProbeTime": since, "lastTransitionTime": since }));
@@ -71,49 +67,41 @@ impl Job {
     }
 
     /// So many of its pods have failed; that is no verdict.
-    #[must_use]
     pub const fn tries(mut self, failed: i64) -> Self {
         self.failed = failed;
         self
     }
 
-    #[must_use]
     pub const fn deadline(mut self, seconds: i64) -> Self {
         self.deadline = Some(seconds);
         self
     }
 
-    #[must_use]
     pub fn failed_indexes(mut self, indexes: &str) -> Self {
         self.failed_indexes = Some(indexes.to_owned());
         self
     }
 
     /// Failed for good: `FailureTarget` and `Failed`.
-    #[must_use]
     pub fn failed(self, reason: &str, message: &str, since: &str) -> Self {
         self.condition("FailureTarget", reason, message, since).condition("Failed", reason, message, since)
     }
 
     /// Its retries are used up.
-    #[must_use]
     pub fn backoff_limit(self, since: &str) -> Self {
         self.failed("BackoffLimitExceeded", "Job has reached the specified backoff limit", since)
     }
 
-    #[must_use]
     pub fn complete(mut self, at: &str) -> Self {
         self.completed = Some(at.to_owned());
         self.condition("Complete", "CompletionsReached", "Reached expected number of succeeded pods", at)
     }
 
-    #[must_use]
     pub fn suspended(mut self) -> Self {
         self.suspend = true;
         self.condition("Suspended", "JobSuspended", "Job suspended", "-0s")
     }
 
-    #[must_use]
     pub fn json(&self) -> Value {
         json!({
             "apiVersion": "batch/v1", "kind": "Job",
@@ -126,25 +114,21 @@ impl Job {
 }
 
 impl CronJob {
-    #[must_use]
     pub fn succeeded(mut self, at: &str) -> Self {
         self.succeeded = Some(at.to_owned());
         self
     }
 
-    #[must_use]
     pub fn scheduled(mut self, at: &str) -> Self {
         self.scheduled = Some(at.to_owned());
         self
     }
 
-    #[must_use]
     pub const fn suspended(mut self) -> Self {
         self.suspend = true;
         self
     }
 
-    #[must_use]
     pub fn json(&self) -> Value {
         json!({
             "apiVersion": "batch/v1", "kind": "CronJob",
@@ -157,26 +141,22 @@ impl CronJob {
 
 impl Claim {
     /// `Pending`, `Bound` or `Lost`.
-    #[must_use]
     pub fn phase(mut self, phase: &str) -> Self {
         phase.clone_into(&mut self.phase);
         self
     }
 
     /// Bound to a volume.
-    #[must_use]
     pub fn bound(self) -> Self {
         self.phase("Bound")
     }
 
     /// Sets the storage class.
-    #[must_use]
     pub fn class(mut self, class: Option<&str>) -> Self {
         self.class = class.map(str::to_owned);
         self
     }
 
-    #[must_use]
     pub fn json(&self) -> Value {
         json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim",

@@ -28,7 +28,6 @@ pub struct Event {
 with_meta!(Event);
 
 /// A Warning of the kubelet about `Kind/name`, seen once, now.
-#[must_use]
 pub fn event(about: &str, reason: &str, message: &str) -> Event {
     let (kind, name) = about.split_once('/').unwrap_or(("Pod", about));
     let cluster_scoped = matches!(kind, "Node" | "Namespace");
@@ -56,14 +55,12 @@ pub fn event(about: &str, reason: &str, message: &str) -> Event {
 }
 
 impl Event {
-    #[must_use]
     pub const fn normal(mut self) -> Self {
         self.normal = true;
         self
     }
 
     /// The namespace of the Event and of its object.
-    #[must_use]
     pub fn within(mut self, namespace: &str) -> Self {
         self.meta.namespace = Some(namespace.to_owned());
         self.object_namespace = Some(namespace.to_owned());
@@ -71,60 +68,51 @@ impl Event {
     }
 
     /// Written in this namespace, whatever it says it is about.
-    #[must_use]
     pub fn written_in(mut self, namespace: &str) -> Self {
         self.meta.namespace = Some(namespace.to_owned());
         self
     }
 
-    #[must_use]
     pub fn container(mut self, name: &str) -> Self {
         self.field_path = Some(format!("spec.containers{{{name}}}"));
         self
     }
 
     /// About an init container.
-    #[must_use]
     pub fn init(mut self, name: &str) -> Self {
         self.field_path = Some(format!("spec.initContainers{{{name}}}"));
         self
     }
 
     /// The UID of its object as the reporter has it.
-    #[must_use]
     pub fn object_uid(mut self, uid: &str) -> Self {
         self.object_uid = Some(uid.to_owned());
         self
     }
 
     /// So often, since then.
-    #[must_use]
     pub fn count(mut self, count: i64, first: &str) -> Self {
         self.count = count;
         first.clone_into(&mut self.first);
         self
     }
 
-    #[must_use]
     pub fn last_seen(mut self, at: &str) -> Self {
         at.clone_into(&mut self.last);
         self
     }
 
-    #[must_use]
     pub fn from(mut self, reporter: &str) -> Self {
         reporter.clone_into(&mut self.reporter);
         self
     }
 
     /// By the new recorder, as the scheduler does.
-    #[must_use]
     pub fn new_style(mut self, reporter: &str) -> Self {
         self.new_style = true;
         self.from(reporter)
     }
 
-    #[must_use]
     pub fn json(&self) -> Value {
         let uid = self.object_uid.clone().unwrap_or_else(|| match self.object_namespace.as_deref() {
             // The kubelet leaves the UID of its node empty.

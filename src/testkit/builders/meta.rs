@@ -40,7 +40,6 @@ impl Meta {
     }
 
     /// The UID: given, or made of the names, so that the same name is the same object.
-    #[must_use]
     pub fn uid(&self) -> String {
         self.uid.clone().unwrap_or_else(|| {
             format!(
@@ -86,60 +85,51 @@ impl Meta {
 macro_rules! with_meta {
     ($($builder:ident),+ $(,)?) => {$(
         impl $builder {
-            #[must_use]
             pub fn namespace(mut self, namespace: &str) -> Self {
                 self.meta.namespace = Some(namespace.to_owned());
                 self
             }
 
             /// Sets the UID: another object under the same name.
-            #[must_use]
             pub fn uid(mut self, uid: &str) -> Self {
                 self.meta.uid = Some(uid.to_owned());
                 self
             }
 
             /// Sets when it was created (`T+5m`).
-            #[must_use]
             pub fn created(mut self, at: &str) -> Self {
                 self.meta.created = at.to_owned();
                 self
             }
 
             /// Somebody has deleted it; it is still there.
-            #[must_use]
             pub fn deleting(mut self, at: &str) -> Self {
                 self.meta.deleting = Some(at.to_owned());
                 self
             }
 
             /// `deletionGracePeriodSeconds`; `deletionTimestamp` of a pod is that much after its deletion.
-            #[must_use]
             pub fn grace(mut self, seconds: i64) -> Self {
                 self.meta.grace = Some(seconds);
                 self
             }
 
-            #[must_use]
             pub fn finalizer(mut self, name: &str) -> Self {
                 self.meta.finalizers.push(name.to_owned());
                 self
             }
 
-            #[must_use]
             pub fn label(mut self, key: &str, value: &str) -> Self {
                 self.meta.labels.insert(key.to_owned(), value.to_owned());
                 self
             }
 
-            #[must_use]
             pub fn annotation(mut self, key: &str, value: &str) -> Self {
                 self.meta.annotations.insert(key.to_owned(), value.to_owned());
                 self
             }
 
             /// Sets the controlling owner.
-            #[must_use]
             pub fn owned_by(mut self, kind: &str, name: &str) -> Self {
                 self.meta.owner = Some((kind.to_owned(), name.to_owned()));
                 self

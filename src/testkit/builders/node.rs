@@ -17,7 +17,6 @@ pub struct Node {
 with_meta!(Node);
 
 /// A node that is ready.
-#[must_use]
 pub fn node(name: &str) -> Node {
     let fine = |kind: &str, status: &str, reason: &str| {
         json!({ "type": kind, "status": status, "reason": reason, "message": "",
@@ -39,7 +38,6 @@ pub fn node(name: &str) -> Node {
 }
 
 impl Node {
-    #[must_use]
     pub fn condition(mut self, kind: &str, status: &str, reason: &str, message: &str, since: &str) -> Self {
         self.conditions.retain(|c| c.get("type").and_then(Value::as_str) != Some(kind));
         self.conditions.push(json!({ "type": kind, "status": status, "reason": reason, "message": message,
@@ -47,20 +45,17 @@ impl Node {
         self
     }
 
-    #[must_use]
     pub fn ready(self, since: &str) -> Self {
         self.condition("Ready", "True", "KubeletReady", "kubelet is posting ready status", since)
     }
 
     /// The kubelet says that it is not ready.
-    #[must_use]
     pub fn not_ready(self, message: &str, since: &str) -> Self {
         self.condition("Ready", "False", "KubeletNotReady", message, since)
             .taint("node.kubernetes.io/not-ready")
     }
 
     /// The kubelet says nothing any more: every condition is unknown.
-    #[must_use]
     pub fn lost(mut self, since: &str) -> Self {
         for kind in ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"] {
             self = self.condition(
@@ -74,26 +69,22 @@ impl Node {
         self.taint("node.kubernetes.io/unreachable")
     }
 
-    #[must_use]
     pub const fn cordoned(mut self) -> Self {
         self.unschedulable = true;
         self
     }
 
-    #[must_use]
     pub fn taint(mut self, key: &str) -> Self {
         self.taints.push(key.to_owned());
         self
     }
 
     /// Sets the boot id.
-    #[must_use]
     pub fn boot(mut self, id: &str) -> Self {
         id.clone_into(&mut self.boot_id);
         self
     }
 
-    #[must_use]
     pub fn json(&self) -> Value {
         let taints: Vec<Value> =
             self.taints.iter().map(|key| json!({ "key": key, "effect": "NoSchedule" })).collect();

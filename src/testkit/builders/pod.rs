@@ -103,7 +103,6 @@ pub struct Pod {
 with_meta!(Pod);
 
 /// A pod that waits for a node.
-#[must_use]
 pub fn pod(name: &str) -> Pod {
     Pod {
         meta: Meta::new("Pod", name),
@@ -124,59 +123,50 @@ pub fn pod(name: &str) -> Pod {
 
 impl Pod {
     /// Owned by a Deployment's ReplicaSet `<deployment>-<hash>`.
-    #[must_use]
     pub fn owned_by_rs(self, replica_set: &str) -> Self {
         let hash = replica_set.rsplit_once('-').map_or(replica_set, |(_, hash)| hash).to_owned();
         self.owned_by("ReplicaSet", replica_set).label("pod-template-hash", &hash)
     }
 
     /// Owned by a Job; pods of Jobs are not restarted.
-    #[must_use]
     pub fn owned_by_job(self, job: &str) -> Self {
         self.owned_by("Job", job).restart_policy("Never").label("batch.kubernetes.io/job-name", job)
     }
 
     /// Bound to a node.
-    #[must_use]
     pub fn node(mut self, node: &str) -> Self {
         self.node = Some(node.to_owned());
         self
     }
 
     /// When it was bound (`T+5m`).
-    #[must_use]
     pub fn scheduled(mut self, at: &str) -> Self {
         at.clone_into(&mut self.scheduled_at);
         self
     }
 
     /// `Always`, `OnFailure` or `Never`.
-    #[must_use]
     pub fn restart_policy(mut self, policy: &str) -> Self {
         policy.clone_into(&mut self.restart_policy);
         self
     }
 
     /// Adds a container, or goes back to it.
-    #[must_use]
     pub fn container(self, name: &str) -> Self {
         self.select(List::Main, name)
     }
 
     /// Adds an init container.
-    #[must_use]
     pub fn init(self, name: &str) -> Self {
         self.select(List::Init, name)
     }
 
     /// Adds an init container with `restartPolicy: Always`.
-    #[must_use]
     pub fn sidecar(self, name: &str) -> Self {
         self.select(List::Sidecar, name)
     }
 
     /// Adds an ephemeral container.
-    #[must_use]
     pub fn ephemeral(self, name: &str) -> Self {
         self.select(List::Ephemeral, name)
     }
@@ -201,47 +191,39 @@ impl Pod {
         self
     }
 
-    #[must_use]
     pub fn image(self, image: &str) -> Self {
         self.current(|c| image.clone_into(&mut c.image))
     }
 
     /// Sets the memory limit.
-    #[must_use]
     pub fn memory(self, limit: &str) -> Self {
         self.current(|c| c.memory = Some(limit.to_owned()))
     }
 
     /// Runs since then, and is ready.
-    #[must_use]
     pub fn running(self, since: &str) -> Self {
         self.current(|c| c.state = json!({ "running": { "startedAt": since } }))
     }
 
     /// Its readiness probe does not pass.
-    #[must_use]
     pub fn unready(self) -> Self {
         self.current(|c| c.ready = Some(false))
     }
 
-    #[must_use]
     pub fn waiting(self, reason: &str, message: &str) -> Self {
         self.current(|c| c.state = json!({ "waiting": { "reason": reason, "message": message } }))
     }
 
-    #[must_use]
     pub fn terminated(self, code: i32, reason: &str, from: &str, to: &str) -> Self {
         self.current(|c| c.state = ended(code, reason, from, to))
     }
 
     /// How the run before ended.
-    #[must_use]
     pub fn last(self, code: i32, reason: &str, from: &str, to: &str) -> Self {
         self.current(|c| c.last = ended(code, reason, from, to))
     }
 
     /// Its termination message, of the run that ended last.
-    #[must_use]
     pub fn said(self, message: &str) -> Self {
         self.current(|c| {
             let ended = if c.is("terminated") { &mut c.state } else { &mut c.last };
@@ -251,34 +233,29 @@ impl Pod {
         })
     }
 
-    #[must_use]
     pub fn restarts(self, count: i64) -> Self {
         self.current(|c| c.restarts = count)
     }
 
     /// The kubelet has not written any container status yet.
-    #[must_use]
     pub const fn silent(mut self) -> Self {
         self.silent = true;
         self
     }
 
     /// A phase other than the one that follows from the containers.
-    #[must_use]
     pub fn phase(mut self, phase: &str) -> Self {
         self.phase = Some(phase.to_owned());
         self
     }
 
     /// Failed as a whole, with `status.reason`.
-    #[must_use]
     pub fn failed(mut self, reason: &str, message: &str) -> Self {
         self.status = Some((reason.to_owned(), message.to_owned()));
         self.phase("Failed")
     }
 
     /// The scheduler found no node, since then.
-    #[must_use]
     pub fn unschedulable(mut self, message: &str, since: &str) -> Self {
         self.scheduled = Some(json!({ "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
             "message": message, "lastTransitionTime": since }));
@@ -286,7 +263,6 @@ impl Pod {
     }
 
     /// Scheduling gates hold it.
-    #[must_use]
     pub fn gated(mut self) -> Self {
         self.scheduled = Some(
             json!({ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
@@ -296,27 +272,23 @@ impl Pod {
     }
 
     /// The scheduler preempts others for it.
-    #[must_use]
     pub fn nominated(mut self, node: &str) -> Self {
         self.nominated = Some(node.to_owned());
         self
     }
 
-    #[must_use]
     pub fn disrupted(mut self, reason: &str) -> Self {
         self.disruption = Some(reason.to_owned());
         self
     }
 
     /// The node controller has marked it not ready.
-    #[must_use]
     pub const fn node_lost(mut self) -> Self {
         self.node_lost = true;
         self
     }
 
     /// Its containers are ready, and a readiness gate holds the pod back.
-    #[must_use]
     pub fn gated_ready(mut self, message: &str) -> Self {
         self.gate = Some(message.to_owned());
         self
@@ -353,7 +325,6 @@ impl Pod {
         String::from(phase)
     }
 
-    #[must_use]
     pub fn json(&self) -> Value {
         let this = if self.containers.is_empty() { self.clone().container("app") } else { self.clone() };
         let specs = |lists: &[List]| this.of(lists).map(Container::spec).collect::<Vec<_>>();

@@ -33,85 +33,72 @@ fn workload(kind: &'static str, name: &str) -> Workload {
 }
 
 /// A Deployment with one replica that is available.
-#[must_use]
 pub fn deployment(name: &str) -> Workload {
     workload("Deployment", name)
 }
 
 /// A StatefulSet with one replica that is available.
-#[must_use]
 pub fn stateful_set(name: &str) -> Workload {
     workload("StatefulSet", name)
 }
 
 /// A DaemonSet that is available on one node.
-#[must_use]
 pub fn daemon_set(name: &str) -> Workload {
     workload("DaemonSet", name)
 }
 
 /// The ReplicaSet `<deployment>-<hash>` of a Deployment.
-#[must_use]
 pub fn replica_set(name: &str) -> Workload {
     let owner = name.rsplit_once('-').map_or(name, |(deployment, _)| deployment);
     workload("ReplicaSet", name).owned_by("Deployment", owner)
 }
 
-#[must_use]
 pub fn namespace(name: &str) -> Workload {
     workload("Namespace", name)
 }
 
 impl Workload {
     /// How many it wants.
-    #[must_use]
     pub const fn replicas(mut self, count: i64) -> Self {
         self.replicas = count;
         self
     }
 
     /// How many are available; all, if it does not say.
-    #[must_use]
     pub const fn available(mut self, count: i64) -> Self {
         self.available = Some(count);
         self
     }
 
     /// How many are of the current template; all, if it does not say.
-    #[must_use]
     pub const fn updated(mut self, count: i64) -> Self {
         self.updated = Some(count);
         self
     }
 
     /// How many there are; as many as wanted, if it does not say.
-    #[must_use]
     pub const fn present(mut self, count: i64) -> Self {
         self.present = Some(count);
         self
     }
 
     /// The template was changed so often.
-    #[must_use]
     pub const fn generation(mut self, generation: i64) -> Self {
         self.meta.generation = Some(generation);
         self
     }
 
     /// Its controller has seen this generation; the current one, if it does not say.
-    #[must_use]
     pub const fn observed(mut self, generation: i64) -> Self {
         self.observed = Some(generation);
         self
     }
 
-    #[must_use]
     pub const fn paused(mut self) -> Self {
         self.paused = true;
         self
     }
 
-    #[must_use]
     pub fn condition(mut self, kind: &str, status: &str, reason: &str, message: &str, since: &str) -> Self {
         self.conditions.push(json!({ "type": kind, "status": status, "reason": reason, "message": message,
             "lastUpdateTime": since, "lastTransitionTime": since }));
@@ -119,19 +106,16 @@ impl Workload {
     }
 
     /// Its rollout has passed the progress deadline.
-    #[must_use]
     pub fn stuck(self, since: &str) -> Self {
         let message = format!("ReplicaSet \"{}-1\" has timed out progressing.", self.meta.name);
         self.condition("Progressing", "False", "ProgressDeadlineExceeded", &message, since)
     }
 
     /// Its pods cannot be created.
-    #[must_use]
     pub fn replica_failure(self, message: &str, since: &str) -> Self {
         self.condition("ReplicaFailure", "True", "FailedCreate", message, since)
     }
 
-    #[must_use]
     pub fn json(&self) -> Value {
         let wanted = self.replicas;
         let updated = self.updated.unwrap_or(wanted);

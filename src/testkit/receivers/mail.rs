@@ -7,14 +7,12 @@ use super::ReceivedMail;
 
 impl ReceivedMail {
     /// The first header of that name, unfolded and decoded.
-    #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         let (head, _) = split(&self.raw);
         header(head, name).map(|value| decode_words(&value))
     }
 
     /// The text of the part of this type (`text/html`), decoded.
-    #[must_use]
     pub fn part(&self, kind: &str) -> Option<String> {
         let (head, body) = split(&self.raw);
         find(head, body, kind)

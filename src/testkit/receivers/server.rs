@@ -34,13 +34,11 @@ pub enum Reply {
 
 impl Reply {
     /// An answer with a status and a body.
-    #[must_use]
     pub fn status(status: u16, body: impl Into<String>) -> Self {
         Self::Answer { status, headers: Vec::new(), body: body.into() }
     }
 
     /// The same with a header more.
-    #[must_use]
     pub fn with(self, name: &str, value: &str) -> Self {
         match self {
             Self::Answer { status, mut headers, body } => {
@@ -136,12 +134,10 @@ impl WebhookServer {
         Ok(Self { address, received, script, _task: task })
     }
 
-    #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
 
-    #[must_use]
     pub fn received(&self) -> &Record<Received> {
         &self.received
     }

@@ -75,13 +75,11 @@ impl SlackServer {
         Ok(Self { address, requests, changes, state, _task: task })
     }
 
-    #[must_use]
     pub fn api_url(&self) -> String {
         format!("http://{}/api", self.address)
     }
 
     /// The incoming webhook's URL.
-    #[must_use]
     pub fn webhook_url(&self) -> String {
         format!("http://{}{WEBHOOK}", self.address)
     }
@@ -104,18 +102,15 @@ impl SlackServer {
     }
 
     /// All messages as they are now.
-    #[must_use]
     pub fn messages(&self) -> Vec<SlackMessage> {
         lock(&self.state).messages.clone()
     }
 
-    #[must_use]
     pub fn requests(&self) -> &Record<Received> {
         &self.requests
     }
 
     /// Messages as they are posted and edited.
-    #[must_use]
     pub fn changes(&self) -> &Record<SlackMessage> {
         &self.changes
     }

@@ -4,7 +4,6 @@
 use serde_json::{Map, Value};
 
 /// Everything that is wrong with a payload; empty if Slack would take it.
-#[must_use]
 pub fn violations(payload: &Value) -> Vec<String> {
     let mut check = Check { found: Vec::new() };
     check.payload(payload);
@@ -12,7 +11,6 @@ pub fn violations(payload: &Value) -> Vec<String> {
 }
 
 /// Everything in angle brackets that Slack would act on: mentions (`<!channel>`, `<@U…>`) and links.
-#[must_use]
 pub fn mentions(payload: &Value) -> Vec<String> {
     let mut out = Vec::new();
     walk(payload, &mut |object| {

@@ -160,7 +160,6 @@ impl SmtpServer {
     }
 
     /// Without a socket and without encryption: see [`Self::connect`]. It outlives runtimes.
-    #[must_use]
     pub fn in_memory(clock: Clock) -> Self {
         let (mails, script) = (Record::default(), Mutex::default());
         let shared = Shared { mails, script, upgrade: None, implicit: false, clock };
@@ -168,7 +167,6 @@ impl SmtpServer {
     }
 
     /// A connection to it; the other end is served in this runtime.
-    #[must_use]
     pub fn connect(&self) -> Box<dyn AsyncTokioStream> {
         let (ours, theirs) = tokio::io::duplex(BUFFER);
         let shared = Arc::clone(&self.shared);
@@ -180,7 +178,6 @@ impl SmtpServer {
     }
 
     /// The port on 127.0.0.1; 0 without a socket.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.address.map_or(0, |address| address.port())
     }
@@ -197,7 +194,6 @@ impl SmtpServer {
     }
 
     /// The mails that were taken.
-    #[must_use]
     pub fn mails(&self) -> &Record<ReceivedMail> {
         &self.shared.mails
     }

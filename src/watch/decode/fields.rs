@@ -65,7 +65,6 @@ pub struct Text<const MAX: usize>(String);
 
 impl<const MAX: usize> Text<MAX> {
     /// Cleans, masks and cuts.
-    #[must_use]
     pub fn new(text: &str) -> Self {
         // The longest text that is looked at; the rest would be cut in any case.
         let bounded = text::cut(text, redact::MAX_INPUT);
@@ -82,7 +81,6 @@ impl<const MAX: usize> Text<MAX> {
         Self(short.into_owned())
     }
 
-    #[must_use]
     pub fn into_string(self) -> String {
         self.0
     }
@@ -159,7 +157,6 @@ impl Default for Message {
 
 impl Message {
     /// The text itself; clones share it.
-    #[must_use]
     pub fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }

@@ -71,7 +71,6 @@ impl WatchedKind for Event {
 impl Event {
     /// When it last happened; the order of fields is kubectl's
     /// (<https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/kubectl/pkg/cmd/events/events.go>).
-    #[must_use]
     pub fn last_seen(&self) -> Option<Timestamp> {
         let time = |t: &Option<Time>| t.as_ref().map(|t| t.0);
         self.series
@@ -84,7 +83,6 @@ impl Event {
     }
 
     /// When it first happened.
-    #[must_use]
     pub fn first_seen(&self) -> Option<Timestamp> {
         let time = |t: &Option<Time>| t.as_ref().map(|t| t.0);
         time(&self.first_timestamp)
@@ -93,13 +91,11 @@ impl Event {
     }
 
     /// How often it happened in all.
-    #[must_use]
     pub fn total(&self) -> u64 {
         let count = self.series.as_ref().map(|s| s.count).or(self.count).unwrap_or(1);
         u64::try_from(count).unwrap_or(1).max(1)
     }
 
-    #[must_use]
     pub fn reporter(&self) -> &str {
         if self.source.component.is_empty() { &self.reporting_component } else { &self.source.component }
     }

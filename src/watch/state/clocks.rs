@@ -9,7 +9,6 @@ use crate::signal::Signal;
 
 impl ClusterState {
     /// How far the clock of this machine is ahead of the API server's; negative: behind.
-    #[must_use]
     pub const fn clock_ahead(&self) -> SignedDuration {
         self.ahead
     }
@@ -25,7 +24,6 @@ impl ClusterState {
     }
 
     /// A time of this machine's clock by the API server's.
-    #[must_use]
     pub fn server_time(&self, at: Timestamp) -> Timestamp {
         moved(at, -self.ahead)
     }

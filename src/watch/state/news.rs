@@ -17,19 +17,16 @@ pub struct NewsSince {
 
 impl NewsSince {
     /// `others`: of kinds that are not among `kinds`.
-    #[must_use]
     pub const fn new(others: Timestamp, kinds: BTreeMap<Kind, Timestamp>) -> Self {
         Self { others, kinds }
     }
 
     /// The moment of one kind.
-    #[must_use]
     pub fn of(&self, kind: Kind) -> Timestamp {
         self.kinds.get(&kind).copied().unwrap_or(self.others)
     }
 
     /// The same moments, all of them earlier.
-    #[must_use]
     pub fn before(mut self, span: Duration) -> Self {
         self.others = clock::before(self.others, span);
         for at in self.kinds.values_mut() {

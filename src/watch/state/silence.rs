@@ -67,7 +67,6 @@ impl ClusterState {
 
     /// Objects, workloads and namespaces that say something about silence, cut to a bounded number,
     /// in order of their names.
-    #[must_use]
     pub fn annotated(&self) -> Vec<(ObjectRef, Labels)> {
         let says = |labels: &Labels| silence::differ(Some(labels), None);
         let mut found: Vec<(ObjectRef, Labels)> = self
@@ -83,7 +82,6 @@ impl ClusterState {
     }
 
     /// What the annotations of an object are counted for: see [`silence::counted_for`].
-    #[must_use]
     pub fn counted_for(&self, object: &ObjectRef) -> String {
         let pod = self.objects.pods.get(&object.uid).filter(|_| &*object.kind == "Pod");
         let workload = pod.map_or_else(|| Workload::of(object), |pod| pod.workload.clone());

@@ -74,7 +74,6 @@ impl Terminating {
 
 impl ClusterState {
     /// When [`Self::tick`] has something to do next.
-    #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let (at, _) = self.terminating.timers.first().filter(|_| self.ready())?;
         Some(self.own_time(*at))

@@ -34,7 +34,6 @@ impl ClusterState {
 impl ClusterState {
     /// The pod of a Job (or of a CronJob's last one) that failed last, as far as it is kept, with the container
     /// that did, and whether that is its only one.
-    #[must_use]
     pub fn failed_pod(&self, object: &ObjectRef) -> Option<(ObjectRef, Arc<str>, bool)> {
         let namespace = object.namespace.as_deref();
         let job = self.objects.jobs.get(&NamespacedName::of(object)).filter(|_| &*object.kind == "Job");

@@ -19,7 +19,6 @@ pub struct Pace {
 
 impl Pace {
     /// The most requests in any 60 seconds.
-    #[must_use]
     pub const fn per_minute(self) -> u64 {
         let every = if self.every.is_zero() { 1 } else { self.every.as_nanos() };
         // At most 60e9 for a pace of one nanosecond.

@@ -25,7 +25,6 @@ pub enum WatchState {
 
 impl WatchState {
     /// The name used in metrics and in `/readyz`.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Listing => "listing",
@@ -83,13 +82,11 @@ pub struct WatchStatus {
 
 impl WatchStatus {
     /// The status of watches that have not begun, by the system's clock.
-    #[must_use]
     pub fn new(kinds: &[Kind]) -> Arc<Self> {
         Self::with_clock(kinds, &Clock::System)
     }
 
     /// The same by another clock, which must be the one that readers of the times compare with.
-    #[must_use]
     pub fn with_clock(kinds: &[Kind], clock: &Clock) -> Arc<Self> {
         let server = Server::default();
         let entry = |&kind: &Kind| (kind, Arc::new(Entry::new(kind, clock.clone(), Arc::clone(&server))));
@@ -98,20 +95,17 @@ impl WatchStatus {
     }
 
     /// Every kind, in the order of [`Kind::ALL`].
-    #[must_use]
     pub fn snapshot(&self) -> Vec<KindStatus> {
         self.entries.values().map(|entry| entry.shown()).collect()
     }
 
     /// One kind, if it is watched.
-    #[must_use]
     pub fn of(&self, kind: Kind) -> Option<KindStatus> {
         Some(self.entries.get(&kind)?.shown())
     }
 
     /// Every kind was listed completely once, or is known to be unreadable: what the others say can
     /// be acted upon.
-    #[must_use]
     pub fn ready(&self) -> bool {
         self.entries.values().all(|entry| {
             let inner = entry.lock();
@@ -120,7 +114,6 @@ impl WatchStatus {
     }
 
     /// The newest reading of the API server's clock. It is older than whatever came with its answer.
-    #[must_use]
     pub fn server_time(&self) -> Option<ServerTime> {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
