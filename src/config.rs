@@ -1,5 +1,5 @@
-//! Configuration: [`read`] walks YAML with positions and reports every error at once; each section is a file
-//! that names its keys once, from which the reader and the JSON Schema both follow; [`load`] looks up
+//! Configuration: `read` walks YAML with positions and reports every error at once; each section is a file
+//! that names its keys once, from which the reader and the JSON Schema both follow; `load` looks up
 //! names across files. [`Config`] is the result, frozen.
 
 mod annotations;

@@ -101,7 +101,7 @@ pub struct Engine {
     hints: hints::Hints,
     summaries: summary::Summaries,
     /// What is owed to those who are told in digests.
-    books: digest::Books,
+    digest_states: digest::DigestStates,
     /// The first picture of the cluster is being taken in.
     looking: bool,
     first_start: bool,
@@ -132,7 +132,7 @@ impl Engine {
             incidents: IncidentTable::default(),
             hints: hints::Hints::default(),
             summaries: summary::Summaries::default(),
-            books: digest::Books::default(),
+            digest_states: digest::DigestStates::default(),
             looking: true,
             first_start,
             identity: Identity::default(),
@@ -195,8 +195,12 @@ impl Engine {
 
     /// When the next thing is due; call [`Self::tick`] then.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let timers =
-            [self.incidents.next_timer(), self.summaries.next(), self.books.next(), self.rooms.next()];
+        let timers = [
+            self.incidents.next_timer(),
+            self.summaries.next(),
+            self.digest_states.next(),
+            self.rooms.next(),
+        ];
         timers.into_iter().flatten().min()
     }
 
@@ -211,7 +215,7 @@ impl Engine {
             self.tell_summary(summary, now, world, out);
         }
         // Last: everything decided at this moment belongs into it.
-        self.books.saw(now);
+        self.digest_states.saw(now);
         self.tell_digests(now, world, out);
     }
 
@@ -227,7 +231,7 @@ impl Engine {
             self.compare(&id, now, world);
             self.evaluate(&id, now, world, out);
         }
-        self.open_books(now, out);
+        self.open_digests(now, out);
     }
 
     /// Do standing problems still gather for the summary of a first start?
@@ -303,7 +307,7 @@ impl Engine {
         out.notes.push(Note { detail, until, waited, ..Note::of(incident, at, reason) });
         // Repeats are counted by the book itself.
         if reason != Reason::WithinWindow {
-            self.book_held(id, reason, out);
+            self.count_held_in_digests(id, reason, out);
         }
     }
 }

@@ -20,7 +20,7 @@
 //! aside and carries over what can be read (`salvage`).
 //!
 //! What is kept and asked for is named here and in the files beside this one, with typed inputs and
-//! answers. The database under it is behind [`backend`]: SQL is in `sqlite` and nowhere else.
+//! answers. The database under it is behind `backend`: SQL is in `sqlite` and nowhere else.
 
 mod alerts;
 mod backend;

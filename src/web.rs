@@ -162,7 +162,7 @@ async fn answer(
     Ok(response)
 }
 
-/// Everything that is served, for whoever asks in the same process. A request has no limit of time here.
+/// Everything that is served, for callers in the same process. A request has no limit of time here.
 pub fn router(state: WebState) -> Router {
     Router::new()
         .route("/", get(index))

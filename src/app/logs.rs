@@ -46,7 +46,7 @@ struct Job {
     until: Timestamp,
 }
 
-/// The way in: for whoever commits decisions.
+/// The way in, for the code that commits decisions.
 #[derive(Debug, Clone)]
 pub struct Logs {
     queue: mpsc::Sender<Job>,

@@ -241,8 +241,8 @@ fn stories(
             }
         }
     }
-    let peace = store.left_alone(now).wait()?;
-    let sources = Sources { deliveries: &deliveries, titles: &titles, peace: &peace };
+    let throttles = store.throttles(now).wait()?;
+    let sources = Sources { deliveries: &deliveries, titles: &titles, throttles: &throttles };
     Ok(records.into_iter().map(|(record, id, asked)| story::story(&id, record, asked, &sources)).collect())
 }
 

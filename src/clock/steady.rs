@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Clock, STEP, after, before};
 
 /// Shows the wall clock as of the last [`Self::step`] plus the monotonic time since. A step of the wall clock
-/// is not shown before [`Self::follow`]: whoever keeps deadlines moves them first.
+/// is not shown before [`Self::follow`]: the keeper of deadlines moves them first.
 #[derive(Debug)]
 pub struct Steady {
     clock: Clock,

@@ -29,7 +29,7 @@ impl Engine {
         }
         self.hints.clock_set(by);
         self.summaries.clock_set(by);
-        self.books.clock_set(by, now);
+        self.digest_states.clock_set(by, now);
         self.rooms.clock_set(by, now);
         self.annotations.clock_set(by, now, out);
         for id in &ids {

@@ -39,11 +39,11 @@ pub struct DigestReceiver {
 }
 
 /// A stored part of a book: of a receiver, one incident or what is not about a single one.
-pub type BookRow = (Arc<str>, Option<Arc<str>>);
+pub type DigestRow = (Arc<str>, Option<Arc<str>>);
 
 /// All books, by receiver.
 #[derive(Debug, Default)]
-pub(super) struct Books {
+pub(super) struct DigestStates {
     pub(super) all: BTreeMap<Arc<str>, DigestState>,
     /// The first picture is complete.
     open: bool,
@@ -51,7 +51,7 @@ pub(super) struct Books {
     clock: Option<Timestamp>,
 }
 
-impl Books {
+impl DigestStates {
     /// Nobody is told in digests.
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
@@ -123,24 +123,24 @@ const fn is_held(reason: Reason) -> bool {
 impl Engine {
     /// Takes stored books back in, before the first signal.
     pub fn restore_digests(&mut self, books: impl IntoIterator<Item = DigestState>) {
-        self.books.all.extend(books.into_iter().map(|book| (Arc::clone(&book.receiver), book)));
+        self.digest_states.all.extend(books.into_iter().map(|book| (Arc::clone(&book.receiver), book)));
     }
 
     /// What is kept of a receiver's next digest.
-    pub fn digest_book(&self, receiver: &str) -> Option<&DigestState> {
-        self.books.all.get(receiver)
+    pub fn digest_state(&self, receiver: &str) -> Option<&DigestState> {
+        self.digest_states.all.get(receiver)
     }
 
     /// The first picture is complete: from here on there are digests.
-    pub(super) fn open_books(&mut self, now: Timestamp, out: &mut Effects) {
-        self.books.open = true;
-        self.books.saw(now);
+    pub(super) fn open_digests(&mut self, now: Timestamp, out: &mut Effects) {
+        self.digest_states.open = true;
+        self.digest_states.saw(now);
         for name in self.plan(now) {
             out.digests.insert((name, None));
         }
         // What began meanwhile gathers for a moment before it is told.
         let soon = clock::after(now, self.settings.group_wait * 2);
-        for book in self.books.all.values_mut().filter(|book| !book.closing) {
+        for book in self.digest_states.all.values_mut().filter(|book| !book.closing) {
             if let Some(schedule) = self.settings.digests.iter().find(|d| d.name == book.receiver) {
                 let (count, last) = schedule.schedule.passed(book.seen, now, MAX_MISSED);
                 if last.is_some() {
@@ -151,8 +151,8 @@ impl Engine {
     }
 
     /// The receivers are others now.
-    pub(super) fn change_books(&mut self) {
-        if let Some(now) = self.books.clock.filter(|_| self.books.open) {
+    pub(super) fn change_digests(&mut self) {
+        if let Some(now) = self.digest_states.clock.filter(|_| self.digest_states.open) {
             self.plan(now);
         }
     }
@@ -162,7 +162,7 @@ impl Engine {
         let mut new = Vec::new();
         for receiver in &self.settings.digests {
             let zone = receiver.schedule.zone_name();
-            let book = self.books.all.entry(Arc::clone(&receiver.name)).or_insert_with(|| {
+            let book = self.digest_states.all.entry(Arc::clone(&receiver.name)).or_insert_with(|| {
                 new.push(Arc::clone(&receiver.name));
                 DigestState::new(Arc::clone(&receiver.name), Arc::clone(zone), now)
             });
@@ -172,7 +172,7 @@ impl Engine {
             (book.due, book.missed) = (book.at, 0);
         }
         // What the others have is told at once.
-        for book in self.books.all.values_mut() {
+        for book in self.digest_states.all.values_mut() {
             if !self.settings.digests.iter().any(|d| d.name == book.receiver) {
                 book.closing = true;
                 (book.at, book.due, book.missed) = (Some(now), Some(now), 0);
@@ -189,38 +189,48 @@ impl Engine {
         (decision, reason): (Decision, Reason),
         out: &mut Effects,
     ) {
-        self.books.decided(receivers, &self.settings.digests, (view, decision, reason), out);
+        self.digest_states.decided(receivers, &self.settings.digests, (view, decision, reason), out);
     }
 
     /// It is over, and nobody is told one by one.
-    pub(super) fn book_silent_end(&mut self, view: &IncidentView, reason: Reason, out: &mut Effects) {
+    pub(super) fn count_silent_end_in_digests(
+        &mut self,
+        view: &IncidentView,
+        reason: Reason,
+        out: &mut Effects,
+    ) {
         // A rule without ends is like a receiver without: only what no digest has told of yet is told.
         let quiet: Vec<DigestReceiver> =
             self.settings.digests.iter().map(|d| DigestReceiver { ends: false, ..d.clone() }).collect();
         let Some(receivers) = self.incidents.get(&view.id).map(|i| i.receivers.clone()) else { return };
-        self.books.decided(&receivers, &quiet, (view, Decision::Resolved, reason), out);
+        self.digest_states.decided(&receivers, &quiet, (view, Decision::Resolved, reason), out);
     }
 
     /// Something was held back.
-    pub(super) fn book_held(&mut self, id: &str, reason: Reason, out: &mut Effects) {
-        if self.books.is_empty() || !is_held(reason) {
+    pub(super) fn count_held_in_digests(&mut self, id: &str, reason: Reason, out: &mut Effects) {
+        if self.digest_states.is_empty() || !is_held(reason) {
             return;
         }
         let Some(incident) = self.incidents.get(id) else { return };
         let Some(rule) = self.rules.get(&incident.rule) else { return };
         let mut receivers = self.told_of(&incident.signal, rule, incident.severity);
         receivers.extend(incident.receivers.iter().cloned());
-        self.books.hold_back(&receivers, reason, (incident.namespace.as_ref(), &incident.workload), out);
+        self.digest_states.hold_back(
+            &receivers,
+            reason,
+            (incident.namespace.as_ref(), &incident.workload),
+            out,
+        );
     }
 
     /// A problem found no place any more.
     pub(super) fn book_refused(&mut self, signal: &Signal, rule: &Rule, out: &mut Effects) {
-        if self.books.is_empty() {
+        if self.digest_states.is_empty() {
             return;
         }
         let receivers: BTreeSet<_> = self.told_of(signal, rule, rule.severity);
         let place = (signal.object.namespace.as_ref(), &signal.workload);
-        self.books.hold_back(&receivers, Reason::OverLimit, place, out);
+        self.digest_states.hold_back(&receivers, Reason::OverLimit, place, out);
     }
 
     fn told_of(&self, signal: &Signal, rule: &Rule, severity: crate::signal::Severity) -> BTreeSet<Arc<str>> {

@@ -58,7 +58,7 @@ pub struct Note {
     pub workload: Workload,
     /// More: the incident that holds it back, the silence, …
     pub detail: Option<Arc<str>>,
-    /// What whoever silenced it says.
+    /// The comment of the silence.
     pub comment: Option<Arc<str>>,
     /// What would have been told.
     pub held: Option<Decision>,
@@ -117,7 +117,7 @@ pub struct Effects {
     /// What else `explain` needs.
     pub records: ExplainRecords,
     /// Parts of digests to come whose stored form is out of date, or which are to be forgotten.
-    pub digests: BTreeSet<digest::BookRow>,
+    pub digests: BTreeSet<digest::DigestRow>,
 }
 
 impl Effects {

@@ -316,7 +316,7 @@ impl Engine {
         } else {
             self.note(id, now, reason, None, out);
             if let Some(view) = self.view(id, now, world) {
-                self.book_silent_end(&view, reason, out);
+                self.count_silent_end_in_digests(&view, reason, out);
             }
         }
         self.wake_held(id, true, now, world, out);

@@ -33,7 +33,7 @@ impl Engine {
         self.routes = routes;
         self.only_receivers(receivers);
         self.silences.configure(Arc::clone(&self.settings.silences));
-        self.change_books();
+        self.change_digests();
         self.rooms.free();
         // What was told keeps its place.
         for id in &self.incidents.ids_by(|i| (by_due(i.notified().map(|told| told.at)), i.since)) {
@@ -56,7 +56,9 @@ impl Engine {
         self.reachable = known.to_vec();
         for incident in self.incidents.iter_mut() {
             // A last digest, where one is owed, has to know what it is about.
-            incident.receivers.retain(|name| known.contains(name) || self.books.all.contains_key(name));
+            incident
+                .receivers
+                .retain(|name| known.contains(name) || self.digest_states.all.contains_key(name));
         }
     }
 

@@ -170,7 +170,7 @@ impl Engine {
         incident.quiet = Some(quiet);
         if news || !known {
             *self.counts.entry(found.reason).or_default() += 1;
-            self.book_held(id, found.reason, out);
+            self.count_held_in_digests(id, found.reason, out);
             out.notes.push(Note {
                 detail: Some(Arc::clone(&found.by)),
                 comment: found.comment.clone(),

@@ -19,7 +19,7 @@ impl Engine {
     /// Takes one signal in and does what follows from it at once.
     pub fn signal(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
         *self.signals.entry(signal.cause).or_default() += 1;
-        self.books.saw(now);
+        self.digest_states.saw(now);
         self.rooms.saw(now);
         match signal.phase {
             Phase::Raised | Phase::Pulse => self.raise(now, signal, world, out),

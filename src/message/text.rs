@@ -149,7 +149,7 @@ fn says_it_too(i: &IncidentView, short: &str) -> bool {
     i.why.len() <= SHORT_TEXT && i.why.contains(error)
 }
 
-/// The cause in one line: whoever sees only the title on a lock screen wants to know why, too.
+/// The cause in one line: a reader who sees only the title on a lock screen wants to know why, too.
 pub fn title_why(i: &IncidentView) -> String {
     let first = one_line(i.why.lines().next().unwrap_or_default(), 100).trim_end_matches('.').to_owned();
     let short = short_why(i);

@@ -134,7 +134,7 @@ pub fn client(tls: &Tls) -> Result<reqwest::Client, HttpError> {
     builder.build().map_err(|e| HttpError::Client(chain(e)))
 }
 
-/// How long who says 429 without saying for how long is left alone. Vendors count by the minute, and
+/// Pause after a 429 without `Retry-After`. Vendors count by the minute, and
 /// some shut out for longer who does not stop.
 pub const TOO_MANY: Duration = Duration::from_secs(60);
 

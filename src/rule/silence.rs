@@ -77,7 +77,7 @@ pub struct AnnotationRules {
     pub enabled: bool,
     /// Each counts for at most so long from when it was first seen.
     pub max: Duration,
-    /// Those of a node count: whoever may write to the node can silence its loss then.
+    /// Those of a node count: anyone who may write to the node can silence its loss then.
     pub nodes: bool,
     /// These incidents they cannot silence; `None`: no exception.
     pub except: Option<Filter>,

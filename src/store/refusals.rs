@@ -1,4 +1,4 @@
-//! Receivers that refuse every message or asked for a pause, and for how long each is left alone.
+//! Receivers that refuse every message or asked for a pause, and for how long each is paused.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub struct Refusal {
     pub reason: String,
 }
 
-/// A receiver, or a credential, that asked to be left alone.
+/// A receiver, or a credential, that asked for a pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Throttle {
     pub name: String,
@@ -35,7 +35,7 @@ pub(super) trait Refusals {
         now: Timestamp,
     ) -> Result<(), StoreError>;
     fn end_refusal(&mut self, receiver: &str) -> Result<(), StoreError>;
-    fn left_alone(&mut self, now: Timestamp) -> Result<Vec<Throttle>, StoreError>;
+    fn throttles(&mut self, now: Timestamp) -> Result<Vec<Throttle>, StoreError>;
 }
 
 impl Store {
@@ -64,8 +64,8 @@ impl Store {
         self.write("end a refusal", move |s| s.end_refusal(&receiver))
     }
 
-    /// Who asked to be left alone for longer than until `now`.
-    pub fn left_alone(&self, now: Timestamp) -> Call<Vec<Throttle>> {
-        self.read("read who is left alone", move |s| s.left_alone(now))
+    /// Who asked for a pause for longer than until `now`.
+    pub fn throttles(&self, now: Timestamp) -> Call<Vec<Throttle>> {
+        self.read("read the pauses of receivers", move |s| s.throttles(now))
     }
 }

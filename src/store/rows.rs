@@ -80,11 +80,11 @@ pub enum Settle {
     Retry {
         not_before: Timestamp,
         reason: String,
-        /// The other side asked for peace.
+        /// The other side asked for a pause.
         gate: Option<Gate>,
     },
     /// Back to the queue: the receiver as such refuses ([`crate::notify::Outcome::Refused`]). The row may
-    /// go again at once; the receiver is left alone.
+    /// go again at once; the receiver is paused.
     Refused {
         /// Nothing is sent to the receiver before this.
         until: Timestamp,

@@ -47,7 +47,7 @@ impl Store {
     }
 
     /// The clock was set by `by` and shows `now`: what waits in the outbox waits for as long as it would
-    /// have, and is given up as late, and so do receivers that asked to be left alone or refuse. All of them look
+    /// have, and is given up as late, and so do receivers that asked for a pause or refuse. All of them look
     /// again. No wait is ever longer than `longest`: what would be was written by the clock as it is now.
     pub fn move_waits(&self, by: SignedDuration, now: Timestamp, longest: Duration) -> Call<()> {
         self.write("move waits", move |s| s.move_waits(by, now, longest))

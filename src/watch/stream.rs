@@ -87,7 +87,7 @@ pub struct Tuning {
     pub blind_max: Duration,
     /// Objects in one page of a list of pods, the largest objects.
     pub pod_page: u32,
-    /// Objects in one page of a list of Events, which whoever may create some makes as large as they
+    /// Objects in one page of a list of Events, whose authors make them as large as they
     /// like.
     pub event_page: u32,
     /// Objects in one page of any other list.

@@ -1,5 +1,5 @@
 //! What a client can ask the running bot to do. Every request names the token of `http.token`:
-//! whoever can reach the port could silence alerts otherwise.
+//! anyone who can reach the port could silence alerts otherwise.
 //!
 //! | request | does |
 //! |---|---|
@@ -53,7 +53,7 @@ pub enum Command {
     },
 }
 
-/// Why a request was not carried out. The text is shown to whoever asked.
+/// Why a request was not carried out. The text is shown to the person who asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The request is wrong.
@@ -107,7 +107,7 @@ impl fmt::Debug for Control {
 }
 
 impl Control {
-    /// Requests that name `token` go to whoever holds the other end of `asks`.
+    /// Requests that name `token` go to the holder of the other end of `asks`.
     pub fn new(token: Option<Token>, asks: mpsc::Sender<Ask>) -> Self {
         Self { token, asks }
     }

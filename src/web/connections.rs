@@ -1,4 +1,4 @@
-//! Who is connected. Everybody is accepted; room is made by closing whoever has been idle longest.
+//! Who is connected. Everybody is accepted; room is made by closing the connection that has been idle longest.
 //!
 //! A client that connects and says nothing, or keeps a connection for its next request, costs a place
 //! and nothing else, so a kubelet's probe never waits behind it: it takes the place of the one that

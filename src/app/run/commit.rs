@@ -102,7 +102,7 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
         commit.incidents.extend(row(incident, now));
     }
     for (receiver, incident) in &effects.digests {
-        let book = engine.digest_book(receiver);
+        let book = engine.digest_state(receiver);
         let body = match incident {
             None => book.map(serde_json::to_string),
             Some(id) => book.and_then(|book| book.entries.get(id)).map(serde_json::to_string),

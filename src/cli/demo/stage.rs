@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the API server's history is forgotten, as etcd's is: a demonstration may be left running.
 const COMPACT: Duration = Duration::from_secs(300);
 
-/// What happens, for whoever looks on.
+/// What happens, for the spectators.
 #[derive(Debug, Clone)]
 pub enum News {
     /// In the cluster.

@@ -158,8 +158,8 @@ pub struct Sources<'a> {
     pub deliveries: &'a HashMap<String, Vec<Delivery>>,
     /// What other incidents are about, by id.
     pub titles: &'a BTreeMap<String, String>,
-    /// Who asked to be left alone.
-    pub peace: &'a [Throttle],
+    /// Who asked for a pause.
+    pub throttles: &'a [Throttle],
 }
 
 /// The key of a decision, of its history row.
@@ -358,7 +358,7 @@ fn receipts(
                         let receiver = receiver.clone();
                         Receipt { receiver, state: NOT_QUEUED.to_owned(), ..Receipt::default() }
                     } else {
-                        receipt(receiver.clone(), delivery, from.peace)
+                        receipt(receiver.clone(), delivery, from.throttles)
                     }
                 })
                 .collect();
@@ -379,14 +379,14 @@ fn receipts(
     receipts
 }
 
-fn receipt(receiver: String, delivery: &Delivery, peace: &[Throttle]) -> Receipt {
+fn receipt(receiver: String, delivery: &Delivery, throttles: &[Throttle]) -> Receipt {
     let entry = &delivery.entry;
     let queued = entry.state == "queued";
     // What is behind another row waits for that one.
-    let left_alone = peace.iter().find(|p| p.name == receiver).filter(|_| queued && !delivery.behind);
+    let left_alone = throttles.iter().find(|p| p.name == receiver).filter(|_| queued && !delivery.behind);
     let next = entry.not_before.filter(|_| queued).max(left_alone.map(|p| p.until));
     let reason = match left_alone {
-        Some(peace) if entry.reason.is_empty() => &peace.reason,
+        Some(throttles) if entry.reason.is_empty() => &throttles.reason,
         _ => &entry.reason,
     };
     Receipt {

@@ -61,8 +61,8 @@ impl Item {
 impl Engine {
     /// Decides every digest that is due at `now`.
     pub(in crate::engine) fn tell_digests(&mut self, now: Timestamp, world: &dyn World, out: &mut Effects) {
-        while let Some(name) = self.books.due(now) {
-            let Some(mut book) = self.books.all.remove(&name) else { return };
+        while let Some(name) = self.digest_states.due(now) {
+            let Some(mut book) = self.digest_states.all.remove(&name) else { return };
             self.tell_digest(&mut book, now, world, out);
             out.digests.insert((Arc::clone(&name), None));
             if book.closing {
@@ -75,7 +75,7 @@ impl Engine {
                 book.seen = now;
                 book.at = schedule.and_then(|schedule| schedule.next_after(now));
                 (book.due, book.missed) = (book.at, 0);
-                self.books.all.insert(name, book);
+                self.digest_states.all.insert(name, book);
             }
         }
     }
@@ -224,7 +224,7 @@ impl Engine {
     }
 }
 
-impl super::Books {
+impl super::DigestStates {
     fn due(&self, now: Timestamp) -> Option<Arc<str>> {
         self.all.values().find(|book| book.at.is_some_and(|at| at <= now)).map(|b| Arc::clone(&b.receiver))
     }

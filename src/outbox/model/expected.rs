@@ -37,7 +37,7 @@ pub(super) struct Model {
     /// Open rows in order, by receiver.
     pub(super) open: [Vec<Row>; 2],
     pub(super) gate: [i64; 2],
-    /// Which receiver refuses: how often in a row, and until when it is left alone.
+    /// Which receiver refuses: how often in a row, and until when it is paused.
     pub(super) refuses: [Option<(u32, i64)>; 2],
     pub(super) delivered: BTreeSet<String>,
     pub(super) dead: BTreeMap<String, Dead>,

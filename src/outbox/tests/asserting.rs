@@ -100,7 +100,7 @@ async fn what_waits_to_be_sent_is_not_asserted_as_it_was() {
     bench.run(spec("x"), &script);
     bench.store.commit(firing(&[("a1", "x", "a"), ("b1", "x", "b")])).await.unwrap();
     bench.counted("x", 2, 0).await;
-    // The receiver asked for an hour of peace: that counts for assertions, too.
+    // The receiver asked for a pause of an hour: that counts for assertions, too.
     bench.store.commit(rows(&[("a2", "x", "a")])).await.unwrap();
     script.reached(3).await;
     assert_eq!(asserted(&script).await, [""; 0]);
@@ -165,7 +165,7 @@ async fn a_receiver_that_refuses_assertions_is_called_refusing() {
     bench.counted("x", 1, 0).await;
     script.doubts.lock().unwrap().push(Outcome::Refused { reason: "401".into() });
     until(async || !bench.outbox.refusals().is_empty()).await;
-    assert_eq!(asserted(&script).await, [""; 0], "it is left alone");
+    assert_eq!(asserted(&script).await, [""; 0], "it is paused");
     script.credentials.store(1, Ordering::Relaxed);
     bench.store.wakeups(&Arc::from("x")).notify_one();
     until(async || bench.outbox.refusals().is_empty()).await;

@@ -86,7 +86,7 @@ async fn a_restart_knows_since_when_and_tries_once_at_once() {
     pass(&second, &by, 0).await;
     let refusal = second.outbox.refusals().remove("x").unwrap();
     assert_eq!((refusal.attempts, refusal.since.as_second()), (2, since.as_second()));
-    assert_eq!(script.keys().len(), 2, "then it is left alone, for longer");
+    assert_eq!(script.keys().len(), 2, "then it is paused, for longer");
     pass(&second, &by, 65).await;
     second.counted("x", 1, 0).await;
     second.stop().await;

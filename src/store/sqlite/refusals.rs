@@ -37,9 +37,9 @@ impl Refusals for Session {
         Ok(())
     }
 
-    fn left_alone(&mut self, now: Timestamp) -> Result<Vec<Throttle>, StoreError> {
+    fn throttles(&mut self, now: Timestamp) -> Result<Vec<Throttle>, StoreError> {
         self.all(
-            "read who is left alone",
+            "read the pauses of receivers",
             "SELECT receiver, not_before, reason FROM receiver_state WHERE not_before > ?1
              UNION ALL
              SELECT receiver, not_before, reason FROM refusals WHERE not_before > ?1",

@@ -414,7 +414,7 @@ fn dissolve(s: &Session, inside: Option<&str>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The other side asked for peace. Never shortened: of two answers under way the longer wait counts.
+/// The other side asked for a pause. Never shortened: of two answers under way the longer wait counts.
 pub(super) fn keep_gate(s: &Session, gate: Option<&Gate>, reason: &str) -> Result<(), StoreError> {
     let Some(gate) = gate else { return Ok(()) };
     s.change(

@@ -22,7 +22,7 @@ pub(super) struct Session {
     pub woken: Woken,
     /// What is done when the disk fails; `None`: errors are returned.
     pub keeper: Option<Keeper>,
-    /// Shared with whoever looks at the store.
+    /// Shared with the readers of the store.
     pub health: Arc<Health>,
     /// Dropped after the connection: the file is free for its next owner once it is closed.
     pub lock: Option<Held>,

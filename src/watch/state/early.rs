@@ -7,7 +7,7 @@ use crate::watch::kinds::Event;
 
 /// Bytes of all Events that wait. Twenty thousand usual ones have 12 MiB.
 const MAX_BYTES: usize = 32 << 20;
-/// Of these, bytes of the Events of one namespace: whoever writes many keeps out no others.
+/// Of these, bytes of the Events of one namespace: a writer of many keeps out no others.
 const MAX_SHARE: usize = MAX_BYTES / 4;
 
 /// See the [module](self).

@@ -306,7 +306,7 @@ impl Entry {
         self.lock().not_before = Some(Instant::now() + patience);
     }
 
-    /// How long it still wants to be left alone; asked once.
+    /// How long it asks to be paused; asked once.
     pub fn take_wait(&self) -> Duration {
         let until = self.lock().not_before.take();
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))

@@ -166,7 +166,7 @@ impl Run {
             .config
             .receivers
             .iter()
-            .filter_map(|receiver| pipeline.engine().digest_book(&receiver.spec.name))
+            .filter_map(|receiver| pipeline.engine().digest_state(&receiver.spec.name))
             .map(|book| {
                 let entries = book
                     .entries
