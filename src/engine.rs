@@ -42,9 +42,9 @@ pub use effects::{Decided, Effects, Note};
 pub use explained::ExplainedIncident;
 pub use identity::{Identity, Numbers};
 use incident::IncidentTable;
-pub use incident::{Incident, Log, Member};
-pub use records::{ExplainRecords, Waits};
-pub use silence::{BadAnnotation, Suppression};
+pub use incident::{Incident, Log, Member, Suppression, Waits};
+pub use records::ExplainRecords;
+pub use silence::BadAnnotation;
 
 use crate::message::{Decision, Reason};
 use crate::rule::{AnnotationRules, MuteTime, Routes, RuleSet, Silence};

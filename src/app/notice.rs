@@ -18,8 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::blindness::{Blindness, Sight, Span};
+use super::commit::put_message;
 use super::pipeline::{Message, Policies, TERMINAL, receivers as receivers_of};
-use super::run::put_message;
 use crate::clock;
 use crate::config::Config;
 use crate::engine::Decided;

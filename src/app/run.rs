@@ -13,18 +13,11 @@
 mod apply;
 #[cfg(test)]
 mod bounds;
-mod commit;
 mod engine_loop;
-mod records;
 mod seen;
 mod senders;
 mod slices;
 mod upkeep;
-
-/// For tests of what is read from the store.
-#[cfg(test)]
-pub(crate) use self::commit::commit;
-pub(super) use self::commit::put_message;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;

@@ -16,9 +16,8 @@ pub(super) use table::IncidentTable;
 pub use table::Tenant;
 
 use super::group;
-use super::records::Waits;
-use super::silence::Suppression;
 use crate::clock::{moved, past};
+use crate::message::{Decision, Reason};
 use crate::rule::{GroupBy, Rule};
 use crate::signal::{Cause, Exit, ObjectRef, Phase, Severity, Signal, Workload};
 
@@ -26,6 +25,32 @@ use crate::signal::{Cause, Exit, ObjectRef, Phase, Severity, Signal, Workload};
 const MAX_UNNAMED: usize = 20_000;
 /// At most so many revisions of removed members are known.
 const MAX_REVISIONS: usize = 16;
+
+/// What an incident that is not told waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// Why it is not told: `not_yet_for`, `group_wait`, `below_count`, `inhibited_by`, …
+    pub reason: Reason,
+    /// Since when this is the reason.
+    pub since: Timestamp,
+    /// Until when at least, where that is known.
+    pub until: Option<Timestamp>,
+    /// The incident, silence or mute time that holds it.
+    pub by: Option<Arc<str>>,
+}
+
+/// Why an incident is not told, as it was recorded; stored with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppression {
+    /// [`Reason::SilencedBy`] or [`Reason::Muted`].
+    pub reason: Reason,
+    /// By what: a silence, a mute time or an annotation.
+    pub by: Arc<str>,
+    /// What was held back so far, each recorded once.
+    pub held: BTreeSet<Decision>,
+    /// Of the growth steps, how many were passed when that was recorded.
+    pub step: usize,
+}
 
 /// One object (and container) that has the problem.
 #[derive(Debug, Clone, Serialize, Deserialize)]

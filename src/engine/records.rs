@@ -10,32 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::incident::{Life, object_key};
-use super::{Effects, Engine, Incident};
+use super::{Effects, Engine, Incident, Waits};
 use crate::clock;
 use crate::message::Reason;
 use crate::signal::{Cause, ObjectRef, Signal, Workload};
 
 /// Problems that became no incident are remembered for so many objects, so that each is written down
 /// once; those of more objects are only counted.
-const MAX_UNHEARD: usize = 4096;
+const MAX_UNMATCHED: usize = 4096;
 /// After this the same problem of the same object is written down once more.
 const UNMATCHED_AGAIN: Duration = Duration::from_secs(6 * 3600);
-
-/// What an incident that is not told waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waits {
-    /// Why it is not told: `not_yet_for`, `group_wait`, `below_count`, `inhibited_by`, …
-    pub reason: Reason,
-    /// Since when this is the reason.
-    pub since: Timestamp,
-    /// Until when at least, where that is known.
-    pub until: Option<Timestamp>,
-    /// The incident, silence or mute time that holds it.
-    pub by: Option<Arc<str>>,
-}
 
 /// An object that is part of an incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +81,7 @@ impl Refusals {
                 self.last.remove(&old);
             }
         }
-        if self.last.contains_key(&key) || self.last.len() >= MAX_UNHEARD {
+        if self.last.contains_key(&key) || self.last.len() >= MAX_UNMATCHED {
             return false;
         }
         self.last.insert(key.clone(), now);

@@ -10,14 +10,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 pub use list::{KEEP_EXPIRED, MAX_EXPIRED, MAX_SILENCES, Silences, TooMany};
 
 use super::annotations::places;
 use super::incident::{Life, object_key};
 use super::judge::steps_passed;
-use super::{Effects, Engine, Incident, Member, Note};
+use super::{Effects, Engine, Incident, Member, Note, Suppression};
 use crate::message::{Decision, Reason};
 use crate::rule::silence::{Affected, short_id};
 use crate::rule::{MuteTime, RouteFacts, Silence};
@@ -32,19 +31,6 @@ const MAX_LOOK: usize = 50;
 
 /// What [`Suppression::by`] begins with where an annotation holds an incident back.
 pub(in crate::engine) const BY_ANNOTATION: &str = "annotation ";
-
-/// Why an incident is not told, as it was recorded; stored with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Suppression {
-    /// [`Reason::SilencedBy`] or [`Reason::Muted`].
-    pub reason: Reason,
-    /// By what: a silence, a mute time or an annotation.
-    pub by: Arc<str>,
-    /// What was held back so far, each recorded once.
-    pub held: BTreeSet<Decision>,
-    /// Of the growth steps, how many were passed when that was recorded.
-    pub step: usize,
-}
 
 /// Why an annotation that was meant to silence does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -307,12 +307,12 @@ fn told(config: &Config, spoiled: &[(Kind, String)]) -> (Pipeline, Vec<Commit>) 
         };
         assert!(format!("{change:?}").len() <= MAX_OBJECT);
         pipeline.feed(at(1), change, &mut out);
-        commits.push(super::commit::commit(&pipeline, &std::mem::take(&mut out), at(1)));
+        commits.push(crate::app::commit::commit(&pipeline, &std::mem::take(&mut out), at(1)));
     }
     for hour in [1, 2, 26] {
         let now = clock::after(at(1), Duration::from_secs(hour * 3600));
         pipeline.tick_until(now, &mut out);
-        commits.push(super::commit::commit(&pipeline, &std::mem::take(&mut out), now));
+        commits.push(crate::app::commit::commit(&pipeline, &std::mem::take(&mut out), now));
     }
     (pipeline, commits)
 }

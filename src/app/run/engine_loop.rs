@@ -13,10 +13,10 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::commit::{commit, restore, restore_digests};
 use super::seen::{MARK_SEEN, Seen};
 use super::slices::Slices;
 use super::upkeep::{self, Upkeep};
+use crate::app::commit::{commit, restore, restore_digests};
 use crate::app::logs::{LogRead, Logs};
 use crate::app::notice::{Announcer, Broken, tenant};
 use crate::app::pipeline::{Output, Pipeline, Start};

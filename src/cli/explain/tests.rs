@@ -7,8 +7,8 @@ use std::sync::Arc;
 use clap::Parser;
 
 use super::*;
+use crate::app::commit::commit;
 use crate::app::pipeline::{Output, Pipeline, Start};
-use crate::app::run::commit;
 use crate::config::{Config, load};
 use crate::recording::{RecordingFile, changes};
 use crate::store::fixture::note;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::commit::row;
 use crate::app::pipeline::Message;
 use crate::engine::{Effects, Engine, Incident, Note};
 use crate::message::detail::{About, DecidedDetail, DecidedIncident, HeldDetail, Waited};
 use crate::message::text::words;
 use crate::message::{Decision, Detail};
-use crate::store::{Commit, HistoryRow, KnownObject, ObjectRow};
+use crate::store::{Commit, HistoryRow, IncidentRow, KnownObject, MAX_INCIDENT, ObjectRow};
 
 /// So many names of objects stand beside a decision; all of them are known by incident.
 const NAMES: usize = 20;
@@ -112,4 +111,38 @@ pub(super) fn put(commit: &mut Commit, engine: &Engine, effects: &Effects, now: 
             .to_json(),
         });
     }
+}
+
+/// An incident as the store keeps it. One that cannot be written down is logged.
+pub(super) fn row(incident: &Incident, now: Timestamp) -> Option<IncidentRow> {
+    let body = body(incident)
+        .inspect_err(|error| {
+            tracing::error!(incident = %incident.id, %error, "an incident cannot be written down");
+        })
+        .ok()?;
+    Some(IncidentRow {
+        id: incident.id.to_string(),
+        rule: Arc::clone(&incident.rule),
+        state: Arc::from(incident.state()),
+        body,
+        updated_at: now,
+    })
+}
+
+/// As JSON. Of one that is too large to be kept, members are counted instead of named.
+fn body(incident: &Incident) -> serde_json::Result<String> {
+    let mut body = serde_json::to_string(incident)?;
+    if body.len() <= MAX_INCIDENT {
+        return Ok(body);
+    }
+    let mut short = incident.clone();
+    while body.len() > MAX_INCIDENT && !short.members.is_empty() {
+        let keep = short.members.len() / 2;
+        while short.members.len() > keep && short.members.pop_last().is_some() {
+            short.unnamed = short.unnamed.saturating_add(1);
+        }
+        body = serde_json::to_string(&short)?;
+    }
+    tracing::warn!(incident = %incident.id, members = short.members.len(), "too large to be kept whole");
+    Ok(body)
 }

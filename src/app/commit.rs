@@ -1,15 +1,16 @@
 //! What a step decided, as the store keeps it.
 
+mod records;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::records;
 use crate::app::pipeline::{Message, Output, Pipeline};
 use crate::app::silences;
 use crate::engine::digest::DigestState;
 use crate::engine::{Engine, Incident};
-use crate::store::{AnnotationRow, Commit, DigestRow, HistoryRow, IncidentRow, MAX_INCIDENT};
+use crate::store::{AnnotationRow, Commit, DigestRow, HistoryRow};
 
 /// Stored incidents. One that cannot be read is logged and forgotten.
 pub(super) fn restore(rows: Vec<(String, String)>) -> Vec<Incident> {
@@ -45,40 +46,6 @@ pub(super) fn restore_digests(rows: Vec<DigestRow>) -> Vec<DigestState> {
     books
 }
 
-/// An incident as the store keeps it. One that cannot be written down is logged.
-pub(super) fn row(incident: &Incident, now: Timestamp) -> Option<IncidentRow> {
-    let body = body(incident)
-        .inspect_err(|error| {
-            tracing::error!(incident = %incident.id, %error, "an incident cannot be written down");
-        })
-        .ok()?;
-    Some(IncidentRow {
-        id: incident.id.to_string(),
-        rule: Arc::clone(&incident.rule),
-        state: Arc::from(incident.state()),
-        body,
-        updated_at: now,
-    })
-}
-
-/// As JSON. Of one that is too large to be kept, members are counted instead of named.
-fn body(incident: &Incident) -> serde_json::Result<String> {
-    let mut body = serde_json::to_string(incident)?;
-    if body.len() <= MAX_INCIDENT {
-        return Ok(body);
-    }
-    let mut short = incident.clone();
-    while body.len() > MAX_INCIDENT && !short.members.is_empty() {
-        let keep = short.members.len() / 2;
-        while short.members.len() > keep && short.members.pop_last().is_some() {
-            short.unnamed = short.unnamed.saturating_add(1);
-        }
-        body = serde_json::to_string(&short)?;
-    }
-    tracing::warn!(incident = %incident.id, members = short.members.len(), "too large to be kept whole");
-    Ok(body)
-}
-
 /// What a step decided, as the store keeps it.
 pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commit {
     let effects = &out.effects;
@@ -99,7 +66,7 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
         .collect();
     for id in &effects.dirty {
         let Some(incident) = engine.incident(id) else { continue };
-        commit.incidents.extend(row(incident, now));
+        commit.incidents.extend(records::row(incident, now));
     }
     for (receiver, incident) in &effects.digests {
         let book = engine.digest_state(receiver);
@@ -137,7 +104,7 @@ pub(crate) fn commit(pipeline: &Pipeline, out: &Output, now: Timestamp) -> Commi
 }
 
 /// A message to its receivers, and the decision as history has it. `engine`: of incidents.
-pub(in crate::app) fn put_message(commit: &mut Commit, message: &Message, engine: Option<&Engine>) {
+pub(super) fn put_message(commit: &mut Commit, message: &Message, engine: Option<&Engine>) {
     let decided = &message.decided;
     tracing::info!(decision = %decided.decision, reason = %decided.reason, title = %message.title,
         receivers = ?decided.receivers, "decided");
