@@ -5,6 +5,7 @@
 pub(crate) mod cached;
 mod families;
 mod process;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet, text,
-};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
 use super::process::Process;
+use super::writer::{Labels, Writer};
 use super::{ConfigStats, EngineStats, Exposition};
 use crate::clock;
 use crate::message::{Decision, Reason};
@@ -92,8 +90,6 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
 pub(super) fn holds(reason: Reason) -> bool {
     !Decision::ALL.iter().any(|decision| reasons(*decision).contains(&reason))
 }
-
-type Labels<'a> = Vec<(&'static str, &'a str)>;
 
 impl Families {
     pub fn render(self) -> Result<String, fmt::Error> {
@@ -440,66 +436,11 @@ fn up(watch: &KindStatus) -> bool {
 
 impl Collector for Families {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut out = Writer { encoder: &mut encoder, format: self.format };
+        let mut out = Writer::new(&mut encoder, self.format);
         self.of_engine(&mut out)?;
         self.of_config(&mut out)?;
         self.of_watches(&mut out)?;
         self.of_outbox(&mut out)?;
         self.of_process(&mut out)
     }
-}
-
-struct Writer<'a, 'b> {
-    encoder: &'b mut DescriptorEncoder<'a>,
-    format: Exposition,
-}
-
-impl Writer<'_, '_> {
-    /// `name` is without `_total`.
-    fn counter<'l, N: EncodeCounterValue + EncodeGaugeValue>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = (Labels<'l>, N)>,
-    ) -> fmt::Result {
-        match self.format {
-            Exposition::OpenMetrics => {
-                let family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-                each(family, samples, |mut metric, value| {
-                    metric.encode_counter::<NoLabelSet, N, f64>(value, None)
-                })
-            }
-            Exposition::Text => {
-                let name = format!("{name}_total");
-                let family = self.encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-                // What is written for a gauge is the value without a suffix to its name.
-                each(family, samples, |mut metric, value| metric.encode_gauge(value))
-            }
-        }
-    }
-
-    fn gauge<'l, N: EncodeGaugeValue>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = (Labels<'l>, N)>,
-    ) -> fmt::Result {
-        let family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        each(family, samples, |mut metric, value| metric.encode_gauge(value))
-    }
-}
-
-fn each<'l, N>(
-    mut family: MetricEncoder<'_>,
-    samples: impl IntoIterator<Item = (Labels<'l>, N)>,
-    encode: impl Fn(MetricEncoder<'_>, &N) -> fmt::Result,
-) -> fmt::Result {
-    for (labels, value) in samples {
-        if labels.is_empty() {
-            // A family of this one sample: an empty set would be written as `{}`.
-            return encode(family, &value);
-        }
-        encode(family.encode_family(&labels)?, &value)?;
-    }
-    Ok(())
 }
