@@ -56,9 +56,9 @@ pub struct Config {
 
 #[derive(Debug)]
 pub struct File {
-    /// Without its rules.
+    /// `rules` is empty until the files and directories below are read.
     pub config: Config,
-    /// Where rules are.
+    /// Files and directories, as the key `rules` names them.
     pub rules: Vec<PathBuf>,
 }
 

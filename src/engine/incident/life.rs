@@ -174,7 +174,6 @@ impl Life {
         }
     }
 
-    /// It fires again.
     pub fn reopen(self) -> Self {
         match self {
             Self::Ended { notified, end } => Self::Reopening { notified, end, pending: Pending::default() },

@@ -51,12 +51,11 @@ impl IncidentTable {
         self.slots.len()
     }
 
-    /// In no order.
+    /// In the order of a hash map, which no decision may follow: see [`Self::ids_by`].
     pub fn iter(&self) -> impl Iterator<Item = &Incident> {
         self.slots.values().map(|slot| &slot.incident)
     }
 
-    /// In no order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Incident> {
         self.slots.values_mut().map(|slot| &mut slot.incident)
     }
