@@ -1,15 +1,10 @@
 //! Notifiers against receivers on the wire: the fakes of `testkit`, and real libraries of other
 //! people (aiosmtpd, slack_sdk).
 
-#[path = "notify/http.rs"]
 mod http;
-#[path = "notify/mail.rs"]
 mod mail;
-#[path = "notify/pictures.rs"]
 mod pictures;
-#[path = "notify/python.rs"]
 mod python;
-#[path = "notify/slack.rs"]
 mod slack;
 
 use std::path::PathBuf;

@@ -1,17 +1,11 @@
 //! Configuration, rules and receivers change while the bot runs, against the simulated API server and
 //! real webhooks: what is in force, what is told, and that nothing is lost or told twice.
 
-#[path = "reload/broken.rs"]
 mod broken;
-#[path = "reload/burst.rs"]
 mod burst;
-#[path = "reload/identity.rs"]
 mod identity;
-#[path = "reload/limit.rs"]
 mod limit;
-#[path = "reload/live.rs"]
 mod live;
-#[path = "reload/process.rs"]
 mod process;
 
 use std::collections::BTreeMap;

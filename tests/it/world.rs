@@ -1,6 +1,5 @@
 //! The whole bot in one thread with paused time: no socket, no file, and one seed gives one trace.
 
-#[path = "world/disk.rs"]
 mod disk;
 
 use std::io::ErrorKind;

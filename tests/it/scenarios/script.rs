@@ -7,9 +7,7 @@
 //! And once more with a restart of kubeherald after each step, which may cost counts and patience but
 //! must not tell anything twice, nor break a silence.
 
-#[path = "script/run.rs"]
 mod run;
-#[path = "script/words.rs"]
 mod words;
 
 use std::sync::{Arc, OnceLock};
