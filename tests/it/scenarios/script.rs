@@ -44,6 +44,8 @@ pub enum Step {
     Gap,
     /// kubeherald stops; what it knows is written down.
     Down,
+    /// The same; nothing was heard since so long after the beginning.
+    DownUnheard(&'static str),
     /// It comes back: stored incidents, then lists.
     Up,
     /// The same, and this kind cannot be read.

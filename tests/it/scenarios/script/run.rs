@@ -135,6 +135,10 @@ impl Run {
                 pipeline.tick_until(self.now, &mut self.out);
             }
             Step::Down => self.down(),
+            Step::DownUnheard(since) => {
+                self.down();
+                self.seen_until = Some(self.start + super::span(since));
+            }
             Step::Up => self.up(None),
             Step::UpBlind(kind) => self.up(Some(kind)),
             Step::Reload(config) => {
