@@ -141,6 +141,9 @@ impl Pipeline {
         if complete {
             self.engine.synced(now, &self.memory, &mut out.effects);
         }
+        for kind in self.memory.take_seen_again() {
+            self.engine.sees_again(kind.as_str(), now, &self.memory, &mut out.effects);
+        }
         for object in self.memory.take_silence_changed() {
             self.engine.review_about(&object, now, &self.memory, &mut out.effects);
         }

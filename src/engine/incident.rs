@@ -35,7 +35,7 @@ pub struct Waits {
     pub since: Timestamp,
     /// Until when at least, where that is known.
     pub until: Option<Timestamp>,
-    /// The incident, silence or mute time that holds it.
+    /// The incident, silence or mute time that holds it, or the kind that cannot be read.
     pub by: Option<Arc<str>>,
 }
 

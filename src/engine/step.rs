@@ -15,6 +15,9 @@ use crate::signal::{Cause, Phase, Signal, World};
 /// An autoscaler, a registry or a provisioner that promises again and again is believed this long.
 const MAX_GRACE: Duration = Duration::from_secs(1800);
 
+/// The same moment by the clock of this process and of the one before: each knows the API server's to a second.
+const SAME_MOMENT: Duration = Duration::from_secs(2);
+
 impl Engine {
     /// Takes one signal in and does what follows from it at once.
     pub fn signal(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
@@ -62,6 +65,9 @@ impl Engine {
             return;
         };
         let group = group::key(&rule, signal);
+        if self.looking && self.was_told(signal, group) {
+            return;
+        }
         let known =
             self.carrier(signal).or_else(|| self.incidents.of_group(group).map(|i| Arc::clone(&i.id)));
         let id = match known {
@@ -84,6 +90,24 @@ impl Engine {
         };
         self.join(&id, now, signal);
         self.evaluate(&id, now, world, out);
+    }
+
+    /// Is it something that happened and is part of an incident already? Marks of what was seen may be minutes old
+    /// at a restart, so it can come once more; and where its pod is gone by then, under no workload.
+    fn was_told(&self, signal: &Signal, group: u128) -> bool {
+        if signal.phase != Phase::Pulse || !(signal.cause.is_point() || signal.cause == Cause::OOMKilled) {
+            return false;
+        }
+        let key = (object_key(&signal.object), signal.container.clone());
+        let name = &signal.object.name;
+        self.incidents.of_namespace(&signal.object.namespace).any(|incident| {
+            let same = incident.cause == signal.cause
+                && signal.at <= clock::after(incident.last_seen, SAME_MOMENT)
+                && (signal.cause != Cause::Event || incident.signal.reason == signal.reason)
+                && (incident.container.is_none() || incident.container == signal.container);
+            let member = incident.members.contains_key(&key);
+            same && if member { incident.group != group } else { incident.departed.left_names.contains(name) }
+        })
     }
 
     /// Puts the signal's object among the members.

@@ -78,6 +78,10 @@ pub struct ClusterState {
     /// Kinds whose first list is not complete.
     missing: BTreeSet<Kind>,
     pub(super) blind: BTreeSet<Kind>,
+    /// Kinds whose watch fails, and blind ones.
+    unseen: BTreeSet<Kind>,
+    /// See [`Self::take_seen_again`].
+    seen_again: BTreeSet<Kind>,
     listing: BTreeSet<Kind>,
     /// Kinds whose current list held something that cannot even be named: absence means nothing.
     unreliable: BTreeSet<Kind>,
@@ -127,6 +131,8 @@ impl ClusterState {
             missing: watched.clone(),
             watched,
             blind: BTreeSet::new(),
+            unseen: BTreeSet::new(),
+            seen_again: BTreeSet::new(),
             listing: BTreeSet::new(),
             unreliable: BTreeSet::new(),
             listed_at: HashMap::new(),
@@ -199,7 +205,6 @@ impl ClusterState {
                 self.listing.insert(kind);
                 self.objects.begin_list(kind);
                 self.listed_at.entry(kind).or_insert((None, now)).1 = now;
-                self.blind.remove(&kind);
             }
             Change::Initial(object) => {
                 self.count_cut(&object);
@@ -218,6 +223,7 @@ impl ClusterState {
             Change::Listed(kind) => {
                 self.listing.remove(&kind);
                 self.blind.remove(&kind);
+                self.seen(kind);
                 if !self.unreliable.remove(&kind) {
                     let (complete, begun) = self.listed_at.entry(kind).or_insert((None, now));
                     *complete = Some(*begun);
@@ -239,9 +245,13 @@ impl ClusterState {
             Change::Blind(kind, _) => {
                 self.listing.remove(&kind);
                 self.blind.insert(kind);
+                self.unseen.insert(kind);
                 self.missing.remove(&kind);
             }
-            Change::Failing { .. } | Change::Contact(..) => {}
+            Change::Failing { kind, .. } => {
+                self.unseen.insert(kind);
+            }
+            Change::Contact(kind, _) => self.seen(kind),
         }
         let complete = !was_ready && self.ready();
         if complete {
@@ -250,6 +260,18 @@ impl ClusterState {
         self.drop_with_namespaces(before, out);
         self.translate(own, out.get_mut(before..).unwrap_or_default());
         complete
+    }
+
+    fn seen(&mut self, kind: Kind) {
+        // What is blind is seen again by a list only: the changes since it was seen last are in no watch.
+        if !self.blind.contains(&kind) && self.unseen.remove(&kind) {
+            self.seen_again.insert(kind);
+        }
+    }
+
+    /// Kinds that could not be seen and can again, since this was asked last.
+    pub fn take_seen_again(&mut self) -> BTreeSet<Kind> {
+        std::mem::take(&mut self.seen_again)
     }
 
     fn count_cut(&mut self, object: &Object) {

@@ -99,6 +99,10 @@ impl World for ClusterState {
         Some(self.silence_layers(object, workload))
     }
 
+    fn is_unseen(&self, kind: &str) -> bool {
+        Kind::parse(kind).is_some_and(|kind| self.unseen.contains(&kind))
+    }
+
     fn pods_on_node(&self, node: &str) -> u32 {
         let count = self
             .objects
