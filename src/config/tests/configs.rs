@@ -50,7 +50,10 @@ fn the_example_of_the_design_loads() {
     let told = |cause: Cause, namespace: &str| {
         let signal = signal(cause, namespace, "Deployment/web");
         let rule = config.rules.first_match(&signal).expect("a rule");
-        config.routes.receivers(RouteFacts { signal: &signal, rule, severity: rule.severity }).join(" ")
+        config
+            .routes
+            .receivers(RouteFacts { signal: &signal, rule: &rule, severity: rule.severity })
+            .join(" ")
     };
     assert_eq!(told(Cause::CrashLoopBackOff, "team-a-web"), "oncall hook");
     assert_eq!(told(Cause::Evicted, "shop"), "platform-mail");
@@ -85,7 +88,7 @@ fn without_routes_everybody_is_told_and_without_receivers_nobody_by_name() {
         let config = files.load(config).expect("no error").config;
         let rule = config.rules.first_match(&signal).expect("a rule");
         let told: Vec<Arc<str>> =
-            config.routes.receivers(RouteFacts { signal: &signal, rule, severity: rule.severity });
+            config.routes.receivers(RouteFacts { signal: &signal, rule: &rule, severity: rule.severity });
         assert_eq!(told.join(" "), expected);
     }
 }
