@@ -40,4 +40,4 @@ pub use read::{bytes, duration, error, suggest};
 pub use receiver::Receiver;
 pub use rule_tests::{Expect, Given, RuleTest, TestInput};
 pub use store::StoreConfig;
-pub use watch::WatchConfig;
+pub use watch::{KINDS, WatchConfig};

@@ -29,6 +29,7 @@ mod layering;
 mod lives;
 mod logs;
 mod matrix;
+mod namespaced;
 mod notify;
 mod order;
 mod outbox;

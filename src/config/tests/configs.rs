@@ -465,3 +465,33 @@ fn what_the_documents_about_webhooks_show_can_be_loaded() {
         assert!(named, "{}", preset.name());
     }
 }
+
+#[test]
+fn namespaces_are_listed_one_by_one_up_to_a_hundred_and_kinds_can_be_left_out() {
+    let load = |names: &[String]| {
+        let text = format!(
+            "watch: {{namespaces: {{include: [{}], exclude: [x]}}, kinds: {{exclude: [Node]}}}}\n",
+            names.join(", ")
+        );
+        let files = Files::new(&[("c.yaml", &text)]);
+        let loaded = files.load("c.yaml").expect("no error");
+        (loaded.config.watch.clone(), files.report(&loaded.warnings))
+    };
+    let (watch, warnings) = load(&["b".into(), "a".into(), "x".into(), "a".into()]);
+    assert_eq!((watch.one_by_one(), warnings.as_str()), (vec!["a", "b"], ""));
+    assert!(!watch.wants_kind("Node") && watch.wants_kind("Pod"));
+    let many = |count: usize| (0..count).map(|n| format!("n{n}")).collect::<Vec<_>>();
+    let (watch, warnings) = load(&many(100));
+    assert_eq!((watch.one_by_one().len(), warnings.as_str()), (100, ""));
+    let (watch, warnings) = load(&many(101));
+    assert!(watch.one_by_one().is_empty());
+    assert_eq!(
+        messages(&warnings),
+        ["warning: more than 100 namespaces: the whole cluster is listed instead"]
+    );
+    assert!(watch.wants("n7") && !watch.wants("other"), "what is told of stays the same");
+    let report = config_report("watch: {kinds: {exclude: [Nodes]}}\n");
+    assert!(
+        report.contains("`Nodes` is not a kind that is watched") && report.contains("did you mean `Node`?")
+    );
+}

@@ -13,6 +13,7 @@ const CONFIG: &[(&str, &str)] = &[
     ("file", "{qqqqqqqq: 1}"),
     ("watch", "watch: {qqqqqqqq: 1}"),
     ("namespaces", "watch: {namespaces: {qqqqqqqq: 1}}"),
+    ("kinds", "watch: {kinds: {qqqqqqqq: 1}}"),
     ("receiver", "receivers: {a: {qqqqqqqq: 1}}"),
     ("slack", "receivers: {a: {slack: {qqqqqqqq: 1}}}"),
     ("secret", "receivers: {a: {slack: {webhook_url: {qqqqqqqq: 1}}}}"),
