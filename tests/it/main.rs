@@ -34,6 +34,7 @@ mod notify;
 mod order;
 mod outbox;
 mod protocol;
+mod rbac;
 mod recipients;
 mod recordings;
 mod reload;
