@@ -47,7 +47,7 @@ pub use records::ExplainRecords;
 pub use silence::BadAnnotation;
 
 use crate::message::{Decision, Reason};
-use crate::rule::{AnnotationRules, MuteTime, Routes, RuleSet, Silence};
+use crate::rule::{AnnotationRules, MuteTime, Routes, Rule, RuleSet, Silence};
 use crate::signal::{Cause, World};
 
 /// How incidents behave where a rule does not say, and the caps.
@@ -269,9 +269,13 @@ impl Engine {
         found.is_some()
     }
 
-    /// The rule of an incident.
-    pub fn rules(&self) -> &RuleSet {
+    pub const fn rules(&self) -> &RuleSet {
         &self.rules
+    }
+
+    /// The rule of an incident, with the overrides that hold for it.
+    pub fn rule_of(&self, incident: &Incident) -> Option<Arc<Rule>> {
+        self.rules.of(&incident.rule, &incident.signal)
     }
 
     /// How many decisions to say nothing were taken, by reason.

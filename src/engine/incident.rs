@@ -199,6 +199,9 @@ pub struct Incident {
     pub number: u64,
     /// The rule that speaks.
     pub rule: Arc<str>,
+    /// What changed the rule for it: [`Rule::overrides`](crate::rule::Rule).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Arc<str>>,
     /// What the members share, hashed. Changed by the table.
     pub(super) group: u128,
     pub cause: Cause,
@@ -294,6 +297,7 @@ impl Incident {
             id,
             number,
             rule: Arc::clone(&rule.name),
+            overrides: rule.overrides.clone(),
             group: group::key(rule, signal),
             cause: signal.cause,
             severity: rule.severity,

@@ -10,6 +10,7 @@ use super::room::Place;
 use super::{Effects, Engine, Incident, Member, group};
 use crate::clock;
 use crate::message::Reason;
+use crate::rule::Rule;
 use crate::signal::{Cause, Phase, Signal, World};
 
 /// An autoscaler, a registry or a provisioner that promises again and again is believed this long.
@@ -60,7 +61,7 @@ impl Engine {
     }
 
     pub(super) fn raise(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
-        let Some(rule) = self.rules.first_match(signal).cloned() else {
+        let Some(rule) = self.rules.first_match(signal) else {
             self.unmatched(now, signal, Reason::NoRule, out);
             return;
         };
@@ -89,6 +90,7 @@ impl Engine {
             }
         };
         self.join(&id, now, signal);
+        self.speak_for_the_worst(&id, &rule, signal);
         self.evaluate(&id, now, world, out);
     }
 
@@ -110,6 +112,20 @@ impl Engine {
         })
     }
 
+    /// Overrides may make a rule more severe for one object of an incident than for the others: it goes by
+    /// what holds for the worst of them.
+    fn speak_for_the_worst(&mut self, id: &Arc<str>, rule: &Rule, signal: &Signal) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        if incident.rule != rule.name || incident.overrides == rule.overrides {
+            return;
+        }
+        let speaks = self.rules.of(&incident.rule, &incident.signal);
+        if speaks.is_some_and(|speaks| speaks.severity < rule.severity) {
+            *incident.signal = signal.clone();
+            incident.overrides.clone_from(&rule.overrides);
+        }
+    }
+
     /// Puts the signal's object among the members.
     fn join(&mut self, id: &Arc<str>, now: Timestamp, signal: &Signal) {
         let object = object_key(&signal.object);
@@ -117,6 +133,7 @@ impl Engine {
         if self.incidents.get(id).is_some_and(Incident::is_ended) {
             self.incidents.advance(id, Life::reopen);
             self.incidents.get_mut(id).into_iter().for_each(|incident| begin_anew(incident, signal, now));
+            self.note_overrides(id);
         }
         let Some(incident) = self.incidents.get_mut(id) else { return };
         incident.last_seen = incident.last_seen.max(signal.at);
@@ -178,6 +195,13 @@ impl Engine {
             }
         }
         incident.peak = incident.peak.max(incident.affected());
+    }
+
+    /// Notes which overrides hold for what began it.
+    fn note_overrides(&mut self, id: &Arc<str>) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        let rule = self.rules.of(&incident.rule, &incident.signal);
+        incident.overrides = rule.map(|rule| rule.overrides.clone()).unwrap_or_default();
     }
 
     fn detail(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
