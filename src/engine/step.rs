@@ -148,6 +148,9 @@ impl Engine {
         if signal.exit.is_some() {
             incident.exit.clone_from(&signal.exit);
         }
+        if signal.job.is_some() {
+            incident.job.clone_from(&signal.job);
+        }
         if let Some(image) = &signal.image {
             incident.signal.image = Some(Arc::clone(image));
         }
@@ -168,6 +171,7 @@ impl Engine {
             member.clear_since = None;
             member.unknown_since = None;
             member.last = signal.at.max(member.last);
+            member.restarts = signal.restarts.or(member.restarts);
             member.node = signal.node.clone().or_else(|| member.node.take());
             member.not_before = match (signal.phase, member.not_before, signal.not_before) {
                 // Each Event of a wait would begin it anew.
@@ -180,10 +184,11 @@ impl Engine {
             self.refused += u64::from(incident.count_unnamed(&object));
         } else {
             let since = signal.since.unwrap_or(signal.at).min(now);
-            incident.since =
-                if incident.members.is_empty() && never_told { since } else { incident.since.min(since) };
+            if since < incident.since || (incident.members.is_empty() && never_told) {
+                (incident.since, incident.since_at_least) = (since, signal.since_at_least);
+            }
             incident.recorded.joined = true;
-            incident.departed.joined();
+            incident.departed.joined(&signal.object.name);
             self.incidents.add_member(id, key, Member::of(signal, now));
         }
         let Some(incident) = self.incidents.get_mut(id) else { return };
@@ -281,6 +286,7 @@ fn explain(incident: &mut Incident, message: &Arc<str>, weight: u8) {
 fn begin_anew(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.carried = false;
     incident.since = signal.since.unwrap_or(signal.at).min(now);
+    incident.since_at_least = signal.since_at_least;
     incident.waits = None;
     incident.departed = Departed {
         empty_since: incident.departed.empty_since,
