@@ -102,8 +102,9 @@ impl World for ClusterState {
     }
 
     fn is_unseen(&self, kind: &str, namespace: Option<&str>) -> bool {
-        Kind::parse(kind)
-            .is_some_and(|kind| self.failing.contains(kind, namespace) || self.blind.contains(kind, namespace))
+        Kind::parse(kind).is_some_and(|kind| {
+            self.failing.contains(kind, namespace) || self.blind.contains(kind, namespace)
+        })
     }
 
     fn pods_on_node(&self, node: &str) -> u32 {
