@@ -68,6 +68,7 @@ pub fn build_some(
             max_age: Receiver::MAX_AGE,
             credential: None,
             fold: true,
+            fallback: None,
         };
         let notifier =
             make(&Arc::from(TERMINAL), NotifierConfig::Terminal(TerminalConfig::stdout()), &parts)?;

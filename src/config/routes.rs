@@ -42,10 +42,15 @@ fn route<'a>() -> Kind<'a, (Route, Span)> {
 
 /// Names of receivers, which are left to `Reader::references`.
 pub fn receiver_names<'a>() -> Kind<'a, Vec<Arc<str>>> {
-    one_or_more(text().then(|reader, node, name| {
+    one_or_more(receiver_name())
+}
+
+/// The name of one receiver, which is left to `Reader::references`.
+pub fn receiver_name<'a>() -> Kind<'a, Arc<str>> {
+    text().then(|reader, node, name| {
         let name: Arc<str> = name.into();
         let at = reader.at(node.span);
         reader.references.receivers.push((Arc::clone(&name), at));
         Some(name)
-    }))
+    })
 }

@@ -22,6 +22,7 @@ mod digests;
 mod disk;
 mod dispatching;
 mod explain;
+mod fallback;
 mod flood;
 mod flow;
 mod hostile;
