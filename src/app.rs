@@ -6,6 +6,7 @@ pub mod logs;
 pub mod notice;
 pub mod pipeline;
 pub mod receivers;
+pub mod record;
 pub mod reload;
 pub mod rule_test;
 pub mod run;

@@ -12,6 +12,7 @@ use super::read::fields::{Fields, Head, section};
 use super::read::kind::{Kind, boolean, choice, delay, list, name, span, text};
 use super::routes::receiver_names;
 use super::rule_tests::{RuleTest, test};
+use super::secret::http_url;
 use crate::engine::Settings;
 use crate::rule::{GroupBy, Matcher, Rule};
 use crate::signal::Severity;
@@ -134,7 +135,7 @@ fn telling(fields: &mut Fields<'_, '_>, rule: Rule) -> Rule {
             "The template of the title: \"{{workload}} keeps crashing ({{exit}})\".",
             summary(),
         ),
-        runbook: fields.get("runbook", "Where to read on.", text()).map(Arc::from),
+        runbook: fields.get("runbook", "The address of a page to read on.", runbook()).map(Arc::from),
         log_tail: fields
             .get(
                 "log_tail",
@@ -144,6 +145,17 @@ fn telling(fields: &mut Fields<'_, '_>, rule: Rule) -> Rule {
             .flatten(),
         ..rule
     }
+}
+
+/// Receivers make a link of it.
+fn runbook<'a>() -> Kind<'a, String> {
+    http_url().check(|reader, node, url| {
+        let good = !url.contains(char::is_whitespace);
+        if !good {
+            reader.expected(node, "an `http://` or `https://` address", None);
+        }
+        good
+    })
 }
 
 fn group_by<'a>() -> Kind<'a, Vec<GroupBy>> {

@@ -36,6 +36,7 @@ mod page;
 mod remedy;
 mod status;
 mod supervise;
+pub mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;
