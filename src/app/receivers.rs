@@ -21,7 +21,7 @@ pub enum BuildError {
     #[error("receiver `{name}` cannot be used: {source}")]
     Receiver { name: Arc<str>, source: crate::notify::BuildError },
     #[error("no receiver is called `{name}`; there {}", match known.as_slice() {
-        [] => String::from("is none configured"),
+        [] => String::from("is none configured (--config names the configuration)"),
         [one] => format!("is only `{one}`"),
         several => format!("are {}", several.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
     })]

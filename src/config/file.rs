@@ -15,6 +15,7 @@ use super::mute_times::mute_times;
 use super::overrides::{OverrideDraft, overrides};
 use super::read::fields::{Fields, Head, section, without_keys};
 use super::read::kind::{Kind, list, path, span_within, text};
+use super::read::node::Value;
 use super::receiver::{Receiver, receivers};
 use super::redact::redact;
 use super::routes::routes;
@@ -156,12 +157,27 @@ fn held_back(fields: &mut Fields<'_, '_>, settings: Settings, now: Timestamp) ->
 }
 
 fn rule_files<'a>() -> Kind<'a, Vec<PathBuf>> {
-    let head = Head::new("rule_files", "`{dir}` or `{paths}`", "Where rules are.").place("`rules`");
-    section(head, |fields| {
-        let dir = fields.get("dir", "A path, relative to this file.", path());
-        let paths = fields.get("paths", "Files and directories.", list("a list of paths", path()));
-        Some(dir.into_iter().chain(paths.unwrap_or_default()).collect())
-    })
+    const HEAD: Head = Head::new("rule_files", "`{dir}` or `{paths}`", "Where rules are.").place("`rules`");
+    let read = section(HEAD, rule_paths);
+    let schema = section(HEAD, rule_paths);
+    Kind::new(
+        move |reader, node| {
+            if matches!(node.value, Value::List(_)) {
+                let help =
+                    "rules are written in files of their own: `rules: {dir: rules}` or `{paths: [own.yaml]}`";
+                reader.expected(node, "where rules are", Some(help));
+                return None;
+            }
+            read.read(reader, node)
+        },
+        move |all| schema.schema(all),
+    )
+}
+
+fn rule_paths(fields: &mut Fields<'_, '_>) -> Option<Vec<PathBuf>> {
+    let dir = fields.get("dir", "A path, relative to this file.", path());
+    let paths = fields.get("paths", "Files and directories.", list("a list of paths", path()));
+    Some(dir.into_iter().chain(paths.unwrap_or_default()).collect())
 }
 
 fn templates<'a>() -> Kind<'a, PathBuf> {

@@ -53,7 +53,9 @@ pub fn receivers(cluster: &str) -> Kind<'_, Vec<Receiver>> {
             check_name(reader, key, name, "is no name for a receiver");
             let at = reader.at(key.span);
             reader.references.defined.push((Arc::from(name), at));
+            reader.references.receiver = Some(Arc::from(name));
             receivers.extend(receiver(name, cluster).read(reader, value));
+            reader.references.receiver = None;
         }
         refuse_circles(reader, node, &receivers);
         Some(receivers)

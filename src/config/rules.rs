@@ -13,6 +13,7 @@ use super::read::fields::{Fields, Head, section};
 use super::read::kind::{Kind, boolean, choice, delay, list, name, span, text};
 use super::routes::receiver_names;
 use super::rule_tests::{RuleTest, test};
+use super::secret::http_url;
 use crate::engine::Settings;
 use crate::rule::{GroupBy, Matcher, Rule};
 use crate::signal::Severity;
@@ -148,7 +149,7 @@ fn telling(fields: &mut Fields<'_, '_>, rule: Rule) -> Rule {
             "The template of the title: \"{{workload}} keeps crashing ({{exit}})\".",
             summary(),
         ),
-        runbook: fields.get("runbook", "Where to read on.", runbook()),
+        runbook: fields.get("runbook", "The address of a page to read on.", runbook()),
         log_tail: fields
             .get(
                 "log_tail",
@@ -160,12 +161,21 @@ fn telling(fields: &mut Fields<'_, '_>, rule: Rule) -> Rule {
     }
 }
 
-pub fn group_by<'a>() -> Kind<'a, Vec<GroupBy>> {
-    list("a list of fields", choice("a field to group by", GroupBy::NAMES.iter().copied())).map(distinct)
+/// Receivers make a link of it.
+pub fn runbook<'a>() -> Kind<'a, Arc<str>> {
+    http_url()
+        .check(|reader, node, url| {
+            let good = !url.contains(char::is_whitespace);
+            if !good {
+                reader.expected(node, "an `http://` or `https://` address", None);
+            }
+            good
+        })
+        .map(Arc::from)
 }
 
-pub fn runbook<'a>() -> Kind<'a, Arc<str>> {
-    text().map(Arc::from)
+pub fn group_by<'a>() -> Kind<'a, Vec<GroupBy>> {
+    list("a list of fields", choice("a field to group by", GroupBy::NAMES.iter().copied())).map(distinct)
 }
 
 fn distinct(keys: Vec<GroupBy>) -> Vec<GroupBy> {

@@ -309,7 +309,11 @@ pub fn list<'a, T: 'a>(what: &'a str, item: Kind<'a, T>) -> Kind<'a, Vec<T>> {
         Value::List(items) => Some(items.iter().filter_map(|item| read(reader, item)).collect()),
         Value::Null => Some(Vec::new()),
         _ => {
-            reader.expected(node, what, None);
+            let help = match &node.value {
+                Value::Text { .. } => "write it in brackets, `[a, b]`",
+                _ => "each item of a list begins with `- `",
+            };
+            reader.expected(node, what, Some(help));
             None
         }
     };

@@ -40,7 +40,8 @@ pub fn webhook<'a>() -> Kind<'a, WebhookConfig> {
         speaks(fields, preset, template.as_ref());
         let usual = preset.and_then(Preset::default_url);
         // A preset that is misspelt may be one that needs no address: that is one mistake, not two.
-        if usual.is_none() && (preset.is_some() || !fields.has("preset")) {
+        let misspelt = fields.has("preset") || fields.is_misspelt("preset");
+        if usual.is_none() && (preset.is_some() || !misspelt) {
             fields.miss("url");
         }
         let logs_in = !matches!(auth, WebhookAuth::None) || key.is_some() || !secret_headers.is_empty();

@@ -82,7 +82,7 @@ routes:                                # first match wins unless `continue`
 fn without_routes_everybody_is_told_and_without_receivers_nobody_by_name() {
     let text =
         "receivers:\n  b: {webhook: {url: https://example.com/b}}\n  a: {slack: {webhook_url: {env: A}}}\n";
-    let files = Files::new(&[("c.yaml", text), ("empty.yaml", "")]);
+    let files = Files::new(&[("c.yaml", text), ("empty.yaml", "# nothing\n")]);
     let signal = signal(Cause::Evicted, "shop", "Deployment/web");
     for (config, expected) in [("c.yaml", "b a"), ("empty.yaml", "")] {
         let config = files.load(config).expect("no error").config;

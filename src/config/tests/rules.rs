@@ -132,8 +132,8 @@ tests:
             "error: there is no shipped rule named `crash-lop` to switch off",
             "error: a test has either `recording` or `given`",
             "error: `frist` is not a decision",
-            "error: `at` is missing",
             "error: a signal needs a `cause`, or the `reason` of an Event",
+            "error: `at` is missing",
         ]
     );
     for help in [
