@@ -48,7 +48,7 @@ fn rule<'a>() -> Kind<'a, RuleDraft> {
     section(head, |fields| {
         let at = fields.node("name").map_or_else(|| fields.head(), |node| node.span);
         let at = fields.reader.at(at);
-        let name = fields.require("name", "Unique.", name("is no name for a rule"));
+        let name = fields.require("name", "Unique.", name("cannot be the name of a rule"));
         let enabled =
             fields.or("enabled", "`false` switches a shipped rule of this name off.", boolean(), true);
         let found = fields.get("match", "Which problems.", matching(Scope::Rule));
@@ -190,6 +190,6 @@ fn warn_of_no_log(fields: &mut Fields<'_, '_>, rule: Option<&Rule>) {
         && !causes.iter().any(|cause| cause.has_log())
     {
         let help = "CrashLoopBackOff, OOMKilled, Unhealthy and JobFailed have one";
-        fields.warn(span, "there is no log to tell", "no run ends where these causes show", Some(help));
+        fields.warn(span, "these causes have no log", "no container ends when they occur", Some(help));
     }
 }
