@@ -52,7 +52,7 @@ pub async fn init(args: &InitArgs) -> Result<(), Failure> {
         "written: {}, {CONFIG}, rules/own.yaml, the manifests, and secrets/ (keep it out of version control)",
         args.dir.join("kustomization.yaml").display(),
     ));
-    let found = check(&[config.clone(), args.dir.join("rules")], crate::clock::now());
+    let found = check(&[config.clone(), args.dir.join("rules")], crate::clock::now()).found;
     output::diagnostics(&found);
     if found.has_errors() {
         output::say(&format!("mend it, then: kubeherald check {}", config.display()));

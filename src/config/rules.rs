@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::log_tail;
 use super::matching::{Match, Scope, matching, occurrences, severity};
+use super::overrides::{OverrideDraft, overrides};
 use super::read::duration;
 use super::read::error::At;
 use super::read::fields::{Fields, Head, section};
@@ -31,15 +32,29 @@ pub struct RuleDraft {
     pub only_disables: bool,
 }
 
+#[derive(Debug, Default)]
+pub struct RuleFile {
+    pub rules: Vec<RuleDraft>,
+    pub overrides: Vec<OverrideDraft>,
+    pub tests: Vec<RuleTest>,
+}
+
 /// A rule file.
-pub fn rules<'a>() -> Kind<'a, (Vec<RuleDraft>, Vec<RuleTest>)> {
-    let head = Head::new("file", "`rules` and `tests`", "A rule file of kubeherald.").place("a rule file");
+pub fn rules<'a>() -> Kind<'a, RuleFile> {
+    let head = Head::new("file", "`rules`, `overrides` and `tests`", "A rule file of kubeherald.")
+        .place("a rule file");
     section(head, |fields| {
         let doc = "Rules; the first that matches a problem speaks for it.";
         let rules = fields.get("rules", doc, list("a list of rules", rule()));
+        let doc = "Changes of rules, also of shipped ones, for a part of what they match; the later wins.";
+        let overrides = fields.get("overrides", doc, overrides());
         let doc = "Tests, run by `kubeherald test`.";
         let tests = fields.get("tests", doc, list("a list of tests", test()));
-        Some((rules.unwrap_or_default(), tests.unwrap_or_default()))
+        Some(RuleFile {
+            rules: rules.unwrap_or_default(),
+            overrides: overrides.unwrap_or_default(),
+            tests: tests.unwrap_or_default(),
+        })
     })
 }
 
@@ -115,7 +130,6 @@ fn settings(fields: &mut Fields<'_, '_>, usual: Rule, found: Option<&Match>) -> 
     if let (Some(span), Some(_)) = (fields.key("count"), found.and_then(|found| found.count)) {
         fields.error(span, "`count` is given twice", "it is in `match` too", None);
     }
-    rule.group_by = distinct(rule.group_by);
     if rule.max_window < rule.window {
         if let Some(span) = fields.key("max_window") {
             fields.error(span, "`max_window` is shorter than `window`", "windows only grow", None);
@@ -135,7 +149,7 @@ fn telling(fields: &mut Fields<'_, '_>, rule: Rule) -> Rule {
             "The template of the title: \"{{workload}} keeps crashing ({{exit}})\".",
             summary(),
         ),
-        runbook: fields.get("runbook", "The address of a page to read on.", runbook()).map(Arc::from),
+        runbook: fields.get("runbook", "The address of a page to read on.", runbook()),
         log_tail: fields
             .get(
                 "log_tail",
@@ -147,19 +161,21 @@ fn telling(fields: &mut Fields<'_, '_>, rule: Rule) -> Rule {
     }
 }
 
-/// Receivers make a link of it.
-fn runbook<'a>() -> Kind<'a, String> {
-    http_url().check(|reader, node, url| {
-        let good = !url.contains(char::is_whitespace);
-        if !good {
-            reader.expected(node, "an `http://` or `https://` address", None);
-        }
-        good
-    })
+pub fn group_by<'a>() -> Kind<'a, Vec<GroupBy>> {
+    list("a list of fields", choice("a field to group by", GroupBy::NAMES.iter().copied())).map(distinct)
 }
 
-fn group_by<'a>() -> Kind<'a, Vec<GroupBy>> {
-    list("a list of fields", choice("a field to group by", GroupBy::NAMES.iter().copied()))
+/// Receivers make a link of it.
+pub fn runbook<'a>() -> Kind<'a, Arc<str>> {
+    http_url()
+        .check(|reader, node, url| {
+            let good = !url.contains(char::is_whitespace);
+            if !good {
+                reader.expected(node, "an `http://` or `https://` address", None);
+            }
+            good
+        })
+        .map(Arc::from)
 }
 
 fn distinct(keys: Vec<GroupBy>) -> Vec<GroupBy> {
@@ -172,7 +188,8 @@ fn distinct(keys: Vec<GroupBy>) -> Vec<GroupBy> {
     distinct
 }
 
-fn summary<'a>() -> Kind<'a, Arc<str>> {
+/// A template of a title.
+pub fn summary<'a>() -> Kind<'a, Arc<str>> {
     text().then(|reader, node, text| {
         if let Err(wrong) = compile_summary(&text) {
             reader.error(node.span, wrong.message, "", wrong.help.as_deref());

@@ -101,7 +101,7 @@ pub fn spawn(
     let mut tasks = JoinSet::new();
     let large = LargePages::new();
     for (number, part) in parts.iter().enumerate() {
-        let Some(entry) = status.entry(part.kind) else { continue };
+        let Some(entry) = status.entry(part.kind, None) else { continue };
         let watch = Watch {
             number,
             part: part.clone(),
