@@ -114,17 +114,17 @@ enum Command {
     /// Asks it over HTTP; it needs an `http.token`. If anything is wrong the bot keeps what it has,
     /// and this says what is wrong.
     Reload(silence::ReloadArgs),
-    /// Print the roles and bindings that the bot needs, and no more.
-    ///
-    /// They follow from the configuration: the kinds that are watched, and logs where a rule in force has
-    /// `log_tail`. kubeherald rbac --config kubeherald.yaml | kubectl apply -f -
-    Rbac(rbac::RbacArgs),
     /// Record what the cluster shows, as a file that `replay` and `test` read.
     ///
     /// Lists and watches the kinds that `run` watches, and writes each change as it comes. Values of
     /// variables and what looks like a secret are masked; Secrets are not read. So last night becomes
     /// a test: record, `replay`, and name the file under `tests:` of a rule file.
     Record(record::RecordArgs),
+    /// Print the roles and bindings that the bot needs, and no more.
+    ///
+    /// They follow from the configuration: the kinds that are watched, and logs where a rule in force has
+    /// `log_tail`. kubeherald rbac --config kubeherald.yaml | kubectl apply -f -
+    Rbac(rbac::RbacArgs),
     /// Run recorded watch streams through the real pipeline, on virtual time.
     ///
     /// A recording is one watch event a line, as the API server sent it:
@@ -176,8 +176,8 @@ pub fn main() -> ExitCode {
         Command::Silence(args) => in_runtime(silence::silence(&args)),
         Command::Reload(args) => in_runtime(silence::reload(&args)),
         Command::Outbox(args) => outbox::outbox(&args),
-        Command::Rbac(args) => rbac::rbac(&args),
         Command::Record(args) => in_runtime(record::record(&args)),
+        Command::Rbac(args) => rbac::rbac(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => in_runtime(run::run(&args)),
         Command::Send(args) => in_runtime(send::send(&args)),

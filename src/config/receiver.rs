@@ -50,7 +50,7 @@ pub fn receivers(cluster: &str) -> Kind<'_, Vec<Receiver>> {
         let mut receivers = Vec::new();
         for (key, value) in reader.entries(node, "receivers by name")? {
             let name = key.text();
-            check_name(reader, key, name, "is no name for a receiver");
+            check_name(reader, key, name, "cannot be the name of a receiver");
             let at = reader.at(key.span);
             reader.references.defined.push((Arc::from(name), at));
             reader.references.receiver = Some(Arc::from(name));

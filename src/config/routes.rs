@@ -13,9 +13,9 @@ pub fn routes<'a>() -> Kind<'a, Vec<Route>> {
         let unreachable = routes.split_last().map_or(&[][..], |(_, before)| before);
         for (route, span) in unreachable {
             if route.takes_everything() && !route.continue_matching {
-                let message = "the routes after this one are never asked";
+                let message = "the routes after this one are never used";
                 let help = "put it last, or add `continue: true`";
-                reader.warn(*span, message, "it takes everything", Some(help));
+                reader.warn(*span, message, "it matches everything", Some(help));
             }
         }
         Some(routes.into_iter().map(|(route, _)| route).collect())

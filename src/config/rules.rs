@@ -63,7 +63,7 @@ fn rule<'a>() -> Kind<'a, RuleDraft> {
     section(head, |fields| {
         let at = fields.node("name").map_or_else(|| fields.head(), |node| node.span);
         let at = fields.reader.at(at);
-        let name = fields.require("name", "Unique.", name("is no name for a rule"));
+        let name = fields.require("name", "Unique.", name("cannot be the name of a rule"));
         let enabled =
             fields.or("enabled", "`false` switches a shipped rule of this name off.", boolean(), true);
         let found = fields.get("match", "Which problems.", matching(Scope::Rule));
@@ -161,6 +161,10 @@ fn telling(fields: &mut Fields<'_, '_>, rule: Rule) -> Rule {
     }
 }
 
+pub fn group_by<'a>() -> Kind<'a, Vec<GroupBy>> {
+    list("a list of fields", choice("a field to group by", GroupBy::NAMES.iter().copied())).map(distinct)
+}
+
 /// Receivers make a link of it.
 pub fn runbook<'a>() -> Kind<'a, Arc<str>> {
     http_url()
@@ -172,10 +176,6 @@ pub fn runbook<'a>() -> Kind<'a, Arc<str>> {
             good
         })
         .map(Arc::from)
-}
-
-pub fn group_by<'a>() -> Kind<'a, Vec<GroupBy>> {
-    list("a list of fields", choice("a field to group by", GroupBy::NAMES.iter().copied())).map(distinct)
 }
 
 fn distinct(keys: Vec<GroupBy>) -> Vec<GroupBy> {
@@ -207,6 +207,6 @@ fn warn_of_no_log(fields: &mut Fields<'_, '_>, rule: Option<&Rule>) {
         && !causes.iter().any(|cause| cause.has_log())
     {
         let help = "CrashLoopBackOff, OOMKilled, Unhealthy and JobFailed have one";
-        fields.warn(span, "there is no log to tell", "no run ends where these causes show", Some(help));
+        fields.warn(span, "these causes have no log", "no container ends when they occur", Some(help));
     }
 }

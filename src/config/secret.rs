@@ -38,7 +38,7 @@ fn reference(fields: &mut Fields<'_, '_>) -> Option<Secret> {
     let variable = text().check(|reader, node, name| {
         let bad = name.contains(['=', '\0', '$']) || name.contains(char::is_whitespace);
         if bad {
-            let message = "this is no name of an environment variable";
+            let message = "this cannot be the name of an environment variable";
             reader.error(node.span, message, "", Some("write `{env: NAME}`"));
         }
         !bad

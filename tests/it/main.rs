@@ -48,6 +48,7 @@ mod security;
 mod silences;
 #[path = "../support/disk.rs"]
 mod sim_disk;
+mod ten_minutes;
 mod terminating;
 mod test_command;
 mod watches;
