@@ -23,6 +23,7 @@ pub mod identity;
 pub mod incident;
 mod inhibit;
 mod judge;
+mod next_step;
 pub mod records;
 mod recover;
 mod reload;
@@ -46,7 +47,7 @@ pub use incident::{Incident, Log, Member, Suppression, Waits};
 pub use records::ExplainRecords;
 pub use silence::BadAnnotation;
 
-use crate::message::{Decision, Reason};
+use crate::message::{Decision, FirstTold, Reason};
 use crate::rule::{AnnotationRules, MuteTime, Routes, Rule, RuleSet, Silence};
 use crate::signal::{Cause, World};
 
@@ -234,6 +235,20 @@ impl Engine {
         self.open_digests(now, out);
     }
 
+    /// A kind can be seen again: what became due meanwhile is judged by what is seen now.
+    pub fn sees_again(&mut self, kind: &str, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        let waits = |incident: &Incident| {
+            let waits = incident.waits.as_ref().filter(|w| w.reason == Reason::StateUnknown);
+            waits.is_some_and(|waits| waits.by.as_deref() == Some(kind))
+        };
+        let mut waiting: Vec<Arc<str>> =
+            self.incidents.iter().filter(|i| waits(i)).map(|i| Arc::clone(&i.id)).collect();
+        waiting.sort_unstable();
+        for id in waiting {
+            self.evaluate(&id, now, world, out);
+        }
+    }
+
     /// Do standing problems still gather for the summary of a first start?
     pub const fn is_gathering_standing(&self) -> bool {
         self.first_start || self.summaries.gathers_standing()
@@ -253,6 +268,13 @@ impl Engine {
     pub fn put_log(&mut self, id: &str, log: Log) -> bool {
         let found = self.incidents.get_mut(id).map(|incident| incident.log = Some(log));
         found.is_some()
+    }
+
+    /// What the first message about an incident was called, unless there was one before.
+    pub fn put_first(&mut self, id: &str, told: FirstTold) {
+        if let Some(incident) = self.incidents.get_mut(id) {
+            incident.first.get_or_insert(told);
+        }
     }
 
     pub const fn rules(&self) -> &RuleSet {

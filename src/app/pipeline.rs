@@ -19,7 +19,7 @@ pub use policy::Policies;
 use crate::config::{Config, WatchConfig};
 use crate::engine::digest::DigestState;
 use crate::engine::{Decided, Effects, Engine, Identity, Incident};
-use crate::message::{IncidentView, text};
+use crate::message::{FirstTold, IncidentView, text};
 use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
@@ -145,6 +145,9 @@ impl Pipeline {
         if complete {
             self.engine.synced(now, &self.memory, &mut out.effects);
         }
+        for kind in self.memory.take_seen_again() {
+            self.engine.sees_again(kind.as_str(), now, &self.memory, &mut out.effects);
+        }
         for object in self.memory.take_silence_changed() {
             self.engine.review_about(&object, now, &self.memory, &mut out.effects);
         }
@@ -244,15 +247,29 @@ impl Pipeline {
     }
 
     /// Puts what was decided into words.
-    fn settle(&self, out: &mut Output) {
+    fn settle(&mut self, out: &mut Output) {
         for decided in std::mem::take(&mut out.effects.decided) {
-            out.messages.push(self.message(decided));
+            let message = self.message(decided);
+            self.remember_first(&message);
+            out.messages.push(message);
+        }
+    }
+
+    /// The mails about an incident keep the subject of the first one.
+    fn remember_first(&mut self, message: &Message) {
+        let decided = &message.decided;
+        if let (false, [view]) = (decided.decision.is_summary(), decided.incidents.as_slice()) {
+            let told = FirstTold { title: Arc::from(message.title.as_str()), severity: view.severity };
+            self.engine.put_first(&view.id, told);
         }
     }
 
     fn message(&self, mut decided: Decided) -> Message {
         for view in &mut decided.incidents {
             self.put_title(view);
+            if let Some(incident) = self.engine.incident(&view.id) {
+                view.first.clone_from(&incident.first);
+            }
         }
         let (title, text) = match (decided.decision.is_summary(), decided.incidents.first()) {
             _ if decided.digest.is_some() => {

@@ -154,8 +154,8 @@ impl Engine {
         incident.unnamed = incident.unnamed.saturating_add(left.unnamed);
         incident.occurrences = incident.occurrences.saturating_add(left.occurrences);
         incident.last_seen = incident.last_seen.max(left.last_seen);
-        if incident.notified().is_none() {
-            incident.since = incident.since.min(left.since);
+        if incident.notified().is_none() && left.since < incident.since {
+            (incident.since, incident.since_at_least) = (left.since, left.since_at_least);
         }
         incident.departed.empty_since = None;
         incident.peak = incident.peak.max(incident.affected());

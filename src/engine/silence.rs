@@ -333,7 +333,7 @@ fn concerned(incident: &Incident) -> impl Iterator<Item = &Member> {
 }
 
 /// The annotations that count for a member, as they are now.
-fn layers(incident: &Incident, member: &Member, world: &dyn World) -> silence::Layers {
+pub(super) fn layers(incident: &Incident, member: &Member, world: &dyn World) -> silence::Layers {
     let live = world.annotations(&member.object, &incident.signal.workload);
     live.unwrap_or_else(|| incident.signal.annotations.clone())
 }

@@ -80,6 +80,10 @@ pub struct ClusterState {
     /// Kinds whose first list is not complete.
     missing: BTreeSet<Kind>,
     blind: Kinds,
+    /// Those whose watch fails.
+    failing: Kinds,
+    /// See [`Self::take_seen_again`].
+    seen_again: BTreeSet<Kind>,
     listing: Kinds,
     /// Those whose current list held something that cannot even be named: absence means nothing.
     unreliable: Kinds,
@@ -128,6 +132,8 @@ impl ClusterState {
             missing: watched.clone(),
             watched,
             blind: Kinds::default(),
+            failing: Kinds::default(),
+            seen_again: BTreeSet::new(),
             listing: Kinds::default(),
             unreliable: Kinds::default(),
             listed_at: ListTimes::default(),
@@ -242,7 +248,8 @@ impl ClusterState {
                 self.listing.remove(kind, Some(&namespace));
                 self.blind.insert(kind, Some(&namespace));
             }
-            Change::Failing { .. } | Change::Contact(..) => {}
+            Change::Failing { kind, .. } => self.failing.insert(kind, None),
+            Change::Contact(kind, _) => self.answered(kind),
         }
         let complete = !was_ready && self.ready();
         if complete {
@@ -253,18 +260,32 @@ impl ClusterState {
         complete
     }
 
+    /// A watch of the kind is answered. What is blind is seen again by a list only: no watch brings the changes since.
+    fn answered(&mut self, kind: Kind) {
+        if self.failing.remove(kind, None) && !self.blind.contains(kind, None) {
+            self.seen_again.insert(kind);
+        }
+    }
+
+    /// Kinds that could not be seen and can again, since this was asked last.
+    pub fn take_seen_again(&mut self) -> BTreeSet<Kind> {
+        std::mem::take(&mut self.seen_again)
+    }
+
     /// A list begins: of a kind as a whole, or of one namespace.
     fn begin_list(&mut self, now: Timestamp, kind: Kind, namespace: Option<&Arc<str>>) {
         self.listing.insert(kind, namespace);
         self.objects.begin_list(kind, namespace.map(|name| &**name));
         self.listed_at.begin(kind, namespace, now);
-        self.blind.remove(kind, namespace);
     }
 
     /// It is complete: what was known before and did not come is gone.
     fn end_list(&mut self, now: Timestamp, kind: Kind, namespace: Option<&Arc<str>>, out: &mut Vec<Signal>) {
         self.listing.remove(kind, namespace);
-        self.blind.remove(kind, namespace);
+        let was_blind = self.blind.remove(kind, namespace);
+        if (namespace.is_none() && self.failing.remove(kind, None)) || was_blind {
+            self.seen_again.insert(kind);
+        }
         let named = namespace.map(|name| &**name);
         if !self.unreliable.remove(kind, namespace) {
             self.listed_at.complete(kind, namespace, now);

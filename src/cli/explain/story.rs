@@ -91,14 +91,14 @@ pub struct IncidentStory {
 /// What an incident that is not told waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Waiting {
-    /// `not_yet_for`, `below_count`, `group_wait`, `inhibited_by`, `silenced_by`, `muted`,
+    /// `not_yet_for`, `below_count`, `group_wait`, `state_unknown`, `inhibited_by`, `silenced_by`, `muted`,
     /// `standing` or `storm`.
     pub reason: String,
     /// Since when.
     pub since: Option<Timestamp>,
     /// Until when at least, where known.
     pub until: Option<Timestamp>,
-    /// The incident, silence or mute time that holds it.
+    /// The incident, silence or mute time that holds it; of `state_unknown` the kind that cannot be read.
     pub by: Option<String>,
     /// What that incident is about.
     pub by_title: Option<String>,

@@ -172,6 +172,7 @@ impl Engine {
             if here.is_none_or(Incident::is_ended) {
                 entry.end = Some(Reason::StateUnknown);
                 entry.view.ended_at = Some(entry.view.last_seen);
+                entry.view.end_reason = Some(Reason::StateUnknown);
             }
         }
     }

@@ -167,6 +167,7 @@ impl ClusterState {
                     | Cause::FailedAttachVolume
                     | Cause::ProvisioningFailed
                     | Cause::FailedCreate
+                    | Cause::ContainerStuck
             ) {
                 // Elsewhere one Event object may span many unrelated hiccups of its last hour.
                 signal.since = signal.since.or_else(|| event.first_seen());

@@ -101,6 +101,12 @@ impl World for ClusterState {
         Some(self.silence_layers(object, workload))
     }
 
+    fn is_unseen(&self, kind: &str, namespace: Option<&str>) -> bool {
+        Kind::parse(kind).is_some_and(|kind| {
+            self.failing.contains(kind, namespace) || self.blind.contains(kind, namespace)
+        })
+    }
+
     fn pods_on_node(&self, node: &str) -> u32 {
         let count = self
             .objects
