@@ -309,6 +309,21 @@ impl Loader {
         self.check_receivers(!config.routes.routes.is_empty());
         self.check_rules(&drafts.iter().chain(&shipped).map(|draft| &*draft.name).collect());
 
+        config.rules = self.rule_set(drafts, shipped, changes);
+        if config.routes.routes.is_empty() {
+            let all = config.receivers.iter().map(|receiver| receiver.spec.name.clone()).collect();
+            config.routes = Routes::to_all(all);
+        }
+        (config, self)
+    }
+
+    /// Those of the user before the shipped ones, which they replace by name.
+    fn rule_set(
+        &mut self,
+        drafts: Vec<RuleDraft>,
+        shipped: Vec<RuleDraft>,
+        changes: Vec<OverrideDraft>,
+    ) -> RuleSet {
         let own: HashSet<Arc<str>> = drafts.iter().map(|rule| rule.name.clone()).collect();
         let (replaced, shipped): (Vec<RuleDraft>, Vec<RuleDraft>) =
             shipped.into_iter().partition(|rule| own.contains(&rule.name));
@@ -320,15 +335,14 @@ impl Loader {
         let mut changes: Vec<Override> = changes.into_iter().map(|draft| draft.read).collect();
         if self.names.defined.is_empty() {
             // Everything goes to the terminal, whatever the rules say.
-            rules.iter_mut().for_each(|rule| rule.receivers = None);
-            changes.iter_mut().for_each(|one| one.changes.receivers = None);
+            for rule in &mut rules {
+                rule.receivers = None;
+            }
+            for one in &mut changes {
+                one.changes.receivers = None;
+            }
         }
-        config.rules = RuleSet::new(rules).with_overrides(changes);
-        if config.routes.routes.is_empty() {
-            let all = config.receivers.iter().map(|receiver| receiver.spec.name.clone()).collect();
-            config.routes = Routes::to_all(all);
-        }
-        (config, self)
+        RuleSet::new(rules).with_overrides(changes)
     }
 
     fn check_rule_names(&mut self, drafts: &[RuleDraft], shipped: &[RuleDraft]) {

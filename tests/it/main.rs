@@ -12,6 +12,7 @@
 mod alertmanager;
 mod apiserver;
 mod asks;
+mod chart;
 mod cli;
 mod clock;
 mod crash;
@@ -35,6 +36,7 @@ mod namespaced;
 mod notify;
 mod order;
 mod outbox;
+mod overrides;
 mod protocol;
 mod rbac;
 mod recipients;
