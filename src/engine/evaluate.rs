@@ -27,7 +27,7 @@ impl Engine {
         if self.looking {
             return;
         }
-        let Some(rule) = self.rules.get(&incident.rule).cloned().filter(|_| !incident.orphaned) else {
+        let Some(rule) = self.rule_of(incident).filter(|_| !incident.orphaned) else {
             self.without_rule(id, true, now, world, out);
             return;
         };

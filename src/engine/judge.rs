@@ -125,13 +125,12 @@ fn unseen(incident: &Incident, rule: &Rule, context: &Context<'_>) -> Option<Arc
     if incident.cause.is_point() || incident.cause == Cause::OOMKilled {
         return None;
     }
-    let shown_by = |member: &Member| match member.pulse {
-        true => Arc::from("Event"),
-        false => Arc::clone(&member.object.kind),
+    let shown_by = |member: &Member| -> Arc<str> {
+        if member.pulse { Arc::from("Event") } else { Arc::clone(&member.object.kind) }
     };
-    let mut kinds = incident.raised().filter(|m| due(m, rule) <= context.now).map(shown_by);
-    let first = kinds.next()?;
-    let all = context.world.is_unseen(&first) && kinds.all(|kind| context.world.is_unseen(&kind));
+    let mut members = incident.raised().filter(|m| due(m, rule) <= context.now).peekable();
+    let first = shown_by(members.peek()?);
+    let all = members.all(|m| context.world.is_unseen(&shown_by(m), m.object.namespace.as_deref()));
     all.then_some(first)
 }
 

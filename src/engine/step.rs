@@ -10,6 +10,7 @@ use super::room::Place;
 use super::{Effects, Engine, Incident, Member, group};
 use crate::clock;
 use crate::message::Reason;
+use crate::rule::Rule;
 use crate::signal::{Cause, Phase, Signal, World};
 
 /// An autoscaler, a registry or a provisioner that promises again and again is believed this long.
@@ -60,7 +61,7 @@ impl Engine {
     }
 
     pub(super) fn raise(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
-        let Some(rule) = self.rules.first_match(signal).cloned() else {
+        let Some(rule) = self.rules.first_match(signal) else {
             self.unmatched(now, signal, Reason::NoRule, out);
             return;
         };
@@ -89,6 +90,7 @@ impl Engine {
             }
         };
         self.join(&id, now, signal);
+        self.speak_for_the_worst(&id, &rule, signal);
         self.evaluate(&id, now, world, out);
     }
 
@@ -110,6 +112,20 @@ impl Engine {
         })
     }
 
+    /// Overrides may make a rule more severe for one object of an incident than for the others: it goes by
+    /// what holds for the worst of them.
+    fn speak_for_the_worst(&mut self, id: &Arc<str>, rule: &Rule, signal: &Signal) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        if incident.rule != rule.name || incident.overrides == rule.overrides {
+            return;
+        }
+        let speaks = self.rules.of(&incident.rule, &incident.signal);
+        if speaks.is_some_and(|speaks| speaks.severity < rule.severity) {
+            *incident.signal = signal.clone();
+            incident.overrides.clone_from(&rule.overrides);
+        }
+    }
+
     /// Puts the signal's object among the members.
     fn join(&mut self, id: &Arc<str>, now: Timestamp, signal: &Signal) {
         let object = object_key(&signal.object);
@@ -117,6 +133,7 @@ impl Engine {
         if self.incidents.get(id).is_some_and(Incident::is_ended) {
             self.incidents.advance(id, Life::reopen);
             self.incidents.get_mut(id).into_iter().for_each(|incident| begin_anew(incident, signal, now));
+            self.note_overrides(id);
         }
         let Some(incident) = self.incidents.get_mut(id) else { return };
         incident.last_seen = incident.last_seen.max(signal.at);
@@ -130,6 +147,9 @@ impl Engine {
         explain(incident, &signal.message, signal.weight);
         if signal.exit.is_some() {
             incident.exit.clone_from(&signal.exit);
+        }
+        if signal.job.is_some() {
+            incident.job.clone_from(&signal.job);
         }
         if let Some(image) = &signal.image {
             incident.signal.image = Some(Arc::clone(image));
@@ -151,6 +171,7 @@ impl Engine {
             member.clear_since = None;
             member.unknown_since = None;
             member.last = signal.at.max(member.last);
+            member.restarts = signal.restarts.or(member.restarts);
             member.node = signal.node.clone().or_else(|| member.node.take());
             member.not_before = match (signal.phase, member.not_before, signal.not_before) {
                 // Each Event of a wait would begin it anew.
@@ -163,10 +184,11 @@ impl Engine {
             self.refused += u64::from(incident.count_unnamed(&object));
         } else {
             let since = signal.since.unwrap_or(signal.at).min(now);
-            incident.since =
-                if incident.members.is_empty() && never_told { since } else { incident.since.min(since) };
+            if since < incident.since || (incident.members.is_empty() && never_told) {
+                (incident.since, incident.since_at_least) = (since, signal.since_at_least);
+            }
             incident.recorded.joined = true;
-            incident.departed.joined();
+            incident.departed.joined(&signal.object.name);
             self.incidents.add_member(id, key, Member::of(signal, now));
         }
         let Some(incident) = self.incidents.get_mut(id) else { return };
@@ -178,6 +200,13 @@ impl Engine {
             }
         }
         incident.peak = incident.peak.max(incident.affected());
+    }
+
+    /// Notes which overrides hold for what began it.
+    fn note_overrides(&mut self, id: &Arc<str>) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        let rule = self.rules.of(&incident.rule, &incident.signal);
+        incident.overrides = rule.map(|rule| rule.overrides.clone()).unwrap_or_default();
     }
 
     fn detail(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
@@ -257,6 +286,7 @@ fn explain(incident: &mut Incident, message: &Arc<str>, weight: u8) {
 fn begin_anew(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.carried = false;
     incident.since = signal.since.unwrap_or(signal.at).min(now);
+    incident.since_at_least = signal.since_at_least;
     incident.waits = None;
     incident.departed = Departed {
         empty_since: incident.departed.empty_since,

@@ -283,7 +283,7 @@ impl EngineLoop {
     fn look_at(&mut self, change: &Change) {
         let now = self.clock.now();
         match change {
-            Change::Listed(kind) => {
+            Change::Listed(kind) | Change::ListedIn(kind, _) => {
                 self.listed.insert(*kind);
             }
             Change::Contact(kind, at) => {

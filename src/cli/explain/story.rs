@@ -44,6 +44,8 @@ pub struct IncidentStory {
     pub state: &'static str,
     /// The rule that matched.
     pub rule: String,
+    /// What of the configuration changed that rule for it: `override 1 in kubeherald.yaml:12: severity`.
+    pub overrides: Vec<String>,
     /// What is wrong, where known.
     pub cause: Option<String>,
     /// How bad, where known.
@@ -260,6 +262,7 @@ fn of_incident(story: &mut IncidentStory, incident: ExplainedIncident, titles: &
     let text = |text: Option<Arc<str>>| text.map(|text| text.to_string());
     story.state = incident.state;
     story.cause = Some(incident.cause.as_str().to_owned());
+    story.overrides = incident.overrides.iter().map(ToString::to_string).collect();
     story.severity = Some(incident.severity.as_str().to_owned());
     story.namespace = text(incident.namespace);
     story.workload = incident.workload.to_string();

@@ -92,6 +92,9 @@ fn one(story: &IncidentStory, when: &When, out: &mut String) -> std::fmt::Result
     line("state", &state(story, when))?;
     let severity = story.severity.as_deref().map(|s| format!(" ({s})"));
     line("rule", &format!("{}{}", words::one_line(&story.rule, LINE), severity.unwrap_or_default()))?;
+    for one in &story.overrides {
+        line("", &words::one_line(one, LINE))?;
+    }
     if let Some(waits) = &story.waits {
         line("waits", &waiting(waits, when))?;
     }

@@ -33,7 +33,7 @@ fn a_crash_loop_is_told_once_and_its_end_is_told() {
         "30m",
         &[
             "+35s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+8m2s resolved crash-loop Deployment/checkout/app recovered after 2m32s",
+            "+8m2s resolved crash-loop Deployment/checkout/app recovered after 2m44s",
         ],
     );
 }
@@ -65,7 +65,7 @@ fn what_began_or_ended_meanwhile_is_told() {
         "30m",
         &[
             "+35s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+15m resolved crash-loop Deployment/checkout/app objects_gone after 9m30s",
+            "+15m resolved crash-loop Deployment/checkout/app objects_gone after 9m42s",
         ],
     );
 }
@@ -256,7 +256,7 @@ fn what_cannot_be_read_is_not_called_over() {
         "15m",
         &[
             "+35s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+45m resolved crash-loop Deployment/checkout/app recovered after 39m30s",
+            "+45m resolved crash-loop Deployment/checkout/app recovered after 39m42s",
         ],
     );
     let never = begin.at("2m", Step::Blind(Kind::Pod));
@@ -265,7 +265,7 @@ fn what_cannot_be_read_is_not_called_over() {
         "5h",
         &[
             "+35s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+1h5m30s expired crash-loop Deployment/checkout/app state_unknown after 0s",
+            "+1h5m30s expired crash-loop Deployment/checkout/app state_unknown after 12s",
         ],
     );
 }
@@ -286,7 +286,7 @@ fn a_restart_that_may_not_read_any_more_says_so_in_the_end() {
         "5h",
         &[
             "+35s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+1h8m expired crash-loop Deployment/checkout/app state_unknown after 2m30s",
+            "+1h8m expired crash-loop Deployment/checkout/app state_unknown after 2m42s",
         ],
     );
 }
