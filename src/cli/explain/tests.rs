@@ -218,7 +218,10 @@ fn the_summary_that_told_it_is_shown() {
     assert_eq!(gathers.incidents[0].state, "gathering", "{gathers:?}");
     bot.until("08:19:00").deliver();
     let text = bot.text("deploy/broken");
-    assert!(text.contains("told in the summary of a first start: 1 problem was already open at startup"), "{text}");
+    assert!(
+        text.contains("told in the summary of a first start: 1 problem was already open at startup"),
+        "{text}"
+    );
     assert!(text.contains("      terminal: delivered at 08:18:50 UTC"), "{text}");
     bot.until("08:30:00");
     let node = bot.text("node/lab-node");
