@@ -240,4 +240,9 @@ pub trait World {
     /// The annotations of the object, its workload and its namespace as they are now; `workload`
     /// counts where the object is gone. `None`: not known.
     fn annotations(&self, object: &ObjectRef, workload: &Workload) -> Option<silence::Layers>;
+    /// Does the watch of the kind fail, or is it blind, as a whole or in this namespace? Then what is known of
+    /// its objects is as old as that.
+    fn is_unseen(&self, _kind: &str, _namespace: Option<&str>) -> bool {
+        false
+    }
 }

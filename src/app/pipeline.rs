@@ -55,6 +55,8 @@ pub struct Pipeline {
     command: Option<CommandLine>,
     /// The rules' own titles.
     titles: HashMap<Arc<str>, Summary>,
+    /// Those of overrides, by their text.
+    override_titles: HashMap<Arc<str>, Summary>,
 }
 
 /// What a pipeline begins with.
@@ -94,6 +96,7 @@ impl Pipeline {
             redactor: config.redact.clone(),
             signals: Vec::new(),
             titles: titles(config),
+            override_titles: override_titles(config),
             policies: Policies::of(config),
             receivers: receivers(config),
             log_timeout: config.log_timeout,
@@ -113,6 +116,7 @@ impl Pipeline {
         self.log_timeout = config.log_timeout;
         // The ends of incidents whose rule is gone still have its title.
         let old = std::mem::replace(&mut self.titles, titles(config));
+        self.override_titles = override_titles(config);
         for (rule, title) in old {
             self.titles.entry(rule).or_insert(title);
         }
@@ -143,6 +147,9 @@ impl Pipeline {
         self.take_signals(now, out);
         if complete {
             self.engine.synced(now, &self.memory, &mut out.effects);
+        }
+        for kind in self.memory.take_seen_again() {
+            self.engine.sees_again(kind.as_str(), now, &self.memory, &mut out.effects);
         }
         for object in self.memory.take_silence_changed() {
             self.engine.review_about(&object, now, &self.memory, &mut out.effects);
@@ -305,9 +312,17 @@ impl Pipeline {
     }
 
     fn put_title(&self, view: &mut IncidentView) {
-        if let Some(summary) = self.titles.get(&view.rule) {
+        if let Some(summary) = self.override_title(view).or_else(|| self.titles.get(&view.rule)) {
             view.title = summary.render(view);
         }
+    }
+
+    fn override_title(&self, view: &IncidentView) -> Option<&Summary> {
+        if self.override_titles.is_empty() {
+            return None;
+        }
+        let rule = self.engine.rule_of(self.engine.incident(&view.id)?)?;
+        self.override_titles.get(rule.summary.as_ref()?)
     }
 }
 
@@ -351,4 +366,11 @@ fn titles(config: &Config) -> HashMap<Arc<str>, Summary> {
             Some((Arc::clone(&rule.name), summary))
         })
         .collect()
+}
+
+/// The titles that overrides bring along.
+fn override_titles(config: &Config) -> HashMap<Arc<str>, Summary> {
+    let overrides = config.rules.iter().flat_map(|rule| config.rules.overrides(&rule.name));
+    let titles = overrides.filter_map(|one| one.changes.summary.as_ref());
+    titles.filter_map(|text| Some((Arc::clone(text), compile_summary(text).ok()?))).collect()
 }

@@ -35,7 +35,7 @@ pub struct Waits {
     pub since: Timestamp,
     /// Until when at least, where that is known.
     pub until: Option<Timestamp>,
-    /// The incident, silence or mute time that holds it.
+    /// The incident, silence or mute time that holds it, or the kind that cannot be read.
     pub by: Option<Arc<str>>,
 }
 
@@ -219,6 +219,9 @@ pub struct Incident {
     pub number: u64,
     /// The rule that speaks.
     pub rule: Arc<str>,
+    /// What changed the rule for it: [`Rule::overrides`](crate::rule::Rule).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Arc<str>>,
     /// What the members share, hashed. Changed by the table.
     pub(super) group: u128,
     pub cause: Cause,
@@ -323,6 +326,7 @@ impl Incident {
             id,
             number,
             rule: Arc::clone(&rule.name),
+            overrides: rule.overrides.clone(),
             group: group::key(rule, signal),
             cause: signal.cause,
             severity: rule.severity,

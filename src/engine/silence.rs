@@ -201,8 +201,8 @@ impl Engine {
     /// What holds an incident back: silences before mute times, and of several the one that lasts
     /// longest, so that the fewest changes are recorded.
     fn quiet(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<HeldBy> {
-        let rule = self.rules.get(&incident.rule)?;
-        let facts = RouteFacts { signal: &incident.signal, rule, severity: incident.severity };
+        let rule = self.rule_of(incident)?;
+        let facts = RouteFacts { signal: &incident.signal, rule: &rule, severity: incident.severity };
         let affected = || {
             let known = concerned(incident).map(|member| Affected {
                 name: &member.object.name,

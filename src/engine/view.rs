@@ -20,7 +20,7 @@ impl Engine {
     /// How an incident looks now.
     pub fn view(&self, id: &str, now: Timestamp, world: &dyn World) -> Option<IncidentView> {
         let incident = self.incidents.get(id)?;
-        let rule = self.rules.get(&incident.rule);
+        let rule = self.rule_of(incident);
         let names: BTreeSet<&Arc<str>> = incident.members.values().map(|m| &m.object.name).collect();
         let nodes: BTreeSet<&Arc<str>> = incident.members.values().filter_map(|m| m.node.as_ref()).collect();
         let node = match (nodes.len(), nodes.first()) {
