@@ -1,5 +1,6 @@
 //! Builds every part from a compiled configuration and runs them.
 
+pub mod command;
 pub(crate) mod commit;
 pub mod heartbeat;
 pub mod logs;

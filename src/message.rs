@@ -1,6 +1,7 @@
 //! What one receiver is to be told: the input of every template, and what the outbox keeps.
 
 mod apart;
+mod command;
 pub mod detail;
 mod digest;
 mod fit;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use command::CommandLine;
 pub use detail::Detail;
 pub use digest::{Digest, Group, HeldBack, HeldWorkload, Section, SpanCount};
 

@@ -8,6 +8,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Failure, output};
+use crate::app::command;
 use crate::app::reload::{Overrides, Source};
 use crate::app::run::{self, Options};
 use crate::telemetry::{self, LogFormat};
@@ -38,7 +39,11 @@ pub struct RunArgs {
 pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     // As early as possible: without it SIGHUP ends the process.
     let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
-    let overrides = Overrides { store: args.store.clone(), listen: args.listen };
+    let overrides = Overrides {
+        store: args.store.clone(),
+        listen: args.listen,
+        command: Some(command::detect(args.from.config.as_deref())),
+    };
     let source = Source::new(args.from.config.clone(), args.from.rules.clone(), overrides);
     let hangup = Arc::clone(&source.signal);
     let (begun, loaded) = match source.begin() {

@@ -23,6 +23,7 @@ use super::silences::silences;
 use super::store::{StoreConfig, store};
 use super::watch::{WatchConfig, watch};
 use crate::engine::Settings;
+use crate::message::CommandLine;
 use crate::notify::Secret;
 use crate::outbox;
 use crate::rule::{Routes, RuleSet};
@@ -52,6 +53,8 @@ pub struct Config {
     pub http: Option<std::net::SocketAddr>,
     /// What requests to change something must name; `None`: nothing can be changed over HTTP.
     pub api_token: Option<Secret>,
+    /// How the commands in messages call kubeherald; `None`: messages have none that change something.
+    pub command: Option<CommandLine>,
     /// A directory of templates that replace the shipped ones by name.
     pub templates: Option<PathBuf>,
     /// What is masked in text from the cluster besides what is always masked.
@@ -99,7 +102,7 @@ fn read(fields: &mut Fields<'_, '_>, now: Timestamp) -> File {
     let engine = settings(fields, &receivers);
     let doc = "Where state is kept; without it: in memory, gone at exit.";
     let store = fields.get("store", doc, store()).unwrap_or_default();
-    let (http, api_token) = fields.get("http", "Health, metrics and API.", http()).unwrap_or_default();
+    let http = fields.get("http", "Health, metrics and API.", http()).unwrap_or_default();
     let rule_files = fields.get("rules", "Rules beside the shipped ones.", rule_files());
     let doc = "Changes of rules, also of shipped ones, for a part of what they match; the later wins.";
     let overrides = fields.get("overrides", doc, overrides()).unwrap_or_default();
@@ -123,8 +126,9 @@ fn read(fields: &mut Fields<'_, '_>, now: Timestamp) -> File {
         rules,
         engine,
         store,
-        http,
-        api_token,
+        http: http.listen,
+        api_token: http.token,
+        command: http.command.map(|program| CommandLine { program, config: None }),
         templates,
         redact,
         log_timeout,
