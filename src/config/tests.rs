@@ -2,6 +2,7 @@
 
 mod configs;
 mod digests;
+mod fallbacks;
 mod files;
 mod hostile;
 mod overrides;
