@@ -94,7 +94,7 @@ fn changes(fields: &mut Fields<'_, '_>) -> Changes {
         send_resolved: fields.get("send_resolved", "Tell the end.", boolean()),
         receivers: fields.get("receivers", "Who is told, in place of the routes.", receiver_names()),
         summary: fields.get("summary", "The template of the title.", summary()),
-        runbook: fields.get("runbook", "Where to read on.", runbook()),
+        runbook: fields.get("runbook", "The address of a page to read on.", runbook()),
         log_tail: fields.get(
             "log_tail",
             "Tell the last log lines of the run that ended.",
