@@ -390,7 +390,7 @@ impl Supervisor {
             progress.why = describe(error);
             self.entry.failed(progress.why.clone());
         } else {
-            self.unseen(self.entry.good(), describe(error), progress).await?;
+            self.unseen(self.entry.good(), describe(error), forbidden, progress).await?;
         }
         let state = self.entry.state();
         if forbidden && !self.entry.is_forbidden() {
@@ -423,7 +423,7 @@ impl Supervisor {
         progress.last_failure = Some(Instant::now());
         let since = self.entry.last_alive();
         let why = format!("no sign of life for {} s", since.elapsed().as_secs());
-        self.unseen(since, why, progress).await?;
+        self.unseen(since, why, false, progress).await?;
         if self.blind_at(progress).is_some_and(|at| at <= Instant::now()) {
             self.announce(false, progress).await?;
         } else if self.entry.state() != WatchState::Blind {
@@ -433,18 +433,28 @@ impl Supervisor {
     }
 
     /// Notes why the kind cannot be seen, and says since when if that is news.
-    async fn unseen(&self, since: Instant, why: String, progress: &mut Progress) -> Result<(), Stop> {
+    async fn unseen(
+        &self,
+        since: Instant,
+        why: String,
+        forbidden: bool,
+        progress: &mut Progress,
+    ) -> Result<(), Stop> {
         let why = match &self.member {
             Some(member) => format!("namespace {}: {why}", member.namespace),
             None => why,
         };
         self.entry.failed(why.clone());
         progress.why.clone_from(&why);
-        if progress.unseen.is_none() {
-            progress.unseen = Some(since);
-            self.send(Change::Failing { kind: self.kind, since, why }).await?;
+        if progress.unseen.is_some() {
+            return Ok(());
         }
-        Ok(())
+        progress.unseen = Some(since);
+        // A namespace that may not be read is announced by itself; the others of the kind are in order.
+        if forbidden && self.member.is_some() {
+            return Ok(());
+        }
+        self.send(Change::Failing { kind: self.kind, since, why }).await
     }
 
     async fn announce(&self, forbidden: bool, progress: &Progress) -> Result<(), Stop> {
