@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest as _, Sha256};
 
 use super::super::plan::{Ms, ReceiverFault, SECOND, What};
-use super::super::record::LifeEnd;
+use super::super::record::{LifeEnd, Taken};
 use super::super::run::Failure;
 use super::super::settings::{ALERTS, CHAT, HOOK, MAIL, RECIPIENTS};
 use super::told::alive_at_end;
@@ -38,7 +38,7 @@ impl Case<'_> {
         receiver: &str,
         is_it: impl Fn(&str) -> bool,
     ) -> bool {
-        let Some(life) = self.record.lives.get(life).filter(|life| life.end == LifeEnd::Killed) else {
+        let Some(life) = self.record.lives.get(life).filter(|life| life.end != LifeEnd::Over) else {
             return false;
         };
         let failed = self.plan.items.iter().any(|item| {
@@ -198,7 +198,9 @@ pub fn counted(case: &Case<'_>, out: &mut Vec<Failure>) {
             .filter(|row| row.receiver == HOOK && row.key.starts_with(&prefix))
             .map(|row| row.key.as_str())
             .collect();
+        let lost = |t: &Taken| case.was_lost_with_memory((t.life, t.at), HOOK, |key| key == t.key);
         let came = case.record.taken.iter().filter(|t| t.receiver == HOOK && t.key.starts_with(&prefix));
+        let came = came.filter(|t| !lost(t));
         let apart = came.clone().filter(|t| matches!(t.text("/decision"), "standing" | "storm"));
         let summaries: BTreeSet<&str> = apart.map(|t| t.key.as_str()).collect();
         let came: BTreeSet<&str> = came.map(|t| t.key.as_str()).collect();
