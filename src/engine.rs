@@ -23,6 +23,7 @@ pub mod identity;
 pub mod incident;
 mod inhibit;
 mod judge;
+mod open;
 pub mod records;
 mod recover;
 mod reload;
@@ -43,6 +44,7 @@ pub use explained::ExplainedIncident;
 pub use identity::{Identity, Numbers};
 use incident::IncidentTable;
 pub use incident::{Incident, Log, Member, Suppression, Waits};
+pub use open::OpenCount;
 pub use records::ExplainRecords;
 pub use silence::BadAnnotation;
 

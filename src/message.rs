@@ -4,6 +4,7 @@ mod apart;
 pub mod detail;
 mod digest;
 mod fit;
+pub mod status;
 pub mod text;
 
 use std::fmt;

@@ -290,7 +290,7 @@ const SECRETS: [&str; 7] = [
 ];
 
 /// A crash-looping pod, so that there is something to tell at once.
-fn crashing() -> Value {
+pub(crate) fn crashing() -> Value {
     serde_json::json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "bad", "namespace": "shop"},

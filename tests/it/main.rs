@@ -14,6 +14,7 @@ mod apiserver;
 mod asks;
 mod cli;
 mod clock;
+mod connect;
 mod crash;
 mod demo;
 mod dependencies;
@@ -43,6 +44,7 @@ mod security;
 mod silences;
 #[path = "../support/disk.rs"]
 mod sim_disk;
+mod status;
 mod terminating;
 mod test_command;
 mod watches;

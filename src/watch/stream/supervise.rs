@@ -351,7 +351,7 @@ impl Supervisor {
         } else if self.entry.is_forbidden() && progress.other_failures >= OTHER_FAILURES {
             self.announce(false, progress).await?;
         } else if state != WatchState::Blind {
-            tracing::info!(kind = %self.kind, error = progress.why, "watch failed");
+            tracing::info!(kind = %self.kind, error = %progress.why, "watch failed");
             self.entry.set_state(WatchState::Failing);
         }
         let pauses = if forbidden { &mut progress.blind_pauses } else { &mut progress.pauses };
@@ -396,7 +396,7 @@ impl Supervisor {
     }
 
     async fn announce(&self, forbidden: bool, progress: &Progress) -> Result<(), Stop> {
-        tracing::warn!(kind = %self.kind, error = progress.why, "cannot be read");
+        tracing::warn!(kind = %self.kind, error = %progress.why, "cannot be read");
         self.entry.blind(forbidden);
         self.send(Change::Blind(self.kind, progress.why.clone())).await
     }
