@@ -6,6 +6,7 @@ pub mod logs;
 pub mod notice;
 pub mod object;
 pub mod pipeline;
+pub mod rbac;
 pub mod receivers;
 pub mod reload;
 pub mod rule_test;

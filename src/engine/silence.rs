@@ -203,7 +203,7 @@ impl Engine {
     pub(super) fn quiet(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<HeldBy> {
         // Where nobody looks at the cluster the rules may be others than those of the bot.
         if !self.looking {
-            self.rules.get(&incident.rule)?;
+            self.rule_of(incident)?;
         }
         let silence = self
             .silences
@@ -339,7 +339,7 @@ fn concerned(incident: &Incident) -> impl Iterator<Item = &Member> {
 }
 
 /// The annotations that count for a member, as they are now.
-fn layers(incident: &Incident, member: &Member, world: &dyn World) -> silence::Layers {
+pub(super) fn layers(incident: &Incident, member: &Member, world: &dyn World) -> silence::Layers {
     let live = world.annotations(&member.object, &incident.signal.workload);
     live.unwrap_or_else(|| incident.signal.annotations.clone())
 }

@@ -14,8 +14,10 @@ pub const MUTE: &str = "kubeherald.io/mute";
 pub const KEYS: [&str; 2] = [SILENCE_UNTIL, MUTE];
 /// What the keys of all annotations for kubeherald begin with.
 pub const PREFIX: &str = "kubeherald.io/";
+/// Its value is the runbook of whatever goes wrong with the object, or in the namespace.
+pub const RUNBOOK: &str = "kubeherald.io/runbook";
 /// All of them.
-pub const KNOWN_KEYS: [&str; 3] = [SILENCE_UNTIL, MUTE, "kubeherald.io/runbook"];
+pub const KNOWN_KEYS: [&str; 3] = [SILENCE_UNTIL, MUTE, RUNBOOK];
 /// What the place of annotations of pods begins with.
 pub const PODS_OF: &str = "pods of ";
 /// The longest value of an annotation that is kept, in bytes.

@@ -15,9 +15,6 @@ const MAX_CAUSES: usize = 16;
 /// What is printed and kept of what a login command wrote, in bytes.
 const MAX_LOGIN: usize = 200;
 
-/// What grants everything that may be missing.
-pub const GRANT: &str = "`kubeherald rbac | kubectl apply -f -` grants it";
-
 /// One line: what the server said, or why there is no answer. Credentials are never in it, nor what a login
 /// command wrote to its standard output.
 pub fn describe(error: &kube::Error) -> String {
@@ -32,11 +29,7 @@ pub fn describe(error: &kube::Error) -> String {
 
 /// What the API server answered instead of what was asked for.
 pub fn refused(status: &Status) -> String {
-    let said = cut(&format!("{}: {}", status.code, status.message));
-    match status.code {
-        403 => format!("{said}; {GRANT}"),
-        _ => said,
-    }
+    cut(&format!("{}: {}", status.code, status.message))
 }
 
 /// Why there was no answer at all.
@@ -94,10 +87,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_one_line_with_the_command_that_grants_what_is_missing() {
+    fn a_refusal_is_one_line() {
         let message = "pods is forbidden: User \"me\" cannot list resource \"pods\" in API group \"\" at the cluster scope";
         let status = Box::new(Status::failure(message, "Forbidden").with_code(403));
-        assert_eq!(describe(&kube::Error::Api(status)), format!("403: {message}; {GRANT}"));
+        assert_eq!(describe(&kube::Error::Api(status)), format!("403: {message}"));
         let status = Box::new(Status::failure("etcd\nis down", "Internal").with_code(500));
         assert_eq!(describe(&kube::Error::Api(status)), "500: etcd is down");
     }

@@ -169,6 +169,9 @@ fn troubles(status: &Status, look: &Look, out: &mut String) -> std::fmt::Result 
     let checks: Vec<String> =
         status.checks.iter().map(|check| format!("{}: {}", check.check, check.detail)).collect();
     section("the bot", &checks, look, out)?;
+    if status.checks.iter().any(|check| check.check.starts_with("watch/") && check.detail.contains("403")) {
+        writeln!(out, "      kubeherald rbac | kubectl apply -f -")?;
+    }
     let annotations: Vec<String> = status.annotations.iter().map(ToString::to_string).collect();
     section("annotations that do nothing", &annotations, look, out)?;
     let more = status.annotations_total.saturating_sub(annotations.len().min(LISTED) as u64);
