@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod cluster;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod explain;
@@ -15,6 +16,7 @@ mod run;
 mod schema;
 mod send;
 mod silence;
+mod status;
 mod test;
 
 use std::io::Write as _;
@@ -95,6 +97,12 @@ enum Command {
     /// are expected. It runs through the real engine on virtual time, and passes when exactly those
     /// are decided. Without a path: the shipped rules' own tests. Exit code 1 if a test fails.
     Test(test::TestArgs),
+    /// Show what is wrong now, who is not told of it and why, and what keeps the bot from its work.
+    ///
+    /// Asks the running bot over HTTP; where none answers, the bot's store is looked into. Exit code 0 if a bot
+    /// runs, whatever is open; 1 if none does.
+    #[command(visible_alias = "incidents")]
+    Status(status::StatusArgs),
     /// Say what is known of an object: what was wrong, who was told what, what was held back and why.
     ///
     /// Looks into the bot's store, whether or not the bot is running: which incidents the object is
@@ -173,6 +181,7 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::schema(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Status(args) => in_runtime(status::status(&args)),
         Command::Silence(args) => in_runtime(silence::silence(&args)),
         Command::Reload(args) => in_runtime(silence::reload(&args)),
         Command::Outbox(args) => outbox::outbox(&args),

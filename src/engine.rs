@@ -24,6 +24,7 @@ pub mod incident;
 mod inhibit;
 mod judge;
 mod next_step;
+mod open;
 pub mod records;
 mod recover;
 mod reload;
@@ -44,6 +45,7 @@ pub use explained::ExplainedIncident;
 pub use identity::{Identity, Numbers};
 use incident::IncidentTable;
 pub use incident::{Incident, Log, Member, Suppression, Waits};
+pub use open::OpenCount;
 pub use records::ExplainRecords;
 pub use silence::BadAnnotation;
 

@@ -5,6 +5,7 @@ mod command;
 pub mod detail;
 mod digest;
 mod fit;
+pub mod status;
 pub mod text;
 
 use std::fmt;

@@ -8,8 +8,12 @@ use tracing_subscriber::filter::ParseError;
 /// The variable that holds a filter: `debug`, or `info,kubeherald::watch=debug`.
 pub const FILTER_VARIABLE: &str = "KUBEHERALD_LOG";
 /// What is logged if nothing else is asked for. Libraries say at `info` what their users need not know.
-/// A target in a filter is a prefix: `kube` alone would be `kubeherald`, too.
-pub const DEFAULT_FILTER: &str = "info,kube_client=warn,kube_runtime=warn,hyper=warn";
+/// A target in a filter is a prefix: `kube` alone would be `kubeherald`, too. The two that
+/// are off log each failed request in words of their own, which kubeherald says in plain ones.
+pub const DEFAULT_FILTER: &str = "info,kube_client=warn,kube_client::client::builder=off,kube_runtime=warn,\
+    kube_runtime::watcher=off,hyper=warn";
+/// The same for people at a terminal, who want the messages and not the log of a server.
+pub const QUIET_FILTER: &str = "warn,kube_client::client::builder=off,kube_runtime::watcher=off";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -79,7 +83,7 @@ mod tests {
     #[test]
     fn a_wrong_filter_is_an_error_and_an_empty_one_the_default() {
         assert_eq!(filter("", "warn").unwrap().to_string(), "warn");
-        assert_eq!(filter(" ", DEFAULT_FILTER).unwrap().to_string().split(',').count(), 4);
+        assert_eq!(filter(" ", DEFAULT_FILTER).unwrap().to_string().split(',').count(), 6);
         assert_eq!(filter("kubeherald=trace", "warn").unwrap().to_string(), "kubeherald=trace");
         let error = filter("info,kube=loud", "warn").unwrap_err().to_string();
         assert!(error.starts_with("KUBEHERALD_LOG is no log filter"), "{error}");

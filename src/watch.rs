@@ -5,6 +5,7 @@
 //! recording; both feed the same [`ClusterState`].
 
 pub mod decode;
+pub mod error;
 pub mod intern;
 pub mod kinds;
 pub mod logs;

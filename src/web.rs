@@ -7,6 +7,8 @@ pub mod api;
 mod connections;
 pub mod health;
 mod metrics;
+mod page;
+pub mod status;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -14,10 +16,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{Request, Response, StatusCode};
-use axum::response::{Html, IntoResponse};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -165,20 +166,10 @@ async fn answer(
 /// Everything that is served, for callers in the same process. A request has no limit of time here.
 pub fn router(state: WebState) -> Router {
     Router::new()
-        .route("/", get(index))
+        .route("/", get(page::page))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .merge(api::routes(&state))
         .with_state(state)
-}
-
-async fn index(State(state): State<WebState>) -> impl IntoResponse {
-    let since = state.0.metrics.started();
-    Html(format!(
-        "<!doctype html><title>kubeherald</title>\
-         <p>kubeherald {version}, running since {since:.0}\
-         <ul><li><a href=livez>livez</a><li><a href=readyz>readyz</a><li><a href=metrics>metrics</a></ul>\n",
-        version = env!("CARGO_PKG_VERSION"),
-    ))
 }

@@ -244,6 +244,11 @@ impl Pipeline {
         self.receivers.clone()
     }
 
+    /// The configured name of the cluster.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
     /// The memory, to read from.
     pub const fn memory(&self) -> &ClusterState {
         &self.memory
@@ -311,7 +316,7 @@ impl Pipeline {
         }
     }
 
-    fn put_title(&self, view: &mut IncidentView) {
+    pub(super) fn put_title(&self, view: &mut IncidentView) {
         if let Some(summary) = self.override_title(view).or_else(|| self.titles.get(&view.rule)) {
             view.title = summary.render(view);
         }

@@ -87,6 +87,19 @@ pub struct Options {
     pub reload: Option<Startup>,
     /// Told the address of the HTTP server once it listens.
     pub on_listen: Option<Box<dyn FnOnce(std::net::SocketAddr) + Send>>,
+    /// Told once everything that can keep the bot from starting has gone well.
+    pub on_start: Option<Box<dyn FnOnce() + Send>>,
+    /// Told at an orderly end what could not be delivered.
+    pub on_end: Option<Box<dyn FnOnce(Undelivered) + Send>>,
+}
+
+/// What receivers are owed at an orderly end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Notifications that are queued or under way.
+    pub messages: u64,
+    /// They are in a file and sent at the next start; otherwise they are lost.
+    pub kept: bool,
 }
 
 impl Options {
@@ -100,6 +113,8 @@ impl Options {
             clock: Clock::System,
             reload: None,
             on_listen: None,
+            on_start: None,
+            on_end: None,
         }
     }
 }
@@ -283,6 +298,9 @@ async fn run_with(
         drop((updates, reload_asked));
     }
     let mut applier = Applier::new(Arc::clone(config), config_stats, commands.clone(), wanted, clock);
+    if let Some(tell) = options.on_start {
+        tell();
+    }
 
     let mut failure = None;
     loop {
@@ -335,7 +353,19 @@ async fn run_with(
     }
     serving.cancel();
     while web_task.join_next().await.is_some() {}
-    failure.map_or(Ok(()), Err)
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    if let Some(tell) = options.on_end {
+        tell(undelivered(config, &store).await?);
+    }
+    Ok(())
+}
+
+async fn undelivered(config: &Config, store: &Store) -> Result<Undelivered, StoreError> {
+    let sizes = store.sizes().await?;
+    let messages = sizes.receivers.iter().map(|receiver| receiver.queued + receiver.sending).sum();
+    Ok(Undelivered { messages, kept: config.store.path.is_some() && store.health().in_memory.is_none() })
 }
 
 /// A full queue is answered with 503: the sender of the answer is dropped.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::pipeline::{Output, Pipeline};
+use super::silencing::Resolved;
+use super::status;
 use crate::config::silences as reader;
 use crate::engine::silence::{BadAnnotation, WhyIgnored};
 use crate::rule::calendar::WEEKDAYS;
@@ -16,6 +18,9 @@ use crate::signal::silence::{KEYS, MUTE, SILENCE_UNTIL, silenced_within};
 use crate::signal::{ObjectRef, Workload};
 use crate::store::SilenceRow;
 use crate::web::Refusal;
+
+/// So many incidents that a silence is about are named.
+const MAX_NAMED: usize = 10;
 
 /// A silence of the API as it is stored. The `match` is compiled anew when it is read.
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,21 +82,18 @@ pub(super) fn complain(bad: &BadAnnotation) {
             "an annotation of a node silences nothing unless `annotations.nodes` is `true` in the configuration");
         return;
     }
-    let expected = if bad.key == SILENCE_UNTIL {
-        "a moment such as 2026-11-21T18:00:00Z (RFC 3339)"
-    } else {
-        "\"true\" or \"false\""
-    };
-    tracing::warn!(of = %bad.of, annotation = bad.key, value = %bad.value, expected,
+    let problem = if bad.key == SILENCE_UNTIL { status::A_MOMENT } else { status::A_SWITCH };
+    tracing::warn!(of = %bad.of, annotation = bad.key, value = %bad.value, problem,
         "an annotation cannot be read: it silences nothing");
 }
 
 impl Pipeline {
     /// Adds the silence that `body` asks for, and shows it.
     pub fn add_silence(&mut self, body: &str, now: Timestamp, out: &mut Output) -> Result<Value, Refusal> {
+        let Resolved { body, concerned } = self.resolve(body)?;
         let is_rule = |name: &str| self.engine().rules().get(name).is_some();
-        let mut silence =
-            reader::from_request(body, now, &is_rule).map_err(|found| Refusal::Invalid(found.to_string()))?;
+        let mut silence = reader::from_request(&body, now, &is_rule)
+            .map_err(|found| Refusal::Invalid(found.to_string()))?;
         let id = self
             .with_engine(out, |engine, effects| {
                 silence.id = engine.name_silence(&silence.id);
@@ -103,7 +105,14 @@ impl Pipeline {
             |silence| {
                 tracing::info!(silence = %silence.id, until = %silence.until, by = %silence.by,
                     comment = %silence.comment, matching = %silence.written, "silenced");
-                Ok(self.shown(silence, now))
+                let mut shown = self.shown(silence, now);
+                // What was named is open, and the silence does not hold it: others have the problem as well.
+                let held = self.engine().open_that_match(&silence.filter);
+                let near: Vec<Arc<str>> = concerned.into_iter().filter(|id| !held.contains(id)).collect();
+                if let Some(map) = shown.as_object_mut().filter(|_| held.is_empty()) {
+                    map.insert("near".into(), self.named(&near, now));
+                }
+                Ok(shown)
             },
         )
     }
@@ -155,6 +164,34 @@ impl Pipeline {
         Value::Array(list)
     }
 
+    /// Open incidents by id and in a line, the first of them.
+    fn named(&self, ids: &[Arc<str>], now: Timestamp) -> Value {
+        let shown = ids.iter().take(MAX_NAMED).filter_map(|id| {
+            let (open, view) = self.engine().open_one(id, now, self.memory())?;
+            let open = self.titled(open, view);
+            Some(json!({ "incident": open.incident, "title": open.title }))
+        });
+        Value::Array(shown.collect())
+    }
+
+    /// With the open incidents it is about: how many, and the first of them.
+    fn with_open(&self, mut shown: Value, ids: &[Arc<str>], now: Timestamp) -> Value {
+        if let Some(map) = shown.as_object_mut() {
+            map.insert("matches".into(), ids.len().into());
+            map.insert("incidents".into(), self.named(ids, now));
+        }
+        shown
+    }
+
+    /// The open incidents that an annotation or a mute time holds back, as recorded.
+    fn held_open(&self, by: &str) -> Vec<Arc<str>> {
+        let held = self.engine().incidents().filter(|incident| !incident.is_ended());
+        let held = held.filter(|incident| incident.quiet.as_ref().is_some_and(|quiet| &*quiet.by == by));
+        let mut ids: Vec<Arc<str>> = held.map(|incident| Arc::clone(&incident.id)).collect();
+        ids.sort();
+        ids
+    }
+
     /// How many incidents it holds back, as recorded.
     fn holds(&self, by: impl Fn(&str) -> bool) -> usize {
         let held = self.engine().incidents().filter(|incident| !incident.is_ended());
@@ -164,7 +201,9 @@ impl Pipeline {
     fn shown(&self, silence: &Silence, now: Timestamp) -> Value {
         let state = silence.state(now);
         let holds = if state == "active" { self.holds(|by| by == &**silence.called()) } else { 0 };
-        json!({
+        let open =
+            if state == "expired" { Vec::new() } else { self.engine().open_that_match(&silence.filter) };
+        let shown = json!({
             "id": silence.id,
             "kind": "silence",
             "name": silence.name,
@@ -176,7 +215,8 @@ impl Pipeline {
             "state": state,
             "source": silence.origin.as_str(),
             "holds": holds,
-        })
+        });
+        self.with_open(shown, &open, now)
     }
 
     fn shown_mute(&self, mute: &MuteTime, now: Timestamp) -> Value {
@@ -184,7 +224,8 @@ impl Pipeline {
         let active = window.is_some_and(|(on, _)| on);
         let days = WEEKDAYS.iter().zip(mute.when.days).filter(|(_, on)| *on).map(|((name, _), _)| *name);
         let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
-        json!({
+        let open = if active { self.engine().open_that_match(&mute.filter) } else { Vec::new() };
+        let shown = json!({
             "id": mute.name,
             "kind": "mute_time",
             "name": mute.name,
@@ -202,7 +243,8 @@ impl Pipeline {
                 "to": clock(mute.when.to),
                 "timezone": mute.timezone,
             },
-        })
+        });
+        self.with_open(shown, &open, now)
     }
 
     /// Until when an annotation may silence by the configuration; `None`: not at all.
@@ -249,7 +291,8 @@ impl Pipeline {
         }
         let of = object.to_string();
         let by = format!("annotation {key} of {of}");
-        json!({
+        let open = if state == "active" { self.held_open(&by) } else { Vec::new() };
+        let shown = json!({
             "id": format!("annotation:{}:{of}", key.rsplit('/').next().unwrap_or(key)),
             "kind": "annotation",
             "name": key,
@@ -260,8 +303,9 @@ impl Pipeline {
             "by": "",
             "state": state,
             "source": "annotation",
-            "holds": if state == "active" { self.holds(|held| *held == by) } else { 0 },
-        })
+            "holds": open.len(),
+        });
+        self.with_open(shown, &open, now)
     }
 }
 

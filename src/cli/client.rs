@@ -1,9 +1,10 @@
-//! Asks the running bot over its API, for `silence` and `reload`.
+//! Asks the running bot over its API, for `status`, `silence` and `reload`.
 //!
 //! The token goes to one address and nowhere else: no redirect is followed, no proxy is used, and
 //! where others could read it on the way that is said.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -41,7 +42,47 @@ pub struct BotArgs {
     token_file: Option<PathBuf>,
     /// The bot's configuration file.
     #[arg(short, long, env = "KUBEHERALD_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
+}
+
+impl BotArgs {
+    /// The same options for a command that is printed to be pasted; begins with a space unless it is empty.
+    pub fn again(&self) -> String {
+        let url = self.url.as_deref().map(OsStr::new);
+        let file = self.token_file.as_deref().map(Path::as_os_str);
+        let config = self.config.as_deref().map(Path::as_os_str);
+        options(&[("--url", url), ("--token-file", file), ("-c", config)])
+    }
+
+    /// Is it said where the bot is?
+    pub const fn names_url(&self) -> bool {
+        self.url.is_some()
+    }
+}
+
+/// Nobody answered.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot reach the bot at {at}: {why}\n  is it running, and does it listen there (`http.listen`)? --url names another place"
+)]
+pub struct Unreachable {
+    at: String,
+    why: String,
+}
+
+/// Options that were given, as a shell reads them; begins with a space unless none was.
+pub fn options(given: &[(&str, Option<&OsStr>)]) -> String {
+    let given = given.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    given.map(|(name, value)| format!(" {name} {}", quoted(&value.to_string_lossy()))).collect()
+}
+
+/// A word as a shell reads it.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// A bot that can be asked.
@@ -56,14 +97,20 @@ impl Bot {
     pub fn find(args: &BotArgs) -> Result<Self, Failure> {
         let from_env = std::env::var_os(TOKEN).is_some_and(|token| !token.is_empty());
         let complete = args.url.is_some() && (args.token_file.is_some() || from_env);
-        let config = match args.config.as_ref().filter(|_| !complete) {
+        let loaded = match args.config.as_ref().filter(|_| !complete) {
             Some(path) => {
-                let from = ConfigArgs { config: Some(path.clone()), rules: Vec::new() };
-                Some((super::load(&from)?.config, path.display().to_string()))
+                Some(super::load(&ConfigArgs { config: Some(path.clone()), rules: Vec::new() })?.config)
             }
             None => None,
         };
-        let config = config.as_ref().map(|(config, path)| (&**config, path.as_str()));
+        Self::of(args, loaded.as_deref())
+    }
+
+    /// The same with a configuration that is loaded already.
+    pub fn of(args: &BotArgs, config: Option<&Config>) -> Result<Self, Failure> {
+        let from_env = std::env::var_os(TOKEN).is_some_and(|token| !token.is_empty());
+        let path = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let config = config.map(|config| (config, path.as_str()));
         let base = base(args.url.as_deref(), config)?;
         let token = token(args.token_file.clone(), from_env, config)?;
         if base.scheme() == "http" && !is_local(&base) {
@@ -101,13 +148,9 @@ impl Bot {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = exchange(request, clock::now()).await.map_err(|why| {
-            anyhow!(
-                "cannot reach the bot at {}: {why}\n  is it running, and does it listen there (`http.listen`)? \
-                 --url names another place",
-                self.shown()
-            )
-        })?;
+        let answer = exchange(request, clock::now())
+            .await
+            .map_err(|why| Unreachable { at: self.shown().to_owned(), why })?;
         self.understand(&answer)
     }
 
@@ -133,7 +176,7 @@ impl Bot {
                 "the bot at {at} does not know this token\n  it knows the one of its `http.token`; \
                  give that with --token-file, {TOKEN}, or --config"
             )),
-            (403, Some(told)) => Err(anyhow!("the bot at {at} takes no orders: {told}")),
+            (403, Some(told)) => Err(anyhow!("the bot at {at} refuses: {told}")),
             (400..500, Some(told)) => Err(anyhow!("the bot refuses it: {told}")),
             (_, Some(told)) => Err(anyhow!("the bot at {at} could not do it (status {status}): {told}")),
             (_, None) => Err(anyhow!(
@@ -219,7 +262,7 @@ fn token(
         (None, false, Some((config, path))) => match &config.api_token {
             Some(token) => token.clone(),
             None => {
-                return Err(anyhow!("{path} names no `http.token`: a bot without one takes no orders").into());
+                return Err(anyhow!("{path} names no `http.token`: this bot accepts no commands").into());
             }
         },
         (None, false, None) => {
@@ -267,6 +310,15 @@ mod tests {
         ] {
             assert_eq!(is_local(&url.parse().unwrap()), local, "{url}");
         }
+    }
+
+    #[test]
+    fn what_is_printed_to_be_pasted_is_quoted() {
+        let options = |config: &str| options(&[("--url", None), ("-c", Some(OsStr::new(config)))]);
+        assert_eq!(options("/etc/kubeherald/k.yaml"), " -c /etc/kubeherald/k.yaml");
+        assert_eq!(options("my dir/k.yaml"), " -c 'my dir/k.yaml'");
+        assert_eq!(options("a'; rm -rf b"), " -c 'a'\\''; rm -rf b'");
+        assert_eq!(quoted(""), "''");
     }
 
     #[test]

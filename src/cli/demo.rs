@@ -44,7 +44,7 @@ fn speed(text: &str) -> Result<f64, String> {
 pub(super) async fn demo(args: &DemoArgs) -> Result<(), Failure> {
     telemetry::init(LogFormat::Text, "warn")?;
     let stop = CancellationToken::new();
-    tokio::spawn(super::run::signals(stop.clone()));
+    tokio::spawn(super::run::signals(stop.clone(), |_| {}));
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 3 to 300")]
     let speed = (args.speed * f64::from(SPEED)).round() as u32;
     let mut stage = Stage::build(args.port, speed).await?;

@@ -1,13 +1,12 @@
 //! `kubeherald explain`
 
-mod object;
 mod story;
 #[cfg(test)]
 mod tests;
 mod text;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -15,11 +14,13 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::object::Asked;
 use self::story::{IncidentStory, Object, Sources};
+use super::client::options;
 use super::output::OutputFormat;
 use super::{ConfigArgs, Failure, print};
+use crate::app::object::{self, Asked};
 use crate::app::run::SEEN_UNTIL;
+use crate::app::status::held_back;
 use crate::clock;
 use crate::config::{Loaded, duration, suggest};
 use crate::message::Detail;
@@ -60,6 +61,15 @@ pub struct ExplainArgs {
     /// How to print.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
+}
+
+impl ExplainArgs {
+    /// Options that find the same store, for commands that are printed to be pasted.
+    fn again(&self) -> String {
+        let store = self.store.as_deref().map(Path::as_os_str);
+        let config = self.config.as_deref().map(Path::as_os_str).filter(|_| store.is_none());
+        options(&[("--store", store), ("-c", config)])
+    }
 }
 
 /// A duration as configurations have it.
@@ -131,7 +141,7 @@ pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let answer = answer(&store, &asked, args, loaded.as_ref(), clock::now())?;
     match args.format {
         OutputFormat::Json => print(&format!("{}\n", serde_json::to_string(&answer)?))?,
-        OutputFormat::Text => print(&text::text(&answer)?)?,
+        OutputFormat::Text => print(&text::text(&answer, &args.again())?)?,
     }
     if answer.is_nothing() { Err(Failure::Told) } else { Ok(()) }
 }
@@ -176,6 +186,7 @@ fn answer(
         records.push((store.incident_record(&id, EVENTS).wait()?, id, objects));
     }
     answer.incidents = stories(store, records, now)?;
+    put_silences(&mut answer.incidents, store, loaded, now)?;
     for reading in &asked.readings {
         let rows = store.unmatched(reading.clone(), since).wait()?;
         answer.unmatched.extend(rows.iter().map(unmatched));
@@ -244,6 +255,32 @@ fn stories(
     let throttles = store.throttles(now).wait()?;
     let sources = Sources { deliveries: &deliveries, titles: &titles, throttles: &throttles };
     Ok(records.into_iter().map(|(record, id, asked)| story::story(&id, record, asked, &sources)).collect())
+}
+
+/// Says of what is open which silence or mute time holds it back now. Without a configuration only what is in the
+/// store is known: silences of the API, and what annotations held.
+fn put_silences(
+    stories: &mut [IncidentStory],
+    store: &Store,
+    loaded: Option<&Loaded>,
+    now: Timestamp,
+) -> Result<(), anyhow::Error> {
+    if stories.iter().all(|story| story.ended_at.is_some() || story.state == "forgotten") {
+        return Ok(());
+    }
+    let shipped;
+    let config = match loaded {
+        Some(loaded) => &loaded.config,
+        None => {
+            shipped = crate::config::load(None, &[]).map_err(|found| anyhow!("{found}"))?;
+            &shipped.config
+        }
+    };
+    let held = held_back(store, config, now)?;
+    for story in stories.iter_mut().filter(|story| story.ended_at.is_none()) {
+        story.held_back = held.get(&story.incident).cloned();
+    }
+    Ok(())
 }
 
 fn unmatched(row: &HistoryEntry) -> Unmatched {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::client::options;
 use super::output::OutputFormat;
 use super::{ConfigArgs, Failure, output, print};
 use crate::clock;
@@ -113,6 +114,15 @@ pub fn outbox(args: &OutboxArgs) -> Result<(), Failure> {
             change(args, "queued again", |store, key| Ok(store.resend_dead(key, clock::now()).wait()?))
         }
         Action::Drop(args) => change(args, "dropped", |store, key| Ok(store.drop_dead(key).wait()?)),
+    }
+}
+
+impl StoreArgs {
+    /// Options that find the same store, for commands that are printed to be pasted.
+    fn again(&self) -> String {
+        let store = self.store.as_deref().map(Path::as_os_str);
+        let config = self.config.as_deref().map(Path::as_os_str).filter(|_| store.is_none());
+        options(&[("--store", store), ("-c", config)])
     }
 }
 
@@ -263,7 +273,7 @@ fn as_json(row: &OutboxEntry) -> Value {
 
 fn show(args: &ShowArgs) -> Result<(), Failure> {
     let store = open(&args.from, SharedAccess::Reading)?;
-    let item = one(store.outbox_find(&args.key, 6).wait()?, &args.key)?;
+    let item = one(store.outbox_find(&args.key, 6).wait()?, &args.key, &args.from)?;
     match args.format {
         OutputFormat::Json => {
             let mut json = as_json(&item.entry);
@@ -317,7 +327,7 @@ fn as_text(item: &OutboxItem) -> Result<String, std::fmt::Error> {
 }
 
 /// The one that was meant.
-fn one(mut found: Vec<OutboxItem>, key: &str) -> Result<OutboxItem, anyhow::Error> {
+fn one(mut found: Vec<OutboxItem>, key: &str, from: &StoreArgs) -> Result<OutboxItem, anyhow::Error> {
     if found.len() > 1 {
         let keys: Vec<String> = found.iter().take(5).map(|i| words::one_line(&i.entry.key, 120)).collect();
         let more = if found.len() > 5 { ", …" } else { "" };
@@ -325,8 +335,9 @@ fn one(mut found: Vec<OutboxItem>, key: &str) -> Result<OutboxItem, anyhow::Erro
     }
     found.pop().with_context(|| {
         format!(
-            "there is no notification `{}`; `kubeherald outbox list` shows their keys",
-            words::one_line(key, 120)
+            "there is no notification `{}`; their keys: kubeherald outbox list{}",
+            words::one_line(key, 120),
+            from.again()
         )
     })
 }
@@ -360,7 +371,7 @@ fn change(
         if found.len() > 1 {
             found.retain(|item| item.entry.state == "dead");
         }
-        let entry = one(found, key)?.entry;
+        let entry = one(found, key, &args.from)?.entry;
         if entry.state != "dead" {
             return Err(anyhow!("`{}` is {}, not a dead letter", entry.key, entry.state).into());
         }

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{ConfigArgs, Failure, output, run};
+use super::{ConfigArgs, Failure, cluster, output, run};
 use crate::app::record::{Ended, Options, Summary, record as begin};
 use crate::clock::{self, Clock};
 use crate::config::{bytes, duration};
@@ -73,17 +73,17 @@ pub async fn record(args: &RecordArgs) -> Result<(), Failure> {
         Some(_) => super::load(&from)?.config.redact.clone(),
         None => crate::signal::redact::Redactor::default(),
     };
-    let kube_config = run::cluster(args.context.as_deref()).await?;
+    let kube_config = cluster::config(args.context.as_deref()).await?;
     let url = kube_config.cluster_url.to_string();
-    let client = stream::client(kube_config)?;
-    run::reach(&client, &url).await?;
+    let client = stream::client(kube_config.clone())?;
+    cluster::reach(&client, &kube_config).await?;
     let path = args.output.clone().unwrap_or_else(|| {
         PathBuf::from(format!("recording-{}.jsonl.gz", clock::now().strftime("%Y%m%dT%H%M%SZ")))
     });
     let writer = RecordingWriter::create(&path, args.force, args.max_bytes)
         .map_err(|error| unwritable(&path, &error))?;
     let stop = CancellationToken::new();
-    tokio::spawn(run::signals(stop.clone()));
+    tokio::spawn(run::signals(stop.clone(), |_| ()));
     let masker = Masker { redactor, managed_fields: args.managed_fields };
     let options = Options {
         client,

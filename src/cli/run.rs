@@ -1,16 +1,20 @@
 //! `kubeherald run`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{ConfigArgs, Failure, output};
+use super::{ConfigArgs, Failure, cluster, output};
 use crate::app::command;
 use crate::app::reload::{Overrides, Source};
-use crate::app::run::{self, Options};
+use crate::app::run::{self, Options, Undelivered};
+use crate::config::Config;
+use crate::message::text::words;
+use crate::outbox::Policy;
 use crate::telemetry::{self, LogFormat};
 use crate::watch::stream;
 
@@ -37,6 +41,9 @@ pub struct RunArgs {
 
 /// Runs until it is told to stop.
 pub async fn run(args: &RunArgs) -> Result<(), Failure> {
+    if args.log_format == LogFormat::Json {
+        output::say_json();
+    }
     // As early as possible: without it SIGHUP ends the process.
     let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
     let overrides = Overrides {
@@ -55,44 +62,96 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     };
     output::diagnostics(&loaded.warnings);
     output::diagnostics(&loaded.missing_secrets(|_| true));
-    // People at a terminal want the messages, not the log of a server.
-    let default = if args.from.config.is_some() { telemetry::DEFAULT_FILTER } else { "warn" };
-    telemetry::init(args.log_format, default)?;
+    let deployed = args.from.config.is_some();
+    telemetry::init(
+        args.log_format,
+        if deployed { telemetry::DEFAULT_FILTER } else { telemetry::QUIET_FILTER },
+    )?;
     let config = loaded.config;
-    let kube_config = cluster(args.context.as_deref()).await?;
-    let url = kube_config.cluster_url.to_string();
-    let client = stream::client(kube_config).context("cannot connect to the cluster")?;
-    if let Err(unreachable) = reach(&client, &url).await {
+    let cluster = cluster::config(args.context.as_deref()).await?;
+    let url = cluster.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let client = stream::client(cluster.clone()).map_err(|error| {
+        anyhow!("cannot connect to the cluster at {url}: {}", crate::watch::error::describe(&error))
+    })?;
+    let mut reached = true;
+    match cluster::reach(&client, &cluster).await {
+        Ok(version) => tracing::info!(server = version, "connected"),
         // Somebody trying it out wants to know at once. A bot that is deployed waits for its API
         // server like everything else in the cluster: the watches try again, and /readyz says so.
-        if args.from.config.is_none() {
-            return Err(unreachable);
+        Err(error) if deployed => {
+            tracing::error!("{error}; trying again until it answers");
+            reached = false;
         }
-        if let Failure::Error(error) = unreachable {
-            tracing::error!("{error:#}; trying again until it answers");
-        }
+        Err(error) => return Err(error.into()),
     }
-    output::say(&format!(
-        "watching {} at {}; {} rules; telling {}",
+    let stop = CancellationToken::new();
+    let policy = Policy::default();
+    let kept = config.store.path.clone();
+    tokio::spawn(signals(stop.clone(), {
+        let (drain, kept) = (policy.drain, kept.clone());
+        move |again| output::say(&stopping(again, drain, kept.as_deref()))
+    }));
+    tokio::spawn(pass_on(hangups, hangup));
+    let options = Options {
+        reload: Some(begun),
+        policy,
+        on_start: Some(greeting(&config, url, reached)),
+        on_end: Some(Box::new(move |left| output::say(&farewell(left, kept.as_deref())))),
+        ..Options::new(client)
+    };
+    run::run(config, options, stop).await?;
+    Ok(())
+}
+
+/// What is said once nothing can keep the bot from starting any more.
+fn greeting(config: &Config, url: String, reached: bool) -> Box<dyn FnOnce() + Send> {
+    let begun = if reached { "watching" } else { "waiting for the cluster, to watch" };
+    let line = format!(
+        "{begun} {} at {url}; {} rules; telling {}",
         run::scope(&config.watch),
-        url.trim_end_matches('/'),
         config.rules.len(),
         match config.receivers.as_slice() {
             [] => String::from("this terminal"),
             some => some.iter().map(|r| r.spec.name.to_string()).collect::<Vec<_>>().join(", "),
         }
-    ));
-    if config.store.path.is_none() && !config.receivers.is_empty() {
-        output::say(
-            "warning: no `store.path`: what is known and what is unsent is gone when this process ends",
-        );
+    );
+    let forgets = config.store.path.is_none() && !config.receivers.is_empty();
+    Box::new(move || {
+        output::say(&line);
+        if forgets {
+            output::warn(
+                "no `store.path`: incidents and undelivered messages are lost when this process ends",
+            );
+        }
+    })
+}
+
+/// The answer to Ctrl-C.
+fn stopping(again: bool, drain: Duration, kept: Option<&Path>) -> String {
+    match (again, kept) {
+        (false, _) => {
+            format!("finishing deliveries, up to {} s; press Ctrl-C again to stop now", drain.as_secs())
+        }
+        (true, Some(path)) => {
+            format!("stopped; undelivered messages are kept in {} and sent at the next start", path.display())
+        }
+        (true, None) => "stopped; undelivered messages are lost".to_owned(),
     }
-    let stop = CancellationToken::new();
-    tokio::spawn(signals(stop.clone()));
-    tokio::spawn(pass_on(hangups, hangup));
-    let options = Options { reload: Some(begun), ..Options::new(client) };
-    run::run(config, options, stop).await?;
-    Ok(())
+}
+
+fn farewell(left: Undelivered, kept: Option<&Path>) -> String {
+    let messages = words::plural(left.messages, "undelivered message");
+    let are = if left.messages == 1 { "is" } else { "are" };
+    match (left, kept) {
+        (Undelivered { messages: 0, .. }, _) => "stopped; every message was delivered".to_owned(),
+        (Undelivered { kept: true, .. }, Some(path)) => {
+            format!("stopped; {messages} {are} kept in {} and sent at the next start", path.display())
+        }
+        (_, Some(path)) => {
+            format!("stopped; {messages} {are} lost: {} could not be written", path.display())
+        }
+        (_, None) => format!("stopped; {messages} {are} lost: without `store.path` nothing is kept"),
+    }
 }
 
 /// SIGHUP asks to load the configuration again.
@@ -102,44 +161,8 @@ async fn pass_on(mut hangups: tokio::signal::unix::Signal, to: Arc<tokio::sync::
     }
 }
 
-/// In-cluster, or the kubeconfig.
-pub(super) async fn cluster(context: Option<&str>) -> Result<kube::Config, Failure> {
-    let found = match context {
-        None => kube::Config::infer().await.map_err(anyhow::Error::from),
-        Some(context) => {
-            let options =
-                kube::config::KubeConfigOptions { context: Some(context.into()), ..Default::default() };
-            kube::Config::from_kubeconfig(&options).await.map_err(anyhow::Error::from)
-        }
-    };
-    let demo = if cfg!(feature = "demo") { "; `kubeherald demo` needs none" } else { "" };
-    Ok(found.with_context(|| {
-        format!(
-            "found no cluster: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a service account{demo}"
-        )
-    })?)
-}
-
-/// One question before anything else: a wrong address or an expired login should be said at once and
-/// clearly, not as eleven failing watches.
-pub(super) async fn reach(client: &kube::Client, url: &str) -> Result<(), Failure> {
-    let asked = tokio::time::timeout(std::time::Duration::from_secs(15), client.apiserver_version());
-    match asked.await {
-        Ok(Ok(version)) => {
-            tracing::info!(server = %version.git_version, "connected");
-            Ok(())
-        }
-        // The server is there; what it refuses is reported for each kind.
-        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Ok(()),
-        Ok(Err(error)) => {
-            Err(anyhow::Error::from(error).context(format!("cannot reach the cluster at {url}")).into())
-        }
-        Err(_) => Err(anyhow::anyhow!("the cluster at {url} does not answer within 15 s").into()),
-    }
-}
-
-/// Ctrl-C or SIGTERM asks to stop; the second time it is meant.
-pub(super) async fn signals(stop: CancellationToken) {
+/// Ctrl-C or SIGTERM asks to stop; the second time it is meant. `say` is told which one it is.
+pub(super) async fn signals(stop: CancellationToken, say: impl Fn(bool)) {
     let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(terminate) => terminate,
         Err(error) => {
@@ -153,10 +176,33 @@ pub(super) async fn signals(stop: CancellationToken) {
             result = tokio::signal::ctrl_c() => if result.is_err() { return },
             _ = terminate.recv() => {}
         }
+        say(asked);
         if asked {
             std::process::exit(130);
         }
         asked = true;
         stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_says_what_becomes_of_what_was_not_delivered() {
+        let path = Path::new("/var/lib/kubeherald/state.db");
+        let left = |messages, kept| Undelivered { messages, kept };
+        assert_eq!(farewell(left(0, true), Some(path)), "stopped; every message was delivered");
+        assert_eq!(farewell(left(0, false), None), "stopped; every message was delivered");
+        let said = farewell(left(1, true), Some(path));
+        assert_eq!(
+            said,
+            "stopped; 1 undelivered message is kept in /var/lib/kubeherald/state.db and sent at the next start"
+        );
+        let said = farewell(left(3, false), None);
+        assert_eq!(said, "stopped; 3 undelivered messages are lost: without `store.path` nothing is kept");
+        let said = farewell(left(3, false), Some(path));
+        assert!(said.ends_with("are lost: /var/lib/kubeherald/state.db could not be written"), "{said}");
     }
 }

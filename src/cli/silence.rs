@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::client::{Bot, BotArgs, lines};
 use super::output::OutputFormat;
 use super::{Failure, output, print};
+use crate::app::object;
 use crate::clock;
 use crate::message::text::words;
 
@@ -33,12 +34,15 @@ enum Action {
     ///
     /// What is held back is recorded; when the silence ends, what still goes on is told.
     ///
-    /// A MATCH is `key=value`, `key!=value`, `key=~regex` or `key!~regex`; all of them must hold, and
-    /// of the same key with `=` one. Keys are those of a rule's `match`: cause, namespace, workload
-    /// (as Kind/name), name, kind, container, node, reason, rule, severity, …, and `label.KEY` and
-    /// `annotation.KEY`.
+    /// WHAT is an object as `kubeherald explain` takes it (`deploy/checkout`, `pod/NAME`, `node/worker-1`,
+    /// `ns/shop`), an incident (`incident=ID`, as messages show it), or conditions: `key=value`, `key!=value`,
+    /// `key=~regex` or `key!~regex`; all of them must hold, and of the same key with `=` one. Keys are those of a
+    /// rule's `match`: cause, namespace, workload (as Kind/name), name, kind, container, node, reason, rule,
+    /// severity, …, and `label.KEY` and `annotation.KEY`.
     #[command(after_help = "\
 Examples:
+  kubeherald silence add incident=5h2kq8m1x0 --for 2h
+  kubeherald silence add deploy/checkout -n shop --for 2h --comment \"release 4.2\"
   kubeherald silence add --for 2h --comment \"release 4.2\" namespace=shop workload=Deployment/checkout
   kubeherald silence add --for 30m --comment drain node=worker-1
   kubeherald silence add --for 1d --comment known cause=ImagePullBackOff label.team=payments name=~^canary-")]
@@ -51,14 +55,17 @@ Examples:
 
 #[derive(Debug, Args)]
 struct AddArgs {
-    /// What is held back: `namespace=shop`, `workload=Deployment/checkout`, `label.team=payments`, ….
-    #[arg(required = true, value_name = "MATCH")]
-    matches: Vec<String>,
+    /// What is held back: `deploy/checkout`, `incident=ID`, `namespace=shop`, `label.team=payments`, ….
+    #[arg(required = true, value_name = "WHAT")]
+    what: Vec<String>,
+    /// The namespace of the object.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
     /// For how long, such as `2h`.
     #[arg(long = "for", value_name = "DURATION", value_parser = lasting)]
     lasts: String,
     /// Why, for those who wonder.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     comment: String,
     /// Who says so.
     #[arg(long, value_name = "NAME", env = "USER", default_value = "", hide_default_value = true)]
@@ -125,9 +132,8 @@ pub async fn silence(args: &SilenceArgs) -> Result<(), Failure> {
 }
 
 async fn add(args: &AddArgs) -> Result<(), Failure> {
-    let matches = matching::read(&args.matches).map_err(|why| Failure::Usage(anyhow!("{why}")))?;
+    let body = request(args).map_err(|why| Failure::Usage(anyhow!("{why}")))?;
     let bot = Bot::find(&args.bot)?;
-    let body = json!({ "match": matches, "for": args.lasts, "comment": args.comment, "by": args.by });
     let silence = bot.ask(Method::POST, &["api", "v1", "silences"], None, Some(&body)).await?;
     // An answer may hold it by itself or under its name.
     let silence = silence.get("silence").unwrap_or(&silence);
@@ -136,14 +142,107 @@ async fn add(args: &AddArgs) -> Result<(), Failure> {
         OutputFormat::Text => {
             let id = text(silence, "id");
             let until = time(silence, "until").map(|at| format!(" until {}", moment(at, clock::now())));
-            let what = matching::show(silence.get("match").unwrap_or(&matches));
+            let what = matching::show(silence.get("match").unwrap_or(&Value::Null));
             print(&format!(
-                "silenced{}: {}\nits id is {id}; end it with: kubeherald silence expire {id}\n",
+                "silenced{}: {}\n{}its id is {id}; end it with: kubeherald silence expire {id}{}\n",
                 until.unwrap_or_default(),
-                words::one_line(&what, 1_000)
-            ))
+                words::one_line(&what, 1_000),
+                held(silence),
+                args.bot.again(),
+            ))?;
+            if silence.get("matches").and_then(Value::as_u64) == Some(0) {
+                output::warn(&nothing(silence, args));
+            }
+            Ok(())
         }
     }
+}
+
+/// The body of the request. What is no condition is an object; the bot knows what is open.
+fn request(args: &AddArgs) -> Result<Value, String> {
+    let mut body = json!({ "for": args.lasts, "comment": args.comment, "by": args.by });
+    let mut conditions = Vec::new();
+    let mut named = false;
+    for what in &args.what {
+        let (key, text) = match what.split_once('=') {
+            Some(("incident", id)) => ("incident", id),
+            None if !matching::is_condition(what) => ("object", what.as_str()),
+            _ => {
+                conditions.push(what.clone());
+                continue;
+            }
+        };
+        if named {
+            return Err(format!(
+                "`{}`: one silence is about one object or incident",
+                words::one_line(what, 120)
+            ));
+        }
+        named = true;
+        if key == "object" {
+            object::parse(text, args.namespace.as_deref())
+                .map_err(|why| format!("`{}`: {why}", words::one_line(text, 120)))?;
+        }
+        put(&mut body, key, text.into());
+    }
+    let mut matches = matching::read(&conditions)?;
+    if let Some(namespace) = &args.namespace {
+        if named {
+            put(&mut body, "namespace", namespace.as_str().into());
+        } else if matches.get("namespace").is_none() {
+            put(&mut matches, "namespace", namespace.as_str().into());
+        }
+    }
+    if !named || !conditions.is_empty() {
+        put(&mut body, "match", matches);
+    }
+    Ok(body)
+}
+
+fn put(object: &mut Value, key: &str, value: Value) {
+    if let Some(map) = object.as_object_mut() {
+        map.insert(key.to_owned(), value);
+    }
+}
+
+/// The open incidents that a silence is about, a line each; empty where the bot does not say.
+fn held(silence: &Value) -> String {
+    let Some(count @ 1..) = silence.get("matches").and_then(Value::as_u64) else { return String::new() };
+    let open = words::plural(count, "open incident");
+    format!("it holds {open} now:\n{}", incidents(silence, "incidents", count))
+}
+
+/// A line for each incident that is named, and how many are not.
+fn incidents(silence: &Value, key: &str, count: u64) -> String {
+    let named = silence.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut out = String::new();
+    for incident in named {
+        out.push_str(&format!("  {}  {}\n", text(incident, "incident"), text(incident, "title")));
+    }
+    let more = count.saturating_sub(named.len() as u64);
+    if more > 0 {
+        out.push_str(&format!("  … and {more} more\n"));
+    }
+    out
+}
+
+/// The silence is there and holds nothing: perhaps something else was meant.
+fn nothing(silence: &Value, args: &AddArgs) -> String {
+    let near = silence.get("near").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let Some(first) = near.first() else {
+        return format!(
+            "nothing that is open now matches it; what is open: kubeherald status{}",
+            args.bot.again()
+        );
+    };
+    format!(
+        "it holds nothing that is open now: others have the same problem, and a message is about all of them\n{}  \
+         to silence that: kubeherald silence add incident={} --for {}{}",
+        incidents(silence, "near", near.len() as u64),
+        text(first, "incident"),
+        args.lasts,
+        args.bot.again()
+    )
 }
 
 async fn list(args: &ListArgs) -> Result<(), Failure> {
@@ -244,7 +343,8 @@ fn table(silences: &[&Value], now: Timestamp) -> Result<String, std::fmt::Error>
     if silences.is_empty() {
         return Ok("nothing is silenced\n".to_owned());
     }
-    let mut rows = vec![["ID", "STATE", "UNTIL", "FROM", "BY", "WHAT", "COMMENT"].map(str::to_owned)];
+    let mut rows =
+        vec![["ID", "STATE", "UNTIL", "FROM", "BY", "HOLDS", "WHAT", "COMMENT"].map(str::to_owned)];
     for silence in silences {
         rows.push([
             text(silence, "id"),
@@ -256,20 +356,25 @@ fn table(silences: &[&Value], now: Timestamp) -> Result<String, std::fmt::Error>
             },
             text(silence, "source").replace('_', " "),
             text(silence, "by"),
+            silence.get("matches").or_else(|| silence.get("holds")).map(plain).unwrap_or_default(),
             words::one_line(&what(silence), WIDE),
             words::one_line(&text(silence, "comment"), WIDE),
         ]);
     }
-    let widths: [usize; 7] = std::array::from_fn(|column| {
+    let widths: [usize; 8] = std::array::from_fn(|column| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     });
     let mut out = String::new();
-    for row in &rows {
+    for (row, silence) in rows.iter().zip(std::iter::once(None).chain(silences.iter().map(Some))) {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
             write!(line, "{cell:width$}  ")?;
         }
         writeln!(out, "{}", line.trim_end())?;
+        let count = silence.and_then(|silence| silence.get("matches")?.as_u64()).unwrap_or(0);
+        if let Some(silence) = silence.filter(|_| count > 0) {
+            out.push_str(&incidents(silence, "incidents", count));
+        }
     }
     Ok(out)
 }

@@ -18,8 +18,8 @@ use super::incident::{Life, object_key};
 use super::judge::steps_passed;
 use super::{Effects, Engine, Incident, Member, Note, Suppression};
 use crate::message::{Decision, Reason};
-use crate::rule::silence::{Affected, short_id};
-use crate::rule::{MuteTime, RouteFacts, Silence};
+use crate::rule::silence::{Affected, Filter, IncidentFacts, short_id};
+use crate::rule::{MuteTime, Silence};
 
 use crate::signal::silence::{self, AnnotationSilence};
 use crate::signal::{ObjectRef, World};
@@ -55,9 +55,9 @@ pub struct BadAnnotation {
 
 /// What holds an incident back at this moment.
 pub(super) struct HeldBy {
-    reason: Reason,
-    by: Arc<str>,
-    comment: Option<Arc<str>>,
+    pub reason: Reason,
+    pub by: Arc<str>,
+    pub comment: Option<Arc<str>>,
     /// When to ask again; `None`: only when something changes.
     pub until: Option<Timestamp>,
 }
@@ -200,23 +200,15 @@ impl Engine {
 
     /// What holds an incident back: silences before mute times, and of several the one that lasts
     /// longest, so that the fewest changes are recorded.
-    fn quiet(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<HeldBy> {
-        let rule = self.rule_of(incident)?;
-        let facts = RouteFacts { signal: &incident.signal, rule: &rule, severity: incident.severity };
-        let affected = || {
-            let known = concerned(incident).map(|member| Affected {
-                name: &member.object.name,
-                node: member.node.as_deref(),
-                container: member.part.as_deref(),
-            });
-            // Past the cap nothing is known of them: no condition on them can be met.
-            let unknown = Affected { name: "", node: None, container: None };
-            known.chain((incident.unnamed > 0).then_some(unknown))
-        };
+    pub(super) fn quiet(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<HeldBy> {
+        // Where nobody looks at the cluster the rules may be others than those of the bot.
+        if !self.looking {
+            self.rule_of(incident)?;
+        }
         let silence = self
             .silences
             .all()
-            .filter(|silence| silence.active(now) && silence.filter.matches(facts, affected()))
+            .filter(|silence| silence.active(now) && Self::filter_matches(&silence.filter, incident))
             .max_by_key(|silence| (silence.until, Arc::clone(&silence.id)));
         if let Some(silence) = silence {
             return Some(HeldBy {
@@ -227,20 +219,34 @@ impl Engine {
             });
         }
         let allowed = self.settings.annotations.enabled
-            && !self.settings.annotations.except.as_ref().is_some_and(|f| f.matches(facts, affected()));
+            && !self.settings.annotations.except.as_ref().is_some_and(|f| Self::filter_matches(f, incident));
         let annotated = if allowed { self.annotated(incident, now, world) } else { None };
         if let Some(found) = annotated.as_ref().filter(|found| found.reason == Reason::SilencedBy) {
             return Some(HeldBy { by: Arc::clone(&found.by), comment: None, ..*found });
         }
         let mute = self.settings.mute_times.iter().filter_map(|mute| {
             let window = mute.when.current(now)?;
-            mute.filter.matches(facts, affected()).then_some((window.until, mute))
+            Self::filter_matches(&mute.filter, incident).then_some((window.until, mute))
         });
         if let Some((until, mute)) = mute.max_by_key(|(until, mute)| (*until, Arc::clone(&mute.name))) {
             let by = Arc::clone(&mute.name);
             return Some(HeldBy { reason: Reason::Muted, by, comment: None, until: Some(until) });
         }
         annotated
+    }
+
+    /// Does an incident meet every condition of a silence, with all of those that have the problem?
+    pub(super) fn filter_matches(filter: &Filter, incident: &Incident) -> bool {
+        let facts =
+            IncidentFacts { signal: &incident.signal, rule: &incident.rule, severity: incident.severity };
+        let known = concerned(incident).map(|member| Affected {
+            name: &member.object.name,
+            node: member.node.as_deref(),
+            container: member.part.as_deref(),
+        });
+        // Past the cap nothing is known of them: no condition on them can be met.
+        let unknown = Affected { name: "", node: None, container: None };
+        filter.matches(facts, known.chain((incident.unnamed > 0).then_some(unknown)))
     }
 
     /// Tells, once each, of annotations that were meant to silence and say nothing.

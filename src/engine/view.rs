@@ -12,7 +12,7 @@ use crate::message::{Held, IncidentView, Reason};
 use crate::signal::{Cause, Exit, Standing, World, headline, text};
 
 /// The annotation of an object, a workload or a namespace that names its runbook.
-pub const RUNBOOK: &str = "kubeherald.io/runbook";
+pub use crate::signal::silence::RUNBOOK;
 /// So many members are asked whether they still exist.
 const MAX_ASKED: usize = IncidentView::MAX_MEMBERS;
 

@@ -112,7 +112,7 @@ fn subject(i: &IncidentView) -> String {
 }
 
 /// `3 of 12 pods`; for a node how many pods run on it; empty where the workload is the one object.
-fn extent(i: &IncidentView) -> String {
+pub fn extent(i: &IncidentView) -> String {
     if &*i.member_kind == "Node" && i.members_total <= 1 {
         return match i.pods_on_node {
             Some(0) => "no pods on it".into(),

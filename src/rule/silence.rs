@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::calendar::{Weekly, Window};
 use super::matcher::{Field, Matcher, SeverityMatch, TextMatch};
-use super::route::RouteFacts;
+use crate::signal::{Severity, Signal};
 
 /// One object of an incident that has the problem.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,16 @@ pub struct Affected<'a> {
     pub name: &'a str,
     pub node: Option<&'a str>,
     pub container: Option<&'a str>,
+}
+
+/// What a silence asks of an incident beside who has the problem.
+#[derive(Debug, Clone, Copy)]
+pub struct IncidentFacts<'a> {
+    /// The signal that began it.
+    pub signal: &'a Signal,
+    /// The name of the rule that speaks.
+    pub rule: &'a str,
+    pub severity: Severity,
 }
 
 /// The `match` of a silence or a mute time: conditions on an incident.
@@ -43,11 +53,11 @@ impl Filter {
     /// more, the object that began it counts.
     pub fn matches<'a>(
         &self,
-        facts: RouteFacts<'_>,
+        facts: IncidentFacts<'_>,
         affected: impl IntoIterator<Item = Affected<'a>>,
     ) -> bool {
         if !self.severity.matches(facts.severity)
-            || !self.rule.matches(Some(&facts.rule.name))
+            || !self.rule.matches(Some(facts.rule))
             || !self.matcher.matches_any_cause(facts.signal)
         {
             return false;

@@ -12,6 +12,12 @@ pub const SILENCE_UNTIL: &str = "kubeherald.io/silence-until";
 pub const MUTE: &str = "kubeherald.io/mute";
 
 pub const KEYS: [&str; 2] = [SILENCE_UNTIL, MUTE];
+/// What the keys of all annotations for kubeherald begin with.
+pub const PREFIX: &str = "kubeherald.io/";
+/// Its value is the runbook of whatever goes wrong with the object, or in the namespace.
+pub const RUNBOOK: &str = "kubeherald.io/runbook";
+/// All of them.
+pub const KNOWN_KEYS: [&str; 3] = [SILENCE_UNTIL, MUTE, RUNBOOK];
 /// What the place of annotations of pods begins with.
 pub const PODS_OF: &str = "pods of ";
 /// The longest value of an annotation that is kept, in bytes.
@@ -126,6 +132,16 @@ fn switch(value: &str) -> Option<bool> {
         "false" => Some(false),
         _ => None,
     }
+}
+
+/// Can it be a value of [`SILENCE_UNTIL`]?
+pub fn is_moment(value: &str) -> bool {
+    moment(value).is_some()
+}
+
+/// Can it be a value of [`MUTE`]?
+pub fn is_switch(value: &str) -> bool {
+    switch(value).is_some()
 }
 
 /// A value, cut and cleaned.

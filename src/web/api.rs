@@ -3,6 +3,7 @@
 //!
 //! | request | does |
 //! |---|---|
+//! | `GET /api/v1/status` | what is open now and what keeps the bot from its work; `?limit=N`: at most so many incidents |
 //! | `POST /-/reload` | reads configuration, rules and templates again |
 //! | `GET /api/v1/silences` | the silences; `?all=true`: also those that have ended |
 //! | `POST /api/v1/silences` | adds one; the body is JSON |
@@ -17,11 +18,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use base64::Engine as _;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +34,8 @@ use super::WebState;
 pub const WAITING: usize = 16;
 /// The largest body that is read, in bytes.
 const MAX_BODY: usize = 64 * 1024;
+/// So many incidents are listed, at most: an answer of less than a megabyte.
+const MAX_LISTED: usize = 500;
 /// From a request to its answer; less than what the server gives a request in all.
 const ANSWER: Duration = Duration::from_secs(8);
 
@@ -40,6 +44,11 @@ const ANSWER: Duration = Duration::from_secs(8);
 pub enum Command {
     /// Read configuration, rules and templates again.
     Reload,
+    /// What is open: a [`crate::message::status::Status`].
+    Status {
+        /// At most so many incidents are listed.
+        most: usize,
+    },
     Silences {
         /// Also those that have ended.
         all: bool,
@@ -112,17 +121,57 @@ impl Control {
         Self { token, asks }
     }
 
+    pub(super) const fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     async fn ask(&self, command: Command) -> Response {
+        match self.answer(command).await {
+            Ok(value) => (StatusCode::OK, axum::Json(value)).into_response(),
+            Err((status, text)) => error(status, &text),
+        }
+    }
+
+    /// What the bot answers, or with which status and text that is refused.
+    pub(super) async fn answer(&self, command: Command) -> Result<Value, (StatusCode, String)> {
+        let refused = |status, text: &str| Err((status, text.to_owned()));
         let (answer, answered) = oneshot::channel();
         if self.asks.try_send(Ask { command, answer }).is_err() {
-            return error(StatusCode::SERVICE_UNAVAILABLE, "the bot is busy or stopping; ask again");
+            return refused(StatusCode::SERVICE_UNAVAILABLE, "the bot is busy or stopping; ask again");
         }
         match tokio::time::timeout(ANSWER, answered).await {
-            Ok(Ok(Ok(value))) => (StatusCode::OK, axum::Json(value)).into_response(),
-            Ok(Ok(Err(refusal))) => error(refusal.status(), &refusal.to_string()),
-            Ok(Err(_)) => error(StatusCode::SERVICE_UNAVAILABLE, "the bot is stopping"),
-            Err(_) => error(StatusCode::GATEWAY_TIMEOUT, "no answer in time; it may still be carried out"),
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(refusal))) => Err((refusal.status(), refusal.to_string())),
+            Ok(Err(_)) => refused(StatusCode::SERVICE_UNAVAILABLE, "the bot is stopping"),
+            Err(_) => refused(StatusCode::GATEWAY_TIMEOUT, "no answer in time; it may still be carried out"),
         }
+    }
+
+    /// Does a request name the token? `basic`: also as the password that a browser asks for, which is right only
+    /// where nothing can be changed: a browser sends it with every request to this address, whoever made it.
+    pub(super) fn knows(&self, headers: &HeaderMap, basic: bool) -> Result<bool, (StatusCode, &'static str)> {
+        let Some(token) = &self.token else {
+            let why = "this bot accepts no commands: set `http.token` in its configuration";
+            return Err((StatusCode::FORBIDDEN, why));
+        };
+        let expected = token().map_err(|why| {
+            tracing::error!(%why, "the token of the API cannot be read");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the token of the API cannot be read; see the log")
+        })?;
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = given.and_then(|value| {
+            let (scheme, rest) = value.split_once(' ')?;
+            if scheme.eq_ignore_ascii_case("bearer") {
+                return Some(rest.trim().to_owned());
+            }
+            if !basic || !scheme.eq_ignore_ascii_case("basic") {
+                return None;
+            }
+            let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok()?;
+            let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+            Some(password.to_owned())
+        });
+        Ok(given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(expected.as_bytes()))))
     }
 }
 
@@ -133,6 +182,7 @@ fn error(status: StatusCode, text: &str) -> Response {
 pub(super) fn routes(state: &WebState) -> Router<WebState> {
     Router::new()
         .route("/-/reload", post(reload))
+        .route("/api/v1/status", get(status))
         .route("/api/v1/silences", get(silences).post(add_silence))
         .route("/api/v1/silences/{id}", delete(expire_silence))
         .route_layer(DefaultBodyLimit::max(MAX_BODY))
@@ -140,34 +190,31 @@ pub(super) fn routes(state: &WebState) -> Router<WebState> {
 }
 
 async fn authorised(State(state): State<WebState>, request: Request, next: Next) -> Response {
-    let Some(token) = &state.control().token else {
-        return error(StatusCode::FORBIDDEN, "no `http.token` is configured, so nothing can be changed here");
-    };
-    let expected = match token() {
-        Ok(expected) => expected,
-        Err(why) => {
-            tracing::error!(%why, "the token of the API cannot be read");
-            return error(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the token of the API cannot be read; see the log",
-            );
+    match state.control().knows(request.headers(), false) {
+        Ok(true) => next.run(request).await,
+        Err((status, why)) => error(status, why),
+        Ok(false) => {
+            let mut response = error(StatusCode::UNAUTHORIZED, "expected `Authorization: Bearer TOKEN`");
+            response.headers_mut().insert(WWW_AUTHENTICATE, axum::http::HeaderValue::from_static("Bearer"));
+            response
         }
-    };
-    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    if given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(expected.as_bytes()))) {
-        return next.run(request).await;
     }
-    let mut response = error(StatusCode::UNAUTHORIZED, "expected `Authorization: Bearer TOKEN`");
-    response.headers_mut().insert(WWW_AUTHENTICATE, axum::http::HeaderValue::from_static("Bearer"));
-    response
 }
 
 async fn reload(State(state): State<WebState>) -> Response {
     state.control().ask(Command::Reload).await
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct AtMost {
+    limit: Option<usize>,
+}
+
+async fn status(State(state): State<WebState>, Query(at_most): Query<AtMost>) -> Response {
+    match super::status::gather(&state, at_most.limit.unwrap_or(MAX_LISTED).min(MAX_LISTED)).await {
+        Ok(status) => (StatusCode::OK, axum::Json(status)).into_response(),
+        Err((status, text)) => error(status, &text),
+    }
 }
 
 #[derive(Debug, serde::Deserialize)]

@@ -48,6 +48,16 @@ pub(super) enum Health {
     Failed,
 }
 
+impl Health {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
     #[serde(rename = "check")]
@@ -75,16 +85,7 @@ fn stuck(beat: i64, started: Timestamp, now: Timestamp) -> Option<Duration> {
 }
 
 pub(super) async fn readyz(State(state): State<WebState>) -> Response {
-    let sources = state.0.metrics.sources();
-    let watches = sources.watch.snapshot();
-    let engine = sources.engine.load_full();
-    let mut checks = vec![first_lists(engine.synced, &watches)];
-    checks.extend(watch_checks(&watches, state.0.metrics.started(), state.0.metrics.clock().now()));
-    checks.extend(engine.limit.as_ref().map(incidents));
-    checks.extend(clocks(engine.clock_ahead));
-    checks.push(config(&sources.config.load()));
-    checks.push(receivers::check(&sources.outbox.troubles()));
-    checks.push(store(&state).await);
+    let checks = checks(&state).await;
     let status = if checks.iter().any(|check| check.status == Health::Failed) {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
@@ -97,6 +98,21 @@ pub(super) async fn readyz(State(state): State<WebState>) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// All of them, also those that went well.
+pub(super) async fn checks(state: &WebState) -> Vec<Check> {
+    let sources = state.0.metrics.sources();
+    let watches = sources.watch.snapshot();
+    let engine = sources.engine.load_full();
+    let mut checks = vec![first_lists(engine.synced, &watches)];
+    checks.extend(watch_checks(&watches, state.0.metrics.started(), state.0.metrics.clock().now()));
+    checks.extend(engine.limit.as_ref().map(incidents));
+    checks.extend(clocks(engine.clock_ahead));
+    checks.push(config(&sources.config.load()));
+    checks.push(receivers::check(&sources.outbox.troubles()));
+    checks.push(store(state).await);
+    checks
 }
 
 fn first_lists(synced: bool, watches: &[KindStatus]) -> Check {

@@ -227,12 +227,13 @@ async fn refusals_say_what_to_do() {
 
     // Wrong usage never reaches the bot.
     for args in [
-        &add("shop")[..],
+        &add("a/b/c/d")[..],
+        &add("=shop"),
+        &["silence", "add", "--for", "2h", "deploy/a", "deploy/b"],
         &["silence", "add", "--for", "2h", "--comment", "x"],
         &["silence", "add", "--for", "2", "--comment", "x", "namespace=shop"],
         &["silence", "add", "--for", "0s", "--comment", "x", "namespace=shop"],
         &["silence", "add", "--comment", "x", "namespace=shop"],
-        &["silence", "add", "--for", "2h", "namespace=shop"],
         &["silence", "expire"],
         &["silence", "expire", ".."],
         &["silence", "list", "--url", "127.0.0.1:8080"],
@@ -245,7 +246,15 @@ async fn refusals_say_what_to_do() {
     let closed = Bot::start(None).await;
     let closed_url = closed.url();
     let (code, _, failed) = kubeherald(&vars, &["silence", "list", "--url", &closed_url]).await;
-    assert!(code == 1 && failed.contains("takes no orders: no `http.token` is configured"), "{failed}");
+    assert!(
+        code == 1 && failed.contains("refuses: this bot accepts no commands: set `http.token`"),
+        "{failed}"
+    );
+
+    let page = reqwest::get(&closed_url).await.unwrap();
+    assert_eq!(page.status(), 200);
+    let page = crate::silences::text(page).await;
+    assert!(page.contains("set `http.token` in the configuration to see here what is open"), "{page}");
 
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (code, _, failed) = kubeherald(&vars, &["reload", "--url", &format!("http://{free}")]).await;

@@ -12,6 +12,7 @@ use kubeherald::clock::Clock;
 use kubeherald::config;
 use kubeherald::notify::webhook::sign;
 use kubeherald::recording::{Line, LineKind, changes};
+use kubeherald::testkit::receivers::ReceivedMail;
 use kubeherald::testkit::story::{self, SPEED, Story, Tone, Write};
 use kubeherald::watch::Kind;
 use serde_json::Value;
@@ -289,7 +290,8 @@ async fn every_receiver_gets_the_same_story() {
     for mail in shown.map(|entry| &entry["data"]) {
         let is = |sent: &ReceivedMail| {
             let header = |name| sent.header(name).unwrap_or_default();
-            mail["thread"] == header("X-Kubeherald-Thread") && mail["decision"] == header("X-Kubeherald-Decision")
+            mail["thread"] == header("X-Kubeherald-Thread")
+                && mail["decision"] == header("X-Kubeherald-Decision")
         };
         let sent = stage.mail.mails().all().into_iter().find(is).expect("a mail that was sent");
         assert_eq!(mail["subject"].as_str(), sent.header("Subject").as_deref());

@@ -21,7 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("outbox", &["clock", "message", "notify", "store"]),
     ("telemetry", &[]),
     ("metrics", &["clock", "message", "outbox", "signal", "store", "watch"]),
-    ("web", &["clock", "message", "metrics", "outbox", "signal", "store", "watch"]),
+    ("web", &["clock", "message", "metrics", "outbox", "signal", "store", "template", "watch"]),
     ("recording", &["signal", "watch"]),
     ("testkit", &["clock", "config", "message", "notify", "recording", "signal", "template", "watch"]),
     ("app", ANY),

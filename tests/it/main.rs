@@ -15,6 +15,7 @@ mod asks;
 mod chart;
 mod cli;
 mod clock;
+mod connect;
 mod crash;
 mod demo;
 mod dependencies;
@@ -50,6 +51,7 @@ mod security;
 mod silences;
 #[path = "../support/disk.rs"]
 mod sim_disk;
+mod status;
 mod ten_minutes;
 mod terminating;
 mod test_command;

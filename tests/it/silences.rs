@@ -21,23 +21,23 @@ use tokio_util::sync::CancellationToken;
 
 /// Longer than anything takes unless it hangs.
 const HANG: Duration = Duration::from_secs(60);
-const TOKEN: &str = "a-long-token";
+pub(crate) const TOKEN: &str = "a-long-token";
 
-struct Cluster {
+pub(crate) struct Cluster {
     server: ApiServer,
-    hook: WebhookServer,
-    dir: tempfile::TempDir,
+    pub(crate) hook: WebhookServer,
+    pub(crate) dir: tempfile::TempDir,
     began: Timestamp,
 }
 
-struct Bot {
-    address: SocketAddr,
+pub(crate) struct Bot {
+    pub(crate) address: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<Result<(), RunError>>,
 }
 
 impl Cluster {
-    async fn new(extra: &str) -> Self {
+    pub(crate) async fn new(extra: &str) -> Self {
         let server = ApiServer::start().await.unwrap();
         let hook = WebhookServer::start().await.unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -53,11 +53,11 @@ impl Cluster {
         cluster
     }
 
-    fn apply(&self, object: impl Into<Value>) {
+    pub(crate) fn apply(&self, object: impl Into<Value>) {
         self.server.apply(builders::at(object.into(), self.began, clock::now())).unwrap();
     }
 
-    async fn start(&self) -> Bot {
+    pub(crate) async fn start(&self) -> Bot {
         let path = self.dir.path().join("kubeherald.yaml");
         let config = load(Some(&path), &[]).unwrap_or_else(|found| panic!("{found}")).config;
         let client = stream::client(kube::Config::new(self.server.url().parse().unwrap())).unwrap();
@@ -90,7 +90,7 @@ impl Cluster {
     }
 
     /// `first Pod/a`
-    fn told(&self) -> Vec<String> {
+    pub(crate) fn told(&self) -> Vec<String> {
         let bodies = self.hook.received().all();
         let told = bodies.iter().map(Received::json).map(|body| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -108,13 +108,13 @@ impl Bot {
         (answer.status().as_u16(), serde_json::from_str(&text(answer).await).unwrap())
     }
 
-    async fn list(&self, query: &str) -> Vec<Value> {
+    pub(crate) async fn list(&self, query: &str) -> Vec<Value> {
         let (status, list) = self.ask(reqwest::Method::GET, query, "").await;
         assert_eq!(status, 200);
         list.as_array().unwrap().clone()
     }
 
-    async fn add(&self, body: &Value) -> (u16, Value) {
+    pub(crate) async fn add(&self, body: &Value) -> (u16, Value) {
         self.ask(reqwest::Method::POST, "", &body.to_string()).await
     }
 
@@ -126,13 +126,13 @@ impl Bot {
         text(reqwest::get(format!("http://{}/metrics", self.address)).await.unwrap()).await
     }
 
-    async fn stopped(self) {
+    pub(crate) async fn stopped(self) {
         self.stop.cancel();
         tokio::time::timeout(HANG, self.task).await.unwrap().unwrap().unwrap();
     }
 }
 
-async fn text(mut answer: reqwest::Response) -> String {
+pub(crate) async fn text(mut answer: reqwest::Response) -> String {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.unwrap() {
         body.extend_from_slice(&chunk);
@@ -141,7 +141,7 @@ async fn text(mut answer: reqwest::Response) -> String {
     String::from_utf8(body).unwrap()
 }
 
-async fn until(what: &str, done: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, done: impl AsyncFn() -> bool) {
     let wait = async {
         while !done().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -150,7 +150,7 @@ async fn until(what: &str, done: impl AsyncFn() -> bool) {
     tokio::time::timeout(HANG, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
-fn crashing(name: &str) -> Pod {
+pub(crate) fn crashing(name: &str) -> Pod {
     pod(name)
         .node("worker-1")
         .last(3, "Error", "-12s", "-10s")

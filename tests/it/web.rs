@@ -247,7 +247,7 @@ async fn each_client_gets_the_format_it_knows() {
 async fn other_paths_methods_and_noise_are_refused() {
     let site = Site::start(Store::memory().unwrap(), &[]).await;
     let index = site.get("/").await;
-    assert!(index.status == 200 && index.body.contains("href=metrics"), "{}", index.body);
+    assert!(index.status == 401 && index.body.contains("href=metrics"), "{}", index.body);
     assert!(index.head.contains("cache-control: no-store"));
     assert_eq!(site.get("/secret").await.status, 404);
     let post = "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";

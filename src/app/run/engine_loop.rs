@@ -337,6 +337,8 @@ impl EngineLoop {
         let answered = match command {
             // It goes to whoever looks at the files; what comes of it is `EngineCommand::Reload`.
             Command::Reload => Err(Refusal::Failed("the engine reads no files".into())),
+            Command::Status { most } => serde_json::to_value(self.pipeline.status(most, now))
+                .map_err(|error| Refusal::Failed(error.to_string())),
             Command::Silences { all } => Ok(self.pipeline.silences(all, now)),
             Command::AddSilence { body } => self.pipeline.add_silence(&body, now, &mut self.out),
             Command::ExpireSilence { id } => self.pipeline.expire_silence(&id, now, &mut self.out),

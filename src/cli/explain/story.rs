@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::engine::{ExplainedIncident, Waits};
 use crate::message::detail::Name;
+use crate::message::status::HeldBack;
 use crate::message::{Detail, Reason};
 use crate::store::{Delivery, HistoryEntry, IncidentRecord, KnownObject, OutboxEntry, Throttle};
 
@@ -80,6 +81,8 @@ pub struct IncidentStory {
     pub waits: Option<Waiting>,
     /// Repeats are counted, not told, until then.
     pub quiet_until: Option<Timestamp>,
+    /// The silence or mute time that is on, while it is open.
+    pub held_back: Option<HeldBack>,
     /// What was decided, newest first.
     pub events: Vec<Event>,
     /// There were more.

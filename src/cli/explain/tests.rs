@@ -85,7 +85,7 @@ impl Bot {
     }
 
     fn text(&self, line: &str) -> String {
-        text::text(&self.answer(line)).unwrap()
+        text::text(&self.answer(line), "").unwrap()
     }
 
     fn history(&self) -> Vec<HistoryEntry> {
@@ -170,7 +170,7 @@ fn however_it_is_called_it_is_found() {
     bot.now = at("23:00:00");
     let later = bot.answer("checkout --since 1h");
     assert!(later.is_nothing() && later.older > 0);
-    assert!(text::text(&later).unwrap().contains("leave out --since"));
+    assert!(text::text(&later, "").unwrap().contains("leave out --since"));
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn what_no_rule_wants_is_said_once_for_each_object() {
     assert_eq!(rows.len(), 3, "three pods crash again and again: {rows:?}");
     let answer = bot.answer(POD);
     assert_eq!((answer.incidents.len(), answer.unmatched.len()), (0, 1));
-    let text = text::text(&answer).unwrap();
+    let text = text::text(&answer, "").unwrap();
     assert!(
         text.contains("Pod/checkout-688988776f-kqtml in s-crashloop: CrashLoopBackOff, no rule matches it"),
         "{text}"

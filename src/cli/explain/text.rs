@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::story::{Event, IncidentStory, Object, Receipt, Waiting};
 use super::{ASLEEP, Answer, Unmatched};
+use crate::cli::client::quoted;
 use crate::clock;
 use crate::message::text::words;
 
@@ -31,7 +32,7 @@ impl When {
 }
 
 /// The whole answer.
-pub fn text(answer: &Answer) -> Result<String, std::fmt::Error> {
+pub fn text(answer: &Answer, again: &str) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     let when = When(answer.asked_at);
     let asked = words::one_line(&answer.object, LINE);
@@ -46,7 +47,7 @@ pub fn text(answer: &Answer) -> Result<String, std::fmt::Error> {
     asleep(answer, &when, &mut out)?;
     for story in &answer.incidents {
         out.push('\n');
-        one(story, &when, &mut out)?;
+        one(story, &when, again, &mut out)?;
     }
     if answer.older > 0 {
         writeln!(out, "\n… and {} older: see --limit and --since", answer.older)?;
@@ -73,7 +74,7 @@ fn asleep(answer: &Answer, when: &When, out: &mut String) -> std::fmt::Result {
     }
 }
 
-fn one(story: &IncidentStory, when: &When, out: &mut String) -> std::fmt::Result {
+fn one(story: &IncidentStory, when: &When, again: &str, out: &mut String) -> std::fmt::Result {
     let workload = words::one_line(&story.workload, LINE);
     let place = story.namespace.as_deref().map(|ns| format!(" in {}", words::one_line(ns, LINE)));
     let cause = story.cause.as_deref().map(|cause| format!(": {}", words::one_line(cause, 60)));
@@ -98,6 +99,14 @@ fn one(story: &IncidentStory, when: &When, out: &mut String) -> std::fmt::Result
     if let Some(waits) = &story.waits {
         line("waits", &waiting(waits, when))?;
     }
+    let silence = story.held_back.as_ref().filter(|held| {
+        // What was never sent waits for it, and that is said already.
+        let waits = story.waits.as_ref().is_some_and(|waits| waits.by == held.by);
+        matches!(held.reason.as_str(), "silenced_by" | "muted") && (!waits || held.comment.is_some())
+    });
+    if let Some(held) = silence {
+        line("silence", &words::one_line(&held.line(when.0), LINE))?;
+    }
     if let Some(until) = story.quiet_until {
         line("quiet", &quiet(story, until, when))?;
     }
@@ -112,7 +121,7 @@ fn one(story: &IncidentStory, when: &When, out: &mut String) -> std::fmt::Result
     for event in &story.events {
         writeln!(out, "  {}  {}", when.at(event.at), event_line(event, when))?;
         for receipt in &event.receivers {
-            writeln!(out, "      {}", delivered(receipt, when))?;
+            writeln!(out, "      {}", delivered(receipt, when, again))?;
         }
     }
     if story.events_cut {
@@ -286,7 +295,7 @@ fn never_told(event: &Event) -> String {
     }
 }
 
-fn delivered(receipt: &Receipt, when: &When) -> String {
+fn delivered(receipt: &Receipt, when: &When, again: &str) -> String {
     let mut name = words::one_line(&receipt.receiver, 80);
     if let Some(recipient) = &receipt.recipient {
         name = format!("{name} ({})", words::one_line(recipient, 80));
@@ -310,10 +319,12 @@ fn delivered(receipt: &Receipt, when: &When) -> String {
         "sending" => words::join(&["is being sent", &inside], " "),
         "dead" => {
             let given_up = words::join(&["given up", &at, &tried], " ");
-            let again = receipt
-                .key
-                .as_deref()
-                .map(|key| format!("send it again: kubeherald outbox resend {}", words::one_line(key, 200)));
+            let again = receipt.key.as_deref().map(|key| {
+                format!(
+                    "send it again: kubeherald outbox resend {}{again}",
+                    quoted(&words::one_line(key, 200))
+                )
+            });
             words::join(&[&given_up, &reason, &again.unwrap_or_default()], ": ")
         }
         "queued" => {

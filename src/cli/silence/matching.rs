@@ -49,6 +49,11 @@ pub fn read(conditions: &[String]) -> Result<Value, String> {
     Ok(Value::Object(found))
 }
 
+/// Does it compare something?
+pub fn is_condition(text: &str) -> bool {
+    OPERATORS.iter().any(|(typed, _)| text.contains(typed))
+}
+
 fn mixed(text: &str) -> String {
     format!("`{text}`: write labels as `label.KEY=value` and annotations as `annotation.KEY=value`")
 }

@@ -7,7 +7,7 @@ fn holds(filter: &Filter, affected: &[(&str, Option<&str>)]) -> bool {
     signal.object.name = Arc::from("a");
     signal.node = Some(Arc::from("worker-1"));
     let rule = rule("crash-loop", Matcher::cause(Cause::CrashLoopBackOff));
-    let facts = RouteFacts { signal: &signal, rule: &rule, severity: Severity::Warning };
+    let facts = IncidentFacts { signal: &signal, rule: &rule.name, severity: Severity::Warning };
     filter.matches(
         facts,
         affected.iter().map(|(name, node)| Affected { name, node: *node, container: Some("app") }),

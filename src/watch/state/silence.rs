@@ -68,11 +68,19 @@ impl ClusterState {
     /// Objects, workloads and namespaces that say something about silence, cut to a bounded number,
     /// in order of their names.
     pub fn annotated(&self) -> Vec<(ObjectRef, Labels)> {
-        let says = |labels: &Labels| silence::differ(Some(labels), None);
+        self.annotated_so(|labels| silence::differ(Some(labels), None))
+    }
+
+    /// The same of objects with an annotation whose key begins so.
+    pub fn annotated_with(&self, prefix: &str) -> Vec<(ObjectRef, Labels)> {
+        self.annotated_so(|labels| labels.keys().any(|key| key.starts_with(prefix)))
+    }
+
+    fn annotated_so(&self, says: impl Fn(&Labels) -> bool) -> Vec<(ObjectRef, Labels)> {
         let mut found: Vec<(ObjectRef, Labels)> = self
             .objects
             .identities()
-            .filter_map(|id| Some((place(&id.object), id.annotations.clone().filter(says)?)))
+            .filter_map(|id| Some((place(&id.object), id.annotations.clone().filter(&says)?)))
             .collect();
         found.sort_by(|(a, _), (b, _)| {
             (&a.namespace, &a.kind, &a.name).cmp(&(&b.namespace, &b.kind, &b.name))

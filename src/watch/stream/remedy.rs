@@ -3,10 +3,7 @@
 use kube::runtime::watcher;
 
 use super::guard::NoAnswer;
-use crate::signal::text;
-
-/// The longest error text kept, in bytes.
-const MAX_ERROR: usize = 300;
+use crate::watch::error;
 
 /// What a failure asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,33 +68,16 @@ fn cause<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'stati
     std::iter::successors(Some(error), |e| e.source()).take(16).any(<dyn std::error::Error>::is::<E>)
 }
 
-/// An error for people: what the server said, or the chain of causes. kube's errors hold no
-/// credentials, and addresses are no secrets here.
+/// An error for people: what the server said, or why there was no answer.
 pub(super) fn describe(error: &watcher::Error) -> String {
     use watcher::Error as E;
-    let status = match error {
-        E::InitialListFailed(kube::Error::Api(status))
-        | E::WatchStartFailed(kube::Error::Api(status))
-        | E::WatchFailed(kube::Error::Api(status))
-        | E::WatchError(status) => Some(status),
-        _ => None,
-    };
-    let said = status.map_or_else(
-        || {
-            let mut parts: Vec<String> = Vec::new();
-            for part in std::iter::successors(Some::<&dyn std::error::Error>(error), |e| e.source()).take(16)
-            {
-                // Some errors repeat what caused them.
-                let part = part.to_string();
-                if !parts.iter().any(|seen| seen.contains(&part)) {
-                    parts.push(part);
-                }
-            }
-            parts.join(": ")
-        },
-        |status| format!("{}: {}", status.code, status.message),
-    );
-    text::cut(&text::clean(&said), MAX_ERROR).into_owned()
+    match error {
+        E::InitialListFailed(error) | E::WatchStartFailed(error) | E::WatchFailed(error) => {
+            error::describe(error)
+        }
+        E::WatchError(status) => error::refused(status),
+        E::NoResourceVersion => error.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +102,6 @@ mod tests {
             remedy(&watcher::Error::WatchStartFailed(kube::Error::Service(refused.into()))),
             Remedy::Resume
         );
-        assert_eq!(describe(&start(403)), "403: said");
+        assert_eq!(describe(&start(500)), "500: said");
     }
 }

@@ -399,7 +399,7 @@ impl Supervisor {
         } else if self.entry.is_forbidden() && progress.other_failures >= OTHER_FAILURES {
             self.announce(false, progress).await?;
         } else if state != WatchState::Blind {
-            tracing::info!(kind = %self.kind, error = progress.why, "watch failed");
+            tracing::info!(kind = %self.kind, error = %progress.why, "watch failed");
             self.entry.set_state(WatchState::Failing);
         }
         let pauses = if forbidden { &mut progress.blind_pauses } else { &mut progress.pauses };
@@ -467,7 +467,7 @@ impl Supervisor {
                 None => self.send(Change::NotPermitted(self.kind, why)).await,
             };
         }
-        tracing::warn!(kind = %self.kind, error = why, "cannot be read");
+        tracing::warn!(kind = %self.kind, error = %why, "cannot be read");
         let Some(member) = &self.member else { return self.send(Change::Blind(self.kind, why)).await };
         self.send(Change::BlindIn(self.kind, Arc::clone(&member.namespace), why)).await?;
         self.settle(member, forbidden).await

@@ -96,6 +96,11 @@ fn scoped(mut query: ObjectQuery) -> ObjectQuery {
     query
 }
 
+/// Is this a kind as Kubernetes writes it, of those that are known here?
+pub fn is_known(kind: &str) -> bool {
+    KINDS.iter().any(|(name, _)| *name == kind)
+}
+
 /// Ids are ten letters and digits.
 pub fn is_id(text: &str) -> bool {
     text.len() == 10 && text.bytes().all(|b| b.is_ascii_alphanumeric())
