@@ -5,6 +5,7 @@ pub mod heartbeat;
 pub mod logs;
 pub mod notice;
 pub mod pipeline;
+pub mod rbac;
 pub mod receivers;
 pub mod reload;
 pub mod rule_test;

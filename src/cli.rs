@@ -7,6 +7,7 @@ pub mod demo;
 mod explain;
 mod outbox;
 mod output;
+mod rbac;
 mod replay;
 mod run;
 mod schema;
@@ -105,6 +106,11 @@ enum Command {
     /// Asks it over HTTP; it needs an `http.token`. If anything is wrong the bot keeps what it has,
     /// and this says what is wrong.
     Reload(silence::ReloadArgs),
+    /// Print the roles and bindings that the bot needs, and no more.
+    ///
+    /// They follow from the configuration: the kinds that are watched, and logs where a rule in force has
+    /// `log_tail`. kubeherald rbac --config kubeherald.yaml | kubectl apply -f -
+    Rbac(rbac::RbacArgs),
     /// Run recorded watch streams through the real pipeline, on virtual time.
     ///
     /// A recording is one watch event a line, as the API server sent it:
@@ -155,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Silence(args) => in_runtime(silence::silence(&args)),
         Command::Reload(args) => in_runtime(silence::reload(&args)),
         Command::Outbox(args) => outbox::outbox(&args),
+        Command::Rbac(args) => rbac::rbac(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => in_runtime(run::run(&args)),
         Command::Send(args) => in_runtime(send::send(&args)),

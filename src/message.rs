@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use detail::Detail;
 pub use digest::{Digest, Group, HeldBack, HeldWorkload, Section, SpanCount};
 
-use crate::signal::{Cause, Severity, Workload};
+use crate::signal::{Cause, Health, Severity, Workload};
 
 /// What the engine chose to say about an incident, or about several at once.
 ///
@@ -327,10 +327,25 @@ pub struct IncidentView {
     pub occurrences: u64,
     /// How often since the last message.
     pub occurrences_new: u64,
+    /// Restarts of the affected containers as the kubelet counts them, where the problem makes containers restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u64>,
     pub since: Timestamp,
+    /// `since` is the earliest moment known: the problem may be older.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub since_at_least: bool,
     /// When it was last seen.
     pub last_seen: Timestamp,
     pub ended_at: Option<Timestamp>,
+    /// Why it ended; `None` also in messages of versions that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<Reason>,
+    /// How the workload was when it ended because the affected objects were gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<Health>,
+    /// Those of `members` whose objects no longer exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<Arc<str>>,
     /// The raw reason (`ErrImagePull`, `Unschedulable`, …).
     pub reason_raw: Arc<str>,
     /// The explaining text. From the cluster: hostile data.
@@ -348,6 +363,9 @@ pub struct IncidentView {
     pub runbook: Option<Arc<str>>,
     /// A `kubectl` command to look further; built from names only, safe to paste.
     pub command: Arc<str>,
+    /// A command that silences this incident, safe to paste; `None` where the bot accepts no commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<Arc<str>>,
     /// The last log lines of the run that ended, redacted, where a rule allows it.
     #[serde(default)]
     pub log_tail: Option<Arc<str>>,
@@ -356,6 +374,16 @@ pub struct IncidentView {
     pub log_from: Option<Arc<str>>,
     /// The rule's rendered summary line, or the default one.
     pub title: String,
+    /// What its first message was called; `None` in that message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<FirstTold>,
+}
+
+/// What the first message about an incident was called: the subject that keeps its mails in one thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstTold {
+    pub title: Arc<str>,
+    pub severity: Severity,
 }
 
 impl IncidentView {
@@ -391,11 +419,31 @@ pub struct Notification {
     /// What only digests have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Box<Digest>>,
+    /// How many seconds after the decision this attempt is made, where that is worth a word. Set for each attempt
+    /// and never stored.
+    #[serde(skip)]
+    pub late_s: Option<i64>,
 }
 
 impl Notification {
     /// How many incidents a summary carries in full.
     pub const MAX_INCIDENTS: usize = 500;
+    /// What arrives sooner than this after its decision is not called late, in seconds.
+    pub const LATE: i64 = 120;
+
+    /// An attempt to deliver it is made at this moment.
+    pub fn attempted(&mut self, now: Timestamp) {
+        let late = now.as_second().saturating_sub(self.at.as_second());
+        self.late_s = (late >= Self::LATE).then_some(late);
+    }
+
+    /// `decided at 03:12:40 UTC, delivered 14 min late`; `None`: it is in time.
+    pub fn late(&self) -> Option<String> {
+        let late = self.late_s?;
+        let now = self.at.saturating_add(jiff::SignedDuration::from_secs(late)).unwrap_or(self.at);
+        let at = text::words::moment(self.at, now);
+        Some(format!("decided at {at}, delivered {} late", text::words::about(late)))
+    }
 
     /// The one incident of a message that is no summary.
     pub fn incident(&self) -> Option<&IncidentView> {

@@ -145,6 +145,14 @@ impl Announcer {
         announcer
     }
 
+    /// The process before did not stop in order: up to so many notices of each trouble may have been sent that
+    /// were not stored.
+    pub fn skip_numbers(&mut self, lost: u64) {
+        for trouble in self.troubles.values_mut().chain(self.out_of_order.values_mut()) {
+            trouble.seq = trouble.seq.saturating_add(lost);
+        }
+    }
+
     /// Goes on under another configuration.
     pub fn configure(&mut self, config: &Config) {
         self.blindness.set_blind_after(config.watch.blind_after);

@@ -12,11 +12,18 @@ use super::read::error::{Diagnostic, Diagnostics, Level};
 use super::read::files::{files, read_text};
 use super::read::node::{Node, Value};
 use super::read::source::Source;
-use super::{schema, templates};
+use super::{schema, templates, written};
+
+#[derive(Debug)]
+pub struct Checked {
+    pub found: Diagnostics,
+    /// The rules in force under each configuration, with their overrides, as a rule file.
+    pub effective: Vec<String>,
+}
 
 /// Checks files and directories: configurations together with the rules they name, rule files, and
 /// templates. Of silences that are over at `now` a warning is given.
-pub fn check(paths: &[PathBuf], now: Timestamp) -> Diagnostics {
+pub fn check(paths: &[PathBuf], now: Timestamp) -> Checked {
     let Given { read, mut found, configs, rules, templates } = given(paths, now);
     for diagnostic in templates::check(&templates) {
         found.push(diagnostic);
@@ -49,15 +56,21 @@ pub fn check(paths: &[PathBuf], now: Timestamp) -> Diagnostics {
             last.rule_tree(source, &root);
         }
     }
+    // Nothing given: what is shipped.
+    if paths.is_empty() {
+        loaders.push(Loader::new(now));
+    }
+    let mut effective = Vec::new();
     let mut order = read.files;
     let mut all = read.found;
     all.append(found);
     for loader in loaders {
-        let (_, done) = loader.finish();
+        let (config, done) = loader.finish();
+        effective.push(written::effective(&config.rules, &done.origins));
         order.extend(done.files);
         all.append(done.found);
     }
-    all.sorted(&order)
+    Checked { found: all.sorted(&order), effective }
 }
 
 /// The files that were given, by kind.

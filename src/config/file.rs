@@ -12,6 +12,7 @@ use super::heartbeat::{HeartbeatConfig, heartbeat};
 use super::http::http;
 use super::log_tail;
 use super::mute_times::mute_times;
+use super::overrides::{OverrideDraft, overrides};
 use super::read::fields::{Fields, Head, section, without_keys};
 use super::read::kind::{Kind, list, path, span_within, text};
 use super::receiver::{Receiver, receivers};
@@ -66,6 +67,7 @@ pub struct File {
     pub config: Config,
     /// Files and directories, as the key `rules` names them.
     pub rules: Vec<PathBuf>,
+    pub overrides: Vec<OverrideDraft>,
 }
 
 impl Default for File {
@@ -98,6 +100,8 @@ fn read(fields: &mut Fields<'_, '_>, now: Timestamp) -> File {
     let store = fields.get("store", doc, store()).unwrap_or_default();
     let (http, api_token) = fields.get("http", "Health, metrics and API.", http()).unwrap_or_default();
     let rule_files = fields.get("rules", "Rules beside the shipped ones.", rule_files());
+    let doc = "Changes of rules, also of shipped ones, for a part of what they match; the later wins.";
+    let overrides = fields.get("overrides", doc, overrides()).unwrap_or_default();
     let templates = fields.get("templates", "Templates in place of the shipped ones.", templates());
     let doc = "Further secrets to mask in text from the cluster.";
     let redact = fields.get("redact", doc, redact()).unwrap_or_default();
@@ -125,7 +129,7 @@ fn read(fields: &mut Fields<'_, '_>, now: Timestamp) -> File {
         log_timeout,
         heartbeat,
     };
-    File { config, rules: rule_files.unwrap_or_default() }
+    File { config, rules: rule_files.unwrap_or_default(), overrides }
 }
 
 fn settings(fields: &mut Fields<'_, '_>, receivers: &[Receiver]) -> Settings {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::file::{Config, File, file};
+use super::overrides::OverrideDraft;
 use super::read::error::{At, Diagnostic, Diagnostics, Level};
 use super::read::files::{files, read_text};
 use super::read::node::Node;
@@ -15,9 +16,9 @@ use super::read::reader::{Reader, References, parse};
 use super::read::source::Source;
 use super::read::suggest::{self, did_you_mean};
 use super::rule_tests::RuleTest;
-use super::rules::{RuleDraft, rules};
-use super::{shipped, templates};
-use crate::rule::{Routes, Rule, RuleSet};
+use super::rules::{RuleDraft, RuleFile, rules};
+use super::{rule_checks, shipped, templates};
+use crate::rule::{Override, Routes, Rule, RuleSet};
 
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -94,9 +95,13 @@ pub(super) struct Loader {
     /// Files that the configuration names, read or not.
     named: Vec<PathBuf>,
     drafts: Vec<RuleDraft>,
+    /// Those of rule files.
+    overrides: Vec<OverrideDraft>,
     /// The receivers that rules name.
     by_rules: Vec<(Arc<str>, At)>,
     tests: Vec<RuleTest>,
+    /// Where each rule in force is written: `rules/own.yaml:3`.
+    pub(super) origins: HashMap<Arc<str>, String>,
     hasher: Sha256,
 }
 
@@ -110,8 +115,10 @@ impl Loader {
             names: References::default(),
             named: Vec::new(),
             drafts: Vec::new(),
+            overrides: Vec::new(),
             by_rules: Vec::new(),
             tests: Vec::new(),
+            origins: HashMap::new(),
             hasher: Sha256::new(),
         }
     }
@@ -201,10 +208,12 @@ impl Loader {
 
     pub(super) fn rule_tree(&mut self, source: Arc<Source>, root: &Node) {
         let mut reader = self.reader(source);
-        let (drafts, tests) = rules().read(&mut reader, root).unwrap_or_default();
+        let RuleFile { rules, overrides, tests } = rules().read(&mut reader, root).unwrap_or_default();
         self.by_rules.append(&mut reader.references.receivers);
+        self.names.rules.append(&mut reader.references.rules);
         self.found = reader.into_found();
-        self.drafts.extend(drafts);
+        self.drafts.extend(rules);
+        self.overrides.extend(overrides);
         self.tests.extend(tests);
     }
 
@@ -214,7 +223,7 @@ impl Loader {
             let path = Path::new("shipped").join(name);
             if let Some((source, root)) = self.parse(&path, shipped::without_tests(text)) {
                 let mut reader = self.reader(source);
-                drafts.extend(rules().read(&mut reader, &root).unwrap_or_default().0);
+                drafts.extend(rules().read(&mut reader, &root).unwrap_or_default().rules);
                 self.found = reader.into_found();
             }
         }
@@ -257,22 +266,30 @@ impl Loader {
     /// Looks up the names across files and freezes everything.
     pub(super) fn finish(mut self) -> (Config, Self) {
         let shipped = self.shipped();
-        let File { mut config, .. } = self.config.take().unwrap_or_default();
+        let File { mut config, overrides, .. } = self.config.take().unwrap_or_default();
+        // The configuration has the last word.
+        let mut changes = std::mem::take(&mut self.overrides);
+        changes.extend(overrides);
         let drafts = std::mem::take(&mut self.drafts);
         self.check_rule_names(&drafts, &shipped);
         self.check_receivers(!config.routes.routes.is_empty());
         self.check_rules(&drafts.iter().chain(&shipped).map(|draft| &*draft.name).collect());
 
         let own: HashSet<Arc<str>> = drafts.iter().map(|rule| rule.name.clone()).collect();
-        let shipped = shipped.into_iter().filter(|rule| !own.contains(&rule.name));
+        let (replaced, shipped): (Vec<RuleDraft>, Vec<RuleDraft>) =
+            shipped.into_iter().partition(|rule| own.contains(&rule.name));
+        let in_force: Vec<&RuleDraft> = drafts.iter().chain(&shipped).collect();
+        rule_checks::narrowed(&in_force, &replaced, &mut self.found);
+        rule_checks::overrides(&changes, &in_force, &mut self.found);
+        self.origins = in_force.iter().map(|draft| (Arc::clone(&draft.name), draft.at.to_string())).collect();
         let mut rules: Vec<Rule> = drafts.into_iter().chain(shipped).filter_map(|draft| draft.rule).collect();
+        let mut changes: Vec<Override> = changes.into_iter().map(|draft| draft.read).collect();
         if self.names.defined.is_empty() {
             // Everything goes to the terminal, whatever the rules say.
-            for rule in &mut rules {
-                rule.receivers = None;
-            }
+            rules.iter_mut().for_each(|rule| rule.receivers = None);
+            changes.iter_mut().for_each(|one| one.changes.receivers = None);
         }
-        config.rules = RuleSet::new(rules);
+        config.rules = RuleSet::new(rules).with_overrides(changes);
         if config.routes.routes.is_empty() {
             let all = config.receivers.iter().map(|receiver| receiver.spec.name.clone()).collect();
             config.routes = Routes::to_all(all);

@@ -2,8 +2,10 @@
 
 mod configs;
 mod digests;
+mod fallbacks;
 mod files;
 mod hostile;
+mod overrides;
 mod rules;
 mod schema;
 mod silences;

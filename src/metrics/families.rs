@@ -245,10 +245,12 @@ impl Families {
             "Time since the API server last showed that it is there.",
             age,
         )?;
+        // What a namespaced install may not read is not down.
+        let permitted = watches.iter().filter(|watch| !watch.not_permitted);
         out.gauge(
             "kubeherald_watch_up",
             "1 while a kind is followed, also while it is listed anew.",
-            by_kind(|watch| u64::from(up(watch))),
+            permitted.map(|watch| (vec![("kind", watch.kind.as_str())], u64::from(up(watch)))),
         )?;
         out.counter("kubeherald_watch_lists", "Lists completed.", by_kind(|watch| watch.lists))?;
         out.counter(

@@ -253,7 +253,7 @@ impl<D: Deliver> Dispatcher<D> {
         let Some(claim) = self.insist(stop, "claim a row", claim).await? else { return Ok(Flow::Stop) };
         let mut next = Some((row, claim));
         while let Some((row, claim)) = next.take() {
-            let (notification, handle, number) = match claim {
+            let (mut notification, handle, number) = match claim {
                 Claim::Claimed { notification, handle, attempt } => (notification, handle, attempt),
                 Claim::Unreadable { why } => {
                     let reason = format!("this version cannot read it: {why}");
@@ -262,6 +262,7 @@ impl<D: Deliver> Dispatcher<D> {
                 Claim::Gone => return Ok(Flow::On),
             };
             self.store.faults().at(Point::Claimed, "dispatch");
+            notification.attempted(self.now());
             let attempt = Attempt {
                 notification: &notification,
                 handle: handle.as_deref(),
@@ -414,7 +415,7 @@ impl<D: Deliver> Dispatcher<D> {
             Settle::Refused { until, reason } => self.refused(&row.key, &reason, until),
             Settle::Dead { reason } => {
                 count(&self.counters.dead);
-                error!(receiver = %self.name, key = %row.key, %reason, "given up: a dead letter");
+                error!(receiver = %self.name, key = %row.key, %reason, "delivery failed permanently");
             }
         }
     }

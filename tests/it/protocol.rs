@@ -48,6 +48,8 @@ struct Known {
     /// The last readable version of each object.
     objects: BTreeMap<Key, String>,
     seen: BTreeMap<Kind, BTreeSet<Key>>,
+    /// Kinds of which namespaces are listed one by one.
+    by_namespace: BTreeSet<Kind>,
     log: Vec<String>,
 }
 
@@ -74,14 +76,27 @@ impl Known {
             }
             Change::Listed(kind) => {
                 self.log.push(format!("listed {kind}"));
+                if self.by_namespace.contains(&kind) {
+                    return;
+                }
                 let seen = self.seen.remove(&kind).expect("listed without listing");
                 self.objects.retain(|key, _| key.0 != kind || seen.contains(key));
+            }
+            Change::ListingIn(kind, namespace) => {
+                self.log.push(format!("listing {kind} in {namespace}"));
+                self.by_namespace.insert(kind);
+                self.seen.entry(kind).or_default().retain(|key| key.1 != *namespace);
+            }
+            Change::ListedIn(kind, namespace) => {
+                self.log.push(format!("listed {kind} in {namespace}"));
+                let seen = self.seen.get(&kind).expect("listed without listing");
+                self.objects.retain(|key, _| key.0 != kind || key.1 != *namespace || seen.contains(key));
             }
             Change::Deleted(object) => {
                 self.objects.remove(&key(&object).0);
             }
             Change::Blind(kind, why) => self.log.push(format!("blind {kind}: {why}")),
-            Change::Failing { .. } | Change::Contact(..) => {}
+            _ => {}
         }
     }
 }
@@ -430,10 +445,13 @@ async fn only_wanted_namespaces_pass() {
     let cfg = WatchConfig { include: vec!["team".into()], ..WatchConfig::default() };
     let bot = Bot::start(&server, &[Kind::Node, Kind::Pod, Kind::Event], &cfg, &tuning());
     let names = |known: &Known| known.objects.keys().map(|k| k.2.clone()).collect::<Vec<_>>();
-    bot.until("names", |known| known.log.len() == 6 && names(known) == ["node", "mine", "of-node"]).await;
+    bot.until("names", |known| known.log.len() == 10 && names(known) == ["node", "mine", "of-node"]).await;
     change(&server, 0);
     server.delete("Pod", "team", "mine").unwrap();
     bot.until("names", |known| names(known) == ["node", "of-node"]).await;
+    let log = bot.log();
+    assert!(log.contains(&"listed Event in default".to_owned()), "Events about nodes are there: {log:?}");
+    assert!(log.contains(&"listed Pod in team".to_owned()) && !log.contains(&"listing Pod".to_owned()));
 }
 
 /// A tenant's Events have up to 1.5 MB each, and a page of a hundred of them 150 MB.

@@ -3,6 +3,7 @@
 
 mod annotations;
 mod bare;
+mod blind;
 mod crash;
 mod digests;
 mod events;

@@ -134,6 +134,7 @@ fn needs_restart(begun: &Config, now: &Config) -> Vec<String> {
         (begun.http == now.http, "http.listen"),
         (begun.api_token == now.api_token, "http.token"),
         (same_watch, "watch.namespaces"),
+        (names(&begun.watch.exclude_kinds) == names(&now.watch.exclude_kinds), "watch.kinds"),
     ]
     .into_iter()
     .filter(|(same, _)| !same)

@@ -1,4 +1,5 @@
-//! The configuration of the demonstration, as a user would write it. The rules are the shipped ones, one of them with logs.
+//! The configuration of the demonstration, as a user would write it. The rules are the shipped ones, as a default
+//! installation has them.
 
 use std::path::PathBuf;
 
@@ -37,7 +38,6 @@ impl Files {
         std::fs::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let files = Self { directory };
         files.put("kubeherald.yaml", &yaml(addresses))?;
-        files.put("rules.yaml", RULES)?;
         files.put("slack-token", "xoxb-test\n")?;
         files.put("hook-secret", "a secret that both sides know\n")?;
         Ok(files)
@@ -54,17 +54,6 @@ impl Files {
     }
 }
 
-/// The shipped rule, with logs.
-const RULES: &str = r#"rules:
-  - name: crash-loop
-    match: {cause: CrashLoopBackOff}
-    for: 0s
-    severity: critical
-    stable_for: 5m
-    summary: "{{workload}} keeps crashing: container {{container}}{{#if exit}}, {{exit}}{{/if}}"
-    log_tail: true
-"#;
-
 /// The configuration as a file.
 fn yaml(addresses: &Addresses) -> String {
     let Addresses { slack, webhook, smtp } = addresses;
@@ -80,8 +69,6 @@ receivers:
       from: Kubeherald <kubeherald@example.com>
       to: [oncall@example.com]
       smtp: {{host: 127.0.0.1, port: {smtp}, tls: none}}
-rules: {{paths: [rules.yaml]}}
-log_tail: {{timeout: 10s}}
 "##
     )
 }

@@ -44,6 +44,8 @@ pub struct IncidentStory {
     pub state: &'static str,
     /// The rule that matched.
     pub rule: String,
+    /// What of the configuration changed that rule for it: `override 1 in kubeherald.yaml:12: severity`.
+    pub overrides: Vec<String>,
     /// What is wrong, where known.
     pub cause: Option<String>,
     /// How bad, where known.
@@ -89,14 +91,14 @@ pub struct IncidentStory {
 /// What an incident that is not told waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Waiting {
-    /// `not_yet_for`, `below_count`, `group_wait`, `inhibited_by`, `silenced_by`, `muted`,
+    /// `not_yet_for`, `below_count`, `group_wait`, `state_unknown`, `inhibited_by`, `silenced_by`, `muted`,
     /// `standing` or `storm`.
     pub reason: String,
     /// Since when.
     pub since: Option<Timestamp>,
     /// Until when at least, where known.
     pub until: Option<Timestamp>,
-    /// The incident, silence or mute time that holds it.
+    /// The incident, silence or mute time that holds it; of `state_unknown` the kind that cannot be read.
     pub by: Option<String>,
     /// What that incident is about.
     pub by_title: Option<String>,
@@ -262,6 +264,7 @@ fn of_incident(story: &mut IncidentStory, incident: ExplainedIncident, titles: &
     let text = |text: Option<Arc<str>>| text.map(|text| text.to_string());
     story.state = incident.state;
     story.cause = Some(incident.cause.as_str().to_owned());
+    story.overrides = incident.overrides.iter().map(ToString::to_string).collect();
     story.severity = Some(incident.severity.as_str().to_owned());
     story.namespace = text(incident.namespace);
     story.workload = incident.workload.to_string();

@@ -129,6 +129,13 @@ pub struct At {
     pub span: Span,
 }
 
+impl At {
+    /// From 1.
+    pub fn line(&self) -> usize {
+        self.source.place(self.span).line
+    }
+}
+
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = self.source.place(self.span);

@@ -228,6 +228,11 @@ impl<'n> Fields<'_, 'n> {
         self.key(key).is_some()
     }
 
+    /// Is there no key beside these?
+    pub fn has_only(&self, keys: &[&str]) -> bool {
+        self.entries.iter().all(|(key, _)| keys.contains(&key.text()))
+    }
+
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -50,7 +50,10 @@ fn the_example_of_the_design_loads() {
     let told = |cause: Cause, namespace: &str| {
         let signal = signal(cause, namespace, "Deployment/web");
         let rule = config.rules.first_match(&signal).expect("a rule");
-        config.routes.receivers(RouteFacts { signal: &signal, rule, severity: rule.severity }).join(" ")
+        config
+            .routes
+            .receivers(RouteFacts { signal: &signal, rule: &rule, severity: rule.severity })
+            .join(" ")
     };
     assert_eq!(told(Cause::CrashLoopBackOff, "team-a-web"), "oncall hook");
     assert_eq!(told(Cause::Evicted, "shop"), "platform-mail");
@@ -85,7 +88,7 @@ fn without_routes_everybody_is_told_and_without_receivers_nobody_by_name() {
         let config = files.load(config).expect("no error").config;
         let rule = config.rules.first_match(&signal).expect("a rule");
         let told: Vec<Arc<str>> =
-            config.routes.receivers(RouteFacts { signal: &signal, rule, severity: rule.severity });
+            config.routes.receivers(RouteFacts { signal: &signal, rule: &rule, severity: rule.severity });
         assert_eq!(told.join(" "), expected);
     }
 }
@@ -207,41 +210,6 @@ store: {max_bytes: 1Mi}
         report.contains("did you mean `crash-loop`?") && report.contains("did you mean `a`?"),
         "{report}"
     );
-}
-
-#[test]
-fn fallbacks_are_receivers_and_no_circle() {
-    let config = |fallbacks: [&str; 3]| {
-        let [one, two, three] = fallbacks;
-        format!(
-            "receivers:\n  \
-             one: {{webhook: {{url: http://one.test/}}{one}}}\n  \
-             two: {{webhook: {{url: http://two.test/}}{two}}}\n  \
-             three: {{webhook: {{url: http://three.test/}}{three}}}\n"
-        )
-    };
-    let files = Files::new(&[("kubeherald.yaml", &config([", fallback: two", ", fallback: three", ""]))]);
-    let loaded = files.load("kubeherald.yaml").expect("a chain is no circle");
-    let fallbacks: Vec<Option<&str>> =
-        loaded.config.receivers.iter().map(|receiver| receiver.spec.fallback.as_deref()).collect();
-    assert_eq!(fallbacks, [Some("two"), Some("three"), None]);
-    assert_eq!(loaded.config.trouble_after, Duration::from_secs(300));
-
-    let text = config([", fallback: two", ", fallback: one", ", fallback: one"]);
-    let circle = messages(&text);
-    assert_eq!(
-        circle,
-        ["fallbacks in a circle: `one` → `two` → `one`", "fallbacks in a circle: `two` → `one` → `two`"]
-    );
-    let text = config([", fallback: one", "", ""]);
-    let itself = messages(&text);
-    assert_eq!(itself, ["fallbacks in a circle: `one` → `one`"]);
-    let text = config([", fallback: tow", "", ""]);
-    let unknown = messages(&text);
-    assert_eq!(unknown.len(), 1);
-    assert!(unknown[0].contains("tow"), "{unknown:?}");
-    let short = messages("receiver_trouble_after: 5s\n");
-    assert!(short[0].contains("a duration from `1m` to `1d`"), "{short:?}");
 }
 
 #[test]
@@ -496,4 +464,34 @@ fn what_the_documents_about_webhooks_show_can_be_loaded() {
         let named = page("presets").contains(&format!("preset: {}", preset.name()));
         assert!(named, "{}", preset.name());
     }
+}
+
+#[test]
+fn namespaces_are_listed_one_by_one_up_to_a_hundred_and_kinds_can_be_left_out() {
+    let load = |names: &[String]| {
+        let text = format!(
+            "watch: {{namespaces: {{include: [{}], exclude: [x]}}, kinds: {{exclude: [Node]}}}}\n",
+            names.join(", ")
+        );
+        let files = Files::new(&[("c.yaml", &text)]);
+        let loaded = files.load("c.yaml").expect("no error");
+        (loaded.config.watch.clone(), files.report(&loaded.warnings))
+    };
+    let (watch, warnings) = load(&["b".into(), "a".into(), "x".into(), "a".into()]);
+    assert_eq!((watch.one_by_one(), warnings.as_str()), (vec!["a", "b"], ""));
+    assert!(!watch.wants_kind("Node") && watch.wants_kind("Pod"));
+    let many = |count: usize| (0..count).map(|n| format!("n{n}")).collect::<Vec<_>>();
+    let (watch, warnings) = load(&many(100));
+    assert_eq!((watch.one_by_one().len(), warnings.as_str()), (100, ""));
+    let (watch, warnings) = load(&many(101));
+    assert!(watch.one_by_one().is_empty());
+    assert_eq!(
+        messages(&warnings),
+        ["warning: more than 100 namespaces: the whole cluster is listed instead"]
+    );
+    assert!(watch.wants("n7") && !watch.wants("other"), "what is told of stays the same");
+    let report = config_report("watch: {kinds: {exclude: [Nodes]}}\n");
+    assert!(
+        report.contains("`Nodes` is not a kind that is watched") && report.contains("did you mean `Node`?")
+    );
 }

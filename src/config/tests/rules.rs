@@ -199,9 +199,9 @@ fn jobs_may_retry_in_peace() {
         assert_eq!(rule(Cause::FailedScheduling, workload).as_deref(), Some("job-unschedulable"));
     }
     let mut held = signal(Cause::FailedAttachVolume, "shop", "StatefulSet/db");
-    assert_eq!(rules.first_match(&held).map(|r| &*r.name), Some("failed-attach"));
+    assert_eq!(rules.first_match(&held).map(|r| r.name.to_string()).as_deref(), Some("failed-attach"));
     held.message = "Multi-Attach error for volume \"pvc-1\" …".into();
-    assert_eq!(rules.first_match(&held).map(|r| &*r.name), Some("multi-attach"));
+    assert_eq!(rules.first_match(&held).map(|r| r.name.to_string()).as_deref(), Some("multi-attach"));
 }
 
 /// Whatever a rule's title names, a cluster-scoped object leaves no gap in it.

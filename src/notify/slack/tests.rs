@@ -39,9 +39,10 @@ fn a_digest_looks_like_this_and_is_cut_and_counted() {
     let text = whole(&sample::digest::large(&sample::incident(), 4_500));
     assert_eq!(
         text.matches("CrashLoopBackOff: Deployment/checkout").count(),
-        47,
-        "three lists of 15, and twice the title"
+        32,
+        "two lists of 15, and twice the title"
     );
+    assert_eq!(text.matches("Deployment/checkout runs again").count(), 15);
     assert!(text.contains("… and 4652 more, not listed here"), "{text}");
 }
 
@@ -63,5 +64,5 @@ fn a_runbook_is_a_link_only_if_it_is_one() {
     assert!(text.contains("https://r.example/?a=1&amp;b=&lt;!channel&gt;"), "{text}");
     i.runbook = Some("https://r.example/?a=1&b=2".into());
     let text = whole(&sample::notification(Decision::First, i));
-    assert!(text.contains("<https://r.example/?a=1&amp;b=2|Open the runbook>"), "{text}");
+    assert!(text.contains("<https://r.example/?a=1&amp;b=2|Open the runbook (r.example)>"), "{text}");
 }

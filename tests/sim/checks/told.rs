@@ -90,6 +90,20 @@ impl Case<'_> {
         out
     }
 
+    /// Was its beginning decided, and the message refused by the webhook for good? A later end may come through.
+    fn told_and_refused(&self, trouble: &Trouble) -> bool {
+        let dead = |key: &str| {
+            let row = self.record.outbox.iter().find(|row| row.receiver == HOOK && row.key == key);
+            row.is_some_and(|row| row.state == "dead")
+        };
+        self.refuses(HOOK)
+            && self.record.history.iter().any(|row| {
+                let begins = matches!(row.decision.as_deref(), Some("first" | "reopened"));
+                let here = row.workload == trouble.workload && row.namespace.as_deref() == trouble.namespace;
+                begins && here && row.key().is_some_and(|key| dead(&format!("{key}-{HOOK}")))
+            })
+    }
+
     /// When the bot could have seen that the trouble is, or was, there.
     fn seen(&self, trouble: &Trouble) -> Vec<Span> {
         let shown = [(trouble.from, trouble.shown_to.min(self.plan.ends))];
@@ -129,7 +143,13 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
     for trouble in &case.script.troubles {
         let Some(rule) = rule_of(trouble.cause) else { continue };
         let needs = rule.hold + GROUP_WAIT + MARGIN;
-        let seen = without(&case.seen(trouble), &case.rule_gone(trouble));
+        let (seen, gone) = (case.seen(trouble), case.rule_gone(trouble));
+        // What happened when no rule asked for it is not looked up when one returns; what stands is.
+        let first = seen.first().map_or(0, |(from, _)| *from);
+        if trouble.to == trouble.from && gone.iter().any(|(from, to)| (from..to).contains(&&first)) {
+            continue;
+        }
+        let seen = without(&seen, &gone);
         let told = told_at(&lines, case, trouble);
         if longest(&seen) < needs {
             continue;
@@ -171,6 +191,9 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
                 && row.decision.is_none()
         });
         if longest(&left) < needs && rows.any(|row| reasons.contains(&row.reason.as_str())) {
+            continue;
+        }
+        if case.told_and_refused(trouble) {
             continue;
         }
         out.push(Failure {
@@ -248,7 +271,9 @@ pub fn projection(case: &Case<'_>, out: &mut Vec<Failure>) {
         dead.any(|row| row.key.starts_with(&format!("{thread}-")))
     };
     for line in last.values().filter(|line| !line.is_end() && line.namespace != Some(TENANT)) {
-        if given_up(line.message.text("/thread")) {
+        let sent = (line.message.life, line.message.at);
+        let lost = case.was_lost_with_memory(sent, HOOK, |key| key == line.message.key);
+        if lost || given_up(line.message.text("/thread")) {
             continue;
         }
         // What ran on a node that was lost before it had proved to be well: nobody knows.

@@ -271,8 +271,21 @@ function open(mail, item) {
   $("m-subject").textContent = mail.subject || "";
   $("m-from").textContent = mail.from || "";
   $("m-to").textContent = mail.to || "";
-  $("m-frame").srcdoc = mail.html || "";
+  frame(mail.html || "");
   $("m-plain").textContent = mail.text || "";
+}
+
+// Each mail gets a frame of its own. One frame that is given one document after the other shows whichever loads
+// last, and the browser keeps those before in its history and restores one of them when the page is loaded again.
+function frame(html) {
+  const before = $("m-frame");
+  const next = el("iframe", "");
+  next.id = before.id;
+  next.title = before.title;
+  next.setAttribute("sandbox", "");
+  next.hidden = before.hidden;
+  next.srcdoc = html;
+  before.replaceWith(next);
 }
 
 function part(html) {
