@@ -133,7 +133,7 @@ impl Bot {
                 "the bot at {at} does not know this token\n  it knows the one of its `http.token`; \
                  give that with --token-file, {TOKEN}, or --config"
             )),
-            (403, Some(told)) => Err(anyhow!("the bot at {at} takes no orders: {told}")),
+            (403, Some(told)) => Err(anyhow!("{at}: {told}")),
             (400..500, Some(told)) => Err(anyhow!("the bot refuses it: {told}")),
             (_, Some(told)) => Err(anyhow!("the bot at {at} could not do it (status {status}): {told}")),
             (_, None) => Err(anyhow!(
@@ -219,7 +219,9 @@ fn token(
         (None, false, Some((config, path))) => match &config.api_token {
             Some(token) => token.clone(),
             None => {
-                return Err(anyhow!("{path} names no `http.token`: a bot without one takes no orders").into());
+                return Err(
+                    anyhow!("{path} names no `http.token`: without one the bot accepts no commands").into()
+                );
             }
         },
         (None, false, None) => {

@@ -141,7 +141,7 @@ pub(super) fn routes(state: &WebState) -> Router<WebState> {
 
 async fn authorised(State(state): State<WebState>, request: Request, next: Next) -> Response {
     let Some(token) = &state.control().token else {
-        return error(StatusCode::FORBIDDEN, "no `http.token` is configured, so nothing can be changed here");
+        return error(StatusCode::FORBIDDEN, "this bot accepts no commands: set `http.token`");
     };
     let expected = match token() {
         Ok(expected) => expected,

@@ -245,7 +245,7 @@ async fn refusals_say_what_to_do() {
     let closed = Bot::start(None).await;
     let closed_url = closed.url();
     let (code, _, failed) = kubeherald(&vars, &["silence", "list", "--url", &closed_url]).await;
-    assert!(code == 1 && failed.contains("takes no orders: no `http.token` is configured"), "{failed}");
+    assert!(code == 1 && failed.contains("this bot accepts no commands: set `http.token`"), "{failed}");
 
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (code, _, failed) = kubeherald(&vars, &["reload", "--url", &format!("http://{free}")]).await;

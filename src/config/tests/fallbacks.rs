@@ -25,7 +25,10 @@ fn fallbacks_are_receivers_and_no_circle() {
     let circle = messages(&report);
     assert_eq!(
         circle,
-        ["error: fallbacks in a circle: `one` → `two` → `one`", "error: fallbacks in a circle: `two` → `one` → `two`"]
+        [
+            "error: fallbacks in a circle: `one` → `two` → `one`",
+            "error: fallbacks in a circle: `two` → `one` → `two`"
+        ]
     );
     let text = config([", fallback: one", "", ""]);
     let report = config_report(&text);
