@@ -78,11 +78,11 @@ enum Command {
     /// Reads files and directories; without any, the shipped rules and templates are checked.
     /// Nothing is connected, no secret is read. Exit code 1 if there is an error.
     Check(check::CheckArgs),
-    /// Watch a cluster and tell what is wrong with it.
+    /// Watch a cluster and send messages about what is wrong with it.
     ///
     /// Without a configuration it watches the cluster of your kubeconfig (or the one it runs in)
-    /// with the shipped rules and tells this terminal. With one it tells Slack, webhooks and
-    /// mailboxes. Ctrl-C ends it in order; a second Ctrl-C at once.
+    /// with the shipped rules and writes messages to this terminal. With one it sends them to Slack,
+    /// webhooks and mailboxes. Ctrl-C ends it in order; a second Ctrl-C at once.
     Run(run::RunArgs),
     /// Send a test message to a receiver now, and say what the other side answered.
     Send(send::SendArgs),
@@ -109,7 +109,7 @@ enum Command {
     /// or was part of, which rule matched, who was told what and when that arrived, and what was not
     /// told, with the reason. Exit code 1 if nothing is known of it.
     Explain(explain::ExplainArgs),
-    /// Look at what receivers are owed, and decide about what was given up.
+    /// List waiting and failed deliveries; send failed ones again or drop them.
     ///
     /// Works on the bot's store, whether or not the bot is running.
     Outbox(outbox::OutboxArgs),
@@ -117,7 +117,7 @@ enum Command {
     ///
     /// Asks the running bot over HTTP; it needs an `http.token`.
     Silence(silence::SilenceArgs),
-    /// Have the running bot read configuration, rules and templates again.
+    /// Make the running bot read configuration, rules and templates again.
     ///
     /// Asks it over HTTP; it needs an `http.token`. If anything is wrong the bot keeps what it has,
     /// and this says what is wrong.

@@ -173,7 +173,7 @@ impl Announcer {
         }
         let count = broken.lines.len();
         let errors = words::plural(u64::try_from(count).unwrap_or(u64::MAX), "error");
-        let title = format!("The configuration has {errors}: the last good one goes on");
+        let title = format!("The configuration has {errors}: the last good one stays in force");
         let mut lines: Vec<String> =
             broken.lines.iter().take(MAX_LINES).map(|line| words::one_line(line, MAX_LINE)).collect();
         if count > MAX_LINES {
@@ -213,7 +213,7 @@ impl Announcer {
             self.say(now, MARK_LIMIT, Reason::LimitReached, "reached", (&title, &text));
         }
         if over && self.troubles.contains_key(MARK_LIMIT) {
-            let text = "What found no room before is followed now, as far as it still stands.";
+            let text = "Problems that were left out are tracked now, if they still exist.";
             self.say(
                 now,
                 MARK_LIMIT,
@@ -290,7 +290,7 @@ impl Announcer {
         };
         if blind.is_empty() {
             let mut lines = spans(&again);
-            lines.push("What it did not see meanwhile is told now, as far as it still stands.".into());
+            lines.push("Problems that began meanwhile are reported now, if they still exist.".into());
             let title = format!("No longer blind: {back}");
             self.say(now, MARK_BLIND, Reason::SeesAgain, "", (&title, &lines.join("\n")));
             return;
@@ -301,7 +301,8 @@ impl Announcer {
         let title = format!("Blind: {kinds} of objects {could}: {}", names(&blind));
         let mut lines = spans(&blind);
         lines.push(
-            "Problems that only these show are not seen; what is open and shows in them stays open.".into(),
+            "Problems that only these kinds show are not seen; open incidents that depend on them stay open."
+                .into(),
         );
         if !back.is_empty() {
             lines.push(back);
@@ -443,9 +444,9 @@ fn limit_words(reached: &LimitReached) -> (String, String) {
     };
     let text = [
         words::one_line(&not_followed, MAX_LINE),
-        "What is silenced, held back or less severe, and what the largest namespace has too much of, gives way first."
+        "Silenced, held back and less severe incidents are dropped first, and those of the namespace with the most incidents."
             .into(),
-        "What found no room is looked for again and told as soon as there is some. The limit is `engine.max_incidents`."
+        "Problems that were left out are reported as soon as there is room. The limit is `engine.max_incidents`."
             .into(),
     ];
     (title, text.join("\n"))

@@ -404,7 +404,7 @@ impl Reloader {
             Err(refused) => {
                 self.refused = true;
                 tracing::error!(
-                    "the configuration cannot be used, the last good one goes on:\n{}",
+                    "the configuration cannot be used, the last good one stays in force:\n{}",
                     refused.text
                 );
                 let text = refused.text.clone();

@@ -189,7 +189,7 @@ async fn run_with(
     if buried > 0 {
         tracing::warn!(
             notifications = buried,
-            "receivers are gone from the configuration; what they were owed is kept as dead letters"
+            "receivers are gone from the configuration; their waiting messages are kept as dead letters"
         );
     }
 

@@ -155,8 +155,9 @@ fn open(args: &ExplainArgs) -> Result<(Store, Option<Loaded>), Failure> {
     let path = match (&args.store, &args.config) {
         (Some(path), _) => path.clone(),
         (None, None) => return Err(anyhow!("which store? Name it with --store, or with --config").into()),
-        (None, Some(config)) => configured
-            .ok_or_else(|| anyhow!("{} names no `store.path`: nothing is kept", config.display()))?,
+        (None, Some(config)) => {
+            configured.ok_or_else(|| anyhow!("{} has no `store.path`: nothing is kept", config.display()))?
+        }
     };
     Ok((Store::open_shared(&path, SharedAccess::Reading)?, loaded))
 }

@@ -31,7 +31,7 @@ pub struct OutboxArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List what is owed and what was given up, oldest first.
+    /// List messages that wait and messages whose delivery failed permanently, oldest first.
     List(ListArgs),
     /// Show one notification: what it says, how often it was tried, and what went wrong.
     Show(ShowArgs),
@@ -65,10 +65,10 @@ struct ListArgs {
     /// Only dead letters.
     #[arg(long)]
     dead: bool,
-    /// Also what was delivered (kept for a week, without its text).
+    /// Also delivered messages (kept for a week, without their text).
     #[arg(long, conflicts_with = "dead")]
     all: bool,
-    /// Only what was told inside this summary.
+    /// Only messages that were sent inside this summary.
     #[arg(long, value_name = "KEY", conflicts_with = "dead")]
     inside: Option<String>,
     /// At most so many rows.
@@ -133,7 +133,7 @@ fn open(args: &StoreArgs, access: SharedAccess) -> Result<Store, Failure> {
         (None, Some(config)) => {
             let from = ConfigArgs { config: Some(config.clone()), rules: Vec::new() };
             let path = super::load(&from)?.config.store.path.clone();
-            path.ok_or_else(|| anyhow!("{} names no `store.path`: nothing is kept", config.display()))?
+            path.ok_or_else(|| anyhow!("{} has no `store.path`: nothing is kept", config.display()))?
         }
     };
     Ok(Store::open_shared(&path, access)?)
@@ -310,9 +310,9 @@ fn as_text(item: &OutboxItem) -> Result<String, std::fmt::Error> {
     line("reason", &row.reason)?;
     out.push('\n');
     match &item.notification {
-        None => writeln!(out, "what was delivered is not kept")?,
+        None => writeln!(out, "the text of a delivered message is not kept")?,
         Some(Err(why)) => {
-            writeln!(out, "this version cannot read what it says: {}", words::one_line(why, 300))?;
+            writeln!(out, "this version cannot read the message: {}", words::one_line(why, 300))?;
         }
         Some(Ok(n)) => {
             writeln!(out, "{}", words::one_line(&n.title, 1_000))?;

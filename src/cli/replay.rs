@@ -30,7 +30,7 @@ pub struct ReplayArgs {
     /// Recordings: `.jsonl`, `.jsonl.gz`, or `-` for standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Let the clock run on for this long after the last line, for what is due later (90s, 10m).
+    /// Let the clock run on for this long after the last line, for messages that are due later (90s, 10m).
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     then: Duration,
     /// For people, or one JSON object a line for programs.
@@ -85,7 +85,7 @@ fn one(path: &Path, args: &ReplayArgs, config: &Config) -> Result<(), Failure> {
     }
     bar.finish_and_clear();
     if args.format == OutputFormat::Text && told == 0 {
-        writeln!(stdout, "nothing to tell\n")?;
+        writeln!(stdout, "no messages\n")?;
     }
     stdout.flush()?;
     Ok(())

@@ -127,14 +127,14 @@ impl Families {
         let decisions = decisions.iter().map(|((decision, reason), n)| {
             (vec![("decision", decision.as_str()), ("reason", reason.as_str())], *n)
         });
-        out.counter("kubeherald_decisions", "Decisions to tell something.", decisions)?;
+        out.counter("kubeherald_decisions", "Decisions to send a message.", decisions)?;
 
         let mut held = engine.held.clone();
         for reason in Reason::ALL.iter().filter(|reason| holds(**reason)) {
             held.entry(*reason).or_default();
         }
         let held = held.iter().map(|(reason, n)| (vec![("reason", reason.as_str())], *n));
-        out.counter("kubeherald_held", "Decisions to tell nothing.", held)?;
+        out.counter("kubeherald_held", "Decisions to send nothing.", held)?;
 
         let incidents = STATES
             .iter()
@@ -148,7 +148,7 @@ impl Families {
         )?;
         out.counter(
             "kubeherald_bad_annotations",
-            "Annotations that were to silence something and cannot be read.",
+            "Annotations meant as silences that cannot be read.",
             [(none(), engine.bad_annotations)],
         )?;
         let forged = Forged::ALL.iter().map(|reason| {
@@ -214,7 +214,7 @@ impl Families {
         let none = Labels::new;
         out.gauge(
             "kubeherald_config_last_reload_successful",
-            "1 if what is on disk is in force; 0: it has errors, and the last good one goes on.",
+            "1 if the configuration on disk is in force; 0 if it has errors and the last good one stays in force.",
             [(none(), u32::from(config.error.is_none()))],
         )?;
         out.gauge(
@@ -321,7 +321,7 @@ impl Families {
         let logs = self.logs.iter().map(|(outcome, n)| (vec![("outcome", outcome.as_str())], *n));
         out.counter(
             "kubeherald_log_tails",
-            "Messages that were to have a log tail, by why they have none.",
+            "Messages whose rule asks for a log tail, by what came of it.",
             logs,
         )?;
         out.gauge(
@@ -349,7 +349,11 @@ impl Families {
             "How long the oldest notification has been waiting; 0 if none.",
             age,
         )?;
-        out.gauge("kubeherald_dead_letters", "Notifications given up and kept.", by_receiver(|of| of.dead))?;
+        out.gauge(
+            "kubeherald_dead_letters",
+            "Notifications whose delivery failed permanently, and which are kept.",
+            by_receiver(|of| of.dead),
+        )?;
         let none = Labels::new;
         out.gauge("kubeherald_store_bytes", "Size of the database.", [(none(), sizes.bytes)])?;
         out.counter(
@@ -384,7 +388,7 @@ impl Families {
         )?;
         out.gauge(
             "kubeherald_store_reserve",
-            "1 if the room that is held back for a full volume is there.",
+            "1 if the reserve for a full volume is there.",
             [(none(), u32::from(store.reserve == Some(true)))],
         )?;
         out.gauge(

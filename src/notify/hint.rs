@@ -10,7 +10,7 @@ const HINTS: &[(&[&str], &str)] = &[
     (&["not valid yet", "notvalidyet"], "the certificate is not valid yet: check this machine's clock"),
     (
         &["unknownissuer", "unknown issuer", "not trusted"],
-        "nobody trusted here signed the certificate: if it is right, give its authority as `ca`",
+        "the certificate is signed by an unknown authority: if it is right, name that authority's certificate in `ca`",
     ),
     (
         &["badsignature"],

@@ -74,9 +74,7 @@ impl Deliver for Terminal {
         match sink.write_all(shown.as_bytes()).and_then(|()| sink.flush()) {
             Ok(()) => Outcome::Delivered { handle: None },
             // A reader that went away (`| head`) does not come back.
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
-                Outcome::reject("nobody reads the output")
-            }
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Outcome::reject("the output is closed"),
             Err(e) => Outcome::retry(format!("cannot print: {e}")),
         }
     }

@@ -243,7 +243,7 @@ impl<D: Deliver> Dispatcher<D> {
         if is_for(known, &row.recipient) || row.recipient.is_empty() {
             return Ok(None);
         }
-        let reason = format!("{} is no recipient of this receiver any more", row.recipient);
+        let reason = format!("{} is not a recipient of this receiver any more", row.recipient);
         self.settle(row, Settle::Dead { reason }, stop).await.map(Some)
     }
 

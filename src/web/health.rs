@@ -198,7 +198,7 @@ fn clocks(ahead: SignedDuration) -> Option<Check> {
 fn config(stats: &ConfigStats) -> Check {
     let (status, detail) = match &stats.error {
         None => (Health::Ok, format!("in force since {}", stats.last_success)),
-        Some(error) => (Health::Degraded, format!("not in force, the last good one goes on: {error}")),
+        Some(error) => (Health::Degraded, format!("not in force, the last good one stays in force: {error}")),
     };
     Check { name: "config".into(), status, detail }
 }
@@ -224,7 +224,7 @@ fn kept(health: &StoreHealth) -> (Health, String) {
         return (Health::Degraded, format!("kept in memory only ({bytes} of {max} bytes): {why}"));
     }
     if health.over_budget {
-        let detail = "`store.max_bytes` is too little for what is owed and what stands";
+        let detail = "`store.max_bytes` is too small for the messages and incidents that must be kept";
         return (Health::Degraded, detail.to_owned());
     }
     if health.reserve == Some(false) {

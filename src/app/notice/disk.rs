@@ -77,7 +77,7 @@ impl Announcer {
                   may be told again."
                 .to_owned(),
             all => format!(
-                "Rows that could be read and go on: {}. History stays in the old file.",
+                "Rows that could be read and were kept: {}. History stays in the old file.",
                 words::list(kept.iter().map(String::as_str), all, all)
             ),
         });
@@ -86,7 +86,7 @@ impl Announcer {
             let tables = words::list(aside.incomplete.iter().map(String::as_str), all, all);
             lines.push(format!("Not everything could be read of: {tables}. What is missing there is lost."));
         }
-        let title = "The store was damaged: kubeherald goes on with a new one";
+        let title = "The store was damaged: kubeherald continues with a new one";
         self.say(now, MARK_DAMAGE, Reason::StoreSetAside, &path, (title, &lines.join("\n")));
     }
 }

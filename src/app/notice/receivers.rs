@@ -63,7 +63,7 @@ impl Announcer {
             self.out_of_order.keys().filter(|name| !self.known.contains(name)).cloned().collect();
         for name in gone {
             let title = format!("Receiver `{name}` is not configured any more");
-            self.end(now, &name, &title, "What it was owed is still sent to it, as far as it works.");
+            self.end(now, &name, &title, "Messages that waited for it are still sent, if it works.");
         }
     }
 
@@ -189,7 +189,7 @@ impl Announcer {
         let Some(trouble) = self.out_of_order.get(name) else { return };
         let text = match &trouble.fallback {
             Some(fallback) => format!("Its messages go to it again, and not to `{}`.", fallback.to),
-            None => "What it was owed is sent now.".into(),
+            None => "Waiting messages are sent now.".into(),
         };
         self.end(now, name, &format!("Receiver `{name}` works again"), &text);
     }

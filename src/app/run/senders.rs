@@ -48,7 +48,7 @@ impl Senders {
     pub(super) fn retire(&mut self, known: &[Arc<str>]) {
         for (name, stop_mode) in self.by_name.iter().filter(|(name, _)| !known.contains(name)) {
             if !stop_mode.is_leaving() {
-                tracing::info!(receiver = %name, "gone from the configuration; what it is owed is still sent");
+                tracing::info!(receiver = %name, "gone from the configuration; its waiting messages are still sent");
                 stop_mode.drain();
             }
         }

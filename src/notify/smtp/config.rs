@@ -61,7 +61,7 @@ pub enum EmailError {
     #[error("`{0}` is not an e-mail address: {1}")]
     Address(String, String),
     /// Nobody to write to.
-    #[error("`to` names nobody")]
+    #[error("`to` has no recipients")]
     Nobody,
     /// A name without a password or the reverse.
     #[error("`username` and `password` go together")]

@@ -134,7 +134,7 @@ fn what_cannot_work_is_refused_when_it_is_made() {
         other => panic!("{other:?}"),
     };
     assert!(Email::new(good.clone(), &parts()).is_ok());
-    assert_eq!(refused(EmailConfig { to: vec![], ..good.clone() }), "`to` names nobody");
+    assert_eq!(refused(EmailConfig { to: vec![], ..good.clone() }), "`to` has no recipients");
     let said = refused(EmailConfig { to: vec!["a b".into()], ..good.clone() });
     assert!(said.starts_with("`a b` is not an e-mail address"), "{said}");
     let said = refused(EmailConfig { from: "X\r\nBcc: y <a@b.c>".into(), ..good.clone() });

@@ -108,7 +108,7 @@ async fn a_row_is_given_out_to_the_recipients_of_that_moment() {
     bench.counted("mail", 3, 1).await;
     assert_eq!(sorted(script.told()), ["n1/b@x", "n2/b@x", "n2/c@x"]);
     let dead = dead_letters(&bench.store).await.unwrap();
-    assert_eq!(dead[0].reason, "a@x is no recipient of this receiver any more");
+    assert_eq!(dead[0].reason, "a@x is not a recipient of this receiver any more");
     // Sent again while it is still none: again a dead letter, not a row that waits for ever.
     assert!(bench.store.resend_dead("n1/a@x", crate::clock::now()).await.unwrap());
     bench.counted("mail", 3, 2).await;

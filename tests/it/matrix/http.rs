@@ -221,7 +221,7 @@ fn nobody() -> Vec<(String, Line)> {
 /// What a server shows, whether we trust its authority and show ours, and what comes of it.
 fn encrypted() -> Vec<(Option<Shows>, bool, bool, Line)> {
     let fails = |case, reason| line(case, [Retry; 3], reason);
-    let unknown = "WHO: cannot connect to …: … – nobody trusted here signed the certificate: if it is right, give its authority as `ca`";
+    let unknown = "WHO: cannot connect to …: … – the certificate is signed by an unknown authority: if it is right, name that authority's certificate in `ca`";
     vec![
         (
             None,

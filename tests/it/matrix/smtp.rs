@@ -224,7 +224,7 @@ fn encrypted() -> Vec<(Upgraded, Option<SmtpReply>, bool, Case)> {
             true,
             fails(
                 "a certificate of an unknown authority",
-                "WHO: STARTTLS: … – nobody trusted here signed the certificate: if it is right, give its authority as `ca`",
+                "WHO: STARTTLS: … – the certificate is signed by an unknown authority: if it is right, name that authority's certificate in `ca`",
             ),
         ),
         (
@@ -233,7 +233,7 @@ fn encrypted() -> Vec<(Upgraded, Option<SmtpReply>, bool, Case)> {
             false,
             fails(
                 "a private authority that is not configured",
-                "WHO: STARTTLS: … – nobody trusted here signed the certificate: if it is right, give its authority as `ca`",
+                "WHO: STARTTLS: … – the certificate is signed by an unknown authority: if it is right, name that authority's certificate in `ca`",
             ),
         ),
         (
