@@ -45,6 +45,7 @@ mod security;
 mod silences;
 #[path = "../support/disk.rs"]
 mod sim_disk;
+mod support;
 mod terminating;
 mod test_command;
 mod watches;
