@@ -19,7 +19,7 @@ pub use policy::Policies;
 use crate::config::{Config, WatchConfig};
 use crate::engine::digest::DigestState;
 use crate::engine::{Decided, Effects, Engine, Identity, Incident};
-use crate::message::{FirstTold, IncidentView, text};
+use crate::message::{CommandLine, FirstTold, IncidentView, text};
 use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
@@ -51,6 +51,8 @@ pub struct Pipeline {
     /// Who can be told.
     receivers: Vec<Arc<str>>,
     log_timeout: Duration,
+    /// How people silence an incident; `None`: the bot accepts no commands. As at the start, like the API.
+    command: Option<CommandLine>,
     /// The rules' own titles.
     titles: HashMap<Arc<str>, Summary>,
     /// Those of overrides, by their text.
@@ -98,6 +100,7 @@ impl Pipeline {
             policies: Policies::of(config),
             receivers: receivers(config),
             log_timeout: config.log_timeout,
+            command: config.command.clone().filter(|_| config.http.is_some() && config.api_token.is_some()),
         };
         (pipeline, orphaned)
     }
@@ -270,6 +273,8 @@ impl Pipeline {
             if let Some(incident) = self.engine.incident(&view.id) {
                 view.first.clone_from(&incident.first);
             }
+            let command = self.command.as_ref().filter(|_| view.ended_at.is_none());
+            view.silence = command.map(|command| Arc::from(command.silence(&view.id)));
         }
         let (title, text) = match (decided.decision.is_summary(), decided.incidents.first()) {
             _ if decided.digest.is_some() => {

@@ -147,13 +147,13 @@ fn lasted(i: &IncidentView) -> String {
         | Cause::FailedAttachVolume
         | Cause::Unhealthy
         | Cause::FailedCreate
+        | Cause::JobFailed
         | Cause::ProvisioningFailed => "failed for",
         Cause::CreateContainerConfigError => "configuration missing for",
         Cause::CreateContainerError | Cause::RunContainerError => "failed to start for",
         Cause::ContainerStuck | Cause::RolloutStuck | Cause::StuckTerminating => "stuck for",
         Cause::FailedScheduling => "unschedulable for",
         Cause::NodeNotReady => "down",
-        Cause::JobFailed => "failed for",
         Cause::PodFailed => "had failed for",
         _ => "lasted",
     };
