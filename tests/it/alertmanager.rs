@@ -13,7 +13,8 @@ use kubeherald::store::{Commit, IncidentRow, Store};
 use kubeherald::template::sample;
 use kubeherald::testkit::receivers::{Received, Reply, WebhookServer};
 
-use crate::dispatching::{Dispatching, until};
+use crate::dispatching::Dispatching;
+use crate::support::until;
 
 /// How often open alerts are sent again here, in place of minutes.
 const EVERY: Duration = Duration::from_millis(150);

@@ -43,12 +43,3 @@ impl Dispatching {
         self.task.await.unwrap();
     }
 }
-
-pub async fn until(what: &str, done: impl AsyncFn() -> bool) {
-    let waiting = async {
-        while !done().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("{what}"));
-}

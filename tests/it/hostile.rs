@@ -1,8 +1,7 @@
 //! The program against a cluster in which somebody means it harm: how much memory it takes, what it
 //! keeps, and what it says of it.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use kubeherald::store::SharedAccess;
@@ -11,86 +10,31 @@ use kubeherald::testkit::ApiServer;
 use kubeherald::testkit::receivers::WebhookServer;
 use serde_json::{Value, json};
 
+use crate::support::Process;
+
 /// What the process may take at any time, with room below what the shipped manifest gives it.
 const MAX_RESIDENT_KIB: u64 = 160 * 1024;
 /// What sixty hostile Events may leave on the disk.
 const MAX_STORE: u64 = 4 << 20;
 
-/// The program, in a directory of its own; ended when the test is.
-struct Bot {
-    child: Child,
-    dir: PathBuf,
+/// With a rule for each Event.
+fn start(dir: &Path, server: &ApiServer, hook: &WebhookServer) -> Process {
+    let config = format!(
+        "receivers:\n  hook:\n    webhook: {{url: \"{}\"}}\n    rate_limit: {{per: 1s, messages: 200, burst: 200}}\nstore: {{path: state.db}}\nhttp: {{listen: \"127.0.0.1:0\"}}\nrules: {{dir: own}}\n",
+        hook.url()
+    );
+    std::fs::write(dir.join("kubeherald.yaml"), config).unwrap();
+    std::fs::create_dir_all(dir.join("own")).unwrap();
+    let rules = "rules:\n  - name: raw\n    match: {cause: Event}\n    severity: info\n    for: 0s\n";
+    std::fs::write(dir.join("own/raw.yaml"), rules).unwrap();
+    Process::start(dir, &server.url(), &[], &["--config", "kubeherald.yaml"])
 }
 
-impl Drop for Bot {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-impl Bot {
-    fn start(dir: &Path, server: &ApiServer, hook: &WebhookServer) -> Self {
-        let kubeconfig = format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: sim\nclusters:\n- {{name: sim, cluster: {{server: \"{}\"}}}}\nusers:\n- {{name: me, user: {{token: t}}}}\ncontexts:\n- {{name: sim, context: {{cluster: sim, user: me}}}}\n",
-            server.url()
-        );
-        std::fs::write(dir.join("kubeconfig"), kubeconfig).unwrap();
-        let config = format!(
-            "receivers:\n  hook:\n    webhook: {{url: \"{}\"}}\n    rate_limit: {{per: 1s, messages: 200, burst: 200}}\nstore: {{path: state.db}}\nhttp: {{listen: \"127.0.0.1:0\"}}\nrules: {{dir: own}}\n",
-            hook.url()
-        );
-        std::fs::write(dir.join("kubeherald.yaml"), config).unwrap();
-        std::fs::create_dir_all(dir.join("own")).unwrap();
-        let rules = "rules:\n  - name: raw\n    match: {cause: Event}\n    severity: info\n    for: 0s\n";
-        std::fs::write(dir.join("own/raw.yaml"), rules).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_kubeherald"))
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("MALLOC_ARENA_MAX", "2")
-            .env("KUBECONFIG", dir.join("kubeconfig"))
-            .current_dir(dir)
-            .args(["run", "--config", "kubeherald.yaml"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(dir.join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        Self { child, dir: dir.to_owned() }
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
-    }
-
-    /// The most it ever had in memory.
-    fn peak_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux");
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-
-    async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
-        for _ in 0..900 {
-            if done(self) {
-                return;
-            }
-            assert!(self.child.try_wait().unwrap().is_none(), "it ended: {}", self.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("never: {what}\n{}", self.log());
-    }
-
-    async fn stop(mut self) {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        for _ in 0..300 {
-            if self.child.try_wait().unwrap().is_some() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("it does not stop: {}", self.log());
-    }
+/// The most it ever had in memory.
+fn peak_kib(bot: &Process) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", bot.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux");
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// As a tenant may write it: the API server validates neither name nor reason.
@@ -126,7 +70,7 @@ async fn sixty_events_of_a_megabyte_kill_no_bot_and_poison_no_store() {
     for n in 0..30 {
         server.apply(huge_event(n)).unwrap();
     }
-    let mut bot = Bot::start(dir.path(), &server, &hook);
+    let mut bot = start(dir.path(), &server, &hook);
     bot.until("the watch of Events", |_| server.open_watches("events") == 1).await;
     for n in 30..60 {
         server.apply(huge_event(n)).unwrap();
@@ -136,7 +80,7 @@ async fn sixty_events_of_a_megabyte_kill_no_bot_and_poison_no_store() {
         all.contains(&format!("w{n}-xxx"))
     };
     bot.until("a message about the last", |_| told(59)).await;
-    let peak = bot.peak_kib();
+    let peak = peak_kib(&bot);
     assert!(peak < MAX_RESIDENT_KIB, "{peak} KiB");
     bot.stop().await;
     assert!(stored(dir.path()) < MAX_STORE, "{} bytes", stored(dir.path()));
@@ -144,10 +88,10 @@ async fn sixty_events_of_a_megabyte_kill_no_bot_and_poison_no_store() {
     assert!(largest < 256 * 1024, "a message of {largest} bytes");
 
     // What is stored is as harmless as what came.
-    let mut bot = Bot::start(dir.path(), &server, &hook);
+    let mut bot = start(dir.path(), &server, &hook);
     bot.until("the watch of Events", |_| server.open_watches("events") == 1).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let peak = bot.peak_kib();
+    let peak = peak_kib(&bot);
     assert!(peak < MAX_RESIDENT_KIB, "{peak} KiB after a restart");
     bot.stop().await;
     let store = Store::open_shared(&dir.path().join("state.db"), SharedAccess::Reading).unwrap();
@@ -162,7 +106,7 @@ async fn a_decision_is_in_the_log_without_being_asked_for() {
     let server = ApiServer::start().await.unwrap();
     let hook = WebhookServer::start().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let mut bot = Bot::start(dir.path(), &server, &hook);
+    let mut bot = start(dir.path(), &server, &hook);
     bot.until("the watch of Events", |_| server.open_watches("events") == 1).await;
     let mut event = huge_event(1);
     event["involvedObject"]["name"] = json!("w1");

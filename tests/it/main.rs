@@ -52,6 +52,7 @@ mod silences;
 #[path = "../support/disk.rs"]
 mod sim_disk;
 mod status;
+mod support;
 mod ten_minutes;
 mod terminating;
 mod test_command;

@@ -8,7 +8,8 @@ use kubeherald::store::{Commit, OutboxQuery, OutboxStates, Store};
 use kubeherald::template::sample;
 use kubeherald::testkit::receivers::{SmtpReply, SmtpServer};
 
-use crate::dispatching::{Dispatching, until};
+use crate::dispatching::Dispatching;
+use crate::support::until;
 
 const TO: [&str; 5] = ["a@x.test", "b@x.test", "c@x.test", "d@x.test", "e@x.test"];
 

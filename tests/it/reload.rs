@@ -29,6 +29,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::support;
+
 const TOKEN: &str = "a-long-token";
 /// Longer than anything takes unless it hangs.
 const HANG: Duration = Duration::from_secs(60);
@@ -84,13 +86,8 @@ fn brief(hook: &WebhookServer) -> Vec<String> {
 }
 
 /// Waits until `done`.
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let wait = async {
-        while !done() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    assert!(tokio::time::timeout(HANG, wait).await.is_ok(), "it never happened: {what}");
+async fn until(what: &str, done: impl Fn() -> bool) {
+    support::until(what, async || done()).await;
 }
 
 /// Waits until exactly this was told, and a moment more for what should not come.

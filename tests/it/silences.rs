@@ -19,6 +19,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::until;
+
 /// Longer than anything takes unless it hangs.
 const HANG: Duration = Duration::from_secs(60);
 pub(crate) const TOKEN: &str = "a-long-token";
@@ -139,15 +141,6 @@ pub(crate) async fn text(mut answer: reqwest::Response) -> String {
         assert!(body.len() < 1024 * 1024, "an answer without an end");
     }
     String::from_utf8(body).unwrap()
-}
-
-pub(crate) async fn until(what: &str, done: impl AsyncFn() -> bool) {
-    let wait = async {
-        while !done().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(HANG, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 pub(crate) fn crashing(name: &str) -> Pod {

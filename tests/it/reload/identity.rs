@@ -60,7 +60,9 @@ async fn what_cannot_be_queued_is_told_to_the_default_receivers() {
         receiver: Arc::from("hook"),
         ..sample::notification(Decision::First, sample::incident())
     };
-    let marks = vec![("store.id".to_owned(), "a-store".to_owned())];
+    // As a process leaves it that has stopped in order: after any other the counters go on far above.
+    let marks = [("store.id", "a-store"), ("stopped", "2026-11-21T08:00:00Z")];
+    let marks = marks.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     store.commit(Commit { notifications: vec![taken], marks, ..Commit::default() }).await.unwrap();
     let rows = store.outbox(OutboxQuery { limit: 9, ..OutboxQuery::default() }).await.unwrap();
     let now = clock::now();

@@ -39,7 +39,7 @@ async fn a_config_map_is_swapped_and_what_stands_is_told_by_its_rules() {
     mount(&site.path("rules"), "..v5", &[("own.yaml", &format!("rules:\n{}{QUIET}", rule("of-b", "b")))]);
     says(&hook, &["first of-a Pod/a", "first of-b Pod/b", "expired about-a Pod/a rule_removed"]).await;
     let end = told(&hook).pop().unwrap();
-    assert!(end.title.starts_with("No longer followed: "), "{end:?}");
+    assert!(end.title.starts_with("No longer followed, rule removed: "), "{end:?}");
     assert!(end.text.contains("the rules were changed"), "{end:?}");
     let metrics = bot.metrics().await;
     assert_eq!(metrics["kubeherald_config_reloads_total{result=\"success\"}"], "4", "one for each swap");
