@@ -157,7 +157,7 @@ impl Announcer {
         }
         let count = broken.lines.len();
         let errors = words::plural(u64::try_from(count).unwrap_or(u64::MAX), "error");
-        let title = format!("The configuration has {errors}: the last good one goes on");
+        let title = format!("The configuration has {errors}: the last good one stays in force");
         let mut lines: Vec<String> =
             broken.lines.iter().take(MAX_LINES).map(|line| words::one_line(line, MAX_LINE)).collect();
         if count > MAX_LINES {
@@ -170,8 +170,14 @@ impl Announcer {
     /// The configuration on disk is in force.
     pub fn in_order(&mut self, now: Timestamp) {
         if self.troubles.contains_key(MARK_CONFIG) {
-            let title = "The configuration is in order again";
-            self.say(now, MARK_CONFIG, Reason::ConfigMended, "", (title, "What is written is in force."));
+            let title = "The configuration is valid again";
+            self.say(
+                now,
+                MARK_CONFIG,
+                Reason::ConfigMended,
+                "",
+                (title, "The configuration on disk is in force."),
+            );
         }
     }
 
@@ -197,7 +203,7 @@ impl Announcer {
             self.say(now, MARK_LIMIT, Reason::LimitReached, "reached", (&title, &text));
         }
         if over && self.troubles.contains_key(MARK_LIMIT) {
-            let text = "What found no room before is followed now, as far as it still stands.";
+            let text = "Problems that were left out before are tracked now if they are still there.";
             self.say(
                 now,
                 MARK_LIMIT,
@@ -273,7 +279,7 @@ impl Announcer {
         };
         if blind.is_empty() {
             let mut lines = spans(&again);
-            lines.push("What it did not see meanwhile is told now, as far as it still stands.".into());
+            lines.push("Problems that began meanwhile are reported now if they are still there.".into());
             let title = format!("No longer blind: {back}");
             self.say(now, MARK_BLIND, Reason::SeesAgain, "", (&title, &lines.join("\n")));
             return;
@@ -284,7 +290,8 @@ impl Announcer {
         let title = format!("Blind: {kinds} of objects {could}: {}", names(&blind));
         let mut lines = spans(&blind);
         lines.push(
-            "Problems that only these show are not seen; what is open and shows in them stays open.".into(),
+            "Problems that show only in these objects are not detected; incidents about them stay open."
+                .into(),
         );
         if !back.is_empty() {
             lines.push(back);
@@ -400,7 +407,7 @@ fn limit_words(reached: &LimitReached) -> (String, String) {
     let left = reached.left_out.iter().map(|(of, count)| format!("{} {count}", tenant(of)));
     let left: Vec<String> = left.collect();
     let not_followed = match left.len() {
-        0 => String::from("Some problems were not followed for a moment."),
+        0 => String::from("Some problems were not tracked for a moment."),
         all => format!(
             "Problems that are not followed: {}.",
             words::list(left.iter().map(String::as_str), MAX_LINES, all)
@@ -408,9 +415,9 @@ fn limit_words(reached: &LimitReached) -> (String, String) {
     };
     let text = [
         words::one_line(&not_followed, MAX_LINE),
-        "What is silenced, held back or less severe, and what the largest namespace has too much of, gives way first."
+        "Incidents that are silenced, held back or less severe, and those of the largest namespace, make room first."
             .into(),
-        "What found no room is looked for again and told as soon as there is some. The limit is `engine.max_incidents`."
+        "Problems that were left out are reported as soon as there is room. The limit is `engine.max_incidents`."
             .into(),
     ];
     (title, text.join("\n"))

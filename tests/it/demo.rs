@@ -259,7 +259,7 @@ async fn every_receiver_gets_the_same_story() {
         assert!(top.edits == 1 && shown.contains("✅"), "{shown}");
         assert!(threads.keys().any(|id| shown.contains(id.as_str())), "{shown}");
         let mine: Vec<_> = replies.iter().filter(|r| r.thread_ts.as_ref() == Some(&top.ts)).collect();
-        assert!(mine.len() == 1 && text(&mine[0].payload, "/text").contains("Resolved after"), "{mine:?}");
+        assert!(mine.len() == 1 && text(&mine[0].payload, "/text").contains("Resolved: "), "{mine:?}");
     }
 
     // The message about the crash loop has the log of the crash, also when it is over, and no password.

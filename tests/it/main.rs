@@ -25,6 +25,7 @@ mod explain;
 mod flood;
 mod flow;
 mod hostile;
+mod late;
 mod layering;
 mod lives;
 mod logs;

@@ -1,4 +1,4 @@
-//! Configurations with errors: the last good one goes on, and that is said once.
+//! Configurations with errors: the last good one stays in force, and that is said once.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn three_mistakes_are_told_once_and_the_last_good_rules_go_on() {
     site.write("rules/own.yaml", THREE);
     says(&hook, &["notice config_broken"]).await;
     let notice = told(&hook).remove(0);
-    assert_eq!(notice.title, "The configuration has 3 errors: the last good one goes on");
+    assert_eq!(notice.title, "The configuration has 3 errors: the last good one stays in force");
     for part in ["own.yaml:2: ", "CrashLopBackOff", "CrashLoopBackOff", "1 minute", "own.yaml:3: ", "windo"] {
         assert!(notice.text.contains(part), "{part} in {}", notice.text);
     }

@@ -85,7 +85,7 @@ async fn sighup_loads_again_and_errors_are_logged_with_their_frames() {
     until("what stands", || !told(&hook).is_empty()).await;
     broken(&site.path("rules/own.yaml"));
     process.signal("-HUP");
-    process.says("the configuration cannot be used, the last good one goes on").await;
+    process.says("the configuration cannot be used, the last good one stays in force").await;
     until("a notice", || told(&hook).iter().any(|t| t.reason == "config_broken")).await;
     let log = process.log();
     for frame in ["rules/own.yaml:2:", "rules/own.yaml:3:", "^^^^^^^^^^^^^^^", "did you mean"] {
