@@ -5,6 +5,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY rules rules
 COPY templates templates
+COPY deploy deploy
 # Cargo wants every target and every path of the manifest to be there.
 COPY tests/it/main.rs tests/it/main.rs
 COPY tests/sim/main.rs tests/sim/main.rs

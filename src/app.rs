@@ -8,6 +8,7 @@ pub mod notice;
 pub mod pipeline;
 pub mod rbac;
 pub mod receivers;
+pub mod record;
 pub mod reload;
 pub mod rule_test;
 pub mod run;

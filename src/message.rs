@@ -130,10 +130,14 @@ pub enum Reason {
     Blind,
     /// They can be read again.
     SeesAgain,
+    /// Attempts at another receiver have failed for minutes.
+    ReceiverFails,
     /// Another receiver refuses every message.
     ReceiverRefuses,
     /// It takes messages again.
     ReceiverWorks,
+    /// Messages of the receiver that reads this went to its fallback.
+    HandedOver,
     /// A notification was not queued, because another message has its key.
     NotQueued,
     /// Incidents are at their limit: some problems are not followed.
@@ -186,8 +190,10 @@ impl Reason {
         Self::ConfigMended,
         Self::Blind,
         Self::SeesAgain,
+        Self::ReceiverFails,
         Self::ReceiverRefuses,
         Self::ReceiverWorks,
+        Self::HandedOver,
         Self::NotQueued,
         Self::LimitReached,
         Self::LimitLifted,
@@ -226,8 +232,10 @@ impl Reason {
             Self::ConfigMended => "config_mended",
             Self::Blind => "blind",
             Self::SeesAgain => "sees_again",
+            Self::ReceiverFails => "receiver_fails",
             Self::ReceiverRefuses => "receiver_refuses",
             Self::ReceiverWorks => "receiver_works",
+            Self::HandedOver => "handed_over",
             Self::NotQueued => "not_queued",
             Self::LimitReached => "limit_reached",
             Self::LimitLifted => "limit_lifted",
@@ -256,6 +264,8 @@ impl Reason {
             Self::ConfigMended
                 | Self::SeesAgain
                 | Self::ReceiverWorks
+                // It is read when the receiver works again, and must open no alert there.
+                | Self::HandedOver
                 | Self::LimitLifted
                 | Self::StoreOnDisk
         )

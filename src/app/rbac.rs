@@ -77,8 +77,8 @@ fn watched(kinds: &[Kind]) -> Vec<Allowed> {
 fn reads_logs(rules: &RuleSet) -> bool {
     rules.iter().any(|rule| {
         let overrides = rules.overrides(&rule.name);
-        let everywhere = overrides.iter().rev().filter(|one| one.matcher.is_everything());
-        let last = everywhere.filter_map(|one| one.changes.log_tail).next();
+        let mut everywhere = overrides.iter().rev().filter(|one| one.matcher.is_everything());
+        let last = everywhere.find_map(|one| one.changes.log_tail);
         let in_part = overrides.iter().filter(|one| !one.matcher.is_everything());
         last.unwrap_or(rule.log_tail).is_some()
             || in_part.filter_map(|one| one.changes.log_tail).any(|tail| tail.is_some())

@@ -54,6 +54,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         }
     };
     output::diagnostics(&loaded.warnings);
+    output::diagnostics(&loaded.missing_secrets(|_| true));
     // People at a terminal want the messages, not the log of a server.
     let default = if args.from.config.is_some() { telemetry::DEFAULT_FILTER } else { "warn" };
     telemetry::init(args.log_format, default)?;
@@ -102,7 +103,7 @@ async fn pass_on(mut hangups: tokio::signal::unix::Signal, to: Arc<tokio::sync::
 }
 
 /// In-cluster, or the kubeconfig.
-async fn cluster(context: Option<&str>) -> Result<kube::Config, Failure> {
+pub(super) async fn cluster(context: Option<&str>) -> Result<kube::Config, Failure> {
     let found = match context {
         None => kube::Config::infer().await.map_err(anyhow::Error::from),
         Some(context) => {
@@ -121,7 +122,7 @@ async fn cluster(context: Option<&str>) -> Result<kube::Config, Failure> {
 
 /// One question before anything else: a wrong address or an expired login should be said at once and
 /// clearly, not as eleven failing watches.
-async fn reach(client: &kube::Client, url: &str) -> Result<(), Failure> {
+pub(super) async fn reach(client: &kube::Client, url: &str) -> Result<(), Failure> {
     let asked = tokio::time::timeout(std::time::Duration::from_secs(15), client.apiserver_version());
     match asked.await {
         Ok(Ok(version)) => {

@@ -102,6 +102,11 @@ fn given(paths: &[PathBuf], now: Timestamp) -> Given {
                 continue;
             }
         };
+        if listed.is_empty() {
+            let message = "there is no file to check in this directory";
+            let help = "configurations and rule files end in `.yaml` or `.yml`, templates in `.hbs`";
+            given.found.push(Diagnostic::file(Level::Error, path, message).help(help));
+        }
         let named = listed == [path.clone()];
         for file in listed {
             if file.extension().is_some_and(|extension| extension == "hbs") {
@@ -148,8 +153,17 @@ fn kind(root: &Node, settings: &serde_json::Value) -> Kind {
         _ => None,
     });
     let has = |name: &str| keys.clone().any(|(key, _)| key == name);
-    let rule_list = keys.clone().any(|(key, value)| key == "rules" && matches!(value.value, Value::List(_)));
-    if rule_list || has("tests") {
+    let setting = |key: &str| key != "rules" && settings.get(key).is_some();
+    // In a configuration `rules` says where rules are; a mapping with other keys is a rule without its `- `.
+    let rules = keys.clone().any(|(key, value)| {
+        key == "rules"
+            && match &value.value {
+                Value::List(_) => true,
+                Value::Map(entries) => !entries.iter().any(|(key, _)| matches!(key.text(), "dir" | "paths")),
+                _ => false,
+            }
+    });
+    if has("tests") || rules && !keys.clone().any(|(key, _)| setting(key)) {
         Kind::Rules
     } else if has("apiVersion") && has("kind") {
         Kind::Manifest

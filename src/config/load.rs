@@ -12,7 +12,7 @@ use super::overrides::OverrideDraft;
 use super::read::error::{At, Diagnostic, Diagnostics, Level};
 use super::read::files::{files, read_text};
 use super::read::node::Node;
-use super::read::reader::{Reader, References, parse};
+use super::read::reader::{Reader, References, SecretAt, parse};
 use super::read::source::Source;
 use super::read::suggest::{self, did_you_mean};
 use super::rule_tests::RuleTest;
@@ -31,6 +31,24 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// Changes exactly when a name or the content of any file read does: 64 hexadecimal digits.
     pub hash: String,
+    /// Where secrets are, for [`Self::missing_secrets`].
+    pub secrets: Vec<SecretAt>,
+}
+
+impl Loaded {
+    /// Warnings of secrets that cannot be read here and now: of the receivers that are `wanted`, and those
+    /// that are no receiver's. `check` does not ask: it runs where secrets are not.
+    pub fn missing_secrets(&self, wanted: impl Fn(Option<&str>) -> bool) -> Diagnostics {
+        let mut found = Diagnostics::default();
+        for SecretAt { secret, at, .. } in self.secrets.iter().filter(|s| wanted(s.receiver.as_deref())) {
+            if let Err(error) = secret.resolve() {
+                found.push(
+                    Diagnostic::at(Level::Warning, at, error.to_string()).label("the secret named here"),
+                );
+            }
+        }
+        found
+    }
 }
 
 /// Loads a configuration file, and rules from `rules` (files or directories) and from where the
@@ -81,6 +99,16 @@ pub fn load_shipped() -> Result<Loaded, Diagnostics> {
         }
     }
     loader.loaded()
+}
+
+/// Editors empty a file before they write it anew: what is read in between must not take the place of what
+/// was configured. Comments are written on purpose.
+fn nothing_in(path: &Path, text: &str) -> Diagnostic {
+    if text.trim().is_empty() {
+        let help = "write `rules: []` for no rules of your own, or leave the file out";
+        return Diagnostic::file(Level::Error, path, "this file is empty").help(help);
+    }
+    Diagnostic::file(Level::Warning, path, "this file configures nothing: it holds only comments")
 }
 
 /// Collects files, and what is wrong with them.
@@ -151,7 +179,12 @@ impl Loader {
             }
         };
         self.was_read(path, &text);
-        self.parse(path, &text)
+        let before = self.found.len();
+        let parsed = self.parse(path, &text);
+        if parsed.is_none() && self.found.len() == before {
+            self.found.push(nothing_in(path, &text));
+        }
+        parsed
     }
 
     fn was_read(&mut self, path: &Path, text: &str) {
@@ -196,7 +229,7 @@ impl Loader {
             self.found.push(Diagnostic::file(
                 Level::Warning,
                 path,
-                "there is no rule file in this directory",
+                "there is no rule file (`.yaml`, `.yml`) in this directory",
             ));
         }
         for file in files {
@@ -260,6 +293,7 @@ impl Loader {
             tests: loader.tests,
             files: loader.files,
             hash,
+            secrets: loader.names.secrets,
         })
     }
 
@@ -275,6 +309,21 @@ impl Loader {
         self.check_receivers(!config.routes.routes.is_empty());
         self.check_rules(&drafts.iter().chain(&shipped).map(|draft| &*draft.name).collect());
 
+        config.rules = self.rule_set(drafts, shipped, changes);
+        if config.routes.routes.is_empty() {
+            let all = config.receivers.iter().map(|receiver| receiver.spec.name.clone()).collect();
+            config.routes = Routes::to_all(all);
+        }
+        (config, self)
+    }
+
+    /// Those of the user before the shipped ones, which they replace by name.
+    fn rule_set(
+        &mut self,
+        drafts: Vec<RuleDraft>,
+        shipped: Vec<RuleDraft>,
+        changes: Vec<OverrideDraft>,
+    ) -> RuleSet {
         let own: HashSet<Arc<str>> = drafts.iter().map(|rule| rule.name.clone()).collect();
         let (replaced, shipped): (Vec<RuleDraft>, Vec<RuleDraft>) =
             shipped.into_iter().partition(|rule| own.contains(&rule.name));
@@ -286,15 +335,14 @@ impl Loader {
         let mut changes: Vec<Override> = changes.into_iter().map(|draft| draft.read).collect();
         if self.names.defined.is_empty() {
             // Everything goes to the terminal, whatever the rules say.
-            rules.iter_mut().for_each(|rule| rule.receivers = None);
-            changes.iter_mut().for_each(|one| one.changes.receivers = None);
+            for rule in &mut rules {
+                rule.receivers = None;
+            }
+            for one in &mut changes {
+                one.changes.receivers = None;
+            }
         }
-        config.rules = RuleSet::new(rules).with_overrides(changes);
-        if config.routes.routes.is_empty() {
-            let all = config.receivers.iter().map(|receiver| receiver.spec.name.clone()).collect();
-            config.routes = Routes::to_all(all);
-        }
-        (config, self)
+        RuleSet::new(rules).with_overrides(changes)
     }
 
     fn check_rule_names(&mut self, drafts: &[RuleDraft], shipped: &[RuleDraft]) {

@@ -62,7 +62,7 @@ pub fn matching<'a>(scope: Scope) -> Kind<'a, Match> {
             fields.refuse("severity", message, "move `severity` out of `match`");
             if found.matcher.causes == [Cause::Event] && found.matcher.texts.is_empty() {
                 let help = "name the reasons: `reason: [Preempting, NodeShutdown]`";
-                let message = "this takes every Event that has no cause of its own";
+                let message = "this matches every Event that has no cause of its own";
                 fields.warn(fields.head(), message, "", Some(help));
             }
         } else if scope == Scope::Override {
@@ -75,8 +75,12 @@ pub fn matching<'a>(scope: Scope) -> Kind<'a, Match> {
             found.severity = fields.get("severity", "How bad.", severities()).unwrap_or_default();
             found.rule =
                 fields.get("rule", "The name of the rule.", text_match(About::Rule)).unwrap_or_default();
-            let message = if scope == Scope::Route { "routes do not count" } else { "silences do not count" };
-            fields.refuse("count", message, "count in a rule");
+            let message = if scope == Scope::Route {
+                "`count` is not a condition of routes"
+            } else {
+                "`count` is not a condition of silences"
+            };
+            fields.refuse("count", message, "move `count` into a rule");
         }
         Some(found)
     })
@@ -216,7 +220,7 @@ fn regexes<'a>() -> Kind<'a, Vec<Regex>> {
             // The crate draws a frame of its own; its last line says what is wrong.
             let line = wrong.lines().last().unwrap_or_default();
             let line = line.strip_prefix("error: ").unwrap_or(line);
-            let message = format!("{} is no regular expression", reader.show(node));
+            let message = format!("{} is not a regular expression", reader.show(node));
             reader.error(node.span, message, line, None);
             None
         }

@@ -9,7 +9,7 @@ use super::read::fields::{Fields, Head, section};
 use super::read::kind::{Kind, boolean, delay, list, span, text};
 use super::routes::receiver_names;
 use super::rules::{group_by, runbook, summary};
-use crate::rule::{Changes, Override};
+use crate::rule::{Changes, Matcher, Override};
 
 /// An override as one file gives it; whether there is such a rule is looked up later.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ fn one<'a>() -> Kind<'a, OverrideDraft> {
         let doc = "For which of the rule's problems; without it: all.";
         let found = fields.get("match", doc, matching(Scope::Override));
         let changes = changes(fields);
-        let matcher = if fields.has("match") { found?.matcher } else { Default::default() };
+        let matcher = if fields.has("match") { found?.matcher } else { Matcher::default() };
         let (rule, at) = rule?;
         let keys: Vec<(&str, At)> =
             changes.keys().into_iter().filter_map(|key| Some((key, at_key(fields, key)?))).collect();
@@ -94,7 +94,7 @@ fn changes(fields: &mut Fields<'_, '_>) -> Changes {
         send_resolved: fields.get("send_resolved", "Tell the end.", boolean()),
         receivers: fields.get("receivers", "Who is told, in place of the routes.", receiver_names()),
         summary: fields.get("summary", "The template of the title.", summary()),
-        runbook: fields.get("runbook", "Where to read on.", runbook()),
+        runbook: fields.get("runbook", "The address of a page to read on.", runbook()),
         log_tail: fields.get(
             "log_tail",
             "Tell the last log lines of the run that ended.",

@@ -13,6 +13,7 @@ use super::read::fields::{Fields, Head, section};
 use super::read::kind::{Kind, boolean, choice, delay, list, name, span, text};
 use super::routes::receiver_names;
 use super::rule_tests::{RuleTest, test};
+use super::secret::http_url;
 use crate::engine::Settings;
 use crate::rule::{GroupBy, Matcher, Rule};
 use crate::signal::Severity;
@@ -62,7 +63,7 @@ fn rule<'a>() -> Kind<'a, RuleDraft> {
     section(head, |fields| {
         let at = fields.node("name").map_or_else(|| fields.head(), |node| node.span);
         let at = fields.reader.at(at);
-        let name = fields.require("name", "Unique.", name("is no name for a rule"));
+        let name = fields.require("name", "Unique.", name("cannot be the name of a rule"));
         let enabled =
             fields.or("enabled", "`false` switches a shipped rule of this name off.", boolean(), true);
         let found = fields.get("match", "Which problems.", matching(Scope::Rule));
@@ -148,7 +149,7 @@ fn telling(fields: &mut Fields<'_, '_>, rule: Rule) -> Rule {
             "The template of the title: \"{{workload}} keeps crashing ({{exit}})\".",
             summary(),
         ),
-        runbook: fields.get("runbook", "Where to read on.", runbook()),
+        runbook: fields.get("runbook", "The address of a page to read on.", runbook()),
         log_tail: fields
             .get(
                 "log_tail",
@@ -164,8 +165,17 @@ pub fn group_by<'a>() -> Kind<'a, Vec<GroupBy>> {
     list("a list of fields", choice("a field to group by", GroupBy::NAMES.iter().copied())).map(distinct)
 }
 
+/// Receivers make a link of it.
 pub fn runbook<'a>() -> Kind<'a, Arc<str>> {
-    text().map(Arc::from)
+    http_url()
+        .check(|reader, node, url| {
+            let good = !url.contains(char::is_whitespace);
+            if !good {
+                reader.expected(node, "an `http://` or `https://` address", None);
+            }
+            good
+        })
+        .map(Arc::from)
 }
 
 fn distinct(keys: Vec<GroupBy>) -> Vec<GroupBy> {
@@ -197,6 +207,6 @@ fn warn_of_no_log(fields: &mut Fields<'_, '_>, rule: Option<&Rule>) {
         && !causes.iter().any(|cause| cause.has_log())
     {
         let help = "CrashLoopBackOff, OOMKilled, Unhealthy and JobFailed have one";
-        fields.warn(span, "there is no log to tell", "no run ends where these causes show", Some(help));
+        fields.warn(span, "these causes have no log", "no container ends when they occur", Some(help));
     }
 }

@@ -210,7 +210,9 @@ pub fn effective(rules: &RuleSet, origins: &HashMap<Arc<str>, String>) -> String
         let overrides = rules.overrides(&rule.name);
         let everywhere: Vec<&Override> = overrides.iter().filter(|one| one.matcher.is_everything()).collect();
         let mut changed = Rule::clone(rule);
-        everywhere.iter().for_each(|one| one.apply(&mut changed));
+        for one in &everywhere {
+            one.apply(&mut changed);
+        }
         let enabled = everywhere.iter().filter_map(|one| one.changes.enabled).next_back().unwrap_or(true);
         let origin = origins.get(&rule.name).map_or("", String::as_str);
         for comment in [origin].into_iter().chain(changed.overrides.iter().map(|one| &**one)) {

@@ -74,7 +74,7 @@ impl TextMatch {
 }
 
 fn merged<'a>(texts: impl Iterator<Item = &'a TextMatch>) -> TextMatch {
-    texts.fold(TextMatch::default(), |all, one| all.and(one))
+    texts.fold(TextMatch::default(), TextMatch::and)
 }
 
 impl Matcher {

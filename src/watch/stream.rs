@@ -43,6 +43,7 @@ mod page;
 mod remedy;
 mod status;
 mod supervise;
+pub mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -83,7 +83,7 @@ pub(super) async fn readyz(State(state): State<WebState>) -> Response {
     checks.extend(engine.limit.as_ref().map(incidents));
     checks.extend(clocks(engine.clock_ahead));
     checks.push(config(&sources.config.load()));
-    checks.push(receivers::check(&sources.outbox.refusals()));
+    checks.push(receivers::check(&sources.outbox.troubles()));
     checks.push(store(&state).await);
     let status = if checks.iter().any(|check| check.status == Health::Failed) {
         StatusCode::SERVICE_UNAVAILABLE

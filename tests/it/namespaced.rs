@@ -217,6 +217,8 @@ fn a_role_that_is_taken_away_leaves_the_incidents_of_its_namespace_open() {
     });
 }
 
+type Make = fn(&str, &str) -> Value;
+
 /// A new list of one namespace says nothing about the objects of others.
 #[test]
 fn a_list_of_one_namespace_sweeps_that_namespace_only() {
@@ -225,7 +227,6 @@ fn a_list_of_one_namespace_sweeps_that_namespace_only() {
         let json = builders::at(json, at, at);
         decode(Kind::parse(json["kind"].as_str().unwrap()).unwrap(), &json.to_string()).unwrap()
     };
-    type Make = fn(&str, &str) -> Value;
     let kinds: [(Kind, Make); 3] = [
         (Kind::Pod, |ns, name| pod(&format!("{name}-{ns}")).namespace(ns).into()),
         (Kind::Deployment, |ns, name| deployment(name).namespace(ns).into()),

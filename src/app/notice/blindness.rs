@@ -120,11 +120,7 @@ impl Blindness {
                 self.parts.insert((*kind, Arc::clone(namespace)));
                 self.change(now, &Change::Blind(*kind, why.clone()));
             }
-            Change::ListedIn(kind, namespace) => {
-                if self.parts.remove(&(*kind, Arc::clone(namespace))) && !self.is_blind_in_part(*kind) {
-                    self.seen(now, *kind);
-                }
-            }
+            Change::ListedIn(kind, namespace) => self.seen_in(now, *kind, namespace),
             // The other namespaces are in order.
             Change::Listed(kind) | Change::Contact(kind, _) if self.is_blind_in_part(*kind) => {}
             Change::Blind(kind, why) => {
@@ -139,6 +135,12 @@ impl Blindness {
             }
             Change::Listed(kind) | Change::Contact(kind, _) => self.seen(now, *kind),
             _ => {}
+        }
+    }
+
+    fn seen_in(&mut self, now: Timestamp, kind: Kind, namespace: &Arc<str>) {
+        if self.parts.remove(&(kind, Arc::clone(namespace))) && !self.is_blind_in_part(kind) {
+            self.seen(now, kind);
         }
     }
 

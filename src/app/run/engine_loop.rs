@@ -154,6 +154,7 @@ impl EngineLoop {
         }
         let start =
             Start { first: !started, news_since, identity, incidents, silences, annotations, digests };
+        outbox.set_trouble_after(config.trouble_after);
         // It is loaded, or this would not be.
         announcer.in_order(now);
         let (mut pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
@@ -265,6 +266,8 @@ impl EngineLoop {
             let urgent = !self.out.messages.is_empty() || self.announcer.is_waiting();
             if urgent || clock::between(self.last_flush, now) >= FLUSH {
                 self.flush(now, false).await?;
+                // What is announced is on disk by now.
+                self.outbox.set_fallbacks(&self.announcer.fallbacks());
             }
             if clock::between(self.last_stats, now) >= STATS_EVERY {
                 self.last_stats = now;
@@ -316,6 +319,7 @@ impl EngineLoop {
                 // What silences held is looked at again, and who gets no digests any more gets the last.
                 self.pipeline.tick_until(now, &mut self.out);
                 self.announcer.configure(&config);
+                self.outbox.set_trouble_after(config.trouble_after);
                 self.announcer.in_order(now);
                 self.flush(now, false).await?;
                 done.send(()).ok();

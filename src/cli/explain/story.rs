@@ -134,6 +134,8 @@ pub struct Receipt {
     pub receiver: String,
     /// Whom of the receiver; `null` where it is one destination.
     pub recipient: Option<String>,
+    /// Its fallback, where that is (or was) sent the message in its place.
+    pub fallback: Option<String>,
     /// `delivered`, `queued`, `sending`, `dead`, `skipped` (the receiver wants no ends), `digest`
     /// (it is told in its digests), `not_queued` (another message has the key) or `unknown` (not in the
     /// outbox any more).
@@ -344,9 +346,9 @@ fn receipts(
                 match &key {
                     Some(key) => {
                         let rest = entry.key.strip_prefix(key.as_str()).and_then(|k| k.strip_prefix('-'));
-                        // One row, or one for each recipient.
+                        // One row, or one for each recipient, or for a fallback that is told as well.
                         rest.and_then(|k| k.strip_prefix(receiver.as_str()))
-                            .is_some_and(|k| k.is_empty() || k.starts_with('/'))
+                            .is_some_and(|k| k.is_empty() || k.starts_with(['/', '@']))
                     }
                     // Written before keys were kept: of one decision at one time.
                     None => entry.receiver == receiver && entry.created_at == row.at,
@@ -365,7 +367,7 @@ fn receipts(
                     }
                 })
                 .collect();
-            told.sort_by(|a, b| a.recipient.cmp(&b.recipient));
+            told.sort_by(|a, b| (&a.fallback, &a.recipient).cmp(&(&b.fallback, &b.recipient)));
             if told.is_empty() {
                 told.push(Receipt { receiver, state: "unknown".to_owned(), ..Receipt::default() });
             }
@@ -386,13 +388,15 @@ fn receipt(receiver: String, delivery: &Delivery, throttles: &[Throttle]) -> Rec
     let entry = &delivery.entry;
     let queued = entry.state == "queued";
     // What is behind another row waits for that one.
-    let left_alone = throttles.iter().find(|p| p.name == receiver).filter(|_| queued && !delivery.behind);
+    let left_alone =
+        throttles.iter().find(|p| p.name == entry.receiver).filter(|_| queued && !delivery.behind);
     let next = entry.not_before.filter(|_| queued).max(left_alone.map(|p| p.until));
     let reason = match left_alone {
         Some(throttles) if entry.reason.is_empty() => &throttles.reason,
         _ => &entry.reason,
     };
     Receipt {
+        fallback: (entry.receiver != receiver).then(|| entry.receiver.clone()),
         receiver,
         recipient: (!entry.recipient.is_empty()).then(|| entry.recipient.clone()),
         state: entry.state.clone(),

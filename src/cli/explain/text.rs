@@ -291,6 +291,9 @@ fn delivered(receipt: &Receipt, when: &When) -> String {
     if let Some(recipient) = &receipt.recipient {
         name = format!("{name} ({})", words::one_line(recipient, 80));
     }
+    if let Some(fallback) = &receipt.fallback {
+        name = format!("{name}, by its fallback {}", words::one_line(fallback, 80));
+    }
     let reason = words::one_line(&receipt.reason, LINE);
     let tried = match receipt.attempts {
         0 | 1 => String::new(),

@@ -49,7 +49,7 @@ fn the_hash_changes_with_every_file_and_only_then() {
     files.write("r/a.yaml", &rule("b"));
     let second = hash();
     assert_ne!(first, second);
-    files.write("r/b.yaml", "");
+    files.write("r/b.yaml", "rules: []");
     assert_ne!(second, hash());
 }
 
@@ -111,7 +111,7 @@ fn an_empty_directory_is_suspicious() {
     let loaded = files.load_rules(&["rules"]).expect("no error");
     assert_eq!(
         messages(&files.report(&loaded.warnings)),
-        ["warning: there is no rule file in this directory"]
+        ["warning: there is no rule file (`.yaml`, `.yml`) in this directory"]
     );
 }
 

@@ -124,16 +124,16 @@ tests:
             "error: expected a duration, found `5`",
             "error: `max_window` is shorter than `window`",
             "error: expected a whole number from 1 to 1000000, found `0`",
-            "error: `(` is no regular expression",
-            "error: `(a{1000}){1000}` is no regular expression",
+            "error: `(` is not a regular expression",
+            "error: `(a{1000}){1000}` is not a regular expression",
             "error: no cause meets this condition",
             "error: expected a whole number from 1 to 100, found `101`",
             "error: expected a whole number from 100 to 4000, found `99`",
             "error: there is no shipped rule named `crash-lop` to switch off",
             "error: a test has either `recording` or `given`",
             "error: `frist` is not a decision",
-            "error: `at` is missing",
             "error: a signal needs a `cause`, or the `reason` of an Event",
+            "error: `at` is missing",
         ]
     );
     for help in [

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::{Dispatcher, Flow, count, count_many, some};
 use crate::message::Notification;
@@ -132,7 +132,7 @@ impl<D: Deliver> Dispatcher<D> {
             }
             Settle::Retry { not_before, reason, .. } => {
                 count(&self.counters.retried);
-                info!(receiver = %self.name, key, rows, %reason, %not_before, "will try the summary again");
+                self.failed(key, &reason, not_before);
             }
             Settle::Refused { until, reason } => self.refused(key, &reason, until),
             Settle::Dead { reason } => {

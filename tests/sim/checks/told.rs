@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cluster::TARGETS;
 use super::super::hostile::TENANT;
-use super::super::plan::{Annotation, MINUTE, Ms, SECOND, Story, What};
+use super::super::plan::{Annotation, HOUR, MINUTE, Ms, SECOND, Story, What};
 use super::super::run::Failure;
-use super::super::settings::{GROUP_WAIT, HOOK, OVER_WITHIN, rule_of};
+use super::super::settings::{GROUP_WAIT, HOOK, MUTED, OVER_WITHIN, rule_of};
 use super::super::stories::Trouble;
 use super::spans::{Span, longest, without};
 use super::{Case, Line, clock};
@@ -16,6 +16,8 @@ const MARGIN: Ms = 40 * SECOND;
 
 /// And for looking again at what was held back.
 const LATE: Ms = 30 * SECOND;
+
+const DAY: Ms = 24 * HOUR;
 
 /// A kubelet restarts in seconds; its node counts as lost until it has been ready for a minute.
 const KUBELET_RESTART: Ms = 2 * MINUTE;
@@ -52,10 +54,21 @@ impl Case<'_> {
                 _ => {}
             }
         }
+        muted.extend(self.mute_times(trouble));
         out.push(Excuse { reasons: &["muted"], spans: muted });
         out.push(Excuse { reasons: &["silenced_by"], spans: until });
         out.push(Excuse { reasons: &["inhibited_by"], spans: self.lost_nodes(trouble) });
         out
+    }
+
+    /// When the mute time of its namespace was on. By a clock that was ever wrong it may have been at any time.
+    fn mute_times(&self, trouble: &Trouble) -> Vec<Span> {
+        let (namespace, from, to) = MUTED;
+        match trouble.namespace == Some(namespace) {
+            false => Vec::new(),
+            true if self.clock_was_wrong() => vec![(0, Ms::MAX)],
+            true => (0..=self.plan.ends / DAY).map(|day| (day * DAY + from, day * DAY + to)).collect(),
+        }
     }
 
     /// When a node was lost whose loss explains a trouble, or was not yet trusted again.
