@@ -186,8 +186,14 @@ impl Announcer {
     /// The configuration on disk is in force.
     pub fn in_order(&mut self, now: Timestamp) {
         if self.troubles.contains_key(MARK_CONFIG) {
-            let title = "The configuration is in order again";
-            self.say(now, MARK_CONFIG, Reason::ConfigMended, "", (title, "What is written is in force."));
+            let title = "The configuration is valid again";
+            self.say(
+                now,
+                MARK_CONFIG,
+                Reason::ConfigMended,
+                "",
+                (title, "The configuration on disk is in force."),
+            );
         }
     }
 
@@ -213,7 +219,7 @@ impl Announcer {
             self.say(now, MARK_LIMIT, Reason::LimitReached, "reached", (&title, &text));
         }
         if over && self.troubles.contains_key(MARK_LIMIT) {
-            let text = "Problems that were left out are tracked now, if they still exist.";
+            let text = "Problems that were left out before are tracked now if they are still there.";
             self.say(
                 now,
                 MARK_LIMIT,
@@ -290,7 +296,7 @@ impl Announcer {
         };
         if blind.is_empty() {
             let mut lines = spans(&again);
-            lines.push("Problems that began meanwhile are reported now, if they still exist.".into());
+            lines.push("Problems that began meanwhile are reported now if they are still there.".into());
             let title = format!("No longer blind: {back}");
             self.say(now, MARK_BLIND, Reason::SeesAgain, "", (&title, &lines.join("\n")));
             return;
@@ -301,7 +307,7 @@ impl Announcer {
         let title = format!("Blind: {kinds} of objects {could}: {}", names(&blind));
         let mut lines = spans(&blind);
         lines.push(
-            "Problems that only these kinds show are not seen; open incidents that depend on them stay open."
+            "Problems that show only in these objects are not detected; incidents about them stay open."
                 .into(),
         );
         if !back.is_empty() {
@@ -436,7 +442,7 @@ fn limit_words(reached: &LimitReached) -> (String, String) {
     let left = reached.left_out.iter().map(|(of, count)| format!("{} {count}", tenant(of)));
     let left: Vec<String> = left.collect();
     let not_followed = match left.len() {
-        0 => String::from("Some problems were not followed for a moment."),
+        0 => String::from("Some problems were not tracked for a moment."),
         all => format!(
             "Problems that are not followed: {}.",
             words::list(left.iter().map(String::as_str), MAX_LINES, all)
@@ -444,7 +450,7 @@ fn limit_words(reached: &LimitReached) -> (String, String) {
     };
     let text = [
         words::one_line(&not_followed, MAX_LINE),
-        "Silenced, held back and less severe incidents are dropped first, and those of the namespace with the most incidents."
+        "Incidents that are silenced, held back or less severe, and those of the largest namespace, make room first."
             .into(),
         "Problems that were left out are reported as soon as there is room. The limit is `engine.max_incidents`."
             .into(),

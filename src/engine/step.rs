@@ -130,9 +130,15 @@ impl Engine {
     fn join(&mut self, id: &Arc<str>, now: Timestamp, signal: &Signal) {
         let object = object_key(&signal.object);
         let hint = self.hints.take(&object, signal.cause, now);
-        if self.incidents.get(id).is_some_and(Incident::is_ended) {
+        // A problem that comes again does not reach back before the end of the time before.
+        let mut floor = Timestamp::MIN;
+        if let Some(incident) = self.incidents.get(id).filter(|incident| incident.is_ended()) {
+            floor = incident.departed.over_at.or(incident.departed.empty_since).unwrap_or(floor);
             self.incidents.advance(id, Life::reopen);
-            self.incidents.get_mut(id).into_iter().for_each(|incident| begin_anew(incident, signal, now));
+            self.incidents
+                .get_mut(id)
+                .into_iter()
+                .for_each(|incident| begin_anew(incident, signal, floor, now));
             self.note_overrides(id);
         }
         let Some(incident) = self.incidents.get_mut(id) else { return };
@@ -183,13 +189,13 @@ impl Engine {
         } else if incident.members.len() >= self.settings.max_members {
             self.refused += u64::from(incident.count_unnamed(&object));
         } else {
-            let since = signal.since.unwrap_or(signal.at).min(now);
+            let since = signal.since.unwrap_or(signal.at).max(floor).min(now);
             if since < incident.since || (incident.members.is_empty() && never_told) {
-                (incident.since, incident.since_at_least) = (since, signal.since_at_least);
+                (incident.since, incident.since_at_least) = (since, signal.since_at_least && since > floor);
             }
             incident.recorded.joined = true;
             incident.departed.joined(&signal.object.name);
-            self.incidents.add_member(id, key, Member::of(signal, now));
+            self.incidents.add_member(id, key, Member { since, ..Member::of(signal, now) });
         }
         let Some(incident) = self.incidents.get_mut(id) else { return };
         if let Some(hint) = hint {
@@ -283,10 +289,10 @@ fn explain(incident: &mut Incident, message: &Arc<str>, weight: u8) {
 }
 
 /// What is known of the time before its end says nothing of the one that begins.
-fn begin_anew(incident: &mut Incident, signal: &Signal, now: Timestamp) {
+fn begin_anew(incident: &mut Incident, signal: &Signal, floor: Timestamp, now: Timestamp) {
     incident.carried = false;
-    incident.since = signal.since.unwrap_or(signal.at).min(now);
-    incident.since_at_least = signal.since_at_least;
+    incident.since = signal.since.unwrap_or(signal.at).max(floor).min(now);
+    incident.since_at_least = signal.since_at_least && incident.since > floor;
     incident.waits = None;
     incident.departed = Departed {
         empty_since: incident.departed.empty_since,

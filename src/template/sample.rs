@@ -271,9 +271,9 @@ pub fn notification(decision: Decision, mut incident: IncidentView) -> Notificat
 pub fn notice(reason: Reason, incident: &IncidentView) -> Notification {
     let mended = reason.is_mend();
     let (title, seq) = if mended {
-        ("The configuration is in order again", 2)
+        ("The configuration is valid again", 2)
     } else {
-        ("The configuration has 1 error: the last good one goes on", 1)
+        ("The configuration has 1 error: the last good one stays in force", 1)
     };
     let text = if mended {
         "What was written is in force.".to_owned()

@@ -411,7 +411,7 @@ async fn run_without_a_configuration_tells_the_terminal() {
     Command::new("kill").args(["-INT", &pid(&child)]).status().expect("kill runs");
     assert_eq!(child.wait().expect("it ends").code(), Some(0), "Ctrl-C is a good end");
     let told = std::fs::read_to_string(&out).expect("reads");
-    assert!(told.contains("1 standing problem") && told.contains("Pod/bad"), "{told}");
+    assert!(told.contains("1 problem was already open at startup") && told.contains("Pod/bad"), "{told}");
 }
 
 #[test]

@@ -260,7 +260,7 @@ async fn every_receiver_gets_the_same_story() {
         assert!(top.edits == 1 && shown.contains("✅"), "{shown}");
         assert!(threads.keys().any(|id| shown.contains(id.as_str())), "{shown}");
         let mine: Vec<_> = replies.iter().filter(|r| r.thread_ts.as_ref() == Some(&top.ts)).collect();
-        assert!(mine.len() == 1 && text(&mine[0].payload, "/text").contains("Resolved after"), "{mine:?}");
+        assert!(mine.len() == 1 && text(&mine[0].payload, "/text").contains("Resolved: "), "{mine:?}");
     }
 
     // As in a default installation no log is read, and no password is shown.

@@ -28,6 +28,7 @@ mod fallback;
 mod flood;
 mod flow;
 mod hostile;
+mod late;
 mod layering;
 mod lives;
 mod logs;

@@ -9,7 +9,8 @@ use kubeherald::testkit::builders::{namespace, pod};
 use kubeherald::testkit::receivers::Reply;
 use serde_json::{Value, json};
 
-use crate::silences::{Bot, Cluster, TOKEN, crashing, text, until};
+use crate::silences::{Bot, Cluster, TOKEN, crashing, text};
+use crate::support::until;
 
 struct Ended {
     code: i32,

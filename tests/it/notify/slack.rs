@@ -31,7 +31,10 @@ async fn an_incident_is_one_thread_whose_first_message_shows_the_present_state()
         assert_eq!(reply.payload["reply_broadcast"], *decision == Decision::Reopened, "{decision}");
         if *decision == Decision::Resolved {
             let header = messages[0].payload["blocks"][0]["text"]["text"].as_str().unwrap();
-            assert!(header.starts_with("✅ Resolved after 5m 8s"), "{header}");
+            assert!(
+                header.starts_with("✅ Resolved: Deployment/checkout in shop runs again (crashed for 5m 8s)"),
+                "{header}"
+            );
         }
     }
     let header = slack.messages()[0].payload["blocks"][0]["text"]["text"].as_str().unwrap().to_owned();
