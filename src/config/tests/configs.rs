@@ -316,7 +316,7 @@ fn what_logs_in_over_plain_http_is_warned_of() {
         let text = format!("receivers:\n  hook: {{webhook: {{{webhook}}}}}\n");
         let files = Files::new(&[("kubeherald.yaml", &text)]);
         let loaded = files.load("kubeherald.yaml").unwrap_or_else(|found| panic!("{webhook}: {found}"));
-        loaded.warnings.iter().any(|warning| warning.message.contains("is sent without encryption"))
+        loaded.warnings.iter().any(|warning| warning.message.contains("are sent without encryption"))
     };
     for login in [
         "bearer: {env: T}",

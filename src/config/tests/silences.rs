@@ -138,7 +138,7 @@ fn a_wrong_request_is_answered_with_what_and_where() {
         (r#"{"match": {"namespace": "a"}, "until": "2026-11-21T08:00:00Z"}"#, "would be over already"),
         (r#"{"match": {"namespace": "a"}, "until": "2026-11-21"}"#, "expected a time (RFC 3339)"),
         (r#"{"match": {"namespace": "a"}, "for": 2}"#, "expected a duration"),
-        (r#"{"match": {"namespace": "a"}, "for": "0s"}"#, "longer than zero"),
+        (r#"{"match": {"namespace": "a"}, "for": "0s"}"#, "more than zero"),
         (r#"{"match": {"rule": "crash-lop"}, "for": "1h"}"#, "no rule named `crash-lop`"),
         (r#"{"match": {"name": {"regex": "("}}, "for": "1h"}"#, "is not a regular expression"),
         (r#"{"match": {"namespace": "a"}, "for": "1h", "comment": {}}"#, "expected a text"),
