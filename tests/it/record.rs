@@ -29,11 +29,11 @@ fn options(server: &ApiServer, clock: Clock) -> Options {
 }
 
 fn read(path: &Path) -> Vec<(LineKind, Value)> {
-    RecordingFile::open(path)
-        .unwrap()
-        .map(|line| line.unwrap())
-        .map(|line| (line.kind, serde_json::from_str(line.object.get()).unwrap()))
-        .collect()
+    let lines = RecordingFile::open(path).unwrap().map(|line| {
+        let line = line.unwrap();
+        (line.kind, serde_json::from_str(line.object.get()).unwrap())
+    });
+    lines.collect()
 }
 
 /// `ADDED Pod/a`
