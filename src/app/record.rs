@@ -96,13 +96,14 @@ pub async fn record(
         unreadable: BTreeMap::new(),
     };
     let mut news = Some(news);
+    let mut stopped = std::pin::pin!(stop.cancelled_owned());
     let mut flush = tokio::time::interval(FLUSH);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut late = Some(Instant::now() + LISTS);
     let ended = loop {
         let full = tokio::select! {
             biased;
-            () = stop.cancelled() => break Ended::Asked,
+            () = &mut stopped => break Ended::Asked,
             _ = flush.tick() => state.writer.flush()?,
             () = at(late) => {
                 late = None;

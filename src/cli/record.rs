@@ -96,9 +96,10 @@ pub async fn record(args: &RecordArgs) -> Result<(), Failure> {
     let until = length
         .map_or_else(|| "until Ctrl-C".to_owned(), |length| format!("for {}", duration::written(length)));
     let shown = path.display().to_string();
+    let namespaces = args.namespaces.join(",");
     let summary = begin(options, writer, stop, |unreadable| {
         output::say(&format!("recording {} {until}, into {shown}", url.trim_end_matches('/')));
-        leave_out(unreadable);
+        leave_out(unreadable, &namespaces);
         if let Some(length) = length {
             tokio::spawn(async move {
                 tokio::time::sleep(length).await;
@@ -125,9 +126,15 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     .into()
 }
 
-fn leave_out(unreadable: &BTreeMap<Kind, String>) {
+fn leave_out(unreadable: &BTreeMap<Kind, String>, namespaces: &str) {
     for (kind, why) in unreadable {
         output::say(&format!("warning: {kind} objects are not recorded: {}", words::one_line(why, 300)));
+    }
+    if unreadable.values().any(|why| why.starts_with("403")) {
+        let scope = if namespaces.is_empty() { String::new() } else { format!("--namespaced {namespaces} ") };
+        output::say(&format!(
+            "  to be allowed to read them: kubeherald rbac {scope}--user NAME | kubectl apply -f -"
+        ));
     }
 }
 

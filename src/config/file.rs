@@ -169,7 +169,7 @@ fn rule_files<'a>() -> Kind<'a, Vec<PathBuf>> {
             if matches!(node.value, Value::List(_)) {
                 let help =
                     "rules are written in files of their own: `rules: {dir: rules}` or `{paths: [own.yaml]}`";
-                reader.expected(node, "where rules are", Some(help));
+                reader.expected(node, "`{dir}` or `{paths}`", Some(help));
                 return None;
             }
             read.read(reader, node)

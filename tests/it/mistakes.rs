@@ -108,7 +108,7 @@ fn rules_in_the_wrong_shape() {
         "cluster: x\nrules:\n  - {name: a, match: {cause: Evicted}}\n",
         1,
         &[
-            "expected where rules are, found a list",
+            "expected `{dir}` or `{paths}`, found a list",
             "rules are written in files of their own: `rules: {dir: rules}`",
         ],
     );
@@ -129,7 +129,7 @@ fn tabs_are_seen() {
     check(
         "rules:\n  - {name: a,\tmatch: {cause: CrashLop}}\n",
         1,
-        &["{name: a,→match: {cause: CrashLop}}\n  |                            ^^^^^^^^"],
+        &["{name: a,→match: {cause: CrashLop}}\n  |                              ^^^^^^^^"],
     );
 }
 

@@ -29,11 +29,11 @@ fn options(server: &ApiServer, clock: Clock) -> Options {
 }
 
 fn read(path: &Path) -> Vec<(LineKind, Value)> {
-    RecordingFile::open(path)
-        .unwrap()
-        .map(|line| line.unwrap())
-        .map(|line| (line.kind, serde_json::from_str(line.object.get()).unwrap()))
-        .collect()
+    let lines = RecordingFile::open(path).unwrap().map(|line| {
+        let line = line.unwrap();
+        (line.kind, serde_json::from_str(line.object.get()).unwrap())
+    });
+    lines.collect()
 }
 
 /// `ADDED Pod/a`
@@ -166,7 +166,7 @@ async fn one_namespace_is_recorded_with_its_nodes_and_without_its_secrets() {
 async fn a_gap_is_bridged_and_nothing_comes_twice() {
     let server = ApiServer::start().await.unwrap();
     for name in ["a", "b"] {
-        server.apply(pod(name).json()).unwrap();
+        server.apply(pod(name).namespace("default").json()).unwrap();
     }
     let dir = tempfile::tempdir().unwrap();
     let path: PathBuf = dir.path().join("a.jsonl");
@@ -176,12 +176,12 @@ async fn a_gap_is_bridged_and_nothing_comes_twice() {
     until("it watches", || server.open_watches("pods") == 1).await;
     // While nobody watches one pod goes, and the server forgets that it did.
     server.stop().await;
-    server.delete("Pod", "default", "a");
-    server.apply(pod("c").json()).unwrap();
+    assert!(server.delete("Pod", "default", "a").is_some());
+    server.apply(pod("c").namespace("default").json()).unwrap();
     server.compact();
     server.restart().await.unwrap();
     until("it watches again", || server.open_watches("pods") == 1).await;
-    server.apply(pod("b").phase("Failed").json()).unwrap();
+    server.apply(pod("b").namespace("default").phase("Failed").json()).unwrap();
     until("it is written", || shapes(&path).iter().any(|line| line == "Modified Pod/b")).await;
     stop.cancel();
     recorder.await.unwrap().unwrap();

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -85,7 +85,7 @@ impl Plan {
             match line.trim_start() {
                 text if text.starts_with("newName:") => out.push_str(&format!("{indent}newName: {name}\n")),
                 text if text.starts_with("newTag:") => {
-                    out.push_str(&format!("{indent}newTag: {}\n", quoted(tag)))
+                    out.push_str(&format!("{indent}newTag: {}\n", quoted(tag)));
                 }
                 _ => out.push_str(&format!("{line}\n")),
             }
@@ -139,7 +139,7 @@ impl Plan {
     }
 }
 
-fn write(path: &PathBuf, content: &Content<'_>) -> std::io::Result<()> {
+fn write(path: &Path, content: &Content<'_>) -> std::io::Result<()> {
     let (mode, dir_mode, bytes) = match content {
         Content::Text(text) => (0o644, 0o755, text.as_bytes()),
         Content::Secret(secret) => (0o600, 0o700, secret.expose_secret().as_bytes()),
@@ -170,7 +170,7 @@ fn split_image(image: &str) -> (&str, &str) {
 fn token() -> Result<String, anyhow::Error> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
 }
 
 #[cfg(test)]

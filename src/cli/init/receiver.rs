@@ -301,7 +301,7 @@ impl Receiver {
             }
         }
         // A key without a value of its own begins a block.
-        out.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        out.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
     }
 
     fn is_port(&self, port: &str) -> bool {

@@ -13,11 +13,17 @@ pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
         .map(|(letters, name)| (strsim::osa_distance(&written, letters), *name))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance);
-    let mut longer = candidates
-        .iter()
-        .filter(|(letters, _)| written.len() >= MIN_BEGINNING && letters.starts_with(&written));
+    let mut longer = candidates.iter().filter(|(letters, _)| begins_so(letters, &written));
     let only = longer.next().filter(|_| longer.next().is_none());
     near.map(|(_, name)| name).or_else(|| only.map(|(_, name)| *name))
+}
+
+/// Is this how it begins, with one letter wrong at most?
+fn begins_so(candidate: &str, written: &str) -> bool {
+    let letters = written.chars().count();
+    let beginning = |letters: usize| candidate.chars().take(letters).collect::<String>();
+    let slip = || [letters, letters + 1].iter().any(|n| strsim::osa_distance(&beginning(*n), written) <= 1);
+    letters >= MIN_BEGINNING && (candidate.starts_with(written) || letters >= 2 * MIN_BEGINNING && slip())
 }
 
 /// Names are short; what is longer is no typing error of one, and must not cost quadratic time.
@@ -57,6 +63,8 @@ mod tests {
         let causes = ["CrashLoopBackOff", "OOMKilled", "FailedMount", "FailedCreate"];
         assert_eq!(nearest("CrashLoop", causes), Some("CrashLoopBackOff"));
         assert_eq!(nearest("oom", causes), Some("OOMKilled"));
+        assert_eq!(nearest("CrashLop", causes), Some("CrashLoopBackOff"));
+        assert_eq!(nearest("CrshLoop", causes), Some("CrashLoopBackOff"));
         assert_eq!(nearest("Failed", causes), None, "of two that begin so neither is meant more");
         assert_eq!(nearest("", keys), None);
         assert_eq!(nearest(&"x".repeat(100_000), keys), None);
