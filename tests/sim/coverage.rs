@@ -20,7 +20,7 @@ pub struct Coverage {
 const NOT_REACHED: &[(&str, &str)] = &[
     ("schedule", "no receiver has a digest"),
     ("standing", "the first look is over before a story has shown anything"),
-    ("storm", "the threshold is above what a plan can raise"),
+    ("storm", "about one seed in a thousand reaches it, so 2,000 may leave it out"),
     ("config_broken", "every configuration that is handed in is valid"),
     ("config_mended", "every configuration that is handed in is valid"),
     ("over_limit", "no plan has as many incidents"),
