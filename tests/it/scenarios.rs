@@ -12,6 +12,7 @@ mod group;
 mod headlines;
 mod life;
 mod memory;
+mod messages;
 mod nodes;
 mod probes;
 mod reload;
