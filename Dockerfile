@@ -5,8 +5,9 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY rules rules
 COPY templates templates
+COPY deploy deploy
 # Cargo wants every target and every path of the manifest to be there.
-COPY tests/it.rs tests/it.rs
+COPY tests/it/main.rs tests/it/main.rs
 COPY tests/sim/main.rs tests/sim/main.rs
 COPY tests/simdisk tests/simdisk
 COPY benches benches

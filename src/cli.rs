@@ -5,8 +5,11 @@ mod client;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod explain;
+mod init;
 mod outbox;
 mod output;
+mod rbac;
+mod record;
 mod replay;
 mod run;
 mod schema;
@@ -62,6 +65,12 @@ enum Command {
     /// Slack, a webhook and a mailbox receive. Needs no cluster and no network.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
+    /// Write a configuration, its secrets and the manifests to install it, by questions or flags.
+    ///
+    /// Asks for the cluster's name and for receivers, writes a directory that `run` and
+    /// `kubectl apply -k` take, checks it, and offers to send a test message. Without a terminal
+    /// everything is said by flags.
+    Init(init::InitArgs),
     /// Find every error in configuration, rules and templates, each with file, line and frame.
     ///
     /// Reads files and directories; without any, the shipped rules and templates are checked.
@@ -105,6 +114,17 @@ enum Command {
     /// Asks it over HTTP; it needs an `http.token`. If anything is wrong the bot keeps what it has,
     /// and this says what is wrong.
     Reload(silence::ReloadArgs),
+    /// Record what the cluster shows, as a file that `replay` and `test` read.
+    ///
+    /// Lists and watches the kinds that `run` watches, and writes each change as it comes. Values of
+    /// variables and what looks like a secret are masked; Secrets are not read. So last night becomes
+    /// a test: record, `replay`, and name the file under `tests:` of a rule file.
+    Record(record::RecordArgs),
+    /// Print the roles and bindings that the bot needs, and no more.
+    ///
+    /// They follow from the configuration: the kinds that are watched, and logs where a rule in force has
+    /// `log_tail`. kubeherald rbac --config kubeherald.yaml | kubectl apply -f -
+    Rbac(rbac::RbacArgs),
     /// Run recorded watch streams through the real pipeline, on virtual time.
     ///
     /// A recording is one watch event a line, as the API server sent it:
@@ -148,6 +168,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         #[cfg(feature = "demo")]
         Command::Demo(args) => in_runtime(demo::demo(&args)),
+        Command::Init(args) => in_runtime(init::init(&args)),
         Command::Check(args) => check::check(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Test(args) => test::test(&args),
@@ -155,6 +176,8 @@ pub fn main() -> ExitCode {
         Command::Silence(args) => in_runtime(silence::silence(&args)),
         Command::Reload(args) => in_runtime(silence::reload(&args)),
         Command::Outbox(args) => outbox::outbox(&args),
+        Command::Record(args) => in_runtime(record::record(&args)),
+        Command::Rbac(args) => rbac::rbac(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Run(args) => in_runtime(run::run(&args)),
         Command::Send(args) => in_runtime(send::send(&args)),

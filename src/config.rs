@@ -13,10 +13,12 @@ mod load;
 mod log_tail;
 mod matching;
 mod mute_times;
+mod overrides;
 mod read;
 mod receiver;
 mod redact;
 mod routes;
+mod rule_checks;
 mod rule_tests;
 mod rules;
 pub mod schema;
@@ -28,6 +30,7 @@ pub mod templates;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod written;
 
 pub use file::Config;
 pub use heartbeat::{HeartbeatConfig, HeartbeatMethod};
@@ -37,4 +40,4 @@ pub use read::{bytes, duration, error, suggest};
 pub use receiver::Receiver;
 pub use rule_tests::{Expect, Given, RuleTest, TestInput};
 pub use store::StoreConfig;
-pub use watch::WatchConfig;
+pub use watch::{KINDS, WatchConfig};

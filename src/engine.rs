@@ -23,6 +23,7 @@ pub mod identity;
 pub mod incident;
 mod inhibit;
 mod judge;
+mod next_step;
 pub mod records;
 mod recover;
 mod reload;
@@ -46,8 +47,8 @@ pub use incident::{Incident, Log, Member, Suppression, Waits};
 pub use records::ExplainRecords;
 pub use silence::BadAnnotation;
 
-use crate::message::{Decision, Reason};
-use crate::rule::{AnnotationRules, MuteTime, Routes, RuleSet, Silence};
+use crate::message::{Decision, FirstTold, Reason};
+use crate::rule::{AnnotationRules, MuteTime, Routes, Rule, RuleSet, Silence};
 use crate::signal::{Cause, World};
 
 /// How incidents behave where a rule does not say, and the caps.
@@ -234,6 +235,20 @@ impl Engine {
         self.open_digests(now, out);
     }
 
+    /// A kind can be seen again: what became due meanwhile is judged by what is seen now.
+    pub fn sees_again(&mut self, kind: &str, now: Timestamp, world: &dyn World, out: &mut Effects) {
+        let waits = |incident: &Incident| {
+            let waits = incident.waits.as_ref().filter(|w| w.reason == Reason::StateUnknown);
+            waits.is_some_and(|waits| waits.by.as_deref() == Some(kind))
+        };
+        let mut waiting: Vec<Arc<str>> =
+            self.incidents.iter().filter(|i| waits(i)).map(|i| Arc::clone(&i.id)).collect();
+        waiting.sort_unstable();
+        for id in waiting {
+            self.evaluate(&id, now, world, out);
+        }
+    }
+
     /// Do standing problems still gather for the summary of a first start?
     pub const fn is_gathering_standing(&self) -> bool {
         self.first_start || self.summaries.gathers_standing()
@@ -255,9 +270,20 @@ impl Engine {
         found.is_some()
     }
 
-    /// The rule of an incident.
-    pub fn rules(&self) -> &RuleSet {
+    /// What the first message about an incident was called, unless there was one before.
+    pub fn put_first(&mut self, id: &str, told: FirstTold) {
+        if let Some(incident) = self.incidents.get_mut(id) {
+            incident.first.get_or_insert(told);
+        }
+    }
+
+    pub const fn rules(&self) -> &RuleSet {
         &self.rules
+    }
+
+    /// The rule of an incident, with the overrides that hold for it.
+    pub fn rule_of(&self, incident: &Incident) -> Option<Arc<Rule>> {
+        self.rules.of(&incident.rule, &incident.signal)
     }
 
     /// How many decisions to say nothing were taken, by reason.

@@ -1,6 +1,7 @@
 //! What one receiver is to be told: the input of every template, and what the outbox keeps.
 
 mod apart;
+mod command;
 pub mod detail;
 mod digest;
 mod fit;
@@ -12,10 +13,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use command::CommandLine;
 pub use detail::Detail;
 pub use digest::{Digest, Group, HeldBack, HeldWorkload, Section, SpanCount};
 
-use crate::signal::{Cause, Severity, Workload};
+use crate::signal::{Cause, Health, Severity, Workload};
 
 /// What the engine chose to say about an incident, or about several at once.
 ///
@@ -128,10 +130,14 @@ pub enum Reason {
     Blind,
     /// They can be read again.
     SeesAgain,
+    /// Attempts at another receiver have failed for minutes.
+    ReceiverFails,
     /// Another receiver refuses every message.
     ReceiverRefuses,
     /// It takes messages again.
     ReceiverWorks,
+    /// Messages of the receiver that reads this went to its fallback.
+    HandedOver,
     /// A notification was not queued, because another message has its key.
     NotQueued,
     /// Incidents are at their limit: some problems are not followed.
@@ -184,8 +190,10 @@ impl Reason {
         Self::ConfigMended,
         Self::Blind,
         Self::SeesAgain,
+        Self::ReceiverFails,
         Self::ReceiverRefuses,
         Self::ReceiverWorks,
+        Self::HandedOver,
         Self::NotQueued,
         Self::LimitReached,
         Self::LimitLifted,
@@ -224,8 +232,10 @@ impl Reason {
             Self::ConfigMended => "config_mended",
             Self::Blind => "blind",
             Self::SeesAgain => "sees_again",
+            Self::ReceiverFails => "receiver_fails",
             Self::ReceiverRefuses => "receiver_refuses",
             Self::ReceiverWorks => "receiver_works",
+            Self::HandedOver => "handed_over",
             Self::NotQueued => "not_queued",
             Self::LimitReached => "limit_reached",
             Self::LimitLifted => "limit_lifted",
@@ -254,6 +264,8 @@ impl Reason {
             Self::ConfigMended
                 | Self::SeesAgain
                 | Self::ReceiverWorks
+                // It is read when the receiver works again, and must open no alert there.
+                | Self::HandedOver
                 | Self::LimitLifted
                 | Self::StoreOnDisk
         )
@@ -317,10 +329,25 @@ pub struct IncidentView {
     pub occurrences: u64,
     /// How often since the last message.
     pub occurrences_new: u64,
+    /// Restarts of the affected containers as the kubelet counts them, where the problem makes containers restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u64>,
     pub since: Timestamp,
+    /// `since` is the earliest moment known: the problem may be older.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub since_at_least: bool,
     /// When it was last seen.
     pub last_seen: Timestamp,
     pub ended_at: Option<Timestamp>,
+    /// Why it ended; `None` also in messages of versions that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<Reason>,
+    /// How the workload was when it ended because the affected objects were gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<Health>,
+    /// Those of `members` whose objects no longer exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<Arc<str>>,
     /// The raw reason (`ErrImagePull`, `Unschedulable`, …).
     pub reason_raw: Arc<str>,
     /// The explaining text. From the cluster: hostile data.
@@ -338,6 +365,9 @@ pub struct IncidentView {
     pub runbook: Option<Arc<str>>,
     /// A `kubectl` command to look further; built from names only, safe to paste.
     pub command: Arc<str>,
+    /// A command that silences this incident, safe to paste; `None` where the bot accepts no commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<Arc<str>>,
     /// The last log lines of the run that ended, redacted, where a rule allows it.
     #[serde(default)]
     pub log_tail: Option<Arc<str>>,
@@ -346,6 +376,16 @@ pub struct IncidentView {
     pub log_from: Option<Arc<str>>,
     /// The rule's rendered summary line, or the default one.
     pub title: String,
+    /// What its first message was called; `None` in that message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<FirstTold>,
+}
+
+/// What the first message about an incident was called: the subject that keeps its mails in one thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstTold {
+    pub title: Arc<str>,
+    pub severity: Severity,
 }
 
 impl IncidentView {
@@ -381,11 +421,31 @@ pub struct Notification {
     /// What only digests have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Box<Digest>>,
+    /// How many seconds after the decision this attempt is made, where that is worth a word. Set for each attempt
+    /// and never stored.
+    #[serde(skip)]
+    pub late_s: Option<i64>,
 }
 
 impl Notification {
     /// How many incidents a summary carries in full.
     pub const MAX_INCIDENTS: usize = 500;
+    /// What arrives sooner than this after its decision is not called late, in seconds.
+    pub const LATE: i64 = 120;
+
+    /// An attempt to deliver it is made at this moment.
+    pub fn attempted(&mut self, now: Timestamp) {
+        let late = now.as_second().saturating_sub(self.at.as_second());
+        self.late_s = (late >= Self::LATE).then_some(late);
+    }
+
+    /// `decided at 03:12:40 UTC, delivered 14 min late`; `None`: it is in time.
+    pub fn late(&self) -> Option<String> {
+        let late = self.late_s?;
+        let now = self.at.saturating_add(jiff::SignedDuration::from_secs(late)).unwrap_or(self.at);
+        let at = text::words::moment(self.at, now);
+        Some(format!("decided at {at}, delivered {} late", text::words::about(late)))
+    }
 
     /// The one incident of a message that is no summary.
     pub fn incident(&self) -> Option<&IncidentView> {

@@ -225,6 +225,7 @@ impl Metrics {
         let load = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         let deliveries = self.sources.outbox.counters();
         let refusals = self.sources.outbox.refusals();
+        let troubles = self.sources.outbox.troubles();
         let deliveries = deliveries.iter().map(|(receiver, counters)| Deliveries {
             receiver: Arc::clone(receiver),
             outcomes: [
@@ -237,6 +238,8 @@ impl Metrics {
             folded: load(&counters.folded),
             assertions: [("sent", load(&counters.asserted)), ("failed", load(&counters.assertions_failed))],
             refusing: refusals.contains_key(receiver),
+            failing: troubles.get(receiver).is_some_and(|trouble| !trouble.refusing),
+            handed_over: load(&counters.handed_over),
         });
         let families = Families {
             format,

@@ -71,6 +71,18 @@
 //! restart does not forget it. A row older than `max_age` when its turn comes is a dead letter. The
 //! rate limit is in memory and full at start; Retry-After is what protects the other side.
 //!
+//! # Fallback
+//!
+//! While a receiver does not work and [`Outbox::set_fallbacks`] names a fallback for it, its own dispatcher hands
+//! over, before each step, what the receiver is owed ([`Store::take_over`]): the rows change their receiver and keep
+//! their keys and their order. Some stay: digests; the end of a thread that the receiver was told itself; and one
+//! notice that is tried again and again, never grows too old, and whose delivery shows that the receiver works again.
+//! An end follows its thread: it goes to every place that was told something of it (table `diverted`).
+//!
+//! Whether a receiver works is on disk (`refusals`, `failures`), and so is what was announced; a restart goes on from
+//! there. An attempt at the receiver that was cut off, or failed without an answer, may have arrived before its row
+//! is handed over: then both were told, which is the ambiguous point of the table above.
+//!
 //! # Changes of the configuration
 //!
 //! A dispatcher obeys its [`StopMode`]. Of a receiver that changed it *hands over*: the attempt under way
@@ -87,10 +99,11 @@ pub mod protocol;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -99,9 +112,9 @@ pub use self::dispatcher::Dispatcher;
 use self::dispatcher::Limiters;
 pub use self::limit::Limit;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::notify::Deliver;
-use crate::store::{Refusal, Store};
+use crate::store::{Fallback, Outage, ReceiverOutage, Store};
 
 /// Says whether the bot sees the cluster, decides, and keeps what it decides.
 pub type Vital = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -121,6 +134,8 @@ pub struct ReceiverSpec {
     /// May what waits be told together? Not to a receiver that opens and closes something for each
     /// incident.
     pub fold: bool,
+    /// Who is sent its messages while it does not work.
+    pub fallback: Option<Arc<str>>,
 }
 
 impl ReceiverSpec {
@@ -178,6 +193,8 @@ pub struct Counters {
     pub asserted: AtomicU64,
     /// Requests with open alerts that failed.
     pub assertions_failed: AtomicU64,
+    /// Messages handed over to the fallback.
+    pub handed_over: AtomicU64,
     /// Attempts cut off by the end of a process, found at start or left at shutdown.
     pub interrupted: AtomicU64,
 }
@@ -189,7 +206,12 @@ pub struct Outbox {
     policy: Policy,
     vital: Vital,
     states: Arc<Mutex<BTreeMap<Arc<str>, ReceiverState>>>,
+    /// In milliseconds.
+    trouble_after: Arc<AtomicU64>,
 }
+
+/// Default of `receiver_trouble_after`.
+pub const TROUBLE_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// What is one per receiver name, also over reloads.
 #[derive(Clone)]
@@ -201,6 +223,8 @@ struct ReceiverState {
     limiters: Arc<Mutex<Option<Limiters>>>,
     /// As in the store.
     acceptance: Arc<Mutex<Acceptance>>,
+    /// Who takes over what it is owed.
+    fallback: Arc<Mutex<Option<Fallback>>>,
 }
 
 /// Does a receiver take messages?
@@ -211,8 +235,56 @@ pub enum Acceptance {
     Unknown,
     /// It refuses nothing, as far as is known.
     Taking,
+    /// Attempts fail since the last that was answered; a single one is enough.
+    Failing(Outage),
     /// It refuses every message.
-    Refusing(Refusal),
+    Refusing(Outage),
+}
+
+impl Acceptance {
+    /// `None` where the receiver is not known to fail or refuse.
+    pub const fn outage(&self) -> Option<&Outage> {
+        match self {
+            Self::Unknown | Self::Taking => None,
+            Self::Failing(outage) | Self::Refusing(outage) => Some(outage),
+        }
+    }
+
+    fn outage_mut(&mut self) -> Option<&mut Outage> {
+        match self {
+            Self::Unknown | Self::Taking => None,
+            Self::Failing(outage) | Self::Refusing(outage) => Some(outage),
+        }
+    }
+
+    /// A refusal is one at once, failed attempts once they go on for `after`.
+    fn is_trouble(&self, now: Timestamp, after: Duration) -> bool {
+        match self {
+            Self::Unknown | Self::Taking => false,
+            Self::Failing(outage) => clock::between(outage.since, now) >= after,
+            Self::Refusing(_) => true,
+        }
+    }
+}
+
+impl From<Option<ReceiverOutage>> for Acceptance {
+    fn from(kept: Option<ReceiverOutage>) -> Self {
+        match kept {
+            None => Self::Taking,
+            Some(kept) if kept.refusing => Self::Refusing(kept.outage),
+            Some(kept) => Self::Failing(kept.outage),
+        }
+    }
+}
+
+/// A receiver that does not work, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    pub outage: Outage,
+    /// It refuses every message, rather than not being reached.
+    pub refusing: bool,
+    /// Who takes over what it is owed.
+    pub fallback: Option<Arc<str>>,
 }
 
 pub type Acceptances = BTreeMap<Arc<str>, Acceptance>;
@@ -222,16 +294,28 @@ impl ReceiverState {
         self.acceptance.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn refusal(&self) -> Option<Refusal> {
+    fn refusal(&self) -> Option<Outage> {
         match self.acceptance() {
             Acceptance::Refusing(refusal) => Some(refusal),
-            Acceptance::Unknown | Acceptance::Taking => None,
+            Acceptance::Unknown | Acceptance::Taking | Acceptance::Failing(_) => None,
         }
     }
 
-    fn set_refusal(&self, refusal: Option<Refusal>) {
-        let acceptance = refusal.map_or(Acceptance::Taking, Acceptance::Refusing);
+    fn set_acceptance(&self, acceptance: Acceptance) {
         *self.acceptance.lock().unwrap_or_else(PoisonError::into_inner) = acceptance;
+    }
+
+    fn change_outage(&self, change: impl FnOnce(&mut Outage)) {
+        let mut acceptance = self.acceptance.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outage) = acceptance.outage_mut() {
+            change(outage);
+        }
+    }
+
+    /// Who takes over what the receiver is owed right now.
+    fn fallback(&self) -> Option<Fallback> {
+        let fallback = self.fallback.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        fallback.filter(|_| self.acceptance().outage().is_some())
     }
 }
 
@@ -262,7 +346,16 @@ impl StopMode {
 impl Outbox {
     /// An outbox over `store`.
     pub fn new(store: Store, clock: Clock, policy: Policy) -> Self {
-        Self { store, clock, policy, vital: Arc::new(|| true), states: Arc::default() }
+        let outbox = Self {
+            store,
+            clock,
+            policy,
+            vital: Arc::new(|| true),
+            states: Arc::default(),
+            trouble_after: Arc::default(),
+        };
+        outbox.set_trouble_after(TROUBLE_AFTER);
+        outbox
     }
 
     /// With somebody who knows whether the whole bot is well: only then receivers are told so.
@@ -284,9 +377,50 @@ impl Outbox {
     }
 
     /// The receivers that refuse every message, by name.
-    pub fn refusals(&self) -> BTreeMap<Arc<str>, Refusal> {
+    pub fn refusals(&self) -> BTreeMap<Arc<str>, Outage> {
         let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         states.iter().filter_map(|(name, state)| Some((Arc::clone(name), state.refusal()?))).collect()
+    }
+
+    /// The receivers that refuse every message, or whose attempts have failed for so long that it is news
+    /// ([`Self::set_trouble_after`]), by name.
+    pub fn troubles(&self) -> BTreeMap<Arc<str>, Trouble> {
+        let after = Duration::from_millis(self.trouble_after.load(Ordering::Relaxed));
+        let now = self.clock.now();
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let troubles = states.iter().filter_map(|(name, state)| {
+            let acceptance = state.acceptance();
+            let outage = acceptance.outage().filter(|_| acceptance.is_trouble(now, after))?.clone();
+            let refusing = matches!(acceptance, Acceptance::Refusing(_));
+            let fallback = state.fallback().map(|fallback| fallback.name);
+            Some((Arc::clone(name), Trouble { outage, refusing, fallback }))
+        });
+        troubles.collect()
+    }
+
+    /// For how long attempts must have failed before it is news.
+    pub fn set_trouble_after(&self, after: Duration) {
+        self.trouble_after.store(u64::try_from(after.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Who takes over from whom from now on. To be called when the announcement is on disk.
+    pub fn set_fallbacks(&self, fallbacks: &BTreeMap<Arc<str>, Fallback>) {
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, state) in states.iter() {
+            let mut fallback = state.fallback.lock().unwrap_or_else(PoisonError::into_inner);
+            if fallback.as_ref() != fallbacks.get(name) {
+                *fallback = fallbacks.get(name).cloned();
+                self.store.wakeups(name).notify_one();
+            }
+        }
+    }
+
+    /// The clock was set by `by`: outages have lasted for as long as they had.
+    pub fn clock_set(&self, by: SignedDuration) {
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        for state in states.values() {
+            state.change_outage(|outage| outage.since = clock::moved(outage.since, by));
+        }
     }
 
     /// Every receiver that ever had a dispatcher, by name.
@@ -302,6 +436,7 @@ impl Outbox {
             turn: Arc::new(Semaphore::new(1)),
             limiters: Arc::default(),
             acceptance: Arc::default(),
+            fallback: Arc::default(),
         };
         states.entry(Arc::clone(name)).or_insert_with(new).clone()
     }

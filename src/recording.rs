@@ -2,7 +2,10 @@
 //!
 //! A line is `{"at": time, "type": "ADDED", "object": {…}}`, one watch event as it was received.
 //! What stands before the line of type `SYNCED` are the initial lists. The streams of all kinds
-//! are merged in the order of arrival.
+//! are merged in the order of arrival. A mark of type `BOOKMARK` says that nothing more had come by its time.
+
+pub mod mask;
+pub mod writer;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,8 +14,9 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::watch::decode::decode;
 use crate::watch::{Change, Kind};
@@ -22,7 +26,7 @@ use crate::watch::{Change, Kind};
 pub const MAX_LINE: usize = 8 << 20;
 
 /// The type of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LineKind {
     /// The object is new, or part of the initial list.
@@ -201,15 +205,18 @@ struct Peek {
     kind: String,
 }
 
+/// What the object says it is.
+fn peek(line: &Line) -> Option<Kind> {
+    Kind::parse(&serde_json::from_str::<Peek>(line.object.get()).ok()?.kind)
+}
+
 /// What a line means for the watcher of its kind; `None` for marks and for kinds not watched.
 /// Before `SYNCED` an ADDED object is part of the initial list.
 pub fn change(line: &Line, synced: bool) -> Option<Change> {
     let json = line.object.get();
     let kind = match line.kind {
         LineKind::Bookmark | LineKind::Synced => return None,
-        LineKind::Added | LineKind::Modified | LineKind::Deleted => {
-            Kind::parse(&serde_json::from_str::<Peek>(json).ok()?.kind)?
-        }
+        LineKind::Added | LineKind::Modified | LineKind::Deleted => peek(line)?,
     };
     let object = match decode(kind, json) {
         Ok(object) => object,
@@ -259,6 +266,10 @@ where
             if line.kind == LineKind::Synced && !synced {
                 synced = true;
                 ready.extend(Kind::ALL.map(|kind| (at, Change::Listed(kind))));
+            } else if line.kind == LineKind::Bookmark {
+                // Time went on although nothing changed: what is due by then is due.
+                let kind = peek(&line).unwrap_or(Kind::Event);
+                ready.push_back((at, Change::Contact(kind, Instant::now())));
             } else if let Some(change) = change(&line, synced) {
                 ready.push_back((at, change));
             }

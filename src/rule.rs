@@ -3,7 +3,10 @@
 //! Everything here is compiled: `config` parses what people write, with positions, and builds these.
 
 pub mod calendar;
+mod index;
 pub mod matcher;
+mod overrides;
+mod relation;
 pub mod route;
 pub mod set;
 pub mod silence;
@@ -14,6 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use matcher::{Field, IntMatch, Matcher, SeverityMatch, TextMatch};
+pub use overrides::{Changes, Override};
+pub use relation::{Condition, Narrowing};
 pub use route::{Route, RouteFacts, Routes};
 pub use set::RuleSet;
 pub use silence::{AnnotationRules, Filter, MuteTime, Silence};
@@ -88,6 +93,8 @@ pub struct Rule {
     pub runbook: Option<Arc<str>>,
     /// How much of the log of the run that ended is told; `None`: nothing, and no log is read.
     pub log_tail: Option<LogTail>,
+    /// What changed it, for people: `override 1 in kubeherald.yaml:12: severity`.
+    pub overrides: Vec<Arc<str>>,
 }
 
 impl Rule {
@@ -115,6 +122,7 @@ impl Rule {
             summary: None,
             runbook: None,
             log_tail: None,
+            overrides: Vec::new(),
         }
     }
 }

@@ -129,6 +129,9 @@ pub struct Signal {
     pub at: Timestamp,
     /// When the problem began as far as the object tells (for standing problems: long before `at`).
     pub since: Option<Timestamp>,
+    /// `since` (or `at` without it) is the earliest moment known: the problem may be older.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub since_at_least: bool,
     pub cause: Cause,
     /// What is said about it.
     pub phase: Phase,
@@ -154,8 +157,14 @@ pub struct Signal {
     /// How often it happened since the signal before (Event count differences, restarts); ≥ 1 for
     /// a pulse, 0 where nothing new was counted.
     pub count: u32,
+    /// The container's `restartCount`, where the problem is in a container of a pod that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u32>,
     /// How the container's last run ended.
     pub exit: Option<Exit>,
+    /// Of a CronJob: the Job that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Arc<str>>,
     pub image: Option<Arc<str>>,
     /// Do not take the problem as due before this moment (a scale-up is on its way, a node has just
     /// been created): the engine's `for` timer ends no earlier.
@@ -201,7 +210,8 @@ pub enum Standing {
 }
 
 /// How a workload is doing as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     /// Everything wanted is there, current and available.
     Healthy,
@@ -230,4 +240,9 @@ pub trait World {
     /// The annotations of the object, its workload and its namespace as they are now; `workload`
     /// counts where the object is gone. `None`: not known.
     fn annotations(&self, object: &ObjectRef, workload: &Workload) -> Option<silence::Layers>;
+    /// Does the watch of the kind fail, or is it blind, as a whole or in this namespace? Then what is known of
+    /// its objects is as old as that.
+    fn is_unseen(&self, _kind: &str, _namespace: Option<&str>) -> bool {
+        false
+    }
 }

@@ -28,6 +28,7 @@ mod call;
 mod commit;
 mod error;
 mod explain;
+mod fallback;
 mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -58,13 +59,14 @@ pub use self::commit::{
 };
 pub use self::error::StoreError;
 pub use self::explain::{Delivery, IncidentMatch, IncidentRecord, KnownObject, ObjectQuery, ObjectRow};
+pub use self::fallback::{Fallback, TakenOver};
 pub use self::fault::{Faults, Point};
 pub use self::folds::{FoldClaim, FoldQuery, FoldRow};
 pub use self::health::{Dropped, SetAside, StoreHealth};
 pub use self::history::{HistoryEntry, HistoryRow};
 pub use self::limits::{MAX_DETAIL, MAX_INCIDENT, MAX_NOTIFICATION, MAX_PART, MAX_TITLE};
 pub use self::listing::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates};
-pub use self::refusals::{Refusal, Throttle};
+pub use self::refusals::{Outage, ReceiverOutage, Throttle};
 pub use self::rows::{ChooseRow, Claim, ClaimNext, Gate, HeadRow, Heads, Interrupted, Settle, Settled};
 pub use self::sqlite::{Budget, Disk, Held, LockError, RealDisk};
 pub use self::upkeep::{Pruned, ReceiverSize, Retention, Sizes};

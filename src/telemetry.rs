@@ -27,6 +27,13 @@ pub enum TelemetryError {
     /// The variable holds no filter.
     #[error("{FILTER_VARIABLE} is no log filter (like `debug`, or `info,kubeherald::watch=debug`): {0}")]
     Filter(#[source] ParseError),
+    /// A word that names neither a level nor, with `=LEVEL`, a part of a program. As a filter it would
+    /// hide everything.
+    #[error(
+        "{FILTER_VARIABLE}: `{0}` is not a log level: write one of error, warn, info, debug and trace, or \
+         `kubeherald::watch=debug` for a part of the program"
+    )]
+    Level(String),
     /// The variable holds no text.
     #[error("{FILTER_VARIABLE} is not valid UTF-8")]
     NotText,
@@ -55,6 +62,13 @@ pub fn init(format: LogFormat, default_filter: &str) -> Result<(), TelemetryErro
 /// An empty variable is no filter: `KUBEHERALD_LOG=` in a manifest means the default.
 fn filter(text: &str, default_filter: &str) -> Result<EnvFilter, TelemetryError> {
     let text = if text.trim().is_empty() { default_filter } else { text };
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let mut bare = words.filter(|word| !word.contains(['=', '[']) && !is_level(word));
+    // More than a word is a mistake of another sort, which the parser describes.
+    if let Some(word) = bare.find(|word| !word.starts_with("kubeherald")) {
+        return Err(TelemetryError::Level(word.escape_debug().take(60).collect()));
+    }
     EnvFilter::try_new(text).map_err(TelemetryError::Filter)
 }
 
@@ -69,5 +83,12 @@ mod tests {
         assert_eq!(filter("kubeherald=trace", "warn").unwrap().to_string(), "kubeherald=trace");
         let error = filter("info,kube=loud", "warn").unwrap_err().to_string();
         assert!(error.starts_with("KUBEHERALD_LOG is no log filter"), "{error}");
+        for wrong in ["nonsense", "verbose", "info,nonsense", "warning"] {
+            let error = filter(wrong, "warn").unwrap_err().to_string();
+            assert!(error.contains("is not a log level: write one of error, warn"), "{wrong}: {error}");
+        }
+        for right in ["DEBUG", "info,kubeherald::watch", "off", "3", "[span]=trace", "a=off,b=5"] {
+            assert!(filter(right, "warn").is_ok(), "{right}");
+        }
     }
 }

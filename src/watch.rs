@@ -12,6 +12,8 @@ pub mod scope;
 pub mod state;
 pub mod stream;
 
+use std::sync::Arc;
+
 pub use kinds::{Kind, Object};
 pub use state::ClusterState;
 use tokio::time::Instant;
@@ -53,6 +55,16 @@ pub enum Change {
     },
     /// All that the server had sent about this kind by this moment has been passed on before this.
     Contact(Kind, Instant),
+    /// As [`Change::Listing`], of the objects of one namespace, where namespaces are listed one by one. When
+    /// each of them was listed once, or is known to be unreadable, [`Change::Listed`] says so.
+    ListingIn(Kind, Arc<str>),
+    /// As [`Change::Listed`], of the objects of one namespace.
+    ListedIn(Kind, Arc<str>),
+    /// As [`Change::Blind`], of the objects of one namespace. Ends with [`Change::ListedIn`].
+    BlindIn(Kind, Arc<str>, String),
+    /// A kind without namespaces is not followed, where only some namespaces are watched: a Role cannot allow
+    /// it. Nobody waits for it. Ends with [`Change::Listed`].
+    NotPermitted(Kind, String),
 }
 
 impl Change {

@@ -189,7 +189,7 @@ impl ReaderContext {
             LogOutcome::Forbidden if !self.forbidden.swap(true, Ordering::Relaxed) => {
                 tracing::warn!(
                     "a rule has log_tail, but pods/log may not be read: messages go without; \
-                     grant `get` on `pods/log` (deploy/logs.yaml), or take log_tail out of the rule"
+                     grant it with `kubeherald rbac --config CONFIG | kubectl apply -f -`, or take log_tail out of the rule"
                 );
             }
             LogOutcome::Added => self.forbidden.store(false, Ordering::Relaxed),

@@ -18,10 +18,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::blindness::{Blindness, Sight, Span};
+use self::receivers::HandOver;
 use super::commit::put_message;
 use super::pipeline::{Message, Policies, TERMINAL, receivers as receivers_of};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Receiver};
 use crate::engine::Decided;
 use crate::engine::room::{LimitReached, Tenant};
 use crate::message::text::{self as message_text, words};
@@ -74,6 +75,9 @@ struct Trouble {
     /// What the last notice was about.
     content: String,
     to: Vec<Arc<str>>,
+    /// Of a receiver that does not work: its fallback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fallback: Option<HandOver>,
 }
 
 /// What was decided and is not stored yet.
@@ -99,8 +103,13 @@ pub struct Announcer {
     disk: disk::Changed,
     pending: Pending,
     counts: BTreeMap<(Decision, Reason), u64>,
-    /// Receivers that were called refusing.
-    refusing: BTreeMap<Arc<str>, Trouble>,
+    /// Receivers of which it was said that they do not work.
+    out_of_order: BTreeMap<Arc<str>, Trouble>,
+    /// When it was last logged that a receiver does not work.
+    logged: BTreeMap<Arc<str>, Timestamp>,
+    trouble_after: Duration,
+    /// The configured fallbacks, by receiver.
+    fallbacks: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl Announcer {
@@ -127,10 +136,21 @@ impl Announcer {
             troubles,
             pending: Pending::default(),
             counts: BTreeMap::new(),
-            refusing: receivers::restored(marks),
+            out_of_order: receivers::restored(marks),
+            logged: BTreeMap::new(),
+            trouble_after: config.trouble_after,
+            fallbacks: BTreeMap::new(),
         };
         announcer.configure(config);
         announcer
+    }
+
+    /// The process before did not stop in order: up to so many notices of each trouble may have been sent that
+    /// were not stored.
+    pub fn skip_numbers(&mut self, lost: u64) {
+        for trouble in self.troubles.values_mut().chain(self.out_of_order.values_mut()) {
+            trouble.seq = trouble.seq.saturating_add(lost);
+        }
     }
 
     /// Goes on under another configuration.
@@ -140,6 +160,10 @@ impl Announcer {
         self.to = default_receivers(config);
         self.known = receivers_of(config);
         self.policies = Policies::of(config);
+        self.trouble_after = config.trouble_after;
+        let fallback =
+            |receiver: &Receiver| Some((Arc::clone(&receiver.spec.name), receiver.spec.fallback.clone()?));
+        self.fallbacks = config.receivers.iter().filter_map(fallback).collect();
     }
 
     /// The configuration on disk cannot be used. Told once for each content.
@@ -240,6 +264,7 @@ impl Announcer {
         if let Some((since, _)) = &mut self.limit {
             *since = clock::moved(*since, by);
         }
+        self.logged.values_mut().for_each(|at| *at = clock::moved(*at, by));
     }
 
     /// Says what is due.
@@ -317,6 +342,7 @@ impl Announcer {
             seq: 0,
             content: String::new(),
             to: Vec::new(),
+            fallback: None,
         });
         trouble.seq += 1;
         content.clone_into(&mut trouble.content);
@@ -342,7 +368,24 @@ impl Announcer {
     }
 
     /// Queues a notice for everybody who is told of a trouble.
-    fn tell(&mut self, now: Timestamp, trouble: &Trouble, reason: Reason, (title, text): (&str, &str)) {
+    fn tell(&mut self, now: Timestamp, trouble: &Trouble, reason: Reason, words: (&str, &str)) {
+        let policies = self.policies.clone();
+        self.queue(now, trouble, reason, words, policies);
+    }
+
+    /// The same, whether or not a receiver wants to be told of ends.
+    fn tell_all(&mut self, now: Timestamp, trouble: &Trouble, reason: Reason, words: (&str, &str)) {
+        self.queue(now, trouble, reason, words, Policies::default());
+    }
+
+    fn queue(
+        &mut self,
+        now: Timestamp,
+        trouble: &Trouble,
+        reason: Reason,
+        (title, text): (&str, &str),
+        policies: Policies,
+    ) {
         self.pending.messages.push(Message {
             decided: Decided {
                 at: now,
@@ -359,7 +402,7 @@ impl Announcer {
             title: words::one_line(title, message_text::MAX_TITLE),
             text: text.to_owned(),
             cluster: Arc::clone(&self.cluster),
-            policies: self.policies.clone(),
+            policies,
             log: None,
         });
         *self.counts.entry((Decision::Notice, reason)).or_default() += 1;

@@ -19,7 +19,7 @@ pub use policy::Policies;
 use crate::config::{Config, WatchConfig};
 use crate::engine::digest::DigestState;
 use crate::engine::{Decided, Effects, Engine, Identity, Incident};
-use crate::message::{IncidentView, text};
+use crate::message::{CommandLine, FirstTold, IncidentView, text};
 use crate::rule::{Routes, Silence};
 use crate::signal::redact::Redactor;
 use crate::signal::{Cause, Signal};
@@ -51,8 +51,12 @@ pub struct Pipeline {
     /// Who can be told.
     receivers: Vec<Arc<str>>,
     log_timeout: Duration,
+    /// How people silence an incident; `None`: the bot accepts no commands. As at the start, like the API.
+    command: Option<CommandLine>,
     /// The rules' own titles.
     titles: HashMap<Arc<str>, Summary>,
+    /// Those of overrides, by their text.
+    override_titles: HashMap<Arc<str>, Summary>,
 }
 
 /// What a pipeline begins with.
@@ -92,9 +96,11 @@ impl Pipeline {
             redactor: config.redact.clone(),
             signals: Vec::new(),
             titles: titles(config),
+            override_titles: override_titles(config),
             policies: Policies::of(config),
             receivers: receivers(config),
             log_timeout: config.log_timeout,
+            command: config.command.clone().filter(|_| config.http.is_some() && config.api_token.is_some()),
         };
         (pipeline, orphaned)
     }
@@ -110,6 +116,7 @@ impl Pipeline {
         self.log_timeout = config.log_timeout;
         // The ends of incidents whose rule is gone still have its title.
         let old = std::mem::replace(&mut self.titles, titles(config));
+        self.override_titles = override_titles(config);
         for (rule, title) in old {
             self.titles.entry(rule).or_insert(title);
         }
@@ -140,6 +147,9 @@ impl Pipeline {
         self.take_signals(now, out);
         if complete {
             self.engine.synced(now, &self.memory, &mut out.effects);
+        }
+        for kind in self.memory.take_seen_again() {
+            self.engine.sees_again(kind.as_str(), now, &self.memory, &mut out.effects);
         }
         for object in self.memory.take_silence_changed() {
             self.engine.review_about(&object, now, &self.memory, &mut out.effects);
@@ -240,15 +250,31 @@ impl Pipeline {
     }
 
     /// Puts what was decided into words.
-    fn settle(&self, out: &mut Output) {
+    fn settle(&mut self, out: &mut Output) {
         for decided in std::mem::take(&mut out.effects.decided) {
-            out.messages.push(self.message(decided));
+            let message = self.message(decided);
+            self.remember_first(&message);
+            out.messages.push(message);
+        }
+    }
+
+    /// The mails about an incident keep the subject of the first one.
+    fn remember_first(&mut self, message: &Message) {
+        let decided = &message.decided;
+        if let (false, [view]) = (decided.decision.is_summary(), decided.incidents.as_slice()) {
+            let told = FirstTold { title: Arc::from(message.title.as_str()), severity: view.severity };
+            self.engine.put_first(&view.id, told);
         }
     }
 
     fn message(&self, mut decided: Decided) -> Message {
         for view in &mut decided.incidents {
             self.put_title(view);
+            if let Some(incident) = self.engine.incident(&view.id) {
+                view.first.clone_from(&incident.first);
+            }
+            let command = self.command.as_ref().filter(|_| view.ended_at.is_none());
+            view.silence = command.map(|command| Arc::from(command.silence(&view.id)));
         }
         let (title, text) = match (decided.decision.is_summary(), decided.incidents.first()) {
             _ if decided.digest.is_some() => {
@@ -286,9 +312,17 @@ impl Pipeline {
     }
 
     fn put_title(&self, view: &mut IncidentView) {
-        if let Some(summary) = self.titles.get(&view.rule) {
+        if let Some(summary) = self.override_title(view).or_else(|| self.titles.get(&view.rule)) {
             view.title = summary.render(view);
         }
+    }
+
+    fn override_title(&self, view: &IncidentView) -> Option<&Summary> {
+        if self.override_titles.is_empty() {
+            return None;
+        }
+        let rule = self.engine.rule_of(self.engine.incident(&view.id)?)?;
+        self.override_titles.get(rule.summary.as_ref()?)
     }
 }
 
@@ -332,4 +366,11 @@ fn titles(config: &Config) -> HashMap<Arc<str>, Summary> {
             Some((Arc::clone(&rule.name), summary))
         })
         .collect()
+}
+
+/// The titles that overrides bring along.
+fn override_titles(config: &Config) -> HashMap<Arc<str>, Summary> {
+    let overrides = config.rules.iter().flat_map(|rule| config.rules.overrides(&rule.name));
+    let titles = overrides.filter_map(|one| one.changes.summary.as_ref());
+    titles.filter_map(|text| Some((Arc::clone(text), compile_summary(text).ok()?))).collect()
 }

@@ -21,7 +21,7 @@ pub enum BuildError {
     #[error("receiver `{name}` cannot be used: {source}")]
     Receiver { name: Arc<str>, source: crate::notify::BuildError },
     #[error("no receiver is called `{name}`; there {}", match known.as_slice() {
-        [] => String::from("is none configured"),
+        [] => String::from("is none configured (--config names the configuration)"),
         [one] => format!("is only `{one}`"),
         several => format!("are {}", several.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
     })]
@@ -68,6 +68,7 @@ pub fn build_some(
             max_age: Receiver::MAX_AGE,
             credential: None,
             fold: true,
+            fallback: None,
         };
         let notifier =
             make(&Arc::from(TERMINAL), NotifierConfig::Terminal(TerminalConfig::stdout()), &parts)?;

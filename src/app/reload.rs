@@ -22,6 +22,7 @@ use self::files::{Files, Snapshot};
 use super::notice::Broken;
 use super::receivers::{self, BuildError, Environment};
 use crate::config::{self, Attempt, Config, Diagnostics, Level, Loaded, Receiver};
+use crate::message::CommandLine;
 use crate::notify::Notifier;
 use crate::outbox::ReceiverSpec;
 use crate::web::{Answer, Refusal};
@@ -41,6 +42,8 @@ pub(super) const WAITING: usize = 4;
 pub struct Overrides {
     pub store: Option<PathBuf>,
     pub listen: Option<SocketAddr>,
+    /// How the commands in messages call kubeherald, where the configuration does not say.
+    pub command: Option<CommandLine>,
 }
 
 /// Where the configuration comes from.
@@ -108,6 +111,7 @@ impl Source {
                 config.store.path = Some(path.clone());
             }
             config.http = self.overrides.listen.or(config.http);
+            config.command = config.command.take().or_else(|| self.overrides.command.clone());
         }
         attempt
     }

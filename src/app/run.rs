@@ -159,6 +159,7 @@ async fn run_with(
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
     let World { store, network, templates, on_router } = world;
+    options.kinds.retain(|kind| config.watch.wants_kind(kind.as_str()));
     let clock = options.clock;
     // Health, metrics and what receivers compare with their own clocks.
     let machine = clock.machine();

@@ -1,5 +1,6 @@
 //! `kubeherald outbox`
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::output::OutputFormat;
 use super::{ConfigArgs, Failure, output, print};
 use crate::clock;
+use crate::config::suggest;
 use crate::message::text::words;
 use crate::store::{OutboxEntry, OutboxItem, OutboxQuery, OutboxStates, SharedAccess, Store};
 
@@ -127,8 +129,37 @@ fn open(args: &StoreArgs, access: SharedAccess) -> Result<Store, Failure> {
     Ok(Store::open_shared(&path, access)?)
 }
 
+/// A name that nobody has is a typing error, and "nothing" would be taken for an answer.
+fn known(store: &Store, from: &StoreArgs, receiver: Option<&str>) -> Result<(), Failure> {
+    let Some(receiver) = receiver else { return Ok(()) };
+    let mut known = BTreeSet::new();
+    // What is wrong with it was said when the store was looked for there.
+    if let Some(Ok(loaded)) = from.config.as_ref().map(|config| crate::config::load(Some(config), &[])) {
+        known.extend(loaded.config.receivers.iter().map(|r| r.spec.name.to_string()));
+    }
+    let mut query = OutboxQuery { states: OutboxStates::All, limit: PAGE, ..OutboxQuery::default() };
+    loop {
+        let rows = store.outbox(query.clone()).wait()?;
+        let Some(last) = rows.last() else { break };
+        query.after = last.seq;
+        known.extend(rows.into_iter().map(|row| row.receiver));
+    }
+    if known.contains(receiver) {
+        return Ok(());
+    }
+    let receiver = words::one_line(receiver, 120);
+    let names = known.iter().map(String::as_str);
+    let help = match (suggest::nearest(&receiver, names.clone()), known.is_empty()) {
+        (Some(near), _) => suggest::did_you_mean(near),
+        (None, false) => format!("the receivers are {}", suggest::join(names)),
+        (None, true) => "there is nothing in the store for any receiver".to_owned(),
+    };
+    Err(anyhow!("there is no receiver named `{receiver}`: {help}").into())
+}
+
 fn list(args: &ListArgs) -> Result<(), Failure> {
     let store = open(&args.from, SharedAccess::Reading)?;
+    known(&store, &args.from, args.receiver.as_deref())?;
     let states = match (args.dead, args.all || args.inside.is_some()) {
         (true, _) => OutboxStates::Dead,
         (false, true) => OutboxStates::All,
@@ -306,6 +337,7 @@ fn change(
     act: impl Fn(&Store, &str) -> Result<bool, anyhow::Error>,
 ) -> Result<(), Failure> {
     let store = open(&args.from, SharedAccess::Writing)?;
+    known(&store, &args.from, args.receiver.as_deref())?;
     let mut keys = Vec::new();
     if args.all {
         let mut query = OutboxQuery {

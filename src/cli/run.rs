@@ -8,6 +8,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Failure, output};
+use crate::app::command;
 use crate::app::reload::{Overrides, Source};
 use crate::app::run::{self, Options};
 use crate::telemetry::{self, LogFormat};
@@ -38,7 +39,11 @@ pub struct RunArgs {
 pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     // As early as possible: without it SIGHUP ends the process.
     let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
-    let overrides = Overrides { store: args.store.clone(), listen: args.listen };
+    let overrides = Overrides {
+        store: args.store.clone(),
+        listen: args.listen,
+        command: Some(command::detect(args.from.config.as_deref())),
+    };
     let source = Source::new(args.from.config.clone(), args.from.rules.clone(), overrides);
     let hangup = Arc::clone(&source.signal);
     let (begun, loaded) = match source.begin() {
@@ -49,6 +54,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         }
     };
     output::diagnostics(&loaded.warnings);
+    output::diagnostics(&loaded.missing_secrets(|_| true));
     // People at a terminal want the messages, not the log of a server.
     let default = if args.from.config.is_some() { telemetry::DEFAULT_FILTER } else { "warn" };
     telemetry::init(args.log_format, default)?;
@@ -97,7 +103,7 @@ async fn pass_on(mut hangups: tokio::signal::unix::Signal, to: Arc<tokio::sync::
 }
 
 /// In-cluster, or the kubeconfig.
-async fn cluster(context: Option<&str>) -> Result<kube::Config, Failure> {
+pub(super) async fn cluster(context: Option<&str>) -> Result<kube::Config, Failure> {
     let found = match context {
         None => kube::Config::infer().await.map_err(anyhow::Error::from),
         Some(context) => {
@@ -116,7 +122,7 @@ async fn cluster(context: Option<&str>) -> Result<kube::Config, Failure> {
 
 /// One question before anything else: a wrong address or an expired login should be said at once and
 /// clearly, not as eleven failing watches.
-async fn reach(client: &kube::Client, url: &str) -> Result<(), Failure> {
+pub(super) async fn reach(client: &kube::Client, url: &str) -> Result<(), Failure> {
     let asked = tokio::time::timeout(std::time::Duration::from_secs(15), client.apiserver_version());
     match asked.await {
         Ok(Ok(version)) => {

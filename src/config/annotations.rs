@@ -12,7 +12,7 @@ pub fn annotations<'a>() -> Kind<'a, AnnotationRules> {
         let except = matching(Scope::Silence).check(|reader, node, found: &Match| {
             if found.is_empty {
                 let help = "if no annotation is to silence anything: `enabled: false`";
-                reader.error(node.span, "this would except everything", "no condition", Some(help));
+                reader.error(node.span, "this would exempt every incident", "no condition", Some(help));
             }
             !found.is_empty
         });

@@ -12,11 +12,18 @@ use super::read::error::{Diagnostic, Diagnostics, Level};
 use super::read::files::{files, read_text};
 use super::read::node::{Node, Value};
 use super::read::source::Source;
-use super::{schema, templates};
+use super::{schema, templates, written};
+
+#[derive(Debug)]
+pub struct Checked {
+    pub found: Diagnostics,
+    /// The rules in force under each configuration, with their overrides, as a rule file.
+    pub effective: Vec<String>,
+}
 
 /// Checks files and directories: configurations together with the rules they name, rule files, and
 /// templates. Of silences that are over at `now` a warning is given.
-pub fn check(paths: &[PathBuf], now: Timestamp) -> Diagnostics {
+pub fn check(paths: &[PathBuf], now: Timestamp) -> Checked {
     let Given { read, mut found, configs, rules, templates } = given(paths, now);
     for diagnostic in templates::check(&templates) {
         found.push(diagnostic);
@@ -49,15 +56,21 @@ pub fn check(paths: &[PathBuf], now: Timestamp) -> Diagnostics {
             last.rule_tree(source, &root);
         }
     }
+    // Nothing given: what is shipped.
+    if paths.is_empty() {
+        loaders.push(Loader::new(now));
+    }
+    let mut effective = Vec::new();
     let mut order = read.files;
     let mut all = read.found;
     all.append(found);
     for loader in loaders {
-        let (_, done) = loader.finish();
+        let (config, done) = loader.finish();
+        effective.push(written::effective(&config.rules, &done.origins));
         order.extend(done.files);
         all.append(done.found);
     }
-    all.sorted(&order)
+    Checked { found: all.sorted(&order), effective }
 }
 
 /// The files that were given, by kind.
@@ -89,6 +102,11 @@ fn given(paths: &[PathBuf], now: Timestamp) -> Given {
                 continue;
             }
         };
+        if listed.is_empty() {
+            let message = "there is no file to check in this directory";
+            let help = "configurations and rule files end in `.yaml` or `.yml`, templates in `.hbs`";
+            given.found.push(Diagnostic::file(Level::Error, path, message).help(help));
+        }
         let named = listed == [path.clone()];
         for file in listed {
             if file.extension().is_some_and(|extension| extension == "hbs") {
@@ -135,8 +153,17 @@ fn kind(root: &Node, settings: &serde_json::Value) -> Kind {
         _ => None,
     });
     let has = |name: &str| keys.clone().any(|(key, _)| key == name);
-    let rule_list = keys.clone().any(|(key, value)| key == "rules" && matches!(value.value, Value::List(_)));
-    if rule_list || has("tests") {
+    let setting = |key: &str| key != "rules" && settings.get(key).is_some();
+    // In a configuration `rules` says where rules are; a mapping with other keys is a rule without its `- `.
+    let rules = keys.clone().any(|(key, value)| {
+        key == "rules"
+            && match &value.value {
+                Value::List(_) => true,
+                Value::Map(entries) => !entries.iter().any(|(key, _)| matches!(key.text(), "dir" | "paths")),
+                _ => false,
+            }
+    });
+    if has("tests") || rules && !keys.clone().any(|(key, _)| setting(key)) {
         Kind::Rules
     } else if has("apiVersion") && has("kind") {
         Kind::Manifest

@@ -44,7 +44,7 @@ fn cron<'a>() -> Kind<'a, Cron> {
         Ok(cron) => Some(cron),
         Err(wrong) => {
             let help = "five fields: minute, hour, day of month, month, day of week; `0 8 * * 1-5` is 8:00 on workdays";
-            reader.error(node.span, "this is no cron schedule", &wrong.to_string(), Some(help));
+            reader.error(node.span, "this is not a cron schedule", &wrong.to_string(), Some(help));
             None
         }
     })

@@ -8,16 +8,17 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::file::{Config, File, file};
+use super::overrides::OverrideDraft;
 use super::read::error::{At, Diagnostic, Diagnostics, Level};
 use super::read::files::{files, read_text};
 use super::read::node::Node;
-use super::read::reader::{Reader, References, parse};
+use super::read::reader::{Reader, References, SecretAt, parse};
 use super::read::source::Source;
 use super::read::suggest::{self, did_you_mean};
 use super::rule_tests::RuleTest;
-use super::rules::{RuleDraft, rules};
-use super::{shipped, templates};
-use crate::rule::{Routes, Rule, RuleSet};
+use super::rules::{RuleDraft, RuleFile, rules};
+use super::{rule_checks, shipped, templates};
+use crate::rule::{Override, Routes, Rule, RuleSet};
 
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -30,6 +31,24 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// Changes exactly when a name or the content of any file read does: 64 hexadecimal digits.
     pub hash: String,
+    /// Where secrets are, for [`Self::missing_secrets`].
+    pub secrets: Vec<SecretAt>,
+}
+
+impl Loaded {
+    /// Warnings of secrets that cannot be read here and now: of the receivers that are `wanted`, and those
+    /// that are no receiver's. `check` does not ask: it runs where secrets are not.
+    pub fn missing_secrets(&self, wanted: impl Fn(Option<&str>) -> bool) -> Diagnostics {
+        let mut found = Diagnostics::default();
+        for SecretAt { secret, at, .. } in self.secrets.iter().filter(|s| wanted(s.receiver.as_deref())) {
+            if let Err(error) = secret.resolve() {
+                found.push(
+                    Diagnostic::at(Level::Warning, at, error.to_string()).label("the secret named here"),
+                );
+            }
+        }
+        found
+    }
 }
 
 /// Loads a configuration file, and rules from `rules` (files or directories) and from where the
@@ -82,6 +101,16 @@ pub fn load_shipped() -> Result<Loaded, Diagnostics> {
     loader.loaded()
 }
 
+/// Editors empty a file before they write it anew: what is read in between must not take the place of what
+/// was configured. Comments are written on purpose.
+fn nothing_in(path: &Path, text: &str) -> Diagnostic {
+    if text.trim().is_empty() {
+        let help = "write `rules: []` for no rules of your own, or leave the file out";
+        return Diagnostic::file(Level::Error, path, "this file is empty").help(help);
+    }
+    Diagnostic::file(Level::Warning, path, "this file configures nothing: it holds only comments")
+}
+
 /// Collects files, and what is wrong with them.
 #[derive(Debug)]
 pub(super) struct Loader {
@@ -94,9 +123,13 @@ pub(super) struct Loader {
     /// Files that the configuration names, read or not.
     named: Vec<PathBuf>,
     drafts: Vec<RuleDraft>,
+    /// Those of rule files.
+    overrides: Vec<OverrideDraft>,
     /// The receivers that rules name.
     by_rules: Vec<(Arc<str>, At)>,
     tests: Vec<RuleTest>,
+    /// Where each rule in force is written: `rules/own.yaml:3`.
+    pub(super) origins: HashMap<Arc<str>, String>,
     hasher: Sha256,
 }
 
@@ -110,8 +143,10 @@ impl Loader {
             names: References::default(),
             named: Vec::new(),
             drafts: Vec::new(),
+            overrides: Vec::new(),
             by_rules: Vec::new(),
             tests: Vec::new(),
+            origins: HashMap::new(),
             hasher: Sha256::new(),
         }
     }
@@ -144,7 +179,12 @@ impl Loader {
             }
         };
         self.was_read(path, &text);
-        self.parse(path, &text)
+        let before = self.found.len();
+        let parsed = self.parse(path, &text);
+        if parsed.is_none() && self.found.len() == before {
+            self.found.push(nothing_in(path, &text));
+        }
+        parsed
     }
 
     fn was_read(&mut self, path: &Path, text: &str) {
@@ -189,7 +229,7 @@ impl Loader {
             self.found.push(Diagnostic::file(
                 Level::Warning,
                 path,
-                "there is no rule file in this directory",
+                "there is no rule file (`.yaml`, `.yml`) in this directory",
             ));
         }
         for file in files {
@@ -201,10 +241,12 @@ impl Loader {
 
     pub(super) fn rule_tree(&mut self, source: Arc<Source>, root: &Node) {
         let mut reader = self.reader(source);
-        let (drafts, tests) = rules().read(&mut reader, root).unwrap_or_default();
+        let RuleFile { rules, overrides, tests } = rules().read(&mut reader, root).unwrap_or_default();
         self.by_rules.append(&mut reader.references.receivers);
+        self.names.rules.append(&mut reader.references.rules);
         self.found = reader.into_found();
-        self.drafts.extend(drafts);
+        self.drafts.extend(rules);
+        self.overrides.extend(overrides);
         self.tests.extend(tests);
     }
 
@@ -214,7 +256,7 @@ impl Loader {
             let path = Path::new("shipped").join(name);
             if let Some((source, root)) = self.parse(&path, shipped::without_tests(text)) {
                 let mut reader = self.reader(source);
-                drafts.extend(rules().read(&mut reader, &root).unwrap_or_default().0);
+                drafts.extend(rules().read(&mut reader, &root).unwrap_or_default().rules);
                 self.found = reader.into_found();
             }
         }
@@ -251,33 +293,56 @@ impl Loader {
             tests: loader.tests,
             files: loader.files,
             hash,
+            secrets: loader.names.secrets,
         })
     }
 
     /// Looks up the names across files and freezes everything.
     pub(super) fn finish(mut self) -> (Config, Self) {
         let shipped = self.shipped();
-        let File { mut config, .. } = self.config.take().unwrap_or_default();
+        let File { mut config, overrides, .. } = self.config.take().unwrap_or_default();
+        // The configuration has the last word.
+        let mut changes = std::mem::take(&mut self.overrides);
+        changes.extend(overrides);
         let drafts = std::mem::take(&mut self.drafts);
         self.check_rule_names(&drafts, &shipped);
         self.check_receivers(!config.routes.routes.is_empty());
         self.check_rules(&drafts.iter().chain(&shipped).map(|draft| &*draft.name).collect());
 
-        let own: HashSet<Arc<str>> = drafts.iter().map(|rule| rule.name.clone()).collect();
-        let shipped = shipped.into_iter().filter(|rule| !own.contains(&rule.name));
-        let mut rules: Vec<Rule> = drafts.into_iter().chain(shipped).filter_map(|draft| draft.rule).collect();
-        if self.names.defined.is_empty() {
-            // Everything goes to the terminal, whatever the rules say.
-            for rule in &mut rules {
-                rule.receivers = None;
-            }
-        }
-        config.rules = RuleSet::new(rules);
+        config.rules = self.rule_set(drafts, shipped, changes);
         if config.routes.routes.is_empty() {
             let all = config.receivers.iter().map(|receiver| receiver.spec.name.clone()).collect();
             config.routes = Routes::to_all(all);
         }
         (config, self)
+    }
+
+    /// Those of the user before the shipped ones, which they replace by name.
+    fn rule_set(
+        &mut self,
+        drafts: Vec<RuleDraft>,
+        shipped: Vec<RuleDraft>,
+        changes: Vec<OverrideDraft>,
+    ) -> RuleSet {
+        let own: HashSet<Arc<str>> = drafts.iter().map(|rule| rule.name.clone()).collect();
+        let (replaced, shipped): (Vec<RuleDraft>, Vec<RuleDraft>) =
+            shipped.into_iter().partition(|rule| own.contains(&rule.name));
+        let in_force: Vec<&RuleDraft> = drafts.iter().chain(&shipped).collect();
+        rule_checks::narrowed(&in_force, &replaced, &mut self.found);
+        rule_checks::overrides(&changes, &in_force, &mut self.found);
+        self.origins = in_force.iter().map(|draft| (Arc::clone(&draft.name), draft.at.to_string())).collect();
+        let mut rules: Vec<Rule> = drafts.into_iter().chain(shipped).filter_map(|draft| draft.rule).collect();
+        let mut changes: Vec<Override> = changes.into_iter().map(|draft| draft.read).collect();
+        if self.names.defined.is_empty() {
+            // Everything goes to the terminal, whatever the rules say.
+            for rule in &mut rules {
+                rule.receivers = None;
+            }
+            for one in &mut changes {
+                one.changes.receivers = None;
+            }
+        }
+        RuleSet::new(rules).with_overrides(changes)
     }
 
     fn check_rule_names(&mut self, drafts: &[RuleDraft], shipped: &[RuleDraft]) {

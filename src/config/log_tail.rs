@@ -14,7 +14,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `true`, `false` or `{lines, bytes}`; `None`: switched off.
 pub fn of_rule<'a>() -> Kind<'a, Option<LogTail>> {
-    let head = Head::new("log_tail", "`{lines, bytes}`", "How much of the log.");
+    let head = Head::new("rule_log_tail", "`{lines, bytes}`", "How much of the log.").place("`log_tail`");
     let given = section(head, |fields| {
         let usual = LogTail::default();
         let lines = int(1, LogTail::MAX_LINES.into());

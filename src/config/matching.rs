@@ -19,6 +19,8 @@ use crate::signal::{Cause, Severity, Source};
 pub enum Scope {
     /// A rule's: about signals, with a count.
     Rule,
+    /// An override's: about what its rule matches.
+    Override,
     /// A route's: about incidents, with the severity and name of the rule.
     Route,
     /// Of a silence or a mute time: as a route's.
@@ -46,7 +48,12 @@ impl Match {
 
 /// Conditions by field. The rules that they name are left to [`Reader::references`].
 pub fn matching<'a>(scope: Scope) -> Kind<'a, Match> {
-    let head = Head::new("match", "conditions by field", "Conditions by field; all of them must hold.");
+    let doc = "Conditions by field; all of them must hold.";
+    let head = match scope {
+        // Both kinds of `match` are in the schema of the configuration.
+        Scope::Override => Head::new("override_match", "conditions by field", doc).place("`match`"),
+        _ => Head::new("match", "conditions by field", doc),
+    };
     section(head, move |fields| {
         let mut found = Match { is_empty: fields.is_empty(), matcher: matcher(fields), ..Match::default() };
         if scope == Scope::Rule {
@@ -55,15 +62,25 @@ pub fn matching<'a>(scope: Scope) -> Kind<'a, Match> {
             fields.refuse("severity", message, "move `severity` out of `match`");
             if found.matcher.causes == [Cause::Event] && found.matcher.texts.is_empty() {
                 let help = "name the reasons: `reason: [Preempting, NodeShutdown]`";
-                let message = "this takes every Event that has no cause of its own";
+                let message = "this matches every Event that has no cause of its own";
                 fields.warn(fields.head(), message, "", Some(help));
             }
+        } else if scope == Scope::Override {
+            let help = "put `count` beside `match`: there it changes what the rule counts";
+            fields.refuse("count", "the `match` of an override does not count", help);
+            let message = "an override gives a severity instead of matching one";
+            fields.refuse("severity", message, "move `severity` out of `match`");
+            fields.refuse("rule", "the rule is named beside `match`", "move `rule` out of `match`");
         } else {
             found.severity = fields.get("severity", "How bad.", severities()).unwrap_or_default();
             found.rule =
                 fields.get("rule", "The name of the rule.", text_match(About::Rule)).unwrap_or_default();
-            let message = if scope == Scope::Route { "routes do not count" } else { "silences do not count" };
-            fields.refuse("count", message, "count in a rule");
+            let message = if scope == Scope::Route {
+                "`count` is not a condition of routes"
+            } else {
+                "`count` is not a condition of silences"
+            };
+            fields.refuse("count", message, "move `count` into a rule");
         }
         Some(found)
     })
@@ -203,7 +220,7 @@ fn regexes<'a>() -> Kind<'a, Vec<Regex>> {
             // The crate draws a frame of its own; its last line says what is wrong.
             let line = wrong.lines().last().unwrap_or_default();
             let line = line.strip_prefix("error: ").unwrap_or(line);
-            let message = format!("{} is no regular expression", reader.show(node));
+            let message = format!("{} is not a regular expression", reader.show(node));
             reader.error(node.span, message, line, None);
             None
         }

@@ -13,9 +13,10 @@ use serde_json::json;
 use super::digest::digest;
 use super::read::fields::{Fields, Head, section};
 use super::read::kind::{Kind, NAME, boolean, check_name, span, span_within};
-use super::read::node::{Node, Value};
+use super::read::node::{Node, Span, Value};
 use super::read::reader::Reader;
 use super::read::schema::Schema;
+use super::routes::receiver_name;
 use crate::clock::schedule::Schedule;
 use crate::engine::digest::DigestReceiver;
 use crate::notify::webhook::Preset;
@@ -49,11 +50,14 @@ pub fn receivers(cluster: &str) -> Kind<'_, Vec<Receiver>> {
         let mut receivers = Vec::new();
         for (key, value) in reader.entries(node, "receivers by name")? {
             let name = key.text();
-            check_name(reader, key, name, "is no name for a receiver");
+            check_name(reader, key, name, "cannot be the name of a receiver");
             let at = reader.at(key.span);
             reader.references.defined.push((Arc::from(name), at));
+            reader.references.receiver = Some(Arc::from(name));
             receivers.extend(receiver(name, cluster).read(reader, value));
+            reader.references.receiver = None;
         }
+        refuse_circles(reader, node, &receivers);
         Some(receivers)
     };
     let schema = |all: &mut Schema| {
@@ -90,6 +94,11 @@ fn receiver<'a>(name: &'a str, cluster: &'a str) -> Kind<'a, Receiver> {
             "Several incidents in one message, where many come at once; by default not for the presets pagerduty, opsgenie and alertmanager.",
             boolean(),
         );
+        let fallback = fields.get(
+            "fallback",
+            "Another receiver, which is sent the messages of this one while it does not work.",
+            receiver_name(),
+        );
         let digest = fields.get("digest", "When digests are sent in place of single messages.", digest());
         refuse_digest(fields, preset);
         let reassert = reassert(fields, preset, notifier.is_some());
@@ -114,9 +123,43 @@ fn receiver<'a>(name: &'a str, cluster: &'a str) -> Kind<'a, Receiver> {
             max_age: max_age.unwrap_or(usual_age),
             credential: credential(&notifier),
             fold: fold.unwrap_or(!preset.is_some_and(Preset::is_alerts)),
+            fallback,
         };
         Some(Receiver { spec, notifier, send_resolved, digest })
     })
+}
+
+/// A chain of fallbacks that comes back to where it began would send messages round and round.
+fn refuse_circles(reader: &mut Reader, node: &Node, receivers: &[Receiver]) {
+    let next = |name: &str| {
+        let receiver = receivers.iter().find(|receiver| &*receiver.spec.name == name)?;
+        receiver.spec.fallback.as_deref()
+    };
+    for receiver in receivers {
+        let name = &*receiver.spec.name;
+        let chain = std::iter::successors(next(name), |at| next(at)).take(receivers.len());
+        let chain: Vec<&str> = chain.collect();
+        let Some(back) = chain.iter().position(|at| *at == name) else { continue };
+        let way: Vec<String> = chain.iter().take(back + 1).map(|at| format!("`{at}`")).collect();
+        let help = "the last receiver of a chain has no `fallback`";
+        reader.error(
+            place_of_fallback(node, name),
+            format!("fallbacks in a circle: `{name}` → {}", way.join(" → ")),
+            "",
+            Some(help),
+        );
+    }
+}
+
+fn place_of_fallback(receivers: &Node, name: &str) -> Span {
+    let value = |node: &'_ Node, key: &str| match &node.value {
+        Value::Map(entries) => {
+            entries.iter().find(|(at, _)| at.text() == key).map(|(_, value)| value.clone())
+        }
+        _ => None,
+    };
+    let fallback = value(receivers, name).and_then(|receiver| value(&receiver, "fallback"));
+    fallback.map_or(receivers.span, |node| node.span)
 }
 
 const fn preset(notifier: &NotifierConfig) -> Option<Preset> {

@@ -10,7 +10,7 @@ pub fn redact<'a>() -> Kind<'a, Redactor> {
         let pattern = text().then(|reader, node, text| match compile(&text) {
             Ok(pattern) => Some(pattern),
             Err(wrong) => {
-                let message = format!("{} is no pattern for secrets", reader.show(node));
+                let message = format!("{} cannot be a pattern for secrets", reader.show(node));
                 reader.error(node.span, message, &wrong.to_string(), None);
                 None
             }

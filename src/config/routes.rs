@@ -13,9 +13,9 @@ pub fn routes<'a>() -> Kind<'a, Vec<Route>> {
         let unreachable = routes.split_last().map_or(&[][..], |(_, before)| before);
         for (route, span) in unreachable {
             if route.takes_everything() && !route.continue_matching {
-                let message = "the routes after this one are never asked";
+                let message = "the routes after this one are never used";
                 let help = "put it last, or add `continue: true`";
-                reader.warn(*span, message, "it takes everything", Some(help));
+                reader.warn(*span, message, "it matches everything", Some(help));
             }
         }
         Some(routes.into_iter().map(|(route, _)| route).collect())
@@ -42,10 +42,15 @@ fn route<'a>() -> Kind<'a, (Route, Span)> {
 
 /// Names of receivers, which are left to `Reader::references`.
 pub fn receiver_names<'a>() -> Kind<'a, Vec<Arc<str>>> {
-    one_or_more(text().then(|reader, node, name| {
+    one_or_more(receiver_name())
+}
+
+/// The name of one receiver, which is left to `Reader::references`.
+pub fn receiver_name<'a>() -> Kind<'a, Arc<str>> {
+    text().then(|reader, node, name| {
         let name: Arc<str> = name.into();
         let at = reader.at(node.span);
         reader.references.receivers.push((Arc::clone(&name), at));
         Some(name)
-    }))
+    })
 }

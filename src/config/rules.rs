@@ -6,12 +6,14 @@ use serde_json::json;
 
 use super::log_tail;
 use super::matching::{Match, Scope, matching, occurrences, severity};
+use super::overrides::{OverrideDraft, overrides};
 use super::read::duration;
 use super::read::error::At;
 use super::read::fields::{Fields, Head, section};
 use super::read::kind::{Kind, boolean, choice, delay, list, name, span, text};
 use super::routes::receiver_names;
 use super::rule_tests::{RuleTest, test};
+use super::secret::http_url;
 use crate::engine::Settings;
 use crate::rule::{GroupBy, Matcher, Rule};
 use crate::signal::Severity;
@@ -30,15 +32,29 @@ pub struct RuleDraft {
     pub only_disables: bool,
 }
 
+#[derive(Debug, Default)]
+pub struct RuleFile {
+    pub rules: Vec<RuleDraft>,
+    pub overrides: Vec<OverrideDraft>,
+    pub tests: Vec<RuleTest>,
+}
+
 /// A rule file.
-pub fn rules<'a>() -> Kind<'a, (Vec<RuleDraft>, Vec<RuleTest>)> {
-    let head = Head::new("file", "`rules` and `tests`", "A rule file of kubeherald.").place("a rule file");
+pub fn rules<'a>() -> Kind<'a, RuleFile> {
+    let head = Head::new("file", "`rules`, `overrides` and `tests`", "A rule file of kubeherald.")
+        .place("a rule file");
     section(head, |fields| {
         let doc = "Rules; the first that matches a problem speaks for it.";
         let rules = fields.get("rules", doc, list("a list of rules", rule()));
+        let doc = "Changes of rules, also of shipped ones, for a part of what they match; the later wins.";
+        let overrides = fields.get("overrides", doc, overrides());
         let doc = "Tests, run by `kubeherald test`.";
         let tests = fields.get("tests", doc, list("a list of tests", test()));
-        Some((rules.unwrap_or_default(), tests.unwrap_or_default()))
+        Some(RuleFile {
+            rules: rules.unwrap_or_default(),
+            overrides: overrides.unwrap_or_default(),
+            tests: tests.unwrap_or_default(),
+        })
     })
 }
 
@@ -47,7 +63,7 @@ fn rule<'a>() -> Kind<'a, RuleDraft> {
     section(head, |fields| {
         let at = fields.node("name").map_or_else(|| fields.head(), |node| node.span);
         let at = fields.reader.at(at);
-        let name = fields.require("name", "Unique.", name("is no name for a rule"));
+        let name = fields.require("name", "Unique.", name("cannot be the name of a rule"));
         let enabled =
             fields.or("enabled", "`false` switches a shipped rule of this name off.", boolean(), true);
         let found = fields.get("match", "Which problems.", matching(Scope::Rule));
@@ -114,7 +130,6 @@ fn settings(fields: &mut Fields<'_, '_>, usual: Rule, found: Option<&Match>) -> 
     if let (Some(span), Some(_)) = (fields.key("count"), found.and_then(|found| found.count)) {
         fields.error(span, "`count` is given twice", "it is in `match` too", None);
     }
-    rule.group_by = distinct(rule.group_by);
     if rule.max_window < rule.window {
         if let Some(span) = fields.key("max_window") {
             fields.error(span, "`max_window` is shorter than `window`", "windows only grow", None);
@@ -134,7 +149,7 @@ fn telling(fields: &mut Fields<'_, '_>, rule: Rule) -> Rule {
             "The template of the title: \"{{workload}} keeps crashing ({{exit}})\".",
             summary(),
         ),
-        runbook: fields.get("runbook", "Where to read on.", text()).map(Arc::from),
+        runbook: fields.get("runbook", "The address of a page to read on.", runbook()),
         log_tail: fields
             .get(
                 "log_tail",
@@ -146,8 +161,21 @@ fn telling(fields: &mut Fields<'_, '_>, rule: Rule) -> Rule {
     }
 }
 
-fn group_by<'a>() -> Kind<'a, Vec<GroupBy>> {
-    list("a list of fields", choice("a field to group by", GroupBy::NAMES.iter().copied()))
+pub fn group_by<'a>() -> Kind<'a, Vec<GroupBy>> {
+    list("a list of fields", choice("a field to group by", GroupBy::NAMES.iter().copied())).map(distinct)
+}
+
+/// Receivers make a link of it.
+pub fn runbook<'a>() -> Kind<'a, Arc<str>> {
+    http_url()
+        .check(|reader, node, url| {
+            let good = !url.contains(char::is_whitespace);
+            if !good {
+                reader.expected(node, "an `http://` or `https://` address", None);
+            }
+            good
+        })
+        .map(Arc::from)
 }
 
 fn distinct(keys: Vec<GroupBy>) -> Vec<GroupBy> {
@@ -160,7 +188,8 @@ fn distinct(keys: Vec<GroupBy>) -> Vec<GroupBy> {
     distinct
 }
 
-fn summary<'a>() -> Kind<'a, Arc<str>> {
+/// A template of a title.
+pub fn summary<'a>() -> Kind<'a, Arc<str>> {
     text().then(|reader, node, text| {
         if let Err(wrong) = compile_summary(&text) {
             reader.error(node.span, wrong.message, "", wrong.help.as_deref());
@@ -178,6 +207,6 @@ fn warn_of_no_log(fields: &mut Fields<'_, '_>, rule: Option<&Rule>) {
         && !causes.iter().any(|cause| cause.has_log())
     {
         let help = "CrashLoopBackOff, OOMKilled, Unhealthy and JobFailed have one";
-        fields.warn(span, "there is no log to tell", "no run ends where these causes show", Some(help));
+        fields.warn(span, "these causes have no log", "no container ends when they occur", Some(help));
     }
 }

@@ -3,6 +3,7 @@
 use super::read::fields::{Fields, Head, section};
 use super::read::kind::{Kind, path, text};
 use super::read::node::Value;
+use super::read::reader::SecretAt;
 use crate::notify::Secret;
 use serde_json::json;
 
@@ -17,7 +18,12 @@ pub fn secret<'a>() -> Kind<'a, Secret> {
     Kind::new(
         move |reader, node| {
             let message = match node.value {
-                Value::Map(_) => return read.read(reader, node),
+                Value::Map(_) => {
+                    let secret = read.read(reader, node)?;
+                    let (at, receiver) = (reader.at(node.span), reader.references.receiver.clone());
+                    reader.references.secrets.push(SecretAt { secret: secret.clone(), at, receiver });
+                    return Some(secret);
+                }
                 Value::Text { .. } => "a secret must not stand in the configuration",
                 _ => "expected a secret",
             };
@@ -32,7 +38,7 @@ fn reference(fields: &mut Fields<'_, '_>) -> Option<Secret> {
     let variable = text().check(|reader, node, name| {
         let bad = name.contains(['=', '\0', '$']) || name.contains(char::is_whitespace);
         if bad {
-            let message = "this is no name of an environment variable";
+            let message = "this cannot be the name of an environment variable";
             reader.error(node.span, message, "", Some("write `{env: NAME}`"));
         }
         !bad
@@ -46,6 +52,7 @@ fn reference(fields: &mut Fields<'_, '_>) -> Option<Secret> {
             fields.error(fields.span(), "a secret comes from one place", label, None);
             return None;
         }
+        (false, false) if fields.is_misspelt("env") || fields.is_misspelt("file") => return None,
         (false, false) => "neither `env` nor `file` is given",
         _ => return env.map(Secret::Env).or_else(|| file.map(Secret::File)),
     };

@@ -227,10 +227,10 @@ fn moment<'a>() -> Kind<'a, Timestamp> {
             return Some(moment);
         }
         let help = match text.trim().parse::<DateTime>() {
-            Ok(local) => format!("say where that is: `{local}Z` is UTC, `{local}+01:00` an hour ahead of it"),
+            Ok(local) => format!("add a time zone: `{local}Z` is UTC, `{local}+01:00` an hour ahead of it"),
             Err(_) => "write `2026-11-21T18:00:00Z`, or with an offset: `2026-11-21T19:00:00+01:00`".into(),
         };
-        reader.expected(node, "a moment (RFC 3339)", Some(&help));
+        reader.expected(node, "a time (RFC 3339)", Some(&help));
         None
     };
     // A date with a time of day and an offset; the reader knows the calendar.

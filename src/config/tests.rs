@@ -4,6 +4,7 @@ mod configs;
 mod digests;
 mod files;
 mod hostile;
+mod overrides;
 mod rules;
 mod schema;
 mod silences;

@@ -19,8 +19,8 @@ impl Engine {
         let ids = self.incidents.ids_by(|_| ());
         for id in &ids {
             let Some(incident) = self.incidents.get_mut(id) else { continue };
-            let rule = self.rules.get(&incident.rule);
-            set(incident, rule.map(|rule| &**rule), by, now);
+            let rule = self.rules.of(&incident.rule, &incident.signal);
+            set(incident, rule.as_deref(), by, now);
             if incident.recorded.kept {
                 out.dirty.insert(Arc::clone(id));
             }

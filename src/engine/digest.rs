@@ -212,8 +212,8 @@ impl Engine {
             return;
         }
         let Some(incident) = self.incidents.get(id) else { return };
-        let Some(rule) = self.rules.get(&incident.rule) else { return };
-        let mut receivers = self.told_of(&incident.signal, rule, incident.severity);
+        let Some(rule) = self.rule_of(incident) else { return };
+        let mut receivers = self.told_of(&incident.signal, &rule, incident.severity);
         receivers.extend(incident.receivers.iter().cloned());
         self.digest_states.hold_back(
             &receivers,

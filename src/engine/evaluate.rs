@@ -27,7 +27,7 @@ impl Engine {
         if self.looking {
             return;
         }
-        let Some(rule) = self.rules.get(&incident.rule).cloned().filter(|_| !incident.orphaned) else {
+        let Some(rule) = self.rule_of(incident).filter(|_| !incident.orphaned) else {
             self.without_rule(id, true, now, world, out);
             return;
         };
@@ -89,7 +89,9 @@ impl Engine {
                 self.incidents.set_holder(id, None);
                 self.set_due(id, Some(due_at));
             }
-            Verdict::Calm | Verdict::NotYet { .. } | Verdict::Held(_) => self.set_due(id, None),
+            Verdict::Calm | Verdict::NotYet { .. } | Verdict::Unseen(_) | Verdict::Held(_) => {
+                self.set_due(id, None);
+            }
             _ => {}
         }
         let incident = self.incidents.get_mut(id)?;
@@ -101,6 +103,7 @@ impl Engine {
                 incident.waits_for(reason, None, until, now);
                 return until;
             }
+            Verdict::Unseen(kind) => incident.waits_for(Reason::StateUnknown, Some(kind), None, now),
             Verdict::Held(holder) => {
                 self.hold(id, &holder, now, world, out);
                 return Some(clock::after(now, HELD_AGAIN));

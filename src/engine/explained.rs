@@ -13,6 +13,8 @@ pub struct ExplainedIncident {
     /// `pending`, `held`, `silenced`, `muted`, `gathering`, `firing`, `recovering` or `resolved`.
     pub state: &'static str,
     pub cause: Cause,
+    /// What changed its rule for it.
+    pub overrides: Vec<Arc<str>>,
     pub severity: Severity,
     pub namespace: Option<Arc<str>>,
     pub workload: Workload,
@@ -65,6 +67,7 @@ impl ExplainedIncident {
             workload: incident.workload,
             container: incident.container,
             why: incident.why,
+            overrides: incident.overrides,
             waits: incident.waits.filter(|_| ended_at.is_none()),
         }
     }

@@ -3,8 +3,8 @@
 //! An id stands in keys of notifications, in addresses, and in the deduplication keys of other systems. Were
 //! it made of what an incident is about, the same incident a second time would look like a replay of the
 //! first, and its messages would be dropped. So each id is made of a number that only goes up. The counters
-//! are stored in the transaction that stores whatever carries the number; a number that was never stored may
-//! be given again after a restart, because nothing outside has seen it.
+//! are stored in the transaction that stores whatever carries the number. After a process that did not stop in
+//! order they go on far above what is stored: while the disk fails, numbers are given and sent that are not on it.
 
 use std::sync::Arc;
 
@@ -29,6 +29,18 @@ impl Numbers {
     /// The same number of everything.
     pub const fn all(given: u64) -> Self {
         Self { incidents: given, summaries: given, digests: given, silences: given }
+    }
+
+    /// Goes on where up to `lost` of each were given that were not stored; `by_time` grows with each process.
+    #[must_use]
+    pub fn after_loss(self, lost: u64, by_time: u64) -> Self {
+        let on = |given: u64| given.saturating_add(lost).max(by_time);
+        Self {
+            incidents: on(self.incidents),
+            summaries: on(self.summaries),
+            digests: on(self.digests),
+            silences: on(self.silences),
+        }
     }
 }
 

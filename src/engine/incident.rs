@@ -17,7 +17,7 @@ pub use table::Tenant;
 
 use super::group;
 use crate::clock::{moved, past};
-use crate::message::{Decision, Reason};
+use crate::message::{Decision, FirstTold, Reason};
 use crate::rule::{GroupBy, Rule};
 use crate::signal::{Cause, Exit, ObjectRef, Phase, Severity, Signal, Workload};
 
@@ -35,7 +35,7 @@ pub struct Waits {
     pub since: Timestamp,
     /// Until when at least, where that is known.
     pub until: Option<Timestamp>,
-    /// The incident, silence or mute time that holds it.
+    /// The incident, silence or mute time that holds it, or the kind that cannot be read.
     pub by: Option<Arc<str>>,
 }
 
@@ -60,6 +60,9 @@ pub struct Member {
     pub part: Option<Arc<str>>,
     pub node: Option<Arc<str>>,
     pub revision: Option<Arc<str>>,
+    /// The container's `restartCount` when it was last seen, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u32>,
     /// Since when it has the problem.
     pub since: Timestamp,
     /// When it was last seen to have it.
@@ -87,6 +90,7 @@ impl Member {
             part: signal.container.clone(),
             node: signal.node.clone(),
             revision: signal.revision.clone(),
+            restarts: signal.restarts,
             since: signal.since.unwrap_or(signal.at).min(now),
             last: signal.at,
             raised: true,
@@ -136,6 +140,12 @@ pub struct Departed {
     /// Names of the members that were removed or have recovered, for the message of the end; bounded.
     #[serde(default)]
     pub left_names: Vec<Arc<str>>,
+    /// Those of them whose objects were removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone_names: Vec<Arc<str>>,
+    /// Restarts of the members that were removed or have recovered, by their names; bounded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_restarts: BTreeMap<Arc<str>, u32>,
     /// Revisions of the members that were removed; bounded.
     pub left_revisions: Vec<Arc<str>>,
 }
@@ -149,6 +159,14 @@ impl Departed {
         {
             self.left_names.push(Arc::clone(name));
         }
+        if self.left_names.contains(name) {
+            if removed && !self.gone_names.contains(name) {
+                self.gone_names.push(Arc::clone(name));
+            }
+            if let Some(restarts) = member.restarts {
+                self.left_restarts.insert(Arc::clone(name), restarts);
+            }
+        }
         if let Some(revision) = member.revision.as_ref().filter(|_| removed)
             && !self.left_revisions.contains(revision)
             && self.left_revisions.len() < MAX_REVISIONS
@@ -158,8 +176,10 @@ impl Departed {
     }
 
     /// Somebody has the problem again.
-    pub(super) const fn joined(&mut self) {
+    pub(super) fn joined(&mut self, name: &str) {
         (self.empty_since, self.well_since, self.over_at) = (None, None, None);
+        self.left_restarts.remove(name);
+        self.gone_names.retain(|gone| &**gone != name);
     }
 
     /// The clock was set by `by` and shows `now`.
@@ -199,6 +219,9 @@ pub struct Incident {
     pub number: u64,
     /// The rule that speaks.
     pub rule: Arc<str>,
+    /// What changed the rule for it: [`Rule::overrides`](crate::rule::Rule).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Arc<str>>,
     /// What the members share, hashed. Changed by the table.
     pub(super) group: u128,
     pub cause: Cause,
@@ -215,6 +238,9 @@ pub struct Incident {
     pub weight: u8,
     /// How the last run ended.
     pub exit: Option<Exit>,
+    /// Of a CronJob: its Job that failed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Arc<str>>,
     /// Who has the problem, by object and part. Added and removed by the table.
     #[serde(with = "members")]
     pub members: BTreeMap<MemberKey, Member>,
@@ -229,6 +255,9 @@ pub struct Incident {
     /// The most members at one time since it was last quiet.
     pub peak: u32,
     pub since: Timestamp,
+    /// `since` is the earliest moment known: the problem may be older.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub since_at_least: bool,
     /// When it was last seen.
     pub last_seen: Timestamp,
     /// How often it happened.
@@ -260,6 +289,9 @@ pub struct Incident {
     /// The end of the log that was told.
     #[serde(default)]
     pub log: Option<Log>,
+    /// What the first message of its own was called, once there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<FirstTold>,
     #[serde(flatten)]
     pub recorded: Recorded,
     /// The rules were changed while it was open: its members stay with it, whatever group they
@@ -294,6 +326,7 @@ impl Incident {
             id,
             number,
             rule: Arc::clone(&rule.name),
+            overrides: rule.overrides.clone(),
             group: group::key(rule, signal),
             cause: signal.cause,
             severity: rule.severity,
@@ -306,6 +339,7 @@ impl Incident {
             why: Arc::clone(&signal.message),
             weight: signal.weight,
             exit: signal.exit.clone(),
+            job: signal.job.clone(),
             signal: Box::new(signal.clone()),
             members: BTreeMap::new(),
             unnamed: 0,
@@ -313,6 +347,7 @@ impl Incident {
             several_parts: false,
             peak: 0,
             since: signal.since.unwrap_or(signal.at).min(now),
+            since_at_least: signal.since_at_least,
             last_seen: signal.at,
             occurrences: 0,
             times: VecDeque::new(),
@@ -326,6 +361,7 @@ impl Incident {
             waits: None,
             receivers: Vec::new(),
             log: None,
+            first: None,
             recorded: Recorded::default(),
             carried: false,
             orphaned: false,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::incident::Life;
 use super::recover::stable_for;
-use super::{Incident, Settings};
+use super::{Incident, Member, Settings};
 use crate::clock;
 use crate::message::{Decision, Reason};
 use crate::rule::Rule;
@@ -29,6 +29,8 @@ pub(super) enum Verdict {
         reason: Reason,
         until: Option<Timestamp>,
     },
+    /// It became due by the clock alone while this kind could not be seen: what is known of it is too old.
+    Unseen(Arc<str>),
     /// Another incident explains it.
     Held(Arc<str>),
     /// It is due; until then members gather.
@@ -79,10 +81,7 @@ pub(super) fn judge(incident: &Incident, rule: &Rule, context: &Context<'_>) -> 
 /// Nobody was notified yet.
 fn waiting(incident: &Incident, rule: &Rule, context: &Context<'_>) -> Verdict {
     let now = context.now;
-    let due = incident
-        .raised()
-        .map(|m| clock::after(m.since, rule.for_duration).max(m.not_before.unwrap_or(Timestamp::MIN)))
-        .min();
+    let due = incident.raised().map(|member| due(member, rule)).min();
     let due = if incident.hastened { due.map(|due| due.min(now)) } else { due };
     let due_at = incident.life().due_at();
     // A crash loop that is due stays so while its container runs for a moment.
@@ -101,12 +100,38 @@ fn waiting(incident: &Incident, rule: &Rule, context: &Context<'_>) -> Verdict {
             return Verdict::NotYet { reason: Reason::BelowCount, until: None };
         }
     }
+    if due_at.is_none()
+        && !incident.hastened
+        && let Some(kind) = unseen(incident, rule, context)
+    {
+        return Verdict::Unseen(kind);
+    }
     if let Some(holder) = (context.holder)() {
         return Verdict::Held(holder);
     }
     let due_at = due_at.unwrap_or(now);
     let until = clock::after(due_at, group_wait(rule, context));
     if now < until { Verdict::Gather { due_at, until } } else { Verdict::Begin { due_at } }
+}
+
+/// When a member is due, if it goes on having the problem.
+fn due(member: &Member, rule: &Rule) -> Timestamp {
+    clock::after(member.since, rule.for_duration).max(member.not_before.unwrap_or(Timestamp::MIN))
+}
+
+/// The kind that cannot be seen, if nothing else shows that a problem which is due now still stands. What has
+/// happened stays true.
+fn unseen(incident: &Incident, rule: &Rule, context: &Context<'_>) -> Option<Arc<str>> {
+    if incident.cause.is_point() || incident.cause == Cause::OOMKilled {
+        return None;
+    }
+    let shown_by = |member: &Member| -> Arc<str> {
+        if member.pulse { Arc::from("Event") } else { Arc::clone(&member.object.kind) }
+    };
+    let mut members = incident.raised().filter(|m| due(m, rule) <= context.now).peekable();
+    let first = shown_by(members.peek()?);
+    let all = members.all(|m| context.world.is_unseen(&shown_by(m), m.object.namespace.as_deref()));
+    all.then_some(first)
 }
 
 /// Somebody was notified, and it goes on.

@@ -37,13 +37,14 @@ impl Engine {
         self.rooms.free();
         // What was told keeps its place.
         for id in &self.incidents.ids_by(|i| (by_due(i.notified().map(|told| told.at)), i.since)) {
-            let Some(name) = self.incidents.get(id).map(|i| Arc::clone(&i.rule)) else { continue };
+            let Some(incident) = self.incidents.get(id) else { continue };
+            let old = old_rules.of(&incident.rule, &incident.signal);
             self.settle_under_rules(id, out);
-            let old = old_rules.get(&name).cloned();
             self.adjust(id, old.as_deref(), &old_steps);
         }
         for id in self.incidents.ids_by(|i| by_due(i.life().due_at())) {
-            let was_silent = |i: &Incident| old_rules.get(&i.rule).is_some_and(|rule| !rule.send_resolved);
+            let was_silent =
+                |i: &Incident| old_rules.of(&i.rule, &i.signal).is_some_and(|rule| !rule.send_resolved);
             match self.incidents.get(&id).filter(|i| i.orphaned).map(was_silent) {
                 Some(was_silent) => self.without_rule(&id, !was_silent, now, world, out),
                 None => self.evaluate(&id, now, world, out),
@@ -88,7 +89,7 @@ impl Engine {
             .iter()
             .any(|id| self.incidents.get(id).is_some_and(|incident| incident.members.contains_key(&key)));
         // Past the cap on members an object is only counted.
-        let group = self.rules.first_match(signal).map(|rule| group::key(rule, signal));
+        let group = self.rules.first_match(signal).map(|rule| group::key(&rule, signal));
         let counted = group.and_then(|group| self.incidents.of_group(group));
         let known = known || counted.is_some_and(|incident| incident.unnamed_seen.contains(&key.0));
         if !known {
@@ -111,7 +112,7 @@ impl Engine {
     /// Puts an incident under the rule that speaks for it now, and into the group it is in now.
     pub(super) fn settle_under_rules(&mut self, id: &Arc<str>, out: &mut Effects) {
         let Some(incident) = self.incidents.get_mut(id) else { return };
-        let rule = self.rules.first_match(&incident.signal).cloned();
+        let rule = self.rules.first_match(&incident.signal);
         incident.orphaned = rule.is_none();
         let Some(rule) = rule else { return };
         let group = group::key(&rule, &incident.signal);
@@ -119,6 +120,12 @@ impl Engine {
         incident.carried = incident.is_open();
         self.carries |= incident.carried;
         let kept = incident.recorded.kept;
+        if incident.overrides != rule.overrides {
+            incident.overrides.clone_from(&rule.overrides);
+            if kept {
+                out.dirty.insert(Arc::clone(id));
+            }
+        }
         if incident.group == group && incident.rule == rule.name {
             return;
         }
@@ -147,8 +154,8 @@ impl Engine {
         incident.unnamed = incident.unnamed.saturating_add(left.unnamed);
         incident.occurrences = incident.occurrences.saturating_add(left.occurrences);
         incident.last_seen = incident.last_seen.max(left.last_seen);
-        if incident.notified().is_none() {
-            incident.since = incident.since.min(left.since);
+        if incident.notified().is_none() && left.since < incident.since {
+            (incident.since, incident.since_at_least) = (left.since, left.since_at_least);
         }
         incident.departed.empty_since = None;
         incident.peak = incident.peak.max(incident.affected());
@@ -160,7 +167,7 @@ impl Engine {
     /// What was computed from the old rule and settings is computed anew.
     fn adjust(&mut self, id: &Arc<str>, old: Option<&Rule>, old_steps: &[u32]) {
         let Some(incident) = self.incidents.get_mut(id) else { return };
-        let Some(rule) = self.rules.get(&incident.rule) else { return };
+        let Some(rule) = self.rules.of(&incident.rule, &incident.signal) else { return };
         let (severity, affected) = (incident.severity, incident.affected());
         // Less severe is no news; more severe is, and is told.
         incident.severity = match old.filter(|_| incident.notified().is_some()) {
@@ -170,7 +177,7 @@ impl Engine {
         let Some(notified) = incident.life_mut().notified_mut() else { return };
         let changed = old.is_none_or(|old| (old.window, old.max_window) != (rule.window, rule.max_window));
         if changed {
-            notified.window_ends = Some(window_ends(notified.at, notified.reminders, rule));
+            notified.window_ends = Some(window_ends(notified.at, notified.reminders, &rule));
         }
         let steps = &self.settings.growth_steps;
         if steps != old_steps {

@@ -201,8 +201,8 @@ impl Engine {
     /// What holds an incident back: silences before mute times, and of several the one that lasts
     /// longest, so that the fewest changes are recorded.
     fn quiet(&self, incident: &Incident, now: Timestamp, world: &dyn World) -> Option<HeldBy> {
-        let rule = self.rules.get(&incident.rule)?;
-        let facts = RouteFacts { signal: &incident.signal, rule, severity: incident.severity };
+        let rule = self.rule_of(incident)?;
+        let facts = RouteFacts { signal: &incident.signal, rule: &rule, severity: incident.severity };
         let affected = || {
             let known = concerned(incident).map(|member| Affected {
                 name: &member.object.name,
@@ -333,7 +333,7 @@ fn concerned(incident: &Incident) -> impl Iterator<Item = &Member> {
 }
 
 /// The annotations that count for a member, as they are now.
-fn layers(incident: &Incident, member: &Member, world: &dyn World) -> silence::Layers {
+pub(super) fn layers(incident: &Incident, member: &Member, world: &dyn World) -> silence::Layers {
     let live = world.annotations(&member.object, &incident.signal.workload);
     live.unwrap_or_else(|| incident.signal.annotations.clone())
 }

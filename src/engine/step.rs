@@ -10,10 +10,14 @@ use super::room::Place;
 use super::{Effects, Engine, Incident, Member, group};
 use crate::clock;
 use crate::message::Reason;
+use crate::rule::Rule;
 use crate::signal::{Cause, Phase, Signal, World};
 
 /// An autoscaler, a registry or a provisioner that promises again and again is believed this long.
 const MAX_GRACE: Duration = Duration::from_secs(1800);
+
+/// The same moment by the clock of this process and of the one before: each knows the API server's to a second.
+const SAME_MOMENT: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Takes one signal in and does what follows from it at once.
@@ -57,11 +61,14 @@ impl Engine {
     }
 
     pub(super) fn raise(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
-        let Some(rule) = self.rules.first_match(signal).cloned() else {
+        let Some(rule) = self.rules.first_match(signal) else {
             self.unmatched(now, signal, Reason::NoRule, out);
             return;
         };
         let group = group::key(&rule, signal);
+        if self.looking && self.was_told(signal, group) {
+            return;
+        }
         let known =
             self.carrier(signal).or_else(|| self.incidents.of_group(group).map(|i| Arc::clone(&i.id)));
         let id = match known {
@@ -83,7 +90,40 @@ impl Engine {
             }
         };
         self.join(&id, now, signal);
+        self.speak_for_the_worst(&id, &rule, signal);
         self.evaluate(&id, now, world, out);
+    }
+
+    /// Is it something that happened and is part of an incident already? Marks of what was seen may be minutes old
+    /// at a restart, so it can come once more; and where its pod is gone by then, under no workload.
+    fn was_told(&self, signal: &Signal, group: u128) -> bool {
+        if signal.phase != Phase::Pulse || !(signal.cause.is_point() || signal.cause == Cause::OOMKilled) {
+            return false;
+        }
+        let key = (object_key(&signal.object), signal.container.clone());
+        let name = &signal.object.name;
+        self.incidents.of_namespace(&signal.object.namespace).any(|incident| {
+            let same = incident.cause == signal.cause
+                && signal.at <= clock::after(incident.last_seen, SAME_MOMENT)
+                && (signal.cause != Cause::Event || incident.signal.reason == signal.reason)
+                && (incident.container.is_none() || incident.container == signal.container);
+            let member = incident.members.contains_key(&key);
+            same && if member { incident.group != group } else { incident.departed.left_names.contains(name) }
+        })
+    }
+
+    /// Overrides may make a rule more severe for one object of an incident than for the others: it goes by
+    /// what holds for the worst of them.
+    fn speak_for_the_worst(&mut self, id: &Arc<str>, rule: &Rule, signal: &Signal) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        if incident.rule != rule.name || incident.overrides == rule.overrides {
+            return;
+        }
+        let speaks = self.rules.of(&incident.rule, &incident.signal);
+        if speaks.is_some_and(|speaks| speaks.severity < rule.severity) {
+            *incident.signal = signal.clone();
+            incident.overrides.clone_from(&rule.overrides);
+        }
     }
 
     /// Puts the signal's object among the members.
@@ -93,6 +133,7 @@ impl Engine {
         if self.incidents.get(id).is_some_and(Incident::is_ended) {
             self.incidents.advance(id, Life::reopen);
             self.incidents.get_mut(id).into_iter().for_each(|incident| begin_anew(incident, signal, now));
+            self.note_overrides(id);
         }
         let Some(incident) = self.incidents.get_mut(id) else { return };
         incident.last_seen = incident.last_seen.max(signal.at);
@@ -106,6 +147,9 @@ impl Engine {
         explain(incident, &signal.message, signal.weight);
         if signal.exit.is_some() {
             incident.exit.clone_from(&signal.exit);
+        }
+        if signal.job.is_some() {
+            incident.job.clone_from(&signal.job);
         }
         if let Some(image) = &signal.image {
             incident.signal.image = Some(Arc::clone(image));
@@ -127,6 +171,7 @@ impl Engine {
             member.clear_since = None;
             member.unknown_since = None;
             member.last = signal.at.max(member.last);
+            member.restarts = signal.restarts.or(member.restarts);
             member.node = signal.node.clone().or_else(|| member.node.take());
             member.not_before = match (signal.phase, member.not_before, signal.not_before) {
                 // Each Event of a wait would begin it anew.
@@ -139,10 +184,11 @@ impl Engine {
             self.refused += u64::from(incident.count_unnamed(&object));
         } else {
             let since = signal.since.unwrap_or(signal.at).min(now);
-            incident.since =
-                if incident.members.is_empty() && never_told { since } else { incident.since.min(since) };
+            if since < incident.since || (incident.members.is_empty() && never_told) {
+                (incident.since, incident.since_at_least) = (since, signal.since_at_least);
+            }
             incident.recorded.joined = true;
-            incident.departed.joined();
+            incident.departed.joined(&signal.object.name);
             self.incidents.add_member(id, key, Member::of(signal, now));
         }
         let Some(incident) = self.incidents.get_mut(id) else { return };
@@ -154,6 +200,13 @@ impl Engine {
             }
         }
         incident.peak = incident.peak.max(incident.affected());
+    }
+
+    /// Notes which overrides hold for what began it.
+    fn note_overrides(&mut self, id: &Arc<str>) {
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        let rule = self.rules.of(&incident.rule, &incident.signal);
+        incident.overrides = rule.map(|rule| rule.overrides.clone()).unwrap_or_default();
     }
 
     fn detail(&mut self, now: Timestamp, signal: &Signal, world: &dyn World, out: &mut Effects) {
@@ -233,6 +286,7 @@ fn explain(incident: &mut Incident, message: &Arc<str>, weight: u8) {
 fn begin_anew(incident: &mut Incident, signal: &Signal, now: Timestamp) {
     incident.carried = false;
     incident.since = signal.since.unwrap_or(signal.at).min(now);
+    incident.since_at_least = signal.since_at_least;
     incident.waits = None;
     incident.departed = Departed {
         empty_since: incident.departed.empty_since,

@@ -134,7 +134,7 @@ impl Engine {
                 continue;
             }
             let Some(incident) = self.incidents.get(&id).filter(|i| i.gathers()) else { continue };
-            let Some(rule) = self.rules.get(&incident.rule).cloned() else { continue };
+            let Some(rule) = self.rule_of(incident) else { continue };
             self.route(&id, &rule);
             let Some(incident) = self.incidents.get(&id) else { continue };
             by_receivers.entry(incident.receivers.clone()).or_default().push(id);
@@ -143,7 +143,7 @@ impl Engine {
             let alone = decision == Decision::Storm && ids.len() == 1;
             for id in &ids {
                 let Some(incident) = self.incidents.get_mut(id) else { continue };
-                let Some(rule) = self.rules.get(&incident.rule).cloned() else { continue };
+                let Some(rule) = self.rules.of(&incident.rule, &incident.signal) else { continue };
                 incident.recorded.kept = true;
                 if alone {
                     // Messages were about it before: it was over, and came back in the storm.

@@ -5,16 +5,22 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Engine, Incident};
-use crate::message::text::LOOPING;
-use crate::message::{Held, IncidentView};
-use crate::signal::{Cause, Exit, World, headline, text};
+use super::next_step::next_step;
+use super::{Engine, Incident, Member, silence};
+use crate::message::text::{LOOPING, link};
+use crate::message::{Held, IncidentView, Reason};
+use crate::signal::{Cause, Exit, Standing, World, headline, text};
+
+/// The annotation of an object, a workload or a namespace that names its runbook.
+pub const RUNBOOK: &str = "kubeherald.io/runbook";
+/// So many members are asked whether they still exist.
+const MAX_ASKED: usize = IncidentView::MAX_MEMBERS;
 
 impl Engine {
     /// How an incident looks now.
     pub fn view(&self, id: &str, now: Timestamp, world: &dyn World) -> Option<IncidentView> {
         let incident = self.incidents.get(id)?;
-        let rule = self.rules.get(&incident.rule);
+        let rule = self.rule_of(incident);
         let names: BTreeSet<&Arc<str>> = incident.members.values().map(|m| &m.object.name).collect();
         let nodes: BTreeSet<&Arc<str>> = incident.members.values().filter_map(|m| m.node.as_ref()).collect();
         let node = match (nodes.len(), nodes.first()) {
@@ -35,6 +41,10 @@ impl Engine {
         if members.is_empty() && incident.peak <= 1 {
             members.push(Arc::clone(&object.name));
         }
+        let is_gone = |member: &Member| is_gone(incident, member, world);
+        let gone = gone(incident, &members, &is_gone);
+        let end_reason = incident.life().end().map(|end| end.reason);
+        let left_behind = end_reason == Some(Reason::ObjectsGone);
         Some(IncidentView {
             id: Arc::clone(&incident.id),
             rule: Arc::clone(&incident.rule),
@@ -59,11 +69,16 @@ impl Engine {
                 .flatten(),
             occurrences: incident.occurrences.max(u64::from(members_total)),
             occurrences_new: incident.untold(),
+            restarts: restarts(incident),
             since: incident.since,
+            since_at_least: incident.since_at_least,
             last_seen: incident.last_seen,
             ended_at: incident
                 .is_ended()
                 .then(|| incident.departed.over_at.or(incident.departed.empty_since).unwrap_or(now)),
+            end_reason: end_reason.filter(|_| incident.is_ended()),
+            left_behind: left_behind.then(|| world.health(namespace, &incident.workload)),
+            gone,
             reason_raw: Arc::clone(&incident.signal.reason),
             why: why(incident),
             exit: exit_text(incident),
@@ -73,11 +88,13 @@ impl Engine {
             pods_on_node: (incident.cause == Cause::NodeNotReady)
                 .then(|| node.as_deref().map(|node| world.pods_on_node(node)))
                 .flatten(),
-            runbook: rule.and_then(|rule| rule.runbook.clone()),
-            command: command(incident),
+            runbook: own_runbook(incident, world).or_else(|| rule.and_then(|rule| rule.runbook.clone())),
+            command: next_step(incident, &is_gone),
+            silence: None,
             log_tail: incident.log.as_ref().map(|log| Arc::clone(&log.text)),
             log_from: incident.log.as_ref().and_then(|log| log.from.clone()),
             title: String::new(),
+            first: incident.first.clone(),
             node,
         })
     }
@@ -177,37 +194,39 @@ fn exit_text(incident: &Incident) -> Arc<str> {
     Arc::from(format!("{oom}exit code {code}{signal}"))
 }
 
-/// A command to look further. Names from the API server are DNS labels; whatever else stands there
-/// is not put into a line that people paste into a shell.
-fn command(incident: &Incident) -> Arc<str> {
-    let object = &incident.signal.object;
-    let namespace = incident.namespace.as_deref();
-    let member = incident.raised().next().or_else(|| incident.members.values().next());
-    let name = member.map_or(&object.name, |m| &m.object.name);
-    let safe = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
-    if !safe(name) || !namespace.is_none_or(safe) || !incident.container.as_deref().is_none_or(safe) {
-        return Arc::from("");
-    }
-    let ns = namespace.filter(|_| &*object.kind != "Namespace");
-    let ns = ns.map(|ns| format!(" -n {ns}")).unwrap_or_default();
-    let container = incident.container.as_deref().map(|c| format!(" -c {c}")).unwrap_or_default();
-    let line = match (incident.cause, &*object.kind) {
-        // In back-off the log of the run that crashed is the current one, and the previous one often
-        // removed already. A container that was OOM-killed once runs again.
-        (Cause::CrashLoopBackOff, "Pod") => format!("kubectl{ns} logs {name}{container} --tail=50"),
-        (Cause::PodFailed, "Pod") if incident.container.is_some() => {
-            format!("kubectl{ns} logs {name}{container} --tail=50")
-        }
-        (Cause::OOMKilled, "Pod") => format!("kubectl{ns} logs {name}{container} --previous --tail=50"),
-        (Cause::RolloutStuck, _) => format!("kubectl{ns} rollout status {}", kind_name(&object.kind, name)),
-        (_, kind) if kind.bytes().all(|b| b.is_ascii_alphabetic()) => {
-            format!("kubectl{ns} describe {}", kind_name(kind, name))
-        }
-        _ => String::new(),
-    };
-    Arc::from(line)
+/// Does the object of a member no longer exist? What is not known counts as there.
+fn is_gone(incident: &Incident, member: &Member, world: &dyn World) -> bool {
+    // The state of a node or a Job that is gone is asked for by the same name.
+    world.standing(&member.object, member.part.as_deref(), incident.cause) == Standing::Gone
 }
 
-fn kind_name(kind: &str, name: &str) -> String {
-    format!("{}/{name}", kind.to_ascii_lowercase())
+/// Which of the names shown are of objects that no longer exist.
+fn gone(incident: &Incident, shown: &[Arc<str>], is_gone: &dyn Fn(&Member) -> bool) -> Vec<Arc<str>> {
+    if incident.members.is_empty() {
+        let removed = &incident.departed.gone_names;
+        return shown.iter().filter(|name| removed.contains(name)).cloned().collect();
+    }
+    let asked = incident.members.values().take(MAX_ASKED).filter(|member| is_gone(member));
+    let names: BTreeSet<&Arc<str>> = asked.map(|member| &member.object.name).collect();
+    shown.iter().filter(|name| names.contains(name)).cloned().collect()
+}
+
+/// Restarts of all members, those that have left too; `None` where no member is a container of a known pod.
+fn restarts(incident: &Incident) -> Option<u64> {
+    let known = incident.members.values().filter_map(|member| member.restarts).map(u64::from);
+    let (count, now) = known.fold((0_u64, 0_u64), |(count, sum), n| (count + 1, sum.saturating_add(n)));
+    let left = incident.departed.left_restarts.values().copied().map(u64::from).sum::<u64>();
+    (count > 0 || left > 0).then(|| now.saturating_add(left))
+}
+
+/// The runbook that the object, its workload or its namespace names, the most specific first. Whoever may write
+/// there can put any link into a message: only what shows where it leads is taken.
+fn own_runbook(incident: &Incident, world: &dyn World) -> Option<Arc<str>> {
+    let member = incident.raised().next().or_else(|| incident.members.values().next());
+    let layers = match member {
+        Some(member) => silence::layers(incident, member, world),
+        None => incident.signal.annotations.clone(),
+    };
+    let named = layers.iter().flatten().filter_map(|annotations| annotations.get(RUNBOOK));
+    named.map(|url| url.trim()).find(|url| link::is_web_link(url)).map(Arc::from)
 }

@@ -15,7 +15,12 @@ impl Notification {
 
     fn alone(&self, i: &IncidentView) -> Self {
         let (decision, reason) = if i.ended_at.is_some() {
-            (Decision::Resolved, Reason::Recovered)
+            match i.end_reason.unwrap_or(Reason::Recovered) {
+                reason @ (Reason::StateUnknown | Reason::RuleRemoved | Reason::OverLimit) => {
+                    (Decision::Expired, reason)
+                }
+                reason => (Decision::Resolved, reason),
+            }
         } else if i.flaps > 0 {
             (Decision::Reopened, self.reason)
         } else {
@@ -35,6 +40,7 @@ impl Notification {
             incidents: vec![i.clone()],
             incidents_total: 1,
             digest: None,
+            late_s: None,
         }
     }
 }

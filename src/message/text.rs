@@ -5,6 +5,9 @@
 //! line and cut, and each format escapes it for its own medium.
 
 pub mod digest;
+pub mod link;
+pub mod numbers;
+pub mod over;
 pub mod title;
 pub mod words;
 
@@ -43,9 +46,9 @@ const MAX_NAME: usize = 260;
 pub struct Facts {
     /// `CrashLoopBackOff of Deployment/checkout in shop, cluster prod-eu-1`
     pub what: String,
-    /// `3 of 3 pods, 14 times`
+    /// `3 of 3 pods, 14 restarts`
     pub how_much: String,
-    /// `since 08:06:24 UTC (4 min)`, or the whole span of what has ended.
+    /// `since 08:06:24 UTC (4 min)`, `at least since …`, or the whole span of what has ended.
     pub when: String,
     /// The shortest cause known: `OOM-killed at its 20Mi limit`, `exit code 3`; may be empty.
     pub short_why: String,
@@ -63,28 +66,11 @@ pub struct Facts {
 
 /// Says an incident in words.
 pub fn facts(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView, now: Timestamp) -> Facts {
-    let end = i.ended_at.unwrap_or(i.last_seen);
-    let when = if decision.is_end() {
-        format!(
-            "from {} to {} ({})",
-            words::moment(i.since, now),
-            words::moment(end, now),
-            words::duration(words::seconds_between(i.since, end))
-        )
-    } else {
-        words::since(i.since, now)
-    };
-    let times = match (i.occurrences, i.occurrences_new) {
-        (0 | 1, _) => String::new(),
-        (all, new) if decision == Decision::Reminder && new > 0 => {
-            format!("{} in all, {new} since the last message", plural(all, "time"))
-        }
-        (all, _) => plural(all, "time"),
-    };
+    let when = if decision.is_end() { span(i, now) } else { since(i, now) };
     let cluster = if cluster.is_empty() { String::new() } else { format!("cluster {}", name(cluster)) };
     Facts {
         what: join(&[&format!("{} of {}", i.cause, subject(i)), &cluster], ", "),
-        how_much: join(&[&extent(i), &times], ", "),
+        how_much: numbers::how_much(decision, i),
         when,
         short_why: Some(short_why(i)).filter(|short| !says_it_too(i, short)).unwrap_or_default(),
         why: i.why.to_string(),
@@ -93,6 +79,25 @@ pub fn facts(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView
         held: held(i),
         note: note(decision, reason, i),
     }
+}
+
+/// `since 08:06:24 UTC (4 min)`
+fn since(i: &IncidentView, now: Timestamp) -> String {
+    let least = if i.since_at_least { "at least " } else { "" };
+    format!("{least}{}", words::since(i.since, now))
+}
+
+/// `from 08:06:24 UTC to 08:11:32 UTC (5m 8s)`
+fn span(i: &IncidentView, now: Timestamp) -> String {
+    let end = i.ended_at.unwrap_or(i.last_seen);
+    let earlier = if i.since_at_least { " or earlier" } else { "" };
+    let lasted = words::duration(words::seconds_between(i.since, end));
+    format!("from {}{earlier} to {} ({lasted})", words::moment(i.since, now), words::moment(end, now))
+}
+
+/// Does a container end again and again without an error?
+pub fn exits_well(i: &IncidentView) -> bool {
+    &*i.exit == "exit code 0" && i.deeper.is_empty()
 }
 
 fn name(text: &str) -> String {
@@ -156,7 +161,22 @@ fn member_names(i: &IncidentView) -> String {
         _ => {}
     }
     let total = usize::try_from(i.members_total).unwrap_or(usize::MAX).max(i.members.len());
-    words::list(i.members.iter().map(AsRef::as_ref), SHOWN_MEMBERS, total)
+    let all_gone = i.members.iter().all(|member| i.gone.contains(member));
+    let shown: Vec<String> = i
+        .members
+        .iter()
+        .take(SHOWN_MEMBERS)
+        .map(|member| match !all_gone && i.gone.contains(member) {
+            true => format!("{member} (gone)"),
+            false => member.to_string(),
+        })
+        .collect();
+    let names = words::list(shown.iter().map(String::as_str), SHOWN_MEMBERS, total);
+    match (all_gone, i.members.len()) {
+        (false, _) => names,
+        (true, 1) => format!("{names} (gone)"),
+        (true, _) => format!("{names}, all gone"),
+    }
 }
 
 fn held(i: &IncidentView) -> String {
@@ -179,21 +199,18 @@ fn held(i: &IncidentView) -> String {
 
 fn note(decision: Decision, reason: Reason, i: &IncidentView) -> String {
     match (decision, reason) {
-        (_, Reason::Escalated) => format!("more severe than told before: {} now", i.severity),
+        (_, Reason::Escalated) => format!("more severe than before: {} now", i.severity),
         (Decision::Reopened, _) => format!("it was over and came back, {} time", words::ordinal(i.flaps + 1)),
-        (Decision::Resolved, Reason::ObjectsGone) => {
-            "its objects are gone, and nothing of the workload has it any more".into()
-        }
-        (Decision::Resolved, Reason::Quiet) => "nothing was heard of it for a while".into(),
+        (Decision::Resolved, reason) => over::note(reason, i),
         (Decision::Expired, Reason::RuleRemoved) => {
-            "no rule asks for it any more: the rules were changed, the problem may still be there".into()
+            "the rules were changed and none matches it any more; the problem may still be there".into()
         }
         (Decision::Expired, Reason::OverLimit) => {
-            "the limit on incidents is reached and it gave way to others; the problem may still be there"
+            "the limit on open incidents is reached and others took its place; the problem may still be there"
                 .into()
         }
-        (Decision::Expired, _) => "its state can no longer be read: look at it yourself".into(),
-        (_, Reason::Standing) => "it stood before kubeherald first looked".into(),
+        (Decision::Expired, _) => "its state can no longer be read: check it yourself".into(),
+        (_, Reason::Standing) => "it was already there at startup".into(),
         _ => String::new(),
     }
 }
@@ -224,27 +241,17 @@ pub fn title_for(decision: Decision, reason: Reason, i: &IncidentView) -> String
             extent => format!("Grew to {extent}: {own}"),
         },
         Decision::Reminder => {
+            let least = if i.since_at_least { "at least " } else { "" };
             let since = words::moment(i.since, i.last_seen);
-            match i.occurrences_new {
-                0 => format!("Still failing since {since}: {own}"),
-                n => format!("Still failing, {} since {since}: {own}", more_times(n)),
+            match numbers::more(i) {
+                more if more.is_empty() => format!("Still failing since {least}{since}: {own}"),
+                more => format!("Still failing since {least}{since}, {more}: {own}"),
             }
         }
         Decision::Reopened => format!("Again ({} time): {own}", words::ordinal(i.flaps + 1)),
-        Decision::Resolved => {
-            let end = i.ended_at.unwrap_or(i.last_seen);
-            format!("Resolved after {}: {own}", words::duration(words::seconds_between(i.since, end)))
-        }
-        Decision::Expired if matches!(reason, Reason::RuleRemoved | Reason::OverLimit) => {
-            format!("No longer followed: {own}")
-        }
-        Decision::Expired => format!("State unknown: {own}"),
+        Decision::Resolved | Decision::Expired => over::title(decision, reason, i),
     };
     one_line(&line, MAX_TITLE)
-}
-
-fn more_times(n: u64) -> String {
-    if n == 1 { "once more".into() } else { format!("{n} more times") }
 }
 
 /// Several lines, plain text: what, how much, since when, why, where, what next.
@@ -273,6 +280,7 @@ pub fn text(cluster: &str, decision: Decision, reason: Reason, i: &IncidentView,
     }
     if !decision.is_end() {
         line("Look: ", &i.command);
+        line("Silence: ", i.silence.as_deref().unwrap_or_default());
     }
     line("Runbook: ", i.runbook.as_deref().unwrap_or_default());
     out.truncate(out.trim_end().len());
@@ -313,12 +321,12 @@ pub fn root_causes_first<'a>(incidents: impl IntoIterator<Item = &'a IncidentVie
     sorted
 }
 
-/// One line of a summary: what, how much, why, since when (or how long it lasted).
+/// One line of a summary: what, how much, why and since when, or what is well again.
 pub fn summary_line(i: &IncidentView, now: Timestamp) -> String {
-    let when = match i.ended_at {
-        Some(end) => format!("over after {}", words::duration(words::seconds_between(i.since, end))),
-        None => words::since(i.since, now),
-    };
+    if i.ended_at.is_some() {
+        return over::line(i);
+    }
+    let when = since(i, now);
     let held: u64 = i.held.iter().map(|h| u64::from(h.members)).sum();
     let held = if held == 0 { String::new() } else { format!("holds back {}", plural(held, "object")) };
     join(&[&incident_title(i), &extent(i), &held, &when], ", ")
@@ -329,9 +337,10 @@ pub fn summary_title(decision: Decision, incidents: &[IncidentView], total: u32)
     let total = total.max(u32::try_from(incidents.len()).unwrap_or(u32::MAX));
     let over = incidents.iter().filter(|i| i.ended_at.is_some()).count() as u64;
     let head = match decision {
-        _ if total == 0 => "Nothing to tell: no problems".to_owned(),
+        _ if total == 0 => "No problems".to_owned(),
         Decision::Standing => {
-            format!("{} when kubeherald began to watch", plural(total.into(), "standing problem"))
+            let were = if total == 1 { "was" } else { "were" };
+            format!("{} {were} already open at startup", plural(total.into(), "problem"))
         }
         Decision::Storm if over == 0 => format!("{} at once", plural(total.into(), "new problem")),
         Decision::Storm if u64::from(total) <= over => format!("{} over", plural(over, "problem")),
@@ -369,7 +378,7 @@ pub fn summary_text(
         out.push('\n');
     }
     if decision == Decision::Standing && !incidents.is_empty() {
-        out.push_str("These stood already; from now on each is told when it changes.\n");
+        out.push_str("From now on you are notified when one of them changes.\n");
     }
     for i in root_causes_first(incidents).into_iter().take(SHOWN_INCIDENTS) {
         out.push_str("- ");
@@ -391,4 +400,4 @@ pub fn summary_text(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

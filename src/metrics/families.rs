@@ -35,6 +35,10 @@ pub(super) struct Deliveries {
     pub assertions: [(&'static str, u64); 2],
     /// Does it refuse every message?
     pub refusing: bool,
+    /// Its attempts have failed for so long that it is news.
+    pub failing: bool,
+    /// Messages that went to its fallback.
+    pub handed_over: u64,
 }
 
 /// All numbers at one moment.
@@ -74,8 +78,10 @@ pub(super) const fn reasons(decision: Decision) -> &'static [Reason] {
             Reason::ConfigMended,
             Reason::Blind,
             Reason::SeesAgain,
+            Reason::ReceiverFails,
             Reason::ReceiverRefuses,
             Reason::ReceiverWorks,
+            Reason::HandedOver,
             Reason::NotQueued,
             Reason::LimitReached,
             Reason::LimitLifted,
@@ -239,10 +245,12 @@ impl Families {
             "Time since the API server last showed that it is there.",
             age,
         )?;
+        // What a namespaced install may not read is not down.
+        let permitted = watches.iter().filter(|watch| !watch.not_permitted);
         out.gauge(
             "kubeherald_watch_up",
             "1 while a kind is followed, also while it is listed anew.",
-            by_kind(|watch| u64::from(up(watch))),
+            permitted.map(|watch| (vec![("kind", watch.kind.as_str())], u64::from(up(watch)))),
         )?;
         out.counter("kubeherald_watch_lists", "Lists completed.", by_kind(|watch| watch.lists))?;
         out.counter(
@@ -295,6 +303,20 @@ impl Families {
             "kubeherald_receiver_refusing",
             "1 while a receiver refuses every message and is paused.",
             refusing,
+        )?;
+        let failing =
+            self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], u32::from(of.failing)));
+        out.gauge(
+            "kubeherald_receiver_failing",
+            "1 while attempts at a receiver have failed for `receiver_trouble_after` or longer.",
+            failing,
+        )?;
+        let handed_over =
+            self.deliveries.iter().map(|of| (vec![("receiver", &*of.receiver)], of.handed_over));
+        out.counter(
+            "kubeherald_outbox_handed_over",
+            "Messages of a receiver that went to its fallback.",
+            handed_over,
         )?;
         let logs = self.logs.iter().map(|(outcome, n)| (vec![("outcome", outcome.as_str())], *n));
         out.counter(

@@ -127,6 +127,7 @@ async fn what_the_parts_know_is_told() {
         max_age: Duration::from_secs(60),
         credential: None,
         fold: true,
+        fallback: None,
     };
     let outbox = &metrics.sources().outbox;
     drop(outbox.dispatcher(spec, Nobody));

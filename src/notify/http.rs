@@ -195,6 +195,7 @@ async fn exchange_simulated(
     now: Timestamp,
 ) -> Result<Answer, String> {
     let request = request.build().map_err(chain)?;
+    let to = address(request.url());
     let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let request = HttpRequest {
         method: request.method().to_string(),
@@ -204,7 +205,7 @@ async fn exchange_simulated(
     };
     let answered = tokio::time::timeout(TOTAL_TIMEOUT, network.http(request)).await;
     let answered = answered.unwrap_or(Err(TransportError::NoAnswer));
-    let HttpAnswer { status, headers, mut body } = answered.map_err(|error| error.reason())?;
+    let HttpAnswer { status, headers, mut body } = answered.map_err(|error| error.reason(to.as_deref()))?;
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         if let (Ok(name), Ok(value)) =
@@ -296,11 +297,15 @@ pub enum TransportError {
 }
 
 impl TransportError {
-    /// For people, with what to do where that is known.
-    pub fn reason(&self) -> String {
+    /// For people, with what to do where that is known. `to`: host and port.
+    pub fn reason(&self, to: Option<&str>) -> String {
         let said = match self {
             Self::NoAnswer => return String::from("no answer in time"),
-            Self::Connect(cause) => words::join(&["cannot connect", cause], ": "),
+            Self::Connect(cause) => {
+                let head =
+                    to.map_or_else(|| "cannot connect".to_owned(), |to| format!("cannot connect to {to}"));
+                words::join(&[&head, cause], ": ")
+            }
             Self::Request(cause) => words::join(&["the request failed", cause], ": "),
             Self::Other(text) => text.clone(),
         };
@@ -309,8 +314,15 @@ impl TransportError {
     }
 }
 
-/// A reqwest error with its causes and without its URL, which may be a secret.
+/// Host and port, which unlike the rest of an address are no secret.
+fn address(url: &reqwest::Url) -> Option<String> {
+    let host = words::one_line(url.host_str()?, 120);
+    Some(url.port_or_known_default().map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
+}
+
+/// A reqwest error with its causes. Of its URL, which may be a secret, only host and port are shown.
 pub fn chain(error: reqwest::Error) -> String {
+    let to = error.url().and_then(address);
     let error = error.without_url();
     // The innermost cause says most ("connection refused", "invalid peer certificate: …").
     let mut inner = error.source();
@@ -330,7 +342,7 @@ pub fn chain(error: reqwest::Error) -> String {
     } else {
         TransportError::Other(words::join(&[&error.to_string(), &last], ": "))
     };
-    error.reason()
+    error.reason(to.as_deref())
 }
 
 /// The beginning of an answer for a reason, with everything that is secret taken out.

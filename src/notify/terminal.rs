@@ -91,8 +91,10 @@ pub fn render(n: &Notification, color: bool) -> String {
     out.out.push(' ');
     out.styled(bold, &words::join(&[&head[0], &head[1]], " "));
     out.out.push(' ');
-    out.styled(Style::new().bold(), &words::one_line(&n.title, text::MAX_TITLE));
+    let title = text::over::without_state(n.decision, &n.title);
+    out.styled(Style::new().bold(), &words::one_line(title, text::MAX_TITLE));
     out.out.push('\n');
+    out.line("", &n.late().unwrap_or_default(), Style::new().dimmed());
     match n.incident() {
         Some(i) => incident(&mut out, n, i),
         None if n.decision == Decision::Notice => {
@@ -135,7 +137,9 @@ fn incident(out: &mut Block, n: &Notification, i: &IncidentView) {
         out.line("log", &format!("{}{log}", of.unwrap_or_default()), Style::new().dimmed());
     }
     if !n.decision.is_end() {
-        out.line("look", &i.command, Style::new().fg_color(Some(Color::Ansi(AnsiColor::Cyan))));
+        let command = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Cyan)));
+        out.line("look", &i.command, command);
+        out.line("silence", i.silence.as_deref().unwrap_or_default(), command);
     }
     out.line("runbook", i.runbook.as_deref().unwrap_or_default(), Style::new().underline());
 }

@@ -3,6 +3,7 @@
 mod asserting;
 mod folding;
 mod lanes;
+mod outage;
 mod refusing;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use tracing::{debug, error, info, warn};
 use self::asserting::Asserting;
 use self::lanes::Lanes;
 pub(super) use self::lanes::Limiters;
+use self::outage::Counted;
 use self::refusing::Refusing;
 use super::protocol::{self, Rules, Step};
 use super::{Counters, Outbox, Policy, ReceiverSpec, ReceiverState, StopMode, Vital};
@@ -52,6 +54,7 @@ pub struct Dispatcher<D> {
     stop_mode: StopMode,
     refusing: Refusing,
     asserting: Asserting,
+    counted: Counted,
     vital: Vital,
 }
 
@@ -85,6 +88,7 @@ impl<D: Deliver> Dispatcher<D> {
             stop_mode: StopMode::default(),
             refusing: Refusing::default(),
             asserting: Asserting::default(),
+            counted: Counted::default(),
             vital: Arc::clone(&outbox.vital),
         }
     }
@@ -141,11 +145,11 @@ impl<D: Deliver> Dispatcher<D> {
 
     /// Queues again what an earlier process left under way.
     async fn recover(&mut self, stop: &CancellationToken) -> Result<Flow, StoreError> {
-        let resume = || self.store.resume_refusal(&self.name);
-        let Some(refusal) = self.insist(stop, "resume after a refusal", resume).await? else {
+        let resume = || self.store.resume_outage(&self.name);
+        let Some(outage) = self.insist(stop, "resume after an outage", resume).await? else {
             return Ok(Flow::Stop);
         };
-        self.state.set_refusal(refusal);
+        self.state.set_acceptance(outage.into());
         let Some(rows) = self.insist(stop, "recover rows", || self.store.recover(&self.name)).await? else {
             return Ok(Flow::Stop);
         };
@@ -169,11 +173,14 @@ impl<D: Deliver> Dispatcher<D> {
             return Err(StoreError::Stopped);
         }
         if self.refusing.credentials_changed(&self.deliver) {
-            let resume = || self.store.resume_refusal(&self.name);
-            if self.insist(stop, "resume after a refusal", resume).await?.is_none() {
+            let resume = || self.store.resume_outage(&self.name);
+            if self.insist(stop, "resume after an outage", resume).await?.is_none() {
                 return Ok(Flow::Stop);
             }
             info!(receiver = %self.name, "a secret of the receiver changed; it is tried again");
+        }
+        if self.look_at_outage(stop).await? == Flow::Stop {
+            return Ok(Flow::Stop);
         }
         let (held, free_in) = self.lanes.held();
         let look = || self.store.heads(&self.name, &self.rules.gate, held.clone(), self.now());
@@ -246,7 +253,7 @@ impl<D: Deliver> Dispatcher<D> {
         let Some(claim) = self.insist(stop, "claim a row", claim).await? else { return Ok(Flow::Stop) };
         let mut next = Some((row, claim));
         while let Some((row, claim)) = next.take() {
-            let (notification, handle, number) = match claim {
+            let (mut notification, handle, number) = match claim {
                 Claim::Claimed { notification, handle, attempt } => (notification, handle, attempt),
                 Claim::Unreadable { why } => {
                     let reason = format!("this version cannot read it: {why}");
@@ -255,6 +262,7 @@ impl<D: Deliver> Dispatcher<D> {
                 Claim::Gone => return Ok(Flow::On),
             };
             self.store.faults().at(Point::Claimed, "dispatch");
+            notification.attempted(self.now());
             let attempt = Attempt {
                 notification: &notification,
                 handle: handle.as_deref(),
@@ -276,9 +284,12 @@ impl<D: Deliver> Dispatcher<D> {
                 self.unsettled(&row);
                 return Ok(Flow::Stop);
             }
-            let settle = self.after(outcome, row.queued_at, number);
+            let queued_at = if row.probe { self.now() } else { row.queued_at };
+            let settle = self.after(outcome, queued_at, number);
             let refused = matches!(settle, Settle::Refused { .. });
-            let free = if refused || stop.is_cancelled() || self.stop_mode.hand_over.is_cancelled() {
+            // What comes next may be for the fallback.
+            let held_up = refused || self.state.fallback().is_some();
+            let free = if held_up || stop.is_cancelled() || self.stop_mode.hand_over.is_cancelled() {
                 Vec::new()
             } else {
                 self.lanes.take_free()
@@ -399,12 +410,12 @@ impl<D: Deliver> Dispatcher<D> {
             }
             Settle::Retry { not_before, reason, .. } => {
                 count(&self.counters.retried);
-                info!(receiver = %self.name, key = %row.key, %reason, %not_before, "will try again");
+                self.failed(&row.key, &reason, not_before);
             }
             Settle::Refused { until, reason } => self.refused(&row.key, &reason, until),
             Settle::Dead { reason } => {
                 count(&self.counters.dead);
-                error!(receiver = %self.name, key = %row.key, %reason, "given up: a dead letter");
+                error!(receiver = %self.name, key = %row.key, %reason, "delivery failed permanently");
             }
         }
     }

@@ -57,6 +57,7 @@ pub fn summary(key: &str, receiver: &Arc<str>, rows: &[FoldRow]) -> Option<Notif
         incidents,
         incidents_total: total,
         digest: None,
+        late_s: None,
     })
 }
 

@@ -91,6 +91,7 @@ async fn durable_notifications() {
         max_age: Duration::from_secs(3_600),
         credential: None,
         fold: true,
+        fallback: None,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(outbox.dispatcher(spec, sink.clone()).run(StopMode::default(), stop.clone()));

@@ -134,7 +134,7 @@ impl World {
         let store = self.place.open();
         for receiver in RECEIVERS {
             store.recover(&Arc::from(receiver)).wait().unwrap();
-            store.resume_refusal(&Arc::from(receiver)).wait().unwrap();
+            store.resume_outage(&Arc::from(receiver)).wait().unwrap();
         }
         for (_, until) in self.model.refuses.iter_mut().flatten() {
             *until = 0;
@@ -352,7 +352,7 @@ impl World {
     /// An answer about a message ends a refusal, unless the process ended before that was written down.
     fn answered(&mut self, receiver: usize, answer: Answer, until: Until) {
         if until == Until::Never && answer.outcome().is_answer() && self.model.refuses[receiver].is_some() {
-            self.store().end_refusal(&Arc::from(RECEIVERS[receiver])).wait().unwrap();
+            self.store().end_outage(&Arc::from(RECEIVERS[receiver])).wait().unwrap();
             self.model.refuses[receiver] = None;
         }
     }

@@ -79,7 +79,7 @@ pub fn next(
     };
     // Before the gate: what is too old need not wait for being told so. What was never attempted is not
     // given up: it may look old only because the machine slept or its clock was set.
-    if now >= rules.expires(row.queued_at) {
+    if !row.probe && now >= rules.expires(row.queued_at) {
         // An attempt without a reason was cut off by the end of a process, and may have been the only one.
         if row.attempts >= CUT_OFF_FOR_GOOD || (row.attempts > 0 && !row.reason.is_empty()) {
             return Step::Bury { row: row.clone(), reason: too_old(rules.max_age, &row.reason) };
@@ -182,6 +182,7 @@ mod tests {
             queued_at: at(0),
             reason: String::new(),
             inside: None,
+            probe: false,
             foldable: true,
         }
     }
@@ -229,6 +230,13 @@ mod tests {
         let heads = Heads { due: Some(tried.clone()), ..Heads::default() };
         let reason = "not delivered within 1h; last: HTTP 503".to_owned();
         assert_eq!(next(&heads, at(9_000), &rules(), unasked), Step::Bury { row: tried, reason });
+    }
+
+    #[test]
+    fn what_shows_that_a_receiver_works_again_never_grows_too_old() {
+        let probe = HeadRow { reason: "HTTP 503".into(), attempts: 9, probe: true, ..row() };
+        let heads = Heads { due: Some(probe.clone()), refused: REFUSES_FOR_GOOD, ..Heads::default() };
+        assert_eq!(next(&heads, at(900_000), &rules(), free), Step::Attempt(probe));
     }
 
     #[test]

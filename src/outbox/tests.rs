@@ -1,5 +1,6 @@
 mod asserting;
 mod bench;
+mod fallback;
 mod folding;
 mod recipients;
 mod refusals;

@@ -176,6 +176,17 @@ impl Matcher {
         self
     }
 
+    /// Has it no condition at all?
+    pub fn is_everything(&self) -> bool {
+        let Self { causes, texts, labels, annotations, source, exit_code } = self;
+        causes.is_empty()
+            && texts.iter().all(|(_, text)| text.is_empty())
+            && labels.iter().chain(annotations).all(|(_, text)| text.is_empty())
+            && source.is_none()
+            && exit_code.any_of.is_empty()
+            && exit_code.none_of.is_empty()
+    }
+
     /// Could a signal of this cause match? Without `cause`, a condition on the raw reason asks for
     /// raw Events too; anything else does not, or every unclassified Event would be an incident.
     pub fn wants(&self, cause: Cause) -> bool {

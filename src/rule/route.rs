@@ -33,13 +33,7 @@ pub struct Route {
 impl Route {
     /// Has it no condition at all?
     pub fn takes_everything(&self) -> bool {
-        let Matcher { causes, texts, labels, annotations, source, exit_code } = &self.matcher;
-        causes.is_empty()
-            && texts.iter().all(|(_, text)| text.is_empty())
-            && labels.iter().chain(annotations).all(|(_, text)| text.is_empty())
-            && source.is_none()
-            && exit_code.any_of.is_empty()
-            && exit_code.none_of.is_empty()
+        self.matcher.is_everything()
             && self.severity.any_of.is_empty()
             && self.severity.at_least.is_none()
             && self.rule.is_empty()

@@ -1,112 +1,112 @@
-//! All rules, indexed so that a signal is compared with the few that could match it.
-//!
-//! Rules are filed by cause, then by *shape*: which fields they compare with exact texts. All rules
-//! of one shape share one hash table over the texts of these fields, so ten thousand team rules
-//! `{cause: CrashLoopBackOff, namespace: team-N}` cost one look-up. There are as many look-ups as
-//! shapes, and people write few shapes. Rules without any exact field (regexes only) are compared
-//! one by one.
+//! All rules in order of precedence, and the overrides of some of them.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
-use super::Rule;
-use super::matcher::{Field, Matcher, TextMatch};
+use super::index::Index;
+use super::matcher::Matcher;
+use super::{Override, Rule};
 use crate::signal::{Cause, Signal};
-
-/// A rule with lists in several exact fields is filed once for each combination, up to this many;
-/// past it the longest lists are left to the matcher.
-const MAX_ENTRIES: usize = 4096;
 
 /// All rules in order of precedence.
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
     rules: Vec<Arc<Rule>>,
     names: HashMap<Arc<str>, usize>,
-    /// In the order of [`Cause::ALL`], which is the order of the discriminants.
-    causes: Vec<Vec<Shape>>,
-    hasher: RandomState,
+    index: Index,
+    overrides: HashMap<Arc<str>, Overrides>,
 }
 
-/// A field that has an exact text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Text(Field),
-    Label(String),
-    Annotation(String),
-}
-
-impl Key {
-    fn of<'a>(&self, signal: &'a Signal) -> Option<&'a str> {
-        match self {
-            Self::Text(field) => field.of(signal),
-            Self::Label(key) => signal.label(key),
-            Self::Annotation(key) => signal.annotation(key),
-        }
-    }
-}
-
-/// All rules of one cause that compare the same fields with exact texts.
+/// The overrides of one rule, in the order in which they apply.
 #[derive(Debug, Clone)]
-struct Shape {
-    keys: Vec<Key>,
-    /// From the hash of the texts to places in `RuleSet::rules`, ascending. Two combinations with
-    /// one hash are harmless: the matcher has the last word.
-    table: HashMap<u64, Vec<usize>>,
+struct Overrides {
+    all: Vec<Override>,
+    index: Index,
+}
+
+impl Overrides {
+    fn new(all: Vec<Override>) -> Self {
+        // The rule has picked the cause: without a `cause` an override is for every one, raw Events too.
+        let wants =
+            |matcher: &Matcher, cause: Cause| matcher.causes.is_empty() || matcher.causes.contains(&cause);
+        let index = Index::new(all.iter().map(|one| &one.matcher), wants);
+        Self { all, index }
+    }
+
+    fn matching(&self, signal: &Signal) -> impl Iterator<Item = &Override> {
+        let matches =
+            |place: usize| self.all.get(place).is_some_and(|one| one.matcher.matches_any_cause(signal));
+        self.index.all(signal, matches).into_iter().filter_map(|place| self.all.get(place))
+    }
 }
 
 impl RuleSet {
     /// Builds the index. Precedence is the order given.
     pub fn new(rules: Vec<Rule>) -> Self {
-        let mut set = Self {
-            rules: rules.into_iter().map(Arc::new).collect(),
-            causes: vec![Vec::new(); Cause::ALL.len()],
-            ..Self::default()
-        };
-        for (place, rule) in set.rules.iter().enumerate() {
-            set.names.entry(rule.name.clone()).or_insert(place);
-            let exact = exact_fields(&rule.matcher);
-            let keys: Vec<Key> = exact.iter().map(|(key, _)| key.clone()).collect();
-            let hashes = combinations(&set.hasher, &exact);
-            for (cause, shapes) in Cause::ALL.iter().zip(&mut set.causes) {
-                if rule.matcher.wants(*cause) {
-                    file(shapes, &keys, &hashes, place);
-                }
-            }
+        let index = Index::new(rules.iter().map(|rule| &rule.matcher), Matcher::wants);
+        let mut names = HashMap::new();
+        for (place, rule) in rules.iter().enumerate() {
+            names.entry(Arc::clone(&rule.name)).or_insert(place);
         }
-        set
+        let rules = rules.into_iter().map(Arc::new).collect();
+        Self { rules, names, index, overrides: HashMap::new() }
     }
 
-    /// The first rule that matches: one problem is one message, so one rule speaks for a signal.
-    pub fn first_match(&self, signal: &Signal) -> Option<&Arc<Rule>> {
-        self.search(signal, |rule| rule.matcher.matches(signal))
+    /// The same rules with these overrides, which apply in this order: the later wins.
+    pub fn with_overrides(self, overrides: Vec<Override>) -> Self {
+        let mut by_rule: HashMap<Arc<str>, Vec<Override>> = HashMap::new();
+        for one in overrides {
+            by_rule.entry(Arc::clone(&one.rule)).or_default().push(one);
+        }
+        let overrides = by_rule.into_iter().map(|(rule, all)| (rule, Overrides::new(all))).collect();
+        Self { overrides, ..self }
+    }
+
+    /// The first rule that matches, as its overrides make it for this signal: one problem is one message, so
+    /// one rule speaks for a signal.
+    pub fn first_match(&self, signal: &Signal) -> Option<Arc<Rule>> {
+        let matches = |rule: &Rule| rule.matcher.matches(signal) && self.is_enabled(rule, signal);
+        Some(self.overridden(self.search(signal, matches)?, signal))
     }
 
     fn search(&self, signal: &Signal, mut matches: impl FnMut(&Rule) -> bool) -> Option<&Arc<Rule>> {
-        let mut best: Option<(usize, &Arc<Rule>)> = None;
-        for shape in self.causes.get(signal.cause as usize)? {
-            let Some(hash) = shape.hash(&self.hasher, signal) else { continue };
-            for &place in shape.table.get(&hash).into_iter().flatten() {
-                if best.is_some_and(|(found, _)| found < place) {
-                    break;
-                }
-                if let Some(rule) = self.rules.get(place).filter(|rule| matches(rule)) {
-                    best = Some((place, rule));
-                    break;
-                }
-            }
-        }
-        best.map(|(_, rule)| rule)
+        let matches = |place: usize| self.rules.get(place).is_some_and(|rule| matches(rule));
+        self.rules.get(self.index.first(signal, matches)?)
     }
 
-    /// A rule by name.
+    /// Does no override switch the rule off for this signal?
+    fn is_enabled(&self, rule: &Rule, signal: &Signal) -> bool {
+        let Some(overrides) = self.overrides.get(&rule.name) else { return true };
+        overrides.matching(signal).filter_map(|one| one.changes.enabled).last().unwrap_or(true)
+    }
+
+    fn overridden(&self, rule: &Arc<Rule>, signal: &Signal) -> Arc<Rule> {
+        let Some(overrides) = self.overrides.get(&rule.name) else { return Arc::clone(rule) };
+        let mut changed: Option<Rule> = None;
+        for one in overrides.matching(signal) {
+            one.apply(changed.get_or_insert_with(|| Rule::clone(rule)));
+        }
+        changed.map_or_else(|| Arc::clone(rule), Arc::new)
+    }
+
+    /// The rule of this name as its overrides make it for a signal that it speaks for.
+    pub fn of(&self, name: &str, signal: &Signal) -> Option<Arc<Rule>> {
+        self.get(name).map(|rule| self.overridden(rule, signal))
+    }
+
+    /// A rule by name, as it is without overrides.
     pub fn get(&self, name: &str) -> Option<&Arc<Rule>> {
         self.rules.get(*self.names.get(name)?)
     }
 
-    /// All rules in order of precedence.
+    /// All rules in order of precedence, as they are without overrides.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Rule>> {
         self.rules.iter()
+    }
+
+    /// The overrides of a rule, in the order in which they apply.
+    pub fn overrides(&self, rule: &str) -> &[Override] {
+        self.overrides.get(rule).map_or(&[], |overrides| &overrides.all)
     }
 
     /// How many rules there are.
@@ -120,84 +120,12 @@ impl RuleSet {
     }
 }
 
-impl Shape {
-    /// The hash of the signal's texts in this shape's fields; `None` where one is absent, because
-    /// then no rule of this shape matches.
-    fn hash(&self, hasher: &RandomState, signal: &Signal) -> Option<u64> {
-        let mut state = hasher.build_hasher();
-        for key in &self.keys {
-            key.of(signal)?.hash(&mut state);
-        }
-        Some(state.finish())
-    }
-}
-
-/// The fields that a matcher compares with exact texts, in a canonical order.
-fn exact_fields(matcher: &Matcher) -> Vec<(Key, &[String])> {
-    let pick = |key: Key, text: &'_ TextMatch| (!text.any_of.is_empty()).then_some(key);
-    let mut exact: Vec<(Key, &[String])> = Vec::new();
-    for (field, text) in &matcher.texts {
-        exact.extend(pick(Key::Text(*field), text).map(|key| (key, text.any_of.as_slice())));
-    }
-    for (label, text) in &matcher.labels {
-        exact.extend(pick(Key::Label(label.clone()), text).map(|key| (key, text.any_of.as_slice())));
-    }
-    for (annotation, text) in &matcher.annotations {
-        exact
-            .extend(pick(Key::Annotation(annotation.clone()), text).map(|key| (key, text.any_of.as_slice())));
-    }
-    exact.sort_by(|(a, _), (b, _)| a.cmp(b));
-    // A field given twice is an AND of both lists; the first narrows enough.
-    exact.dedup_by(|(a, _), (b, _)| a == b);
-    while exact.len() > 1
-        && exact.iter().fold(1_usize, |n, (_, list)| n.saturating_mul(list.len())) > MAX_ENTRIES
-    {
-        if let Some(longest) =
-            (0..exact.len()).max_by_key(|i| exact.get(*i).map_or(0, |(_, list)| list.len()))
-        {
-            exact.remove(longest);
-        }
-    }
-    exact
-}
-
-/// The hash of each combination of texts, hashed as [`Shape::hash`] does.
-fn combinations(hasher: &RandomState, exact: &[(Key, &[String])]) -> Vec<u64> {
-    let mut states = vec![hasher.build_hasher()];
-    for (_, texts) in exact {
-        states = states
-            .iter()
-            .flat_map(|state| {
-                texts.iter().map(|text| {
-                    let mut state = state.clone();
-                    text.as_str().hash(&mut state);
-                    state
-                })
-            })
-            .collect();
-    }
-    states.iter().map(Hasher::finish).collect()
-}
-
-fn file(shapes: &mut Vec<Shape>, keys: &[Key], hashes: &[u64], place: usize) {
-    let found = shapes.iter().position(|shape| shape.keys == keys);
-    let index = found.unwrap_or_else(|| {
-        shapes.push(Shape { keys: keys.to_vec(), table: HashMap::new() });
-        shapes.len() - 1
-    });
-    let Some(shape) = shapes.get_mut(index) else { return };
-    for hash in hashes {
-        let places = shape.table.entry(*hash).or_default();
-        if places.last() != Some(&place) {
-            places.push(place);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{rule, signal};
+    use super::super::{Changes, Field, TextMatch};
     use super::*;
+    use crate::signal::Severity;
 
     /// How many matchers a signal was compared with, and the rule found.
     fn search(set: &RuleSet, signal: &Signal) -> (usize, Option<String>) {
@@ -290,9 +218,79 @@ mod tests {
             .with(Field::Namespace, list("ns-"))
             .with(Field::Workload, list("Deployment/"));
         let set = RuleSet::new(vec![rule("wide", matcher)]);
-        let filed: usize = set.causes.iter().flatten().map(|shape| shape.table.len()).sum();
+        let filed = set.index.entries();
         assert_eq!(filed, 500);
         assert!(set.first_match(&signal(Cause::CrashLoopBackOff, "ns-499", "Deployment/499")).is_some());
         assert!(set.first_match(&signal(Cause::CrashLoopBackOff, "ns-499", "Deployment/500")).is_none());
+    }
+
+    fn severity(rule_name: &str, matcher: Matcher, severity: Severity) -> Override {
+        let changes = Changes { severity: Some(severity), ..Changes::default() };
+        Override { rule: rule_name.into(), matcher, changes, place: format!("{severity}").into() }
+    }
+
+    fn any_in(namespace: &str) -> Matcher {
+        Matcher::default().with(Field::Namespace, TextMatch::exact(namespace))
+    }
+
+    #[test]
+    fn overrides_change_what_they_match_and_the_later_wins() {
+        let set =
+            RuleSet::new(vec![rule("crash", Matcher::cause(Cause::CrashLoopBackOff))]).with_overrides(vec![
+                severity("crash", any_in("batch"), Severity::Info),
+                severity(
+                    "crash",
+                    Matcher::default().with(Field::Name, TextMatch::exact("db-1")),
+                    Severity::Critical,
+                ),
+                severity("other", Matcher::default(), Severity::Critical),
+            ]);
+        let found = |namespace: &str, workload: &str| {
+            let rule = set.first_match(&signal(Cause::CrashLoopBackOff, namespace, workload)).unwrap();
+            (rule.severity, rule.overrides.join(" + "))
+        };
+        assert_eq!(found("shop", "Deployment/web"), (Severity::Warning, String::new()));
+        assert_eq!(found("batch", "Deployment/web"), (Severity::Info, "info: severity".into()));
+        assert_eq!(
+            found("batch", "Deployment/db"),
+            (Severity::Critical, "info: severity + critical: severity".into())
+        );
+        let again = set.of("crash", &signal(Cause::CrashLoopBackOff, "batch", "Deployment/web")).unwrap();
+        assert_eq!((again.severity, &*again.name), (Severity::Info, "crash"));
+        assert_eq!(set.get("crash").unwrap().severity, Severity::Warning, "the rule itself stays");
+    }
+
+    #[test]
+    fn a_rule_that_is_switched_off_for_a_part_leaves_that_part_to_the_next_rule() {
+        let off = |matcher, enabled| Override {
+            rule: "special".into(),
+            matcher,
+            changes: Changes { enabled: Some(enabled), ..Changes::default() },
+            place: "here".into(),
+        };
+        let set = RuleSet::new(vec![
+            rule("special", Matcher::cause(Cause::Evicted)),
+            rule("usual", Matcher::cause(Cause::Evicted)),
+        ])
+        .with_overrides(vec![off(Matcher::default(), false), off(any_in("shop"), true)]);
+        let found =
+            |namespace| set.first_match(&signal(Cause::Evicted, namespace, "Deployment/web")).unwrap();
+        assert_eq!((&*found("shop").name, &*found("bank").name), ("special", "usual"));
+    }
+
+    #[test]
+    fn ten_thousand_overrides_of_one_rule_cost_no_more_than_ten() {
+        for teams in [10, 10_000] {
+            let overrides =
+                (0..teams).map(|n| severity("crash", any_in(&format!("team-{n}")), Severity::Info));
+            let overrides = Overrides::new(overrides.collect());
+            let signal = signal(Cause::CrashLoopBackOff, "team-7", "Deployment/web");
+            let asked = std::cell::Cell::new(0);
+            let found = overrides.index.all(&signal, |_| {
+                asked.set(asked.get() + 1);
+                true
+            });
+            assert_eq!((found, asked.get()), (vec![7], 1));
+        }
     }
 }

@@ -11,6 +11,7 @@ pub fn signal(cause: Cause, namespace: &str, workload: &str) -> Signal {
     Signal {
         at: Timestamp::UNIX_EPOCH,
         since: None,
+        since_at_least: false,
         cause,
         phase: Phase::Raised,
         source: Source::Status,
@@ -29,7 +30,9 @@ pub fn signal(cause: Cause, namespace: &str, workload: &str) -> Signal {
         weight: 0,
         event_type: None,
         count: 1,
+        restarts: None,
         exit: None,
+        job: None,
         image: None,
         not_before: None,
         labels: [None, None, None],

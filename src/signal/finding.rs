@@ -20,10 +20,14 @@ pub struct Finding {
     /// When it was so; `None`: now.
     pub at: Option<Timestamp>,
     pub since: Option<Timestamp>,
+    /// See [`super::Signal::since_at_least`].
+    pub since_at_least: bool,
     /// How often it happened since the finding before.
     pub count: u32,
     /// How the container's run ended.
     pub exit: Option<Exit>,
+    /// See [`super::Signal::job`].
+    pub job: Option<Arc<str>>,
     pub image: Option<Arc<str>>,
     pub not_before: Option<Timestamp>,
 }
@@ -54,8 +58,10 @@ impl Finding {
             weight: 0,
             at: None,
             since: None,
+            since_at_least: false,
             count: 0,
             exit: None,
+            job: None,
             image: None,
             not_before: None,
         }

@@ -32,12 +32,13 @@ fn failure(job: &JobFacts, failed: &BadCondition, of_cron_job: bool) -> Finding 
     if let Some(waited) = job.waits_for.as_ref().filter(|_| &*failed.reason == "DeadlineExceeded") {
         text = Arc::from(format!("{text}{UNTIL_THEN}{waited}"));
     }
-    Finding::new(Cause::JobFailed, Phase::Raised, &failed.reason)
+    let finding = Finding::new(Cause::JobFailed, Phase::Raised, &failed.reason)
         .text(text, weight::STATUS)
         .since(failed.since)
         .at(failed.since)
         .exit(job.last_exit.clone())
-        .count(1)
+        .count(1);
+    Finding { job: of_cron_job.then(|| Arc::clone(&job.id.object.name)), ..finding }
 }
 
 /// Does a Job without a CronJob still count as failed? It always does: nothing retries it.

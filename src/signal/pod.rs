@@ -6,6 +6,7 @@
 mod ended;
 mod failed;
 mod moments;
+mod since;
 mod standing;
 
 use std::sync::Arc;
@@ -126,31 +127,10 @@ pub fn findings(before: Option<&PodFacts>, after: &PodFacts, news_since: Timesta
         } else if finding.cause == Cause::CrashLoopBackOff {
             finding.count = restarts_since(before, after, finding.container.as_deref());
         }
-        if before.is_none() && finding.since.is_none() {
-            finding.since = turn(after, finding.container.as_deref());
-        }
+        since::put(after, before.is_none(), &mut finding);
         out.push(finding);
     }
     out
-}
-
-/// Since when a container that has never run has waited for its first run. Its waiting has no time
-/// of its own: who sees the pod for the first time would think that it began just now.
-fn turn(pod: &PodFacts, container: Option<&str>) -> Option<Timestamp> {
-    let mut since = pod.scheduled_at.or(pod.id.created);
-    for other in &pod.containers {
-        if Some(&*other.name) == container {
-            let never_ran = other.restarts == 0 && other.last.is_none();
-            let waits = matches!(&other.state, State::Waiting { .. });
-            return since.filter(|_| never_ran && waits);
-        }
-        match &other.state {
-            State::Terminated(run) => since = since.max(run.exit.finished_at),
-            State::Running(from) => since = since.max(*from),
-            State::Waiting { .. } | State::None => {}
-        }
-    }
-    None
 }
 
 fn restarts_since(before: Option<&PodFacts>, after: &PodFacts, container: Option<&str>) -> u32 {

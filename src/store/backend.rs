@@ -12,6 +12,7 @@ use super::StoreError;
 use super::alerts::Alerts;
 use super::commit::Commits;
 use super::explain::Trail;
+use super::fallback::Fallbacks;
 use super::folds::Folds;
 use super::health::Health;
 use super::listing::Listing;
@@ -28,7 +29,7 @@ pub(super) type Woken = BTreeSet<Arc<str>>;
 
 /// One connection to a database, used by one thread.
 pub(super) trait Backend:
-    Commits + Rows + Waits + Folds + Refusals + Alerts + Listing + Trail + Upkeep + Send
+    Commits + Rows + Waits + Folds + Refusals + Fallbacks + Alerts + Listing + Trail + Upkeep + Send
 {
     /// Runs `work` in one transaction that is on disk afterwards. Where the database can do something about a
     /// failure, it runs `work` again.

@@ -24,6 +24,8 @@ pub struct HeadRow {
     pub reason: String,
     /// The summary it is to be told in, where that was claimed before.
     pub inside: Option<String>,
+    /// It shows whether its receiver works again, and never grows too old.
+    pub probe: bool,
     /// May it be told inside a summary at all? Not if it is one, nor if its own attempt was cut
     /// off, nor if it is sent again after a summary with it was refused.
     pub foldable: bool,

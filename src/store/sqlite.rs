@@ -3,6 +3,7 @@
 mod alerts;
 mod commit;
 mod disk;
+mod fallback;
 mod folds;
 mod history;
 mod listing;

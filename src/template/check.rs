@@ -243,7 +243,7 @@ impl Walk<'_> {
                 };
                 self.say(at, format!("there is no helper `{name}`"), Some(help));
             }
-            None => self.say(at, "the name of a helper must be written out".into(), None),
+            None => self.say(at, "the name of a helper cannot be computed".into(), None),
         }
         for param in ht.params.iter().chain(ht.hash.values()) {
             self.value(at, param, scope, depth);
@@ -296,8 +296,9 @@ impl Walk<'_> {
             self.value(at, param, scope, depth);
         }
         let Some(name) = dt.name.as_name().filter(|n| !n.starts_with('@')) else {
-            let help = "which file is included must be plain before anything is rendered".to_owned();
-            return self.say(at, "the name of a partial must be written out".into(), Some(help));
+            let help =
+                "templates are checked before they are rendered, so the name cannot be computed".to_owned();
+            return self.say(at, "the name of a partial cannot be computed".into(), Some(help));
         };
         let Some(parsed) = self.partials.get(name) else {
             let help = suggest(name, self.partials.keys().map(String::as_str));
@@ -384,7 +385,7 @@ impl Walk<'_> {
                 Some(Value::Null) | None => None,
                 Some(_) => {
                     return Err(Unknown {
-                        help: format!("what stands before `.{name}` has no parts"),
+                        help: format!("the value before `.{name}` has no fields"),
                         name: raw,
                     });
                 }

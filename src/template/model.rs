@@ -9,7 +9,8 @@ pub mod digest;
 use serde_json::{Map, Value, json};
 
 use super::Input;
-use crate::message::text::{self, words};
+pub use crate::message::text::link::is_web_link;
+use crate::message::text::{self, link, over, words};
 use crate::message::{Decision, IncidentView, Notification};
 use crate::signal::Severity;
 
@@ -80,7 +81,17 @@ fn envelope(n: &Notification) -> Map<String, Value> {
     put("title", json!(words::one_line(&n.title, text::MAX_TITLE)));
     // Each list of a digest is bounded already, and what was held back stands at its end.
     let most = if n.digest.is_some() { MAX_DIGEST } else { MAX_TEXT };
-    put("text", json!(words::cut_chars(&n.text, most)));
+    let late = n.late().map(|late| format!("Note: {late}")).unwrap_or_default();
+    put("text", json!(words::join(&[&words::cut_chars(&n.text, most), &late], "\n")));
+    put("late", json!(n.late()));
+    put("headline", json!(over::without_state(n.decision, &words::one_line(&n.title, text::MAX_TITLE))));
+    // The subject of all mails about an incident: it must not change.
+    let first = n.incident().and_then(|i| i.first.as_ref());
+    let (title, severity) = first.map_or((&*n.title, n.severity), |first| (&*first.title, first.severity));
+    let first_state = if first.is_some() { severity.as_str() } else { state(n.decision, n.severity) };
+    put("is_reply", json!(first.is_some()));
+    put("first_state", json!(first_state));
+    put("first_title", json!(words::one_line(title, text::MAX_TITLE)));
     put("seq", json!(n.seq));
     put("is_end", json!(n.is_end()));
     put("is_summary", json!(n.decision.is_summary()));
@@ -121,9 +132,12 @@ fn incident_values(n: &Notification, i: &IncidentView) -> Map<String, Value> {
     put("replicas", json!(i.replicas));
     put("occurrences", json!(i.occurrences));
     put("occurrences_new", json!(i.occurrences_new));
+    put("restarts", json!(i.restarts));
     put("since", json!(i.since));
+    put("since_at_least", json!(i.since_at_least));
     put("last_seen", json!(i.last_seen));
     put("ended_at", json!(i.ended_at));
+    put("gone", json!(i.gone));
     put("seconds", json!(words::seconds_between(i.since, end)));
     put("reason", json!(i.reason_raw));
     put("why", json!(words::cut_chars(&i.why, MAX_WHY)));
@@ -132,8 +146,11 @@ fn incident_values(n: &Notification, i: &IncidentView) -> Map<String, Value> {
     put("flaps", json!(i.flaps));
     put("pods_on_node", json!(i.pods_on_node));
     put("runbook", json!(i.runbook));
-    put("runbook_url", json!(i.runbook.as_deref().filter(|url| is_web_link(url))));
+    let runbook = i.runbook.as_deref().filter(|url| is_web_link(url));
+    put("runbook_url", json!(runbook));
+    put("runbook_host", json!(runbook.and_then(link::host)));
     put("command", json!(if decision.is_end() { "" } else { &*i.command }));
+    put("silence", json!(i.silence.as_deref().filter(|_| !decision.is_end())));
     let log = i.log_tail.as_deref().filter(|_| text::tells_log(decision));
     put("log_tail", json!(log.map(|t| words::keep_end(t, MAX_LOG))));
     put("log_label", json!(log.map(|_| text::log_label(i))));
@@ -153,14 +170,6 @@ fn incident_values(n: &Notification, i: &IncidentView) -> Map<String, Value> {
     put("held_text", json!(facts.held));
     put("note", json!(facts.note));
     out
-}
-
-/// May this be put behind a link? Nothing but http(s), and nothing that could end the link.
-pub fn is_web_link(url: &str) -> bool {
-    (url.starts_with("https://") || url.starts_with("http://"))
-        && url.len() <= 2000
-        && !url.contains(['<', '>', '|', '"', '\\'])
-        && !url.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 /// The one sign in front of a title.

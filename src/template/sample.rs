@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Input, model};
 use crate::message::text;
-use crate::message::{Decision, Held, IncidentView, Notification, Reason};
+use crate::message::{Decision, FirstTold, Held, IncidentView, Notification, Reason};
 use crate::signal::{Cause, Severity};
 
 /// 2026-02-03T08:06:24Z, when the sample incident began.
@@ -46,9 +46,14 @@ pub fn incident() -> IncidentView {
         replicas: Some(12),
         occurrences: 14,
         occurrences_new: 5,
+        restarts: Some(14),
         since: SINCE,
+        since_at_least: false,
         last_seen: later(236),
         ended_at: None,
+        end_reason: None,
+        left_behind: None,
+        gone: Vec::new(),
         reason_raw: "CrashLoopBackOff".into(),
         why: "panic: open /etc/checkout/config.yaml: no such file or directory".into(),
         exit: "exit code 3".into(),
@@ -63,11 +68,13 @@ pub fn incident() -> IncidentView {
         pods_on_node: None,
         runbook: Some("https://runbooks.example.com/crash-loop".into()),
         command: "kubectl -n shop logs deployment/checkout -c app --tail=50".into(),
+        silence: Some("kubeherald silence add incident=8c2f6a10 --for 2h".into()),
         log_tail: Some(
             "08:10:01 loading configuration\n08:10:01 panic: open /etc/checkout/config.yaml".into(),
         ),
         log_from: Some("checkout-6d4c9b7f5-2xkqz".into()),
         title: String::new(),
+        first: None,
     };
     i.title = text::default_title(&i);
     i
@@ -103,7 +110,9 @@ pub fn node() -> IncidentView {
             })
             .into(),
         runbook: None,
+        restarts: None,
         command: "kubectl describe node worker-2".into(),
+        silence: Some("kubeherald silence add incident=51d90b7e --for 2h".into()),
         log_tail: None,
         log_from: None,
         ..incident()
@@ -139,7 +148,9 @@ pub fn bare() -> IncidentView {
         exit: "".into(),
         held: Vec::new(),
         runbook: None,
+        restarts: None,
         command: "".into(),
+        silence: None,
         log_tail: None,
         log_from: None,
         ..incident()
@@ -220,6 +231,10 @@ pub fn notification(decision: Decision, mut incident: IncidentView) -> Notificat
         Decision::Reminder => incident.occurrences_new = incident.occurrences_new.max(1),
         _ => {}
     }
+    if !matches!(decision, Decision::First | Decision::Notice) && !decision.is_summary() {
+        let title = text::title_for(Decision::First, Reason::First, &incident).into();
+        incident.first = Some(FirstTold { title, severity: incident.severity });
+    }
     let cluster = "prod-eu-1";
     let key = format!("{}-{seq}-sample", incident.id);
     if decision == Decision::Notice {
@@ -248,6 +263,7 @@ pub fn notification(decision: Decision, mut incident: IncidentView) -> Notificat
         incidents,
         incidents_total: total,
         digest: None,
+        late_s: None,
     }
 }
 
@@ -278,6 +294,7 @@ pub fn notice(reason: Reason, incident: &IncidentView) -> Notification {
         incidents: Vec::new(),
         incidents_total: 0,
         digest: None,
+        late_s: None,
     }
 }
 

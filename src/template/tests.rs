@@ -60,7 +60,7 @@ fn inclusion_in_a_circle_is_refused() {
 #[test]
 fn what_cannot_be_checked_is_refused() {
     for (text, says) in [
-        ("{{> (lookup this \"title\")}}", "the name of a partial must be written out"),
+        ("{{> (lookup this \"title\")}}", "the name of a partial cannot be computed"),
         ("{{> _nowhere}}", "there is no partial `_nowhere`"),
         ("{{#*inline \"x\"}}{{/inline}}", "decorators and partial blocks are not supported"),
         ("{{incident.workload}}", "in a message that says `standing`"),

@@ -366,6 +366,12 @@ impl ApiServer {
         self.shared.faults().allow(plural);
     }
 
+    /// Allows reading in these namespaces only, as Roles in them and no ClusterRole do, and ends all watches.
+    pub fn only_roles_in(&self, namespaces: &[&str]) {
+        self.shared.faults().only_roles(Some(namespaces));
+        self.close_watches();
+    }
+
     /// Answers 401 to other bearer tokens, and 403 to none. Clients made later carry it.
     pub fn require_token(&self, token: &str) {
         lock(&self.shared.settings).token = Some(token.to_owned());

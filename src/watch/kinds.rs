@@ -50,6 +50,12 @@ pub(super) trait WatchedKind: SlimObject {
         self.metadata().namespace.as_deref()
     }
 
+    /// Is what is remembered under `key` an object of this namespace? `None`: of any.
+    fn is_in(_key: &Self::Key, facts: &Self::Facts, namespace: Option<&str>) -> bool {
+        let of = |id: &Identity| id.object.namespace.as_deref() == namespace;
+        namespace.is_none() || Self::identity(facts).is_some_and(of)
+    }
+
     /// An object came, in a list (`listed`) or as a change.
     fn apply(self, state: &mut ClusterState, now: Timestamp, listed: bool, out: &mut Vec<Signal>);
 
@@ -219,10 +225,12 @@ macro_rules! kinds {
                 }
             }
 
-            /// A list begins: what is known and does not come in it is gone.
-            pub fn begin_list(&mut self, kind: Kind) {
+            /// A list begins, of one namespace or of all: what is known and does not come in it is gone.
+            pub fn begin_list(&mut self, kind: Kind, namespace: Option<&str>) {
                 match kind {
-                    $(Kind::$kind => if $module::$kind::SWEPT { self.$table.begin_list() })+
+                    $(Kind::$kind => if $module::$kind::SWEPT {
+                        self.$table.begin_list(|key, facts| $module::$kind::is_in(key, facts, namespace));
+                    })+
                 }
             }
 
@@ -245,9 +253,15 @@ macro_rules! kinds {
                 }
             }
 
-            /// A list is complete.
-            pub(super) fn sweep(&mut self, now: Timestamp, kind: Kind, out: &mut Vec<Signal>) {
-                match kind { $(Kind::$kind => self.sweep_table::<$module::$kind>(now, out)),+ }
+            /// A list is complete, of one namespace or of all.
+            pub(super) fn sweep(
+                &mut self,
+                now: Timestamp,
+                kind: Kind,
+                namespace: Option<&str>,
+                out: &mut Vec<Signal>,
+            ) {
+                match kind { $(Kind::$kind => self.sweep_table::<$module::$kind>(now, namespace, out)),+ }
             }
 
             pub(super) fn shown(&mut self, now: Timestamp, news_since: Timestamp, out: &mut Vec<Signal>) {
@@ -291,10 +305,21 @@ kinds! {
 }
 
 impl Kind {
+    /// Do its objects live in namespaces?
+    pub const fn is_namespaced(self) -> bool {
+        !matches!(self, Self::Namespace | Self::Node)
+    }
+
     /// The kind objects spell like this.
     pub fn parse(kind: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.as_str() == kind)
     }
+}
+
+#[cfg(test)]
+#[test]
+fn the_configuration_can_leave_out_each_of_them() {
+    assert_eq!(Kind::ALL.map(Kind::as_str), crate::config::KINDS);
 }
 
 impl fmt::Display for Kind {

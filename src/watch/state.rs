@@ -10,6 +10,7 @@ mod clocks;
 mod early;
 mod events;
 mod first;
+mod lists;
 mod news;
 mod owner;
 mod reasons;
@@ -25,6 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::early::Early;
 pub(super) use self::first::OLD_FAILURE;
+use self::lists::{Kinds, ListTimes};
 pub use self::news::NewsSince;
 pub(super) use self::table::{Table, deleted};
 use super::intern::Interner;
@@ -77,12 +79,15 @@ pub struct ClusterState {
     watched: BTreeSet<Kind>,
     /// Kinds whose first list is not complete.
     missing: BTreeSet<Kind>,
-    pub(super) blind: BTreeSet<Kind>,
-    listing: BTreeSet<Kind>,
-    /// Kinds whose current list held something that cannot even be named: absence means nothing.
-    unreliable: BTreeSet<Kind>,
-    /// When the last list of a kind began that is complete, and the one that is under way.
-    listed_at: HashMap<Kind, (Option<Timestamp>, Timestamp)>,
+    blind: Kinds,
+    /// Those whose watch fails.
+    failing: Kinds,
+    /// See [`Self::take_seen_again`].
+    seen_again: BTreeSet<Kind>,
+    listing: Kinds,
+    /// Those whose current list held something that cannot even be named: absence means nothing.
+    unreliable: Kinds,
+    listed_at: ListTimes,
     /// What ended before these moments is no news.
     pub(super) news_since: NewsSince,
     /// How far the clock of this machine is ahead of the API server's, whose times are kept here.
@@ -126,10 +131,12 @@ impl ClusterState {
             objects: Objects::default(),
             missing: watched.clone(),
             watched,
-            blind: BTreeSet::new(),
-            listing: BTreeSet::new(),
-            unreliable: BTreeSet::new(),
-            listed_at: HashMap::new(),
+            blind: Kinds::default(),
+            failing: Kinds::default(),
+            seen_again: BTreeSet::new(),
+            listing: Kinds::default(),
+            unreliable: Kinds::default(),
+            listed_at: ListTimes::default(),
             news_since: news_since.into(),
             ahead: SignedDuration::ZERO,
             raw_events,
@@ -153,9 +160,14 @@ impl ClusterState {
         self.missing.is_empty()
     }
 
-    /// The kinds that cannot be read for now.
+    /// The kinds that cannot be read for now, or not in every namespace.
     pub fn blind(&self) -> impl Iterator<Item = Kind> {
-        self.blind.iter().copied()
+        self.blind.iter()
+    }
+
+    /// Can the objects of a kind in this namespace not be read for now?
+    pub(super) fn is_blind(&self, kind: Kind, namespace: Option<&str>) -> bool {
+        self.blind.contains(kind, namespace)
     }
 
     /// How many objects of each sort are remembered, for metrics.
@@ -195,12 +207,8 @@ impl ClusterState {
         let was_ready = self.ready();
         let before = out.len();
         match change {
-            Change::Listing(kind) => {
-                self.listing.insert(kind);
-                self.objects.begin_list(kind);
-                self.listed_at.entry(kind).or_insert((None, now)).1 = now;
-                self.blind.remove(&kind);
-            }
+            Change::Listing(kind) => self.begin_list(now, kind, None),
+            Change::ListingIn(kind, namespace) => self.begin_list(now, kind, Some(&namespace)),
             Change::Initial(object) => {
                 self.count_cut(&object);
                 self.object(now, object, true, out);
@@ -216,32 +224,32 @@ impl ClusterState {
                 self.deleted(now, kind, &object_ref(kind, namespace, name, uid), out);
             }
             Change::Listed(kind) => {
-                self.listing.remove(&kind);
-                self.blind.remove(&kind);
-                if !self.unreliable.remove(&kind) {
-                    let (complete, begun) = self.listed_at.entry(kind).or_insert((None, now));
-                    *complete = Some(*begun);
-                    self.sweep(now, kind, out);
-                }
-                if was_ready {
-                    self.late_events(now, kind, out);
-                }
+                self.end_list(now, kind, None, out);
                 self.missing.remove(&kind);
             }
+            Change::ListedIn(kind, namespace) => self.end_list(now, kind, Some(&namespace), out),
             Change::Undecodable { kind, namespace, name, uid } => {
                 if name.is_empty() {
-                    self.unreliable.insert(kind);
+                    // A list of all namespaces does not say whose it is.
+                    let all = self.listing.contains(kind, None) || namespace.is_empty();
+                    let one = (!all).then(|| Arc::from(namespace));
+                    self.unreliable.insert(kind, one.as_ref());
                 } else {
                     // What was known of it stays.
                     self.objects.still_there(kind, &object_ref(kind, &namespace, &name, &uid));
                 }
             }
-            Change::Blind(kind, _) => {
-                self.listing.remove(&kind);
-                self.blind.insert(kind);
+            Change::Blind(kind, _) | Change::NotPermitted(kind, _) => {
+                self.listing.remove(kind, None);
+                self.blind.insert(kind, None);
                 self.missing.remove(&kind);
             }
-            Change::Failing { .. } | Change::Contact(..) => {}
+            Change::BlindIn(kind, namespace, _) => {
+                self.listing.remove(kind, Some(&namespace));
+                self.blind.insert(kind, Some(&namespace));
+            }
+            Change::Failing { kind, .. } => self.failing.insert(kind, None),
+            Change::Contact(kind, _) => self.answered(kind),
         }
         let complete = !was_ready && self.ready();
         if complete {
@@ -250,6 +258,42 @@ impl ClusterState {
         self.drop_with_namespaces(before, out);
         self.translate(own, out.get_mut(before..).unwrap_or_default());
         complete
+    }
+
+    /// A watch of the kind is answered. What is blind is seen again by a list only: no watch brings the changes since.
+    fn answered(&mut self, kind: Kind) {
+        if self.failing.remove(kind, None) && !self.blind.contains(kind, None) {
+            self.seen_again.insert(kind);
+        }
+    }
+
+    /// Kinds that could not be seen and can again, since this was asked last.
+    pub fn take_seen_again(&mut self) -> BTreeSet<Kind> {
+        std::mem::take(&mut self.seen_again)
+    }
+
+    /// A list begins: of a kind as a whole, or of one namespace.
+    fn begin_list(&mut self, now: Timestamp, kind: Kind, namespace: Option<&Arc<str>>) {
+        self.listing.insert(kind, namespace);
+        self.objects.begin_list(kind, namespace.map(|name| &**name));
+        self.listed_at.begin(kind, namespace, now);
+    }
+
+    /// It is complete: what was known before and did not come is gone.
+    fn end_list(&mut self, now: Timestamp, kind: Kind, namespace: Option<&Arc<str>>, out: &mut Vec<Signal>) {
+        self.listing.remove(kind, namespace);
+        let was_blind = self.blind.remove(kind, namespace);
+        if (namespace.is_none() && self.failing.remove(kind, None)) || was_blind {
+            self.seen_again.insert(kind);
+        }
+        let named = namespace.map(|name| &**name);
+        if !self.unreliable.remove(kind, namespace) {
+            self.listed_at.complete(kind, namespace, now);
+            self.sweep(now, kind, named, out);
+        }
+        if self.ready() {
+            self.late_events(now, kind, named, out);
+        }
     }
 
     fn count_cut(&mut self, object: &Object) {

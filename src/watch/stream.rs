@@ -17,6 +17,11 @@
 //! `Listing` comes again before any `Listed`, and the marks begin anew. During a list
 //! [`Change::Applied`] does not come, but [`Change::Undecodable`] can, for objects that are there.
 //!
+//! **Namespaces.** Where the configuration names namespaces they are listed and watched one by one, each by a
+//! task of its own, so that a Role in each of them is enough; [`group`] says what these watches of one kind have in
+//! common. A kind without namespaces is listed as ever; if that is not allowed, it is not followed
+//! ([`Change::NotPermitted`]).
+//!
 //! **Requests.** Whatever is answered, no kind is asked more than [`Pace::per_minute`] times a minute, and a
 //! failure is followed by a pause that doubles up to `backoff_max`.
 //!
@@ -30,12 +35,15 @@
 //! otherwise. The receiver must therefore never wait for a notification; it does wait for its commits,
 //! which take milliseconds, and a store that cannot be written ends the process.
 
+mod group;
 mod guard;
+mod missing;
 mod pace;
 mod page;
 mod remedy;
 mod status;
 mod supervise;
+pub mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +52,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use group::Member;
 pub use pace::Pace;
 pub use status::{KindStatus, ServerTime, WatchState, WatchStatus};
 pub(super) use supervise::Supervisor;
@@ -56,6 +65,8 @@ pub const CHANNEL: &str = "watch_changes";
 /// How many changes it holds. Slim pods are about 1 KiB, so this is a few MiB at most, and a
 /// receiver that stalls for a second under a heavy load loses no watch.
 pub const CAPACITY: usize = 4096;
+/// Where Events about nodes are written. They are read if that is allowed.
+const CLUSTER_EVENTS: &str = "default";
 
 /// How patient the watches are.
 #[derive(Debug, Clone)]
@@ -154,6 +165,18 @@ pub fn client(mut config: kube::Config) -> Result<kube::Client, kube::Error> {
     kube::Client::try_from(config)
 }
 
+/// What of a kind is watched by itself: all of it (`None`), or its namespaces.
+fn members(kind: Kind, namespaces: &[&str]) -> Vec<Option<Member>> {
+    if namespaces.is_empty() || !kind.is_namespaced() {
+        return vec![None];
+    }
+    let mut namespaces = namespaces.to_vec();
+    if kind == Kind::Event && !namespaces.contains(&CLUSTER_EVENTS) {
+        namespaces.push(CLUSTER_EVENTS);
+    }
+    group::members(&namespaces).into_iter().map(Some).collect()
+}
+
 /// Watches `kinds` until `cancel`, or until the receiver of `tx` is gone. One task each; a task
 /// that ends gives its kind, and none ends by itself.
 ///
@@ -169,24 +192,30 @@ pub fn spawn(
 ) -> JoinSet<Kind> {
     let mut tasks = JoinSet::new();
     let large = page::LargePages::new();
+    let namespaces = cfg.one_by_one();
     for &kind in kinds {
-        let Some(entry) = status.entry(kind) else {
-            tracing::error!(%kind, "not watched: its status is not kept");
-            continue;
-        };
-        let watch = Supervisor {
-            kind,
-            client: guard::guard(client.clone(), &entry, tuning, &large),
-            wanted: cfg.clone(),
-            tx: tx.clone(),
-            entry,
-            cancel: cancel.clone(),
-            tuning: tuning.clone(),
-        };
-        tasks.spawn(async move {
-            kind.watch(watch).await;
-            kind
-        });
+        for member in members(kind, &namespaces) {
+            let Some(entry) = status.entry(kind, member.as_ref()) else {
+                tracing::error!(%kind, "not watched: its status is not kept");
+                continue;
+            };
+            let watch = Supervisor {
+                kind,
+                client: guard::guard(client.clone(), &entry, tuning, &large),
+                wanted: cfg.clone(),
+                tx: tx.clone(),
+                entry,
+                cancel: cancel.clone(),
+                tuning: tuning.clone(),
+                optional: !namespaces.is_empty()
+                    && member.as_ref().is_none_or(|one| !namespaces.contains(&&*one.namespace)),
+                member,
+            };
+            tasks.spawn(async move {
+                kind.watch(watch).await;
+                kind
+            });
+        }
     }
     tasks
 }

@@ -83,7 +83,7 @@ pub(super) async fn readyz(State(state): State<WebState>) -> Response {
     checks.extend(engine.limit.as_ref().map(incidents));
     checks.extend(clocks(engine.clock_ahead));
     checks.push(config(&sources.config.load()));
-    checks.push(receivers::check(&sources.outbox.refusals()));
+    checks.push(receivers::check(&sources.outbox.troubles()));
     checks.push(store(&state).await);
     let status = if checks.iter().any(|check| check.status == Health::Failed) {
         StatusCode::SERVICE_UNAVAILABLE
@@ -118,7 +118,9 @@ fn first_lists(synced: bool, watches: &[KindStatus]) -> Check {
 fn watch_checks(watches: &[KindStatus], started: Timestamp, now: Timestamp) -> Vec<Check> {
     let mut checks: Vec<_> = watches.iter().map(|watch| watch_check(watch, started, now)).collect();
     // Where nothing at all can be read, degraded is too mild a word.
-    if watches.iter().all(|watch| watch.state == WatchState::Blind) {
+    let nothing =
+        |watch: &KindStatus| watch.state == WatchState::Blind && watch.blind_namespaces == watch.namespaces;
+    if watches.iter().all(nothing) {
         for check in &mut checks {
             check.status = Health::Failed;
         }
@@ -131,6 +133,13 @@ fn watch_check(watch: &KindStatus, started: Timestamp, now: Timestamp) -> Check 
     let error = watch.last_error.as_deref().unwrap_or("unknown");
     let heard = format!("{}, last heard {} s ago", watch.state.as_str(), silent.as_secs());
     let (status, detail) = match watch.state {
+        WatchState::Blind if watch.not_permitted && silent < FRESH_BLIND => {
+            (Health::Ok, format!("not watched: not permitted ({error})"))
+        }
+        WatchState::Blind if watch.forbidden && silent < FRESH_BLIND && watch.namespaces > 0 => {
+            let (blind, all) = (watch.blind_namespaces, watch.namespaces);
+            (Health::Degraded, format!("cannot be read in {blind} of {all} namespaces: {error}"))
+        }
         // The server answers, but this kind it does not give: no restart mends that.
         WatchState::Blind if watch.forbidden && silent < FRESH_BLIND => {
             (Health::Degraded, format!("cannot be read: {error}"))
@@ -232,6 +241,9 @@ mod tests {
             restarts: 0,
             bad_objects: 0,
             last_error: (state != WatchState::Watching).then(|| "403: no".to_owned()),
+            not_permitted: false,
+            namespaces: 0,
+            blind_namespaces: 0,
         }
     }
 
@@ -258,6 +270,20 @@ mod tests {
             let found = checked(&[watch(Kind::Pod, state, heard), other], now);
             assert_eq!(found, [expected, Ok], "{state:?} {heard:?} at {now}");
         }
+    }
+
+    #[test]
+    fn what_a_namespaced_install_may_not_read_is_information_and_what_it_may_not_read_in_part_degrades() {
+        let nodes = KindStatus { not_permitted: true, ..watch(Kind::Node, WatchState::Blind, Some(10)) };
+        let part = |blind_namespaces| KindStatus {
+            namespaces: 3,
+            blind_namespaces,
+            ..watch(Kind::Pod, WatchState::Blind, Some(10))
+        };
+        assert_eq!(checked(&[nodes.clone(), part(1)], 11), [Health::Ok, Health::Degraded]);
+        let check = watch_check(&part(1), Timestamp::UNIX_EPOCH, Timestamp::from_second(11).unwrap());
+        assert!(check.detail.starts_with("cannot be read in 1 of 3 namespaces: "), "{}", check.detail);
+        assert_eq!(checked(&[nodes, part(3)], 11), [Health::Failed, Health::Failed]);
     }
 
     #[test]

@@ -268,7 +268,7 @@ fn replay_uses_the_rules_it_is_given() {
     assert_eq!(lines[0]["title"], "Deployment/memhog needs more memory");
 }
 
-fn kubeconfig(dir: &Path, server: &str) {
+pub(crate) fn kubeconfig(dir: &Path, server: &str) {
     write(
         dir,
         "kubeconfig",
@@ -290,7 +290,7 @@ const SECRETS: [&str; 7] = [
 ];
 
 /// A crash-looping pod, so that there is something to tell at once.
-fn crashing() -> Value {
+pub(crate) fn crashing() -> Value {
     serde_json::json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "bad", "namespace": "shop"},

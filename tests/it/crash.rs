@@ -174,6 +174,7 @@ async fn live(dir: &Path, seed: u64, life: u64, store: Store) {
             max_age: Duration::from_secs(3_600),
             credential: None,
             fold: true,
+            fallback: None,
         };
         let scripted = Scripted { seed, life, receiver, log: Arc::clone(&log) };
         tasks.push(tokio::spawn(outbox.dispatcher(spec, scripted).run(StopMode::default(), stop.clone())));

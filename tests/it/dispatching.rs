@@ -28,6 +28,7 @@ impl Dispatching {
             max_age: Duration::from_secs(3_600),
             credential: None,
             fold,
+            fallback: None,
         };
         let policy = Policy { backoff, drain, ..Policy::default() };
         let dispatcher = Outbox::new(store.clone(), Clock::System, policy).dispatcher(spec, notifier);

@@ -42,6 +42,7 @@ async fn slack_gets_few_messages_that_list_every_incident() {
         max_age: Duration::from_secs(3_600),
         credential: None,
         fold: true,
+        fallback: None,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(outbox.dispatcher(spec, slack).run(StopMode::default(), stop.clone()));

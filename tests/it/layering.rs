@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("metrics", &["clock", "message", "outbox", "signal", "store", "watch"]),
     ("web", &["clock", "message", "metrics", "outbox", "signal", "store", "watch"]),
-    ("recording", &["watch"]),
+    ("recording", &["signal", "watch"]),
     ("testkit", &["clock", "config", "message", "notify", "recording", "signal", "template", "watch"]),
     ("app", ANY),
     ("cli", ANY),

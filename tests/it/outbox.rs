@@ -92,7 +92,13 @@ fn looks(path: &Path) {
     assert_eq!(keys(&ok(path, &["list", "--format", "json", "--all"])).len(), 6);
     let inside = ok(path, &["list", "--inside", "fold-1-hook"]);
     assert_eq!(inside.matches("inside fold-1-hook").count(), 3, "{inside}");
-    assert_eq!(ok(path, &["list", "--receiver", "nobody"]), "nothing\n");
+    let (code, _, stderr) = outbox(path, &["list", "--receiver", "nobody"]);
+    assert_eq!(code, 1);
+    assert!(
+        stderr.contains("there is no receiver named `nobody`: the receivers are `hook`, `mail`"),
+        "{stderr}"
+    );
+    assert_eq!(ok(path, &["list", "--receiver", "mail", "--dead"]), "nothing\n");
     let (code, stdout, stderr) = outbox(path, &["list", "--limit", "1", "--format", "json"]);
     assert_eq!((code, keys(&stdout).len()), (0, 1));
     assert!(stderr.contains("and more"), "{stderr}");

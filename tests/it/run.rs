@@ -28,11 +28,11 @@ const LEAD: Duration = Duration::from_secs(60);
 const THEN: Duration = Duration::from_secs(180);
 
 pub(crate) struct Played {
-    server: Arc<ApiServer>,
+    pub(crate) server: Arc<ApiServer>,
     hook: WebhookServer,
     pub(crate) dir: tempfile::TempDir,
     lines: Vec<Line>,
-    clock: Clock,
+    pub(crate) clock: Clock,
     from: Timestamp,
 }
 
@@ -101,7 +101,7 @@ impl Played {
     }
 
     /// `first crash-loop Deployment/checkout`
-    fn told(&self) -> Vec<String> {
+    pub(crate) fn told(&self) -> Vec<String> {
         self.bodies()
             .iter()
             .map(|body| {

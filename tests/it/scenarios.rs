@@ -3,6 +3,8 @@
 
 mod annotations;
 mod bare;
+mod blind;
+mod collection;
 mod crash;
 mod digests;
 mod events;

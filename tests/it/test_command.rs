@@ -259,10 +259,10 @@ fn schemas_are_printed_as_json() {
 }
 
 #[test]
-fn the_example_of_the_readme_passes() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let blocks: Vec<&str> =
-        readme.split("```yaml\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
+fn the_documented_tests_pass() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/testing-rules.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> = page.split("```yaml\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
     let block = |start: &str| *blocks.iter().find(|block| block.starts_with(start)).unwrap();
     let files = Files::new(&format!("{}{}", block("# deploy/rules/own.yaml\n"), block("tests:\n")));
     let (code, stdout, stderr) = streams(&files.test(&["own.yaml"]));

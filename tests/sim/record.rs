@@ -98,6 +98,14 @@ pub struct HistoryLine {
     pub detail: String,
 }
 
+impl HistoryLine {
+    /// What the keys of its notifications begin with.
+    pub fn key(&self) -> Option<String> {
+        let detail: Value = serde_json::from_str(&self.detail).ok()?;
+        Some(detail.get("key")?.as_str()?.to_owned())
+    }
+}
+
 /// A row of the outbox, in the words of the store.
 #[derive(Debug, Clone)]
 pub struct OutboxLine {

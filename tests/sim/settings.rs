@@ -72,6 +72,8 @@ pub const RULES: [RuleSpec; 13] = [
 
 /// Members of an incident gather for so long before it is told.
 pub const GROUP_WAIT: Ms = 5 * SECOND;
+/// The namespace that has a mute time, and when that is on, each day.
+pub const MUTED: (&str, Ms, Ms) = ("media", 5 * MINUTE, 11 * MINUTE);
 /// An incident is forgotten so long after its end.
 pub const WINDOW: Ms = 3 * MINUTE;
 /// The longest span after the end of a problem until everybody is told that it is over, when all goes
@@ -113,6 +115,8 @@ receivers:
 routes:
   - {receivers: [hook, alerts, chat, mail]}
 storm: {incidents: 500, window: 60s}
+mute_times:
+  - {name: maintenance, match: {namespace: media}, from: "08:05", to: "08:11"}
 engine: {group_wait: 5s}
 http: {listen: "127.0.0.1:0", token: {file: api-token}}
 rules: {dir: rules}

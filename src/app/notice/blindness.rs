@@ -4,6 +4,7 @@
 //! `watch.blind_after` is spoken of although it can be read again, also when it began before a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -58,6 +59,8 @@ struct Unseen {
 pub struct Blindness {
     blind_after: Duration,
     kinds: BTreeMap<Kind, Unseen>,
+    /// Namespaces that cannot be read, where they are watched one by one.
+    parts: BTreeSet<(Kind, Arc<str>)>,
     told: BTreeSet<Kind>,
     /// How often blindness came back soon after its end was told, and when its end was told last.
     relapses: u32,
@@ -113,6 +116,13 @@ impl Blindness {
     /// Takes a change in.
     pub fn change(&mut self, now: Timestamp, change: &Change) {
         match change {
+            Change::BlindIn(kind, namespace, why) => {
+                self.parts.insert((*kind, Arc::clone(namespace)));
+                self.change(now, &Change::Blind(*kind, why.clone()));
+            }
+            Change::ListedIn(kind, namespace) => self.seen_in(now, *kind, namespace),
+            // The other namespaces are in order.
+            Change::Listed(kind) | Change::Contact(kind, _) if self.is_blind_in_part(*kind) => {}
             Change::Blind(kind, why) => {
                 let unseen = self.unseen(*kind, now);
                 unseen.why.clone_from(why);
@@ -126,6 +136,16 @@ impl Blindness {
             Change::Listed(kind) | Change::Contact(kind, _) => self.seen(now, *kind),
             _ => {}
         }
+    }
+
+    fn seen_in(&mut self, now: Timestamp, kind: Kind, namespace: &Arc<str>) {
+        if self.parts.remove(&(kind, Arc::clone(namespace))) && !self.is_blind_in_part(kind) {
+            self.seen(now, kind);
+        }
+    }
+
+    fn is_blind_in_part(&self, kind: Kind) -> bool {
+        self.parts.iter().any(|(of, _)| *of == kind)
     }
 
     fn seen(&mut self, now: Timestamp, kind: Kind) {
@@ -261,6 +281,24 @@ mod tests {
         of.tick(at(30));
         of.change(at(50), &Change::Listed(Kind::Pod));
         assert_eq!(said(of.tick(at(110))), Some((vec![Kind::Event], vec![Kind::Pod])));
+    }
+
+    #[test]
+    fn a_kind_is_blind_until_the_last_of_its_namespaces_can_be_read() {
+        let mut of = blindness();
+        let blind_in = |namespace: &str| Change::BlindIn(Kind::Pod, namespace.into(), "403: no".into());
+        let listed_in = |namespace: &str| Change::ListedIn(Kind::Pod, namespace.into());
+        of.change(at(0), &blind_in("a"));
+        of.change(at(1), &blind_in("b"));
+        of.change(at(2), &Change::Listed(Kind::Pod));
+        assert_eq!(said(of.tick(at(40))), Some((vec![Kind::Pod], vec![])));
+        of.change(at(50), &listed_in("a"));
+        of.change(at(60), &Change::Contact(Kind::Pod, tokio::time::Instant::now()));
+        assert_eq!(of.tick(at(900)), None);
+        of.change(at(1000), &listed_in("b"));
+        assert_eq!(said(of.tick(at(1060))), Some((vec![], vec![Kind::Pod])));
+        of.change(at(2000), &Change::NotPermitted(Kind::Node, "403: no".into()));
+        assert_eq!(of.tick(at(9000)), None, "nobody waits for it");
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Pipeline {
     pub(super) fn log_wanted(&self, decided: &Decided) -> Option<Box<LogWanted>> {
         let view = decided.incidents.first().filter(|_| text::tells_log(decided.decision))?;
         let incident = self.engine.incident(&view.id).filter(|i| i.cause.has_log())?;
-        let tail = self.engine.rules().get(&incident.rule)?.log_tail?;
+        let tail = self.engine.rule_of(incident)?.log_tail?;
         let member = latest(incident)?;
         let (pod, container, several) = match incident.cause {
             Cause::JobFailed => {

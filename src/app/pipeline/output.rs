@@ -96,6 +96,7 @@ impl Message {
             incidents: decided.incidents.clone(),
             incidents_total: decided.total,
             digest: decided.digest.clone(),
+            late_s: None,
         })
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn signal(given: &Given, at: Timestamp) -> Signal {
     Signal {
         at,
         since: None,
+        since_at_least: false,
         cause,
         phase,
         source,
@@ -44,11 +45,13 @@ pub(super) fn signal(given: &Given, at: Timestamp) -> Signal {
         weight: if text("message").is_some() { weight::ERROR } else { 0 },
         event_type: text("type").or_else(|| (source == Source::Event).then_some("Warning")).map(Arc::from),
         count: given.count.unwrap_or_else(|| u32::from(active)),
+        restarts: None,
         exit: given.exit_code.map(|code| Exit {
             code,
             reason: Some(Arc::from(if oom { "OOMKilled" } else { "Error" })),
             ..Exit::default()
         }),
+        job: None,
         image: text("image").map(Arc::from),
         not_before: None,
         labels: [labels(&given.labels), None, None],

@@ -133,7 +133,9 @@ fn needs_restart(begun: &Config, now: &Config) -> Vec<String> {
         (begun.store.max_bytes == now.store.max_bytes, "store.max_bytes"),
         (begun.http == now.http, "http.listen"),
         (begun.api_token == now.api_token, "http.token"),
+        (begun.command == now.command, "http.command"),
         (same_watch, "watch.namespaces"),
+        (names(&begun.watch.exclude_kinds) == names(&now.watch.exclude_kinds), "watch.kinds"),
     ]
     .into_iter()
     .filter(|(same, _)| !same)

@@ -1,6 +1,7 @@
 //! The engine's loop: takes changes and commands in, decides, and stores what was decided.
 
 mod clocks;
+mod identity;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use self::identity::{MARK_NUMBERS, MARK_STOPPED, MARK_STORE, MESSAGES_LOST, identity, skip_numbers};
 use super::seen::{MARK_SEEN, Seen};
 use super::slices::Slices;
 use super::upkeep::{self, Upkeep};
@@ -23,7 +25,7 @@ use crate::app::pipeline::{Output, Pipeline, Start};
 use crate::app::silences;
 use crate::clock::{self, Clock, Steady};
 use crate::config::Config;
-use crate::engine::{Identity, Numbers};
+use crate::engine::Numbers;
 use crate::metrics::{ClockSteps, EngineStats, LimitStats};
 use crate::outbox::Outbox;
 use crate::store::{Commit, Committed, Store, StoreError};
@@ -33,10 +35,6 @@ use crate::web::{Ask, Command, Refusal};
 
 /// The mark that says that a first look was completed and stored.
 const MARK_STARTED: &str = "started";
-/// The name of the store, of which its ids are made.
-const MARK_STORE: &str = "store.id";
-/// How many numbers were given: [`Numbers`] as JSON.
-const MARK_NUMBERS: &str = "numbers";
 
 /// Counters and last-seen times are stored at least this often; decisions at once.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -123,19 +121,23 @@ impl EngineLoop {
         let started = marks.contains_key(MARK_STARTED);
         let mut seen = Seen::load(&marks, kinds, now);
         let news_since = seen.news_since();
-        let incidents = restore(store.load_incidents().await?);
+        let mut incidents = restore(store.load_incidents().await?);
         store.forget_pending().await?;
         if started {
             let seen_until = seen.before().map(|at| at.to_string());
             tracing::info!(incidents = incidents.len(), ?seen_until, "going on where it stopped");
         }
-        let identity = identity(&marks, config, now);
+        let identity = identity(&marks, &config.cluster, now);
         // A first start that is cut off goes on from its beginning, not from its end.
         let mut begun = Commit::default();
         let at = seen.before().unwrap_or(now);
         seen.put_into(&mut begun, at);
         if !marks.contains_key(MARK_STORE) {
             begun.marks.push((MARK_STORE.into(), identity.store.to_string()));
+        }
+        let in_order = marks.get(MARK_STOPPED).is_some_and(|at| !at.is_empty());
+        if in_order {
+            begun.marks.push((MARK_STOPPED.into(), String::new()));
         }
         store.commit(begun).await?;
         let numbers = identity.numbers;
@@ -145,9 +147,14 @@ impl EngineLoop {
             .filter_map(|row| row.seen.map(|(value, since)| (row.place, row.key, value, since)))
             .collect();
         let digests = restore_digests(store.load_digests().await?);
+        let mut announcer = Announcer::new(config, &marks);
+        if !in_order {
+            skip_numbers(&mut incidents);
+            announcer.skip_numbers(MESSAGES_LOST);
+        }
         let start =
             Start { first: !started, news_since, identity, incidents, silences, annotations, digests };
-        let mut announcer = Announcer::new(config, &marks);
+        outbox.set_trouble_after(config.trouble_after);
         // It is loaded, or this would not be.
         announcer.in_order(now);
         let (mut pipeline, orphaned) = Pipeline::new(config, kinds, now, start);
@@ -259,6 +266,8 @@ impl EngineLoop {
             let urgent = !self.out.messages.is_empty() || self.announcer.is_waiting();
             if urgent || clock::between(self.last_flush, now) >= FLUSH {
                 self.flush(now, false).await?;
+                // What is announced is on disk by now.
+                self.outbox.set_fallbacks(&self.announcer.fallbacks());
             }
             if clock::between(self.last_stats, now) >= STATS_EVERY {
                 self.last_stats = now;
@@ -277,7 +286,7 @@ impl EngineLoop {
     fn look_at(&mut self, change: &Change) {
         let now = self.clock.now();
         match change {
-            Change::Listed(kind) => {
+            Change::Listed(kind) | Change::ListedIn(kind, _) => {
                 self.listed.insert(*kind);
             }
             Change::Contact(kind, at) => {
@@ -310,6 +319,7 @@ impl EngineLoop {
                 // What silences held is looked at again, and who gets no digests any more gets the last.
                 self.pipeline.tick_until(now, &mut self.out);
                 self.announcer.configure(&config);
+                self.outbox.set_trouble_after(config.trouble_after);
                 self.announcer.in_order(now);
                 self.flush(now, false).await?;
                 done.send(()).ok();
@@ -370,6 +380,9 @@ impl EngineLoop {
                 commit.marks.push((MARK_STARTED.into(), now.to_string()));
             }
             let due = clock::between(self.last_mark, now) >= MARK_EVERY;
+            if last {
+                commit.marks.push((MARK_STOPPED.into(), now.to_string()));
+            }
             if self.started && (due || last || !commit.is_empty()) {
                 self.last_mark = now;
                 self.seen.put_into(&mut commit, now);
@@ -457,22 +470,4 @@ impl EngineLoop {
             blind: self.pipeline.memory().blind().map(|kind| kind.to_string()).collect(),
         }
     }
-}
-
-/// Where the ids of this store come from.
-fn identity(marks: &BTreeMap<String, String>, config: &Config, now: Timestamp) -> Identity {
-    let numbers = match marks.get(MARK_NUMBERS).map(|kept| serde_json::from_str(kept)) {
-        None => Numbers::default(),
-        Some(Ok(numbers)) => numbers,
-        Some(Err(error)) => {
-            // Counting anew would give ids a second time: seconds since 1970 are more than ever were given.
-            tracing::error!(%error, "the counters of ids cannot be read; counting goes on far above them");
-            Numbers::all(u64::try_from(now.as_second()).unwrap_or_default())
-        }
-    };
-    let store = match marks.get(MARK_STORE) {
-        Some(name) => Arc::from(name.as_str()),
-        None => Identity::name_store(&config.cluster, now),
-    };
-    Identity { store, numbers }
 }

@@ -44,6 +44,8 @@ pub struct IncidentStory {
     pub state: &'static str,
     /// The rule that matched.
     pub rule: String,
+    /// What of the configuration changed that rule for it: `override 1 in kubeherald.yaml:12: severity`.
+    pub overrides: Vec<String>,
     /// What is wrong, where known.
     pub cause: Option<String>,
     /// How bad, where known.
@@ -89,14 +91,14 @@ pub struct IncidentStory {
 /// What an incident that is not told waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Waiting {
-    /// `not_yet_for`, `below_count`, `group_wait`, `inhibited_by`, `silenced_by`, `muted`,
+    /// `not_yet_for`, `below_count`, `group_wait`, `state_unknown`, `inhibited_by`, `silenced_by`, `muted`,
     /// `standing` or `storm`.
     pub reason: String,
     /// Since when.
     pub since: Option<Timestamp>,
     /// Until when at least, where known.
     pub until: Option<Timestamp>,
-    /// The incident, silence or mute time that holds it.
+    /// The incident, silence or mute time that holds it; of `state_unknown` the kind that cannot be read.
     pub by: Option<String>,
     /// What that incident is about.
     pub by_title: Option<String>,
@@ -132,6 +134,8 @@ pub struct Receipt {
     pub receiver: String,
     /// Whom of the receiver; `null` where it is one destination.
     pub recipient: Option<String>,
+    /// Its fallback, where that is (or was) sent the message in its place.
+    pub fallback: Option<String>,
     /// `delivered`, `queued`, `sending`, `dead`, `skipped` (the receiver wants no ends), `digest`
     /// (it is told in its digests), `not_queued` (another message has the key) or `unknown` (not in the
     /// outbox any more).
@@ -260,6 +264,7 @@ fn of_incident(story: &mut IncidentStory, incident: ExplainedIncident, titles: &
     let text = |text: Option<Arc<str>>| text.map(|text| text.to_string());
     story.state = incident.state;
     story.cause = Some(incident.cause.as_str().to_owned());
+    story.overrides = incident.overrides.iter().map(ToString::to_string).collect();
     story.severity = Some(incident.severity.as_str().to_owned());
     story.namespace = text(incident.namespace);
     story.workload = incident.workload.to_string();
@@ -341,9 +346,9 @@ fn receipts(
                 match &key {
                     Some(key) => {
                         let rest = entry.key.strip_prefix(key.as_str()).and_then(|k| k.strip_prefix('-'));
-                        // One row, or one for each recipient.
+                        // One row, or one for each recipient, or for a fallback that is told as well.
                         rest.and_then(|k| k.strip_prefix(receiver.as_str()))
-                            .is_some_and(|k| k.is_empty() || k.starts_with('/'))
+                            .is_some_and(|k| k.is_empty() || k.starts_with(['/', '@']))
                     }
                     // Written before keys were kept: of one decision at one time.
                     None => entry.receiver == receiver && entry.created_at == row.at,
@@ -362,7 +367,7 @@ fn receipts(
                     }
                 })
                 .collect();
-            told.sort_by(|a, b| a.recipient.cmp(&b.recipient));
+            told.sort_by(|a, b| (&a.fallback, &a.recipient).cmp(&(&b.fallback, &b.recipient)));
             if told.is_empty() {
                 told.push(Receipt { receiver, state: "unknown".to_owned(), ..Receipt::default() });
             }
@@ -383,13 +388,15 @@ fn receipt(receiver: String, delivery: &Delivery, throttles: &[Throttle]) -> Rec
     let entry = &delivery.entry;
     let queued = entry.state == "queued";
     // What is behind another row waits for that one.
-    let left_alone = throttles.iter().find(|p| p.name == receiver).filter(|_| queued && !delivery.behind);
+    let left_alone =
+        throttles.iter().find(|p| p.name == entry.receiver).filter(|_| queued && !delivery.behind);
     let next = entry.not_before.filter(|_| queued).max(left_alone.map(|p| p.until));
     let reason = match left_alone {
         Some(throttles) if entry.reason.is_empty() => &throttles.reason,
         _ => &entry.reason,
     };
     Receipt {
+        fallback: (entry.receiver != receiver).then(|| entry.receiver.clone()),
         receiver,
         recipient: (!entry.recipient.is_empty()).then(|| entry.recipient.clone()),
         state: entry.state.clone(),

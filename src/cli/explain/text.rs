@@ -92,6 +92,9 @@ fn one(story: &IncidentStory, when: &When, out: &mut String) -> std::fmt::Result
     line("state", &state(story, when))?;
     let severity = story.severity.as_deref().map(|s| format!(" ({s})"));
     line("rule", &format!("{}{}", words::one_line(&story.rule, LINE), severity.unwrap_or_default()))?;
+    for one in &story.overrides {
+        line("", &words::one_line(one, LINE))?;
+    }
     if let Some(waits) = &story.waits {
         line("waits", &waiting(waits, when))?;
     }
@@ -195,6 +198,11 @@ fn waiting(waits: &Waiting, when: &When) -> String {
         ("not_yet_for" | "group_wait", None) => "it is not seen at the moment".to_owned(),
         ("group_wait", Some(at)) => format!("until {at}, for other objects with the same problem"),
         ("below_count", _) => "it has not happened as often as the rule's `count` asks".to_owned(),
+        ("state_unknown", _) => {
+            format!(
+                "kind {by} could not be read when it became due: told if it still stands once that can be read"
+            )
+        }
         ("inhibited_by", _) => format!("incident {by} explains it and counts it"),
         ("silenced_by", None) => format!("silence {by} is on"),
         ("silenced_by", Some(at)) => format!("silence {by} is on, until {at}"),
@@ -269,6 +277,7 @@ fn never_told(event: &Event) -> String {
         "not_yet_for" => "over before it had lasted as long as the rule's `for` asks: not told".to_owned(),
         "below_count" => "over before it happened as often as the rule's `count` asks: not told".to_owned(),
         "group_wait" => "over before it was told, while other objects were waited for".to_owned(),
+        "state_unknown" => format!("over when kind {by} could be read again: not told"),
         "inhibited_by" => format!("over; not told by itself, since incident {by} explained it"),
         "silenced_by" => format!("over; not told, since silence {by} was on"),
         "muted" => format!("over; not told, since mute time {by} was on"),
@@ -281,6 +290,9 @@ fn delivered(receipt: &Receipt, when: &When) -> String {
     let mut name = words::one_line(&receipt.receiver, 80);
     if let Some(recipient) = &receipt.recipient {
         name = format!("{name} ({})", words::one_line(recipient, 80));
+    }
+    if let Some(fallback) = &receipt.fallback {
+        name = format!("{name}, by its fallback {}", words::one_line(fallback, 80));
     }
     let reason = words::one_line(&receipt.reason, LINE);
     let tried = match receipt.attempts {

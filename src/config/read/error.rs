@@ -2,6 +2,7 @@
 //! frame of the source, with secrets masked.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub enum Level {
 pub struct Frame {
     text: String,
     /// The part, in bytes of `text`.
-    part: std::ops::Range<usize>,
+    part: Range<usize>,
     /// Said under the part.
     label: Option<String>,
 }
@@ -47,6 +48,8 @@ pub struct Diagnostic {
     pub frame: Option<Frame>,
 }
 
+/// How a tab is shown in a frame.
+pub const TAB: &str = "→";
 /// Lines longer than this, in bytes, are named but not shown.
 const MAX_LINE: usize = 400;
 
@@ -67,10 +70,9 @@ impl Diagnostic {
     /// About a place in a file. The part pointed at ends with its first line.
     pub fn at(severity: Level, at: &At, message: impl Into<String>) -> Self {
         let place = at.source.place(at.span);
-        let frame = (place.text.len() <= MAX_LINE).then(|| Frame {
-            text: place.text.to_owned(),
-            part: place.part,
-            label: None,
+        let frame = (place.text.len() <= MAX_LINE).then(|| {
+            let (text, part) = visible_tabs(place.text, place.part);
+            Frame { text, part, label: None }
         });
         Self {
             line: place.line,
@@ -122,11 +124,24 @@ impl Diagnostic {
     }
 }
 
+/// Tabs as [`TAB`], so that they can be told from spaces; the part moves with what becomes longer before it.
+fn visible_tabs(text: &str, part: Range<usize>) -> (String, Range<usize>) {
+    let moved = |at: usize| at + (TAB.len() - 1) * text.get(..at).unwrap_or_default().matches('\t').count();
+    (text.replace('\t', TAB), moved(part.start)..moved(part.end))
+}
+
 /// A place in a file.
 #[derive(Debug, Clone)]
 pub struct At {
     pub source: Arc<Source>,
     pub span: Span,
+}
+
+impl At {
+    /// From 1.
+    pub fn line(&self) -> usize {
+        self.source.place(self.span).line
+    }
 }
 
 impl fmt::Display for At {

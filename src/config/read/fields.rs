@@ -52,9 +52,9 @@ pub fn section<'a, T: 'a>(head: Head, read: impl Fn(&mut Fields<'_, '_>) -> Opti
     Kind::new(
         move |reader, node| {
             let entries = reader.entries(node, head.shape)?;
-            let mut fields =
-                Fields { reader, span: node.span, entries, known: Vec::new(), description: None };
+            let mut fields = Fields { entries, ..Fields::empty(reader, node.span) };
             let value = read(&mut fields);
+            fields.report_absent();
             fields.refuse_unknown(head);
             value
         },
@@ -69,7 +69,17 @@ pub struct Fields<'r, 'n> {
     span: Span,
     entries: &'n [(Node, Node)],
     known: Vec<&'static str>,
+    absent: Vec<Absent>,
     description: Option<Description<'r>>,
+}
+
+/// An error about a key that is not there. It is reported when all keys were asked for: where the key is
+/// misspelt, that is the only mistake.
+struct Absent {
+    key: &'static str,
+    span: Span,
+    message: String,
+    label: &'static str,
 }
 
 /// The schema of a mapping as far as its keys were asked for.
@@ -84,9 +94,13 @@ struct Description<'r> {
 /// Runs a section over a mapping without keys: what it misses there is dropped.
 pub fn without_keys<T>(read: impl FnOnce(&mut Fields<'_, '_>) -> T) -> T {
     let mut reader = Reader::new(Arc::new(Source::plain(Path::new(""), "")), Diagnostics::default());
-    let known = Vec::new();
-    let nothing = Span::default();
-    read(&mut Fields { reader: &mut reader, span: nothing, entries: &[], known, description: None })
+    read(&mut Fields::empty(&mut reader, Span::default()))
+}
+
+impl<'r> Fields<'r, '_> {
+    const fn empty(reader: &'r mut Reader, span: Span) -> Self {
+        Self { reader, span, entries: &[], known: Vec::new(), absent: Vec::new(), description: None }
+    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "a kind is made where it is asked for")]
@@ -100,14 +114,8 @@ impl<'n> Fields<'_, 'n> {
                 required: &mut required,
                 conditions: &mut conditions,
             };
-            let (reader, known) = (&mut *fields.reader, Vec::new());
-            let _ = read(&mut Fields {
-                reader,
-                span: fields.span,
-                entries: &[],
-                known,
-                description: Some(description),
-            });
+            let described = Fields::empty(fields.reader, fields.span);
+            let _ = read(&mut Fields { description: Some(description), ..described });
         });
         let mut object = json!({
             "description": doc,
@@ -156,9 +164,33 @@ impl<'n> Fields<'_, 'n> {
     }
 
     /// An error where a key is absent.
-    pub fn miss(&mut self, key: &str) {
+    pub fn miss(&mut self, key: &'static str) {
         if !self.has(key) {
-            self.error(self.head(), format!("`{key}` is missing"), "in this mapping", None);
+            let (span, message) = (self.head(), format!("`{key}` is missing"));
+            self.absent.push(Absent { key, span, message, label: "in this mapping" });
+        }
+    }
+
+    /// Is an unknown key a typing error of this one? To be asked after all keys were.
+    pub fn is_misspelt(&self, key: &str) -> bool {
+        self.unknown().any(|node| self.meant(node) == Some(key))
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = &'n Node> {
+        let entries = self.entries.iter().map(|(key, _)| key);
+        entries.filter(|key| !self.known.contains(&key.text()))
+    }
+
+    /// The key that an unknown one is a typing error of.
+    fn meant(&self, unknown: &Node) -> Option<&'static str> {
+        suggest::nearest(unknown.text(), self.known.iter().copied().filter(|name| !self.has(name)))
+    }
+
+    fn report_absent(&mut self) {
+        for Absent { key, span, message, label } in std::mem::take(&mut self.absent) {
+            if !self.is_misspelt(key) {
+                self.error(span, message, label, None);
+            }
         }
     }
 
@@ -185,7 +217,7 @@ impl<'n> Fields<'_, 'n> {
         self.condition("oneOf", || keys.iter().map(|key| json!({"required": [key]})).collect());
         let label = match (keys.iter().filter(|key| self.has(key)).count(), keys.len()) {
             (1, _) => return,
-            (0, _) if self.entries.iter().any(|(key, _)| !self.known.contains(&key.text())) => return,
+            (0, _) if self.unknown().next().is_some() => return,
             (0, 2) => "neither is given",
             (0, _) => "none is given",
             (_, 2) => "both are given",
@@ -203,7 +235,12 @@ impl<'n> Fields<'_, 'n> {
             }
         }
         if let (Some(span), false) = (self.key(key), self.has(other)) {
-            self.reader.error(span, format!("`{key}` needs `{other}`"), "", None);
+            self.absent.push(Absent {
+                key: other,
+                span,
+                message: format!("`{key}` needs `{other}`"),
+                label: "",
+            });
         }
     }
 
@@ -228,6 +265,11 @@ impl<'n> Fields<'_, 'n> {
         self.key(key).is_some()
     }
 
+    /// Is there no key beside these?
+    pub fn has_only(&self, keys: &[&str]) -> bool {
+        self.entries.iter().all(|(key, _)| keys.contains(&key.text()))
+    }
+
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -244,13 +286,8 @@ impl<'n> Fields<'_, 'n> {
 
     fn refuse_unknown(&mut self, head: Head) {
         let place = head.place.map_or_else(|| format!("`{}`", head.name), str::to_owned);
-        for (node, _) in self.entries {
-            let key = node.text();
-            if self.known.contains(&key) {
-                continue;
-            }
-            let absent = self.known.iter().copied().filter(|name| !self.has(name));
-            let help = match suggest::nearest(key, absent) {
+        for node in self.unknown().collect::<Vec<_>>() {
+            let help = match self.meant(node) {
                 Some(name) => did_you_mean(name),
                 None if self.known.len() == 1 => {
                     format!("the only key is {}", suggest::join(self.known.iter().copied()))

@@ -1,7 +1,7 @@
 //! Text files, and directories of them.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// The largest file read, in bytes.
@@ -15,7 +15,7 @@ pub fn read_text(path: &Path) -> Result<String, String> {
     let limit = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
     File::open(path)
         .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("this file cannot be read: {error}"))?;
+        .map_err(|error| unreadable(&error))?;
     if bytes.len() > MAX_FILE {
         return Err(format!("this file is larger than {} KiB", MAX_FILE / 1024));
     }
@@ -23,18 +23,29 @@ pub fn read_text(path: &Path) -> Result<String, String> {
     Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
 }
 
+fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file or directory".to_owned(),
+        ErrorKind::IsADirectory => "this is a directory: name a file in it".to_owned(),
+        ErrorKind::PermissionDenied => "kubeherald may not read this: permission denied".to_owned(),
+        _ => {
+            let text = error.to_string();
+            format!("this cannot be read: {}", text.split(" (os error").next().unwrap_or_default())
+        }
+    }
+}
+
 /// A file, or the files of a directory with one of these extensions, by name.
 ///
 /// A mounted ConfigMap is a directory of links into `..data`, itself a link into a directory with a
 /// time in its name: names that begin with a dot are skipped, links are followed.
 pub fn files(path: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, String> {
-    let unreadable = |error: std::io::Error| format!("this cannot be read: {error}");
-    if !fs::metadata(path).map_err(unreadable)?.is_dir() {
+    if !fs::metadata(path).map_err(|error| unreadable(&error))?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
+    for entry in fs::read_dir(path).map_err(|error| unreadable(&error))? {
+        let entry = entry.map_err(|error| unreadable(&error))?;
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
         let path = entry.path();
         let wanted = path.extension().and_then(|e| e.to_str()).is_some_and(|e| extensions.contains(&e));

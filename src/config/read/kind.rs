@@ -244,7 +244,7 @@ pub fn delay<'a>() -> Kind<'a, Duration> {
 pub fn span<'a>() -> Kind<'a, Duration> {
     delay().check(|reader, node, duration| {
         if duration.is_zero() {
-            reader.error(node.span, "this must be longer than zero", "", None);
+            reader.error(node.span, "this must be more than zero", "", None);
         }
         !duration.is_zero()
     })
@@ -295,7 +295,7 @@ pub fn choice<'a, T: Copy + PartialEq + 'a>(
 pub fn path<'a>() -> Kind<'a, PathBuf> {
     text().then(|reader, node, text| {
         if text.contains('\0') {
-            reader.error(node.span, "this is no path", "", None);
+            reader.error(node.span, "this is not a path", "", None);
             return None;
         }
         Some(reader.directory().join(text))
@@ -309,7 +309,11 @@ pub fn list<'a, T: 'a>(what: &'a str, item: Kind<'a, T>) -> Kind<'a, Vec<T>> {
         Value::List(items) => Some(items.iter().filter_map(|item| read(reader, item)).collect()),
         Value::Null => Some(Vec::new()),
         _ => {
-            reader.expected(node, what, None);
+            let help = match &node.value {
+                Value::Text { .. } => "write it in brackets, `[a, b]`",
+                _ => "each item of a list begins with `- `",
+            };
+            reader.expected(node, what, Some(help));
             None
         }
     };

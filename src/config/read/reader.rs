@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::{At, Diagnostic, Diagnostics, Level};
+use super::error::{At, Diagnostic, Diagnostics, Level, TAB};
 use super::files::read_text;
 use super::node::{Node, Span, Value};
 use super::source::{Problem, Source};
+use crate::notify::Secret;
 
 /// One file being walked.
 #[derive(Debug)]
@@ -26,6 +27,19 @@ pub struct References {
     pub defined: Vec<(Arc<str>, At)>,
     pub receivers: Vec<(Arc<str>, At)>,
     pub rules: Vec<(Arc<str>, At)>,
+    /// Where secrets are.
+    pub secrets: Vec<SecretAt>,
+    /// The receiver that is being read.
+    pub receiver: Option<Arc<str>>,
+}
+
+/// A secret that a file names.
+#[derive(Debug, Clone)]
+pub struct SecretAt {
+    pub secret: Secret,
+    pub at: At,
+    /// Whose it is; `None`: of no receiver.
+    pub receiver: Option<Arc<str>>,
 }
 
 /// Parses a file. What is wrong with it as YAML is added to `found`.
@@ -37,6 +51,14 @@ pub fn parse(path: &Path, text: &str, found: &mut Diagnostics) -> (Arc<Source>, 
         found.push(Diagnostic { help, ..Diagnostic::at(Level::Error, &at, message) });
     }
     (source, root)
+}
+
+/// What to write where a value begins with `#`. `rest` is what follows the key in its line.
+pub(super) fn hash_help(rest: &str) -> Option<String> {
+    let value = rest.trim_start_matches([':', ' ', '\t']);
+    let word: String = value.chars().take_while(|c| !c.is_whitespace() && !",}]\"".contains(*c)).collect();
+    let is_value = word.starts_with('#') && word.chars().nth(1).is_some_and(char::is_alphanumeric);
+    is_value.then(|| format!("`#` begins a comment: write `\"{word}\"`, in quotes"))
 }
 
 impl Reader {
@@ -113,14 +135,24 @@ impl Reader {
             {
                 "a text".into()
             }
-            Value::Text { text, .. } => format!("`{}`", crate::signal::text::cut(text, 60)),
+            Value::Text { text, .. } => {
+                format!("`{}`", crate::signal::text::cut(text, 60).replace('\t', TAB))
+            }
         }
     }
 
     /// Says that a node is not what was expected.
     pub fn expected(&mut self, node: &Node, what: &str, help: Option<&str>) {
         let found = self.show(node);
+        let comment = self.comment(node);
+        let help = comment.as_deref().or(help);
         self.error(node.span, format!("expected {what}, found {found}"), "", help);
+    }
+
+    /// What to do about `channel: #alerts`, which is a comment to YAML.
+    fn comment(&self, node: &Node) -> Option<String> {
+        let place = matches!(node.value, Value::Null).then(|| self.source.place(node.span))?;
+        hash_help(place.text.get(place.part.end..)?)
     }
 
     /// The entries of a mapping.

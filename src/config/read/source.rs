@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_saphyr::granit_parser::{self as granit, Event, Parser, ScalarStyle, StrInput};
 
+use super::error::TAB;
 use super::mask;
 use super::node::{Node, Span, Value};
 
@@ -68,13 +69,57 @@ impl Source {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let source = Self { path: path.to_owned(), shown, masks, lines };
         let mut problems = builder.problems;
-        for problem in &mut problems {
+        for problem in problems.iter_mut().filter(|problem| problem.syntax) {
             // A parser quotes what it does not understand.
-            if problem.syntax && source.is_masked_line(problem.span) {
+            if source.is_masked_line(problem.span) {
                 "this is not valid YAML".clone_into(&mut problem.message);
             }
+            source.advise(problem, text);
         }
         (source, root, problems)
+    }
+
+    /// Says what to do about the two mistakes that parsers describe by their consequences. `text` is what
+    /// was masked: of it only places are shown, and the name of a channel.
+    fn advise(&self, problem: &mut Problem, text: &str) {
+        let place = self.place(problem.span);
+        let tab = |line: usize| {
+            let start = *self.lines.get(line.checked_sub(1)?)?;
+            let line = text.get(start..)?.lines().next()?;
+            let indent = line.get(..line.len() - line.trim_start().len())?;
+            Some(start + indent.find('\t')?)
+        };
+        // What follows a value and is no more indented by spaces is read as its end.
+        let after = || tab(place.line + 1).filter(|_| problem.message.contains("tab"));
+        if let Some(start) = tab(place.line).or_else(after) {
+            problem.span = Span { start, end: start + 1 };
+            "a tab cannot indent YAML".clone_into(&mut problem.message);
+            problem.help = Some(format!("`{TAB}` is a tab: write spaces"));
+        } else if let Some((span, help)) = self.hash_before(place.line, text) {
+            problem.span = span;
+            "a comment begins here, and what precedes it is not complete".clone_into(&mut problem.message);
+            problem.help = Some(help);
+        }
+    }
+
+    /// `{token: …, channel: #alerts}` in this line, or in one of the two before it: what closes the brace is
+    /// part of the comment, and the parser is surprised later.
+    fn hash_before(&self, line: usize, text: &str) -> Option<(Span, String)> {
+        let starts = self.lines.get(line.saturating_sub(3)..line.min(self.lines.len()))?;
+        starts.iter().rev().find_map(|&start| {
+            let line = text.get(start..)?.lines().next()?;
+            let at = line.match_indices(": #").map(|(at, _)| at).find(|&at| {
+                let before = line.get(..at).unwrap_or_default();
+                before.matches('{').count() > before.matches('}').count()
+            })?;
+            let (before, rest) = line.split_at_checked(at)?;
+            let help = super::reader::hash_help(rest)?;
+            // Perhaps it is the value of a secret.
+            let quoted = "`#` begins a comment: write the value in quotes";
+            let help = if before.ends_with("channel") { help } else { quoted.to_owned() };
+            let start = start + at + ": ".len();
+            Some((Span { start, end: start + 1 }, help))
+        })
     }
 
     /// A file that is no YAML and holds no secrets (a template).

@@ -1,44 +1,29 @@
 //! "Did you mean …?"
 
-/// The candidate nearest to what was written, if it is near enough to be a typing error: a third of
-/// the letters, at least one. Case does not count.
+/// The candidate nearest to what was written, if it is near enough to be a typing error (a third of the
+/// letters, at least one); otherwise the only one that begins with it, `CrashLoopBackOff` for `CrashLoop`.
+/// Case does not count.
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let written: Vec<char> = written.chars().take(MAX_LETTERS).flat_map(char::to_lowercase).collect();
-    let allowed = (written.len() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            let letters: Vec<char> = candidate.chars().flat_map(char::to_lowercase).collect();
-            (distance(&written, &letters), candidate)
-        })
+    let written: String = written.chars().take(MAX_LETTERS).flat_map(char::to_lowercase).collect();
+    let allowed = (written.chars().count() / 3).max(1);
+    let candidates: Vec<(String, &str)> =
+        candidates.into_iter().map(|name| (name.to_lowercase(), name)).collect();
+    let near = candidates
+        .iter()
+        .map(|(letters, name)| (strsim::osa_distance(&written, letters), *name))
         .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .min_by_key(|(distance, _)| *distance);
+    let mut longer = candidates
+        .iter()
+        .filter(|(letters, _)| written.len() >= MIN_BEGINNING && letters.starts_with(&written));
+    let only = longer.next().filter(|_| longer.next().is_none());
+    near.map(|(_, name)| name).or_else(|| only.map(|(_, name)| *name))
 }
 
 /// Names are short; what is longer is no typing error of one, and must not cost quadratic time.
 const MAX_LETTERS: usize = 64;
-
-/// Edits, counting a swap of neighbours as one (optimal string alignment).
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
-            let mut best =
-                (at(&last, j) + usize::from(x != y)).min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
-            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
-            if swapped {
-                best = best.min(at(&before, j - 1) + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or_default()
-}
+/// Fewer letters are the beginning of anything.
+const MIN_BEGINNING: usize = 3;
 
 /// The help for a typing error.
 pub fn did_you_mean(name: &str) -> String {
@@ -67,6 +52,12 @@ mod tests {
         assert_eq!(nearest("route", keys), Some("routes"));
         assert_eq!(nearest("wacth", keys), Some("watch"));
         assert_eq!(nearest("alerts", keys), None);
+        assert_eq!(nearest("clu", keys), Some("cluster"));
+        assert_eq!(nearest("r", keys), None);
+        let causes = ["CrashLoopBackOff", "OOMKilled", "FailedMount", "FailedCreate"];
+        assert_eq!(nearest("CrashLoop", causes), Some("CrashLoopBackOff"));
+        assert_eq!(nearest("oom", causes), Some("OOMKilled"));
+        assert_eq!(nearest("Failed", causes), None, "of two that begin so neither is meant more");
         assert_eq!(nearest("", keys), None);
         assert_eq!(nearest(&"x".repeat(100_000), keys), None);
     }

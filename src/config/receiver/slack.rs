@@ -37,8 +37,10 @@ pub fn slack<'a>() -> Kind<'a, SlackConfig> {
             }
             return url.map(SlackConfig::webhook);
         }
-        fields.miss("token");
-        fields.miss("channel");
+        if !fields.is_misspelt("webhook_url") {
+            fields.miss("token");
+            fields.miss("channel");
+        }
         let api_url = api_url.as_deref().unwrap_or(DEFAULT_API_URL).trim_end_matches('/').to_owned();
         Some(SlackConfig { api_url, ..SlackConfig::bot(token?, channel?) })
     })
@@ -48,14 +50,12 @@ fn channel<'a>() -> Kind<'a, String> {
     let named = text();
     let schema = text();
     Kind::new(
-        move |reader: &mut Reader, node: &Node| {
-            // `channel: #alerts` is a comment to YAML.
-            if matches!(node.value, Value::Null) {
-                let help = "quote a channel name, because `#` begins a comment: `\"#alerts\"`";
-                reader.error(node.span, "expected a channel, found nothing", "", Some(help));
-                return None;
+        move |reader: &mut Reader, node: &Node| match node.value {
+            Value::Null => {
+                reader.expected(node, "a channel", Some("write a name in quotes, `\"#alerts\"`, or an id"));
+                None
             }
-            named.read(reader, node)
+            _ => named.read(reader, node),
         },
         move |all| schema.schema(all),
     )

@@ -40,7 +40,8 @@ pub fn webhook<'a>() -> Kind<'a, WebhookConfig> {
         speaks(fields, preset, template.as_ref());
         let usual = preset.and_then(Preset::default_url);
         // A preset that is misspelt may be one that needs no address: that is one mistake, not two.
-        if usual.is_none() && (preset.is_some() || !fields.has("preset")) {
+        let misspelt = fields.has("preset") || fields.is_misspelt("preset");
+        if usual.is_none() && (preset.is_some() || !misspelt) {
             fields.miss("url");
         }
         let logs_in = !matches!(auth, WebhookAuth::None) || key.is_some() || !secret_headers.is_empty();
@@ -48,7 +49,7 @@ pub fn webhook<'a>() -> Kind<'a, WebhookConfig> {
             && logs_in
             && in_the_open(url.expose_secret())
         {
-            fields.warn(span, "what logs this receiver in is sent without encryption", "", Some(ENCRYPT));
+            fields.warn(span, "the receiver's credentials are sent without encryption", "", Some(ENCRYPT));
         }
         let body = match (preset, template) {
             (Some(preset), _) => WebhookBody::Preset(preset),
@@ -104,7 +105,7 @@ fn headers<'a>() -> Kind<'a, Headers> {
         for (key, value) in reader.entries(node, "headers by name")? {
             let name = key.text();
             if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-                let message = format!("{} is no name for a header", reader.show(key));
+                let message = format!("{} cannot be the name of a header", reader.show(key));
                 reader.error(key.span, message, "", None);
             } else if matches!(value.value, Value::Map(_)) || name.eq_ignore_ascii_case("authorization") {
                 headers.1.extend(secret().read(reader, value).map(|value| (name.to_owned(), value)));
@@ -112,7 +113,7 @@ fn headers<'a>() -> Kind<'a, Headers> {
                 if http::HeaderValue::from_str(text).is_ok() {
                     headers.0.push((name.to_owned(), text.to_owned()));
                 } else {
-                    reader.error(value.span, "this is no value for a header", "", None);
+                    reader.error(value.span, "this cannot be the value of a header", "", None);
                 }
             }
         }

@@ -50,7 +50,10 @@ fn the_example_of_the_design_loads() {
     let told = |cause: Cause, namespace: &str| {
         let signal = signal(cause, namespace, "Deployment/web");
         let rule = config.rules.first_match(&signal).expect("a rule");
-        config.routes.receivers(RouteFacts { signal: &signal, rule, severity: rule.severity }).join(" ")
+        config
+            .routes
+            .receivers(RouteFacts { signal: &signal, rule: &rule, severity: rule.severity })
+            .join(" ")
     };
     assert_eq!(told(Cause::CrashLoopBackOff, "team-a-web"), "oncall hook");
     assert_eq!(told(Cause::Evicted, "shop"), "platform-mail");
@@ -79,13 +82,13 @@ routes:                                # first match wins unless `continue`
 fn without_routes_everybody_is_told_and_without_receivers_nobody_by_name() {
     let text =
         "receivers:\n  b: {webhook: {url: https://example.com/b}}\n  a: {slack: {webhook_url: {env: A}}}\n";
-    let files = Files::new(&[("c.yaml", text), ("empty.yaml", "")]);
+    let files = Files::new(&[("c.yaml", text), ("empty.yaml", "# nothing\n")]);
     let signal = signal(Cause::Evicted, "shop", "Deployment/web");
     for (config, expected) in [("c.yaml", "b a"), ("empty.yaml", "")] {
         let config = files.load(config).expect("no error").config;
         let rule = config.rules.first_match(&signal).expect("a rule");
         let told: Vec<Arc<str>> =
-            config.routes.receivers(RouteFacts { signal: &signal, rule, severity: rule.severity });
+            config.routes.receivers(RouteFacts { signal: &signal, rule: &rule, severity: rule.severity });
         assert_eq!(told.join(" "), expected);
     }
 }
@@ -150,18 +153,18 @@ receivers:
             "error: `webhook_url` stands alone",
             "error: expected a channel, found nothing",
             "error: expected an `http://` or `https://` address, found a text",
-            "error: `a b` is no name for a header",
+            "error: `a b` cannot be the name of a header",
             "error: `client_cert` needs `client_key`",
             "error: expected a mail address, found `nobody`",
             "error: expected the name of a host, found `smtp:25`",
             "error: `ssl` is not a way to encrypt",
             "error: expected a whole number from 1 to 65535, found `70000`",
             "error: `username` needs `password`",
-            "error: this must be longer than zero",
+            "error: this must be more than zero",
             "error: expected a whole number from 1 to 10000, found `0`",
             "error: unknown key `brust` in `rate_limit`",
-            "error: this is no cron schedule",
-            "error: `a b` is no name for a receiver",
+            "error: this is not a cron schedule",
+            "error: `a b` cannot be the name of a receiver",
         ]
     );
 }
@@ -188,9 +191,9 @@ store: {max_bytes: 1Mi}
             "error: expected the name of a namespace, found `team-*`",
             "warning: nothing is ever sent to `a`",
             "warning: nothing is ever sent to `b`",
-            "warning: the routes after this one are never asked",
+            "warning: the routes after this one are never used",
             "error: there is no receiver named `aa`",
-            "error: routes do not count",
+            "error: `count` is not a condition of routes",
             "error: there is no rule named `crash-lop`",
             "error: `fatal` is not a severity",
             "error: this list is empty",
@@ -207,6 +210,41 @@ store: {max_bytes: 1Mi}
         report.contains("did you mean `crash-loop`?") && report.contains("did you mean `a`?"),
         "{report}"
     );
+}
+
+#[test]
+fn fallbacks_are_receivers_and_no_circle() {
+    let config = |fallbacks: [&str; 3]| {
+        let [one, two, three] = fallbacks;
+        format!(
+            "receivers:\n  \
+             one: {{webhook: {{url: http://one.test/}}{one}}}\n  \
+             two: {{webhook: {{url: http://two.test/}}{two}}}\n  \
+             three: {{webhook: {{url: http://three.test/}}{three}}}\n"
+        )
+    };
+    let files = Files::new(&[("kubeherald.yaml", &config([", fallback: two", ", fallback: three", ""]))]);
+    let loaded = files.load("kubeherald.yaml").expect("a chain is no circle");
+    let fallbacks: Vec<Option<&str>> =
+        loaded.config.receivers.iter().map(|receiver| receiver.spec.fallback.as_deref()).collect();
+    assert_eq!(fallbacks, [Some("two"), Some("three"), None]);
+    assert_eq!(loaded.config.trouble_after, Duration::from_secs(300));
+
+    let text = config([", fallback: two", ", fallback: one", ", fallback: one"]);
+    let circle = messages(&text);
+    assert_eq!(
+        circle,
+        ["fallbacks in a circle: `one` → `two` → `one`", "fallbacks in a circle: `two` → `one` → `two`"]
+    );
+    let text = config([", fallback: one", "", ""]);
+    let itself = messages(&text);
+    assert_eq!(itself, ["fallbacks in a circle: `one` → `one`"]);
+    let text = config([", fallback: tow", "", ""]);
+    let unknown = messages(&text);
+    assert_eq!(unknown.len(), 1);
+    assert!(unknown[0].contains("tow"), "{unknown:?}");
+    let short = messages("receiver_trouble_after: 5s\n");
+    assert!(short[0].contains("a duration from `1m` to `1d`"), "{short:?}");
 }
 
 #[test]
@@ -243,8 +281,8 @@ fn patterns_of_secrets_are_compiled_when_loaded() {
     assert_eq!(
         messages(&report),
         [
-            "error: `(` is no pattern for secrets",
-            "error: `a*` is no pattern for secrets",
+            "error: `(` cannot be a pattern for secrets",
+            "error: `a*` cannot be a pattern for secrets",
             "error: expected a text, found an empty one",
             "error: unknown key `pattern` in `redact`",
         ],
@@ -461,4 +499,34 @@ fn what_the_documents_about_webhooks_show_can_be_loaded() {
         let named = page("presets").contains(&format!("preset: {}", preset.name()));
         assert!(named, "{}", preset.name());
     }
+}
+
+#[test]
+fn namespaces_are_listed_one_by_one_up_to_a_hundred_and_kinds_can_be_left_out() {
+    let load = |names: &[String]| {
+        let text = format!(
+            "watch: {{namespaces: {{include: [{}], exclude: [x]}}, kinds: {{exclude: [Node]}}}}\n",
+            names.join(", ")
+        );
+        let files = Files::new(&[("c.yaml", &text)]);
+        let loaded = files.load("c.yaml").expect("no error");
+        (loaded.config.watch.clone(), files.report(&loaded.warnings))
+    };
+    let (watch, warnings) = load(&["b".into(), "a".into(), "x".into(), "a".into()]);
+    assert_eq!((watch.one_by_one(), warnings.as_str()), (vec!["a", "b"], ""));
+    assert!(!watch.wants_kind("Node") && watch.wants_kind("Pod"));
+    let many = |count: usize| (0..count).map(|n| format!("n{n}")).collect::<Vec<_>>();
+    let (watch, warnings) = load(&many(100));
+    assert_eq!((watch.one_by_one().len(), warnings.as_str()), (100, ""));
+    let (watch, warnings) = load(&many(101));
+    assert!(watch.one_by_one().is_empty());
+    assert_eq!(
+        messages(&warnings),
+        ["warning: more than 100 namespaces: the whole cluster is listed instead"]
+    );
+    assert!(watch.wants("n7") && !watch.wants("other"), "what is told of stays the same");
+    let report = config_report("watch: {kinds: {exclude: [Nodes]}}\n");
+    assert!(
+        report.contains("`Nodes` is not a kind that is watched") && report.contains("did you mean `Node`?")
+    );
 }

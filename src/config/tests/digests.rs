@@ -45,7 +45,7 @@ receivers:
     assert_eq!(
         messages(&report),
         [
-            "error: this is no cron schedule",
+            "error: this is not a cron schedule",
             "error: a digest has either `cron` or `every`",
             "error: expected a time zone, found `Mars/Olympus`",
             "error: a digest has either `cron` or `every`",

@@ -49,7 +49,7 @@ fn the_hash_changes_with_every_file_and_only_then() {
     files.write("r/a.yaml", &rule("b"));
     let second = hash();
     assert_ne!(first, second);
-    files.write("r/b.yaml", "");
+    files.write("r/b.yaml", "rules: []");
     assert_ne!(second, hash());
 }
 
@@ -86,7 +86,7 @@ fn templates_and_documents_belong_to_it() {
     assert_eq!(attempt.roots, roots);
     // `check` finds them as well, and says each once.
     for paths in [vec![files.path("c.yaml")], vec![files.path("c.yaml"), files.path("tpl")]] {
-        let found = check(&paths, Timestamp::MIN).to_string();
+        let found = check(&paths, Timestamp::MIN).found.to_string();
         assert_eq!(found.matches("includes itself").count(), 1, "{found}");
     }
 }
@@ -111,7 +111,7 @@ fn an_empty_directory_is_suspicious() {
     let loaded = files.load_rules(&["rules"]).expect("no error");
     assert_eq!(
         messages(&files.report(&loaded.warnings)),
-        ["warning: there is no rule file in this directory"]
+        ["warning: there is no rule file (`.yaml`, `.yml`) in this directory"]
     );
 }
 
@@ -125,7 +125,7 @@ fn check_knows_files_by_their_content() {
         ("other.yaml", "foo: bar"),
         ("slack.hbs", "{{title}"),
     ]);
-    let found = check(&[files.root().to_owned(), files.path("rules")], Timestamp::MIN);
+    let found = check(&[files.root().to_owned(), files.path("rules")], Timestamp::MIN).found;
     assert_eq!(
         messages(&files.report(&found)),
         [
@@ -135,14 +135,14 @@ fn check_knows_files_by_their_content() {
             "error: `slack.hbs` is not the name of a template",
         ]
     );
-    assert!(check(&[files.path("kubeherald.yaml")], Timestamp::MIN).is_empty());
-    assert!(check(&[files.path("slack.hbs")], Timestamp::MIN).has_errors());
-    assert!(check(&[files.path("deployment.yaml")], Timestamp::MIN).has_errors());
-    assert!(check(&[files.path("missing.yaml")], Timestamp::MIN).has_errors());
+    assert!(check(&[files.path("kubeherald.yaml")], Timestamp::MIN).found.is_empty());
+    assert!(check(&[files.path("slack.hbs")], Timestamp::MIN).found.has_errors());
+    assert!(check(&[files.path("deployment.yaml")], Timestamp::MIN).found.has_errors());
+    assert!(check(&[files.path("missing.yaml")], Timestamp::MIN).found.has_errors());
 }
 
 #[test]
 fn color_is_only_added() {
-    let found = check(&[Files::new(&[]).path("missing.yaml")], Timestamp::MIN);
+    let found = check(&[Files::new(&[]).path("missing.yaml")], Timestamp::MIN).found;
     assert!(found.render(true).contains("\u{1b}[") && !found.render(false).contains('\u{1b}'));
 }

@@ -41,7 +41,7 @@ fn what_yaml_allows_and_we_do_not() {
         ("a: &a {b: c}\nd: {<<: *a}", "merge keys (`<<`) are not supported"),
         ("{[a]: b}", "a key must be text"),
         ("rules: [", "this is not valid YAML"),
-        ("a:\n\tb: c", "this is not valid YAML"),
+        ("a:\n\tb: c", "a tab cannot indent YAML"),
         ("just text", "expected a configuration, found `just text`"),
         ("- a", "expected a configuration, found a list"),
         ("cluster: *nobody", "this is not valid YAML"),
@@ -64,7 +64,7 @@ fn files_that_cannot_be_read() {
     let files = Files::new(&[("dir/x.txt", "")]);
     std::fs::write(files.path("latin1.yaml"), b"cluster: \xe4").expect("a file");
     assert!(files.load("latin1.yaml").expect_err("an error").contains("this file is not UTF-8"));
-    assert!(files.load("missing.yaml").expect_err("an error").contains("this file cannot be read: "));
-    assert!(files.load("dir").expect_err("an error").contains("this file cannot be read: "));
-    assert!(files.load_rules(&["missing"]).expect_err("an error").contains("this cannot be read: "));
+    assert!(files.load("missing.yaml").expect_err("an error").contains("there is no such file"));
+    assert!(files.load("dir").expect_err("an error").contains("this is a directory: name a file in it"));
+    assert!(files.load_rules(&["missing"]).expect_err("an error").contains("there is no such file"));
 }

@@ -13,6 +13,7 @@ const CONFIG: &[(&str, &str)] = &[
     ("file", "{qqqqqqqq: 1}"),
     ("watch", "watch: {qqqqqqqq: 1}"),
     ("namespaces", "watch: {namespaces: {qqqqqqqq: 1}}"),
+    ("kinds", "watch: {kinds: {qqqqqqqq: 1}}"),
     ("receiver", "receivers: {a: {qqqqqqqq: 1}}"),
     ("slack", "receivers: {a: {slack: {qqqqqqqq: 1}}}"),
     ("secret", "receivers: {a: {slack: {webhook_url: {qqqqqqqq: 1}}}}"),
@@ -29,6 +30,10 @@ const CONFIG: &[(&str, &str)] = &[
     ("cause_condition", "routes: [{match: {cause: {qqqqqqqq: 1}}}]"),
     ("exit_code_condition", "routes: [{match: {exit_code: {qqqqqqqq: 1}}}]"),
     ("severity_condition", "routes: [{match: {severity: {qqqqqqqq: 1}}}]"),
+    ("override", "overrides: [{qqqqqqqq: 1}]"),
+    ("override_match", "overrides: [{match: {qqqqqqqq: 1}}]"),
+    ("count", "overrides: [{count: {qqqqqqqq: 1}}]"),
+    ("rule_log_tail", "overrides: [{log_tail: {qqqqqqqq: 1}}]"),
     ("engine", "engine: {qqqqqqqq: 1}"),
     ("storm", "storm: {qqqqqqqq: 1}"),
     ("store", "store: {qqqqqqqq: 1}"),
@@ -45,7 +50,9 @@ const CONFIG: &[(&str, &str)] = &[
 const RULES: &[(&str, &str)] = &[
     ("file", "{qqqqqqqq: 1}"),
     ("rule", "rules: [{qqqqqqqq: 1}]"),
-    ("log_tail", "rules: [{log_tail: {qqqqqqqq: 1}}]"),
+    ("rule_log_tail", "rules: [{log_tail: {qqqqqqqq: 1}}]"),
+    ("override", "overrides: [{qqqqqqqq: 1}]"),
+    ("override_match", "overrides: [{match: {qqqqqqqq: 1}}]"),
     ("match", "rules: [{match: {qqqqqqqq: 1}}]"),
     ("text_condition", "rules: [{match: {name: {qqqqqqqq: 1}}}]"),
     ("cause_condition", "rules: [{match: {cause: {qqqqqqqq: 1}}}]"),
@@ -222,6 +229,8 @@ routes:
   - {match: {severity: critical}, receivers: [oncall], continue: true}
   - {match: {namespace: {regex: "^team-a-"}}, receivers: [hook]}
   - {receivers: [platform-mail]}
+overrides:
+  - {rule: crash-loop, match: {namespace: batch}, severity: warning, window: 6h, log_tail: {lines: 50}}
 "##;
 
 const RULE_EXAMPLE: &str = r#"
@@ -248,7 +257,8 @@ fn the_examples_of_the_design_are_valid_and_load() {
     assert_eq!(valid(&config, &config, &yaml(EXAMPLE)), Ok(()));
     assert_eq!(valid(&rules, &rules, &yaml(RULE_EXAMPLE)), Ok(()));
     let files = Files::new(&[("kubeherald.yaml", EXAMPLE), ("rules/a.yaml", RULE_EXAMPLE)]);
-    let found = check::check(&[files.path("kubeherald.yaml"), files.path("rules")], jiff::Timestamp::MIN);
+    let found =
+        check::check(&[files.path("kubeherald.yaml"), files.path("rules")], jiff::Timestamp::MIN).found;
     assert!(!found.has_errors(), "{}", files.report(&found));
 }
 

@@ -136,11 +136,11 @@ fn a_wrong_request_is_answered_with_what_and_where() {
         (r#"{"match": {"namespace": "a"}}"#, "either `for` or `until`"),
         (r#"{"match": {"namespace": "a"}, "for": "1h", "until": "2026-11-21T09:00:00Z"}"#, "both are given"),
         (r#"{"match": {"namespace": "a"}, "until": "2026-11-21T08:00:00Z"}"#, "would be over already"),
-        (r#"{"match": {"namespace": "a"}, "until": "2026-11-21"}"#, "expected a moment (RFC 3339)"),
+        (r#"{"match": {"namespace": "a"}, "until": "2026-11-21"}"#, "expected a time (RFC 3339)"),
         (r#"{"match": {"namespace": "a"}, "for": 2}"#, "expected a duration"),
         (r#"{"match": {"namespace": "a"}, "for": "0s"}"#, "longer than zero"),
         (r#"{"match": {"rule": "crash-lop"}, "for": "1h"}"#, "no rule named `crash-lop`"),
-        (r#"{"match": {"name": {"regex": "("}}, "for": "1h"}"#, "is no regular expression"),
+        (r#"{"match": {"name": {"regex": "("}}, "for": "1h"}"#, "is not a regular expression"),
         (r#"{"match": {"namespace": "a"}, "for": "1h", "comment": {}}"#, "expected a text"),
     ] {
         let report = wrong(body);
@@ -184,5 +184,5 @@ annotations:
   except: {rule: crash-lop, cause: NodeNotReddy}
 "
     ));
-    assert!(config_report("annotations: {except: {}}").contains("this would except everything"));
+    assert!(config_report("annotations: {except: {}}").contains("this would exempt every incident"));
 }

@@ -135,8 +135,8 @@ impl Engine {
     /// Is or would this receiver be told of it? It may be new itself.
     fn concerns(&self, incident: &Incident, receiver: &Arc<str>) -> bool {
         incident.receivers.contains(receiver)
-            || self.rules.get(&incident.rule).is_some_and(|rule| {
-                self.told_of(&incident.signal, rule, incident.severity).contains(receiver)
+            || self.rule_of(incident).is_some_and(|rule| {
+                self.told_of(&incident.signal, &rule, incident.severity).contains(receiver)
             })
     }
 
@@ -172,6 +172,7 @@ impl Engine {
             if here.is_none_or(Incident::is_ended) {
                 entry.end = Some(Reason::StateUnknown);
                 entry.view.ended_at = Some(entry.view.last_seen);
+                entry.view.end_reason = Some(Reason::StateUnknown);
             }
         }
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::words::{self, join, one_line, plural};
-use super::{MAX_NAME, MAX_TITLE, default_title, incident_title, title as sentence};
+use super::{MAX_NAME, MAX_TITLE, default_title, incident_title, over, title as sentence};
 use crate::message::{Decision, Digest, Group, HeldBack, IncidentView, Reason, Section};
 
 /// How many of a section a message lists: what somebody still reads, and what keeps a mail below the
@@ -67,7 +67,8 @@ impl Local {
             }
             None => {
                 let lasts = words::about(words::seconds_between(i.since, self.now));
-                format!("since {} ({lasts})", self.moment(i.since))
+                let least = if i.since_at_least { "at least " } else { "" };
+                format!("{least}since {} ({lasts})", self.moment(i.since))
             }
         }
     }
@@ -131,6 +132,18 @@ pub fn entry(i: &IncidentView) -> String {
     }
 }
 
+/// As [`entry`]; of what has ended, what is well again.
+pub fn entry_title(digest: &Digest, i: &IncidentView) -> String {
+    match i.end_reason {
+        _ if i.ended_at.is_none() || digest.unknown.contains(&i.id) => entry(i),
+        Some(Reason::StateUnknown | Reason::RuleRemoved | Reason::OverLimit) => entry(i),
+        _ => {
+            let here = IncidentView { namespace: None, ..i.clone() };
+            one_line(&over::line(&here), MAX_TITLE)
+        }
+    }
+}
+
 /// What explains an incident, in one line; empty where `title` says it already.
 pub fn entry_why(i: &IncidentView, title: &str) -> String {
     let why = i.why.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -164,8 +177,7 @@ pub fn remark(digest: &Digest) -> String {
     } else {
         String::new()
     };
-    let last =
-        if digest.last { "This receiver is not told in digests any more: this is the last one." } else { "" };
+    let last = if digest.last { "This receiver gets no more digests: this is the last one." } else { "" };
     join(&[&late, last], " ")
 }
 
@@ -198,7 +210,7 @@ pub const fn held_words(reason: Reason) -> &'static str {
         Reason::InhibitedBy => "explained by another problem",
         Reason::SilencedBy => "silenced",
         Reason::Muted => "in a mute time",
-        Reason::NeverTold => "over before they were told",
+        Reason::NeverTold => "over before anyone was notified",
         Reason::OverLimit => "past the limit on incidents",
         Reason::NotYetFor => "too short",
         Reason::BelowCount => "too few",
@@ -348,7 +360,7 @@ fn list(line: &mut impl FnMut(&str), digest: &Digest, section: &Section, listed:
         }
         let state = state(digest, i);
         let state = if state.is_empty() { String::new() } else { format!("{state}: ") };
-        let title = entry(i);
+        let title = entry_title(digest, i);
         line(&format!("- {state}{title}"));
         let f = super::facts("", Decision::First, Reason::Schedule, i, digest.until);
         line(&format!("  {}", join(&[&local.when(i), &f.how_much, &entry_holds(i)], ", ")));

@@ -1,11 +1,11 @@
 use super::*;
 use crate::message::Held;
 
-fn at(text: &str) -> Timestamp {
+pub(super) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn crash() -> IncidentView {
+pub(super) fn crash() -> IncidentView {
     IncidentView {
         id: "i1".into(),
         rule: "crash-loop".into(),
@@ -25,9 +25,14 @@ fn crash() -> IncidentView {
         replicas: Some(3),
         occurrences: 14,
         occurrences_new: 0,
+        restarts: None,
         since: at("2026-02-03T08:06:24Z"),
+        since_at_least: false,
         last_seen: at("2026-02-03T08:10:00Z"),
         ended_at: None,
+        end_reason: None,
+        left_behind: None,
+        gone: Vec::new(),
         reason_raw: "CrashLoopBackOff".into(),
         why: "config: /etc/checkout.yaml: no such file".into(),
         exit: "exit code 3".into(),
@@ -37,13 +42,15 @@ fn crash() -> IncidentView {
         pods_on_node: None,
         runbook: Some("https://runbooks.example.com/crash-loop".into()),
         command: "kubectl -n shop logs deployment/checkout -c app --tail=50".into(),
+        silence: None,
         log_tail: None,
         log_from: None,
         title: String::new(),
+        first: None,
     }
 }
 
-fn node() -> IncidentView {
+pub(super) fn node() -> IncidentView {
     IncidentView {
         id: "n1".into(),
         cause: Cause::NodeNotReady,
@@ -96,13 +103,15 @@ fn titles_say_what_where_how_much_and_why() {
     let more = IncidentView { occurrences_new: 43, ..i.clone() };
     assert_eq!(
         shown(Decision::Reminder, &more),
-        "Still failing, 43 more times since 08:06:24 UTC: Deployment/checkout in shop keeps crashing (container app): \
+        "Still failing since 08:06:24 UTC, 43 more crashes: Deployment/checkout in shop keeps crashing (container app): \
          exit code 3: config: /etc/checkout.yaml: no such file"
     );
     let again = IncidentView { flaps: 2, ..i.clone() };
     assert!(shown(Decision::Reopened, &again).starts_with("Again (3rd time): Deployment/checkout"));
     let over = IncidentView { ended_at: Some(at("2026-02-03T08:11:32Z")), ..i.clone() };
-    assert!(shown(Decision::Resolved, &over).starts_with("Resolved after 5m 8s: Deployment/checkout"));
+    assert!(
+        shown(Decision::Resolved, &over).starts_with("Resolved: Deployment/checkout in shop runs again (")
+    );
     assert!(shown(Decision::Expired, &over).starts_with("State unknown: Deployment/checkout"));
     // A rule's own summary is taken as it is.
     let own = IncidentView { title: "checkout keeps\ncrashing".into(), members_total: 20, ..i.clone() };
@@ -127,7 +136,7 @@ fn a_title_gives_way_in_its_middle_and_keeps_its_end() {
     let said = default_title(&i);
     assert!(said.chars().count() <= title::MAX_SENTENCE, "{said}");
     assert!(said.starts_with("Deployment/the-service") && said.contains(" in shop keeps crashing"), "{said}");
-    assert!(said.ends_with("relation \"orders\" does not exist") && !said.contains("container"), "{said}");
+    assert!(said.ends_with("\"orders\" does not exist") && !said.contains("container"), "{said}");
     // Where names alone are too long, they give way too.
     let i = IncidentView { workload: format!("Deployment/{}-api", "x".repeat(240)).into(), ..i };
     let said = default_title(&i);
@@ -169,7 +178,7 @@ fn the_text_answers_in_order() {
     assert_eq!(
         text("prod-eu-1", Decision::First, Reason::First, &crash(), now),
         "CrashLoopBackOff of Deployment/checkout in shop, cluster prod-eu-1\n\
-         3 of 3 pods, 14 times, since 08:06:24 UTC (4 min)\n\
+         3 of 3 pods, 14 crashes, since 08:06:24 UTC (4 min)\n\
          Why: exit code 3\n  config: /etc/checkout.yaml: no such file\n\
          Where: container app, image registry.example.com/checkout:1.2\n\
          Objects: checkout-a, checkout-b, checkout-c\n\
@@ -186,7 +195,8 @@ fn the_text_answers_in_order() {
     );
     let over = IncidentView { ended_at: Some(at("2026-02-03T08:11:32Z")), ..crash() };
     let said = text("", Decision::Resolved, Reason::ObjectsGone, &over, now);
-    assert!(said.contains("from 08:06:24 UTC to 08:11:32 UTC (5m 8s)\nNote: its objects are gone"), "{said}");
+    let note = "from 08:06:24 UTC to 08:11:32 UTC (5m 8s)\nNote: the affected pods are gone";
+    assert!(said.contains(note), "{said}");
     assert!(!said.contains("Look:"), "nothing is left to look at");
 }
 
@@ -218,6 +228,56 @@ fn summaries_name_root_causes_first_and_count_what_is_cut() {
     let said = summary_text("", Decision::Storm, &many, 700, now);
     assert_eq!(said.lines().count(), 201);
     assert!(said.ends_with("… and 500 more"), "200 of 700 are listed");
-    assert_eq!(summary_title(Decision::Digest, &[], 0), "Nothing to tell: no problems");
-    assert!(summary_title(Decision::Standing, &many, 700).starts_with("700 standing problems when"));
+    assert_eq!(summary_title(Decision::Digest, &[], 0), "No problems");
+    assert!(
+        summary_title(Decision::Standing, &many, 700)
+            .starts_with("700 problems were already open at startup")
+    );
+}
+
+#[test]
+fn numbers_say_of_what() {
+    let said = |i: &IncidentView| numbers::how_much(Decision::First, i);
+    let i = IncidentView { restarts: Some(14), ..crash() };
+    assert_eq!(said(&i), "3 of 3 pods, 14 restarts");
+    let unknown =
+        IncidentView { replicas: None, members_total: 2, restarts: Some(113), occurrences: 113, ..crash() };
+    assert_eq!(said(&unknown), "2 pods affected, 113 restarts");
+    let surge = IncidentView { members_total: 20, ..i.clone() };
+    assert_eq!(said(&surge), "20 pods affected (3 wanted), 14 restarts");
+    // What happened before the problem began is in the kubelet's count, too.
+    let old = IncidentView { restarts: Some(120), occurrences: 4, ..crash() };
+    assert_eq!(said(&old), "3 of 3 pods, 4 crashes (120 restarts in all)");
+    let of =
+        |cause, occurrences| IncidentView { cause, occurrences, replicas: None, members_total: 1, ..crash() };
+    assert_eq!(said(&of(Cause::FailedMount, 41)), "seen 41 times");
+    assert_eq!(said(&of(Cause::OOMKilled, 3)), "3 OOM kills");
+    assert_eq!(said(&of(Cause::Evicted, 1)), "");
+    assert_eq!(said(&of(Cause::ImagePullBackOff, 41)), "", "back-offs are no number of anything");
+    let evicted = IncidentView { members_total: 6, ..of(Cause::Evicted, 6) };
+    assert_eq!(said(&evicted), "6 pods affected", "once each");
+    let reminded = IncidentView { occurrences_new: 5, ..i };
+    let said = facts("", Decision::Reminder, Reason::Reminder, &reminded, at("2026-02-03T08:10:30Z"));
+    assert_eq!(said.how_much, "3 of 3 pods, 14 restarts (5 since the last message)");
+    assert!(
+        title(Decision::Reminder, &reminded)
+            .starts_with("Still failing since 08:06:24 UTC, 5 more restarts: ")
+    );
+}
+
+#[test]
+fn objects_that_are_gone_are_marked() {
+    let some = IncidentView { gone: vec!["checkout-b".into()], ..crash() };
+    let names = |i: &IncidentView| facts("", Decision::First, Reason::First, i, i.since).objects;
+    assert_eq!(names(&some), "checkout-a, checkout-b (gone), checkout-c");
+    let all = IncidentView { gone: crash().members, ..crash() };
+    assert_eq!(names(&all), "checkout-a, checkout-b, checkout-c, all gone");
+}
+
+#[test]
+fn a_time_that_is_only_a_bound_says_so() {
+    let i = IncidentView { since_at_least: true, ..crash() };
+    let said = facts("", Decision::First, Reason::First, &i, at("2026-02-03T08:10:30Z"));
+    assert_eq!(said.when, "at least since 08:06:24 UTC (4 min)");
+    assert!(title(Decision::Reminder, &i).starts_with("Still failing since at least 08:06:24 UTC: "));
 }

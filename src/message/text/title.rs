@@ -88,7 +88,7 @@ fn says(i: &IncidentView) -> String {
         None => "its volume".into(),
     };
     match i.cause {
-        Cause::CrashLoopBackOff if i.deeper.is_empty() && &*i.exit == "exit code 0" => "keeps exiting".into(),
+        Cause::CrashLoopBackOff if super::exits_well(i) => "keeps exiting".into(),
         Cause::CrashLoopBackOff => "keeps crashing".into(),
         Cause::ImagePullBackOff => match i.image.as_deref().filter(|image| !image.is_empty()) {
             Some(image) => format!("cannot pull {}", one_line(cause_line::short_image(image), 80)),

@@ -73,7 +73,8 @@ pub fn render_reply(n: &Notification, templates: &Templates) -> Result<Rendered,
     let title = templates.render(Name::SlackTitle, &model::notification(n))?;
     let facts = text::facts("", n.decision, n.reason, i, n.at);
     let mut inner = vec![section_plain(&title)];
-    let detail = words::join(&[&facts.how_much, &facts.when, &facts.note], " · ");
+    let late = n.late().unwrap_or_default();
+    let detail = words::join(&[&facts.how_much, &facts.when, &facts.note, &late], " · ");
     inner.push(context(&detail));
     if speaks_again(n) && !facts.why.is_empty() {
         inner.push(rich(&[("", &facts.why)]));
@@ -112,10 +113,14 @@ fn incident(
     if !n.decision.is_end() && !i.command.is_empty() {
         out.push(rich(&[("Look further", &i.command)]));
     }
+    if let Some(silence) = i.silence.as_deref().filter(|_| !n.decision.is_end()) {
+        out.push(rich(&[("Silence this incident", silence)]));
+    }
     if let Some(runbook) = i.runbook.as_deref() {
         out.extend(section(&link(runbook, "Open the runbook")));
     }
-    out.push(context(&format!("kubeherald · rule {} · incident {}", words::one_line(&i.rule, 200), i.id)));
+    let from = format!("kubeherald · rule {} · incident {}", words::one_line(&i.rule, 200), i.id);
+    out.push(context(&words::join(&[&from, &n.late().unwrap_or_default()], " · ")));
     Ok(())
 }
 
@@ -126,7 +131,8 @@ fn notice(n: &Notification, out: &mut Vec<Value>) {
     }
     let cluster = words::one_line(&n.cluster, 120);
     let cluster = if cluster.is_empty() { cluster } else { format!("cluster {cluster}") };
-    out.push(context(&words::join(&["kubeherald about itself", &cluster], " · ")));
+    let late = n.late().unwrap_or_default();
+    out.push(context(&words::join(&["kubeherald about itself", &cluster, &late], " · ")));
 }
 
 fn summary(n: &Notification, templates: &Templates, out: &mut Vec<Value>) -> Result<(), Failed> {
@@ -148,13 +154,15 @@ fn summary(n: &Notification, templates: &Templates, out: &mut Vec<Value>) -> Res
     let cluster = words::one_line(&n.cluster, 120);
     let cluster = if cluster.is_empty() { cluster } else { format!("cluster {cluster}") };
     let more = if more == 0 { String::new() } else { format!("… and {more} more, not listed here") };
-    out.push(context(&words::join(&[&more, "kubeherald", &cluster], " · ")));
+    let late = n.late().unwrap_or_default();
+    out.push(context(&words::join(&[&more, "kubeherald", &cluster, &late], " · ")));
     Ok(())
 }
 
 /// What a phone shows: the title and the shortest why.
 fn fallback(n: &Notification) -> String {
-    let why = n.incident().map(|i| words::one_line(&i.why, 200)).unwrap_or_default();
+    let stands = n.incident().filter(|_| !n.decision.is_end());
+    let why = stands.map(|i| words::one_line(&i.why, 200)).unwrap_or_default();
     let cluster = if n.cluster.is_empty() { String::new() } else { format!("[{}]", n.cluster) };
     let mark = model::mark(n.decision, n.severity);
     let title = words::one_line(&n.title, text::MAX_TITLE);
@@ -202,13 +210,12 @@ pub(super) fn rich(parts: &[(&str, &str)]) -> Value {
     json!({ "type": "rich_text", "elements": elements })
 }
 
-/// A link, if it is one; else the text, inert.
+/// A link that says where it leads, if it is one; else the text, inert.
 fn link(url: &str, label: &str) -> String {
-    // Inside a link only these three need escaping; `&` is the one that is left.
-    if model::is_web_link(url) {
-        format!("<{}|{label}>", url.replace('&', "&amp;"))
-    } else {
-        helpers::mrkdwn(url)
+    match text::link::host(url).filter(|_| model::is_web_link(url)) {
+        // Inside a link only these three need escaping; `&` is the one that is left.
+        Some(host) => format!("<{}|{label} ({host})>", url.replace('&', "&amp;")),
+        None => helpers::mrkdwn(url),
     }
 }
 

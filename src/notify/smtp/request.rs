@@ -120,6 +120,9 @@ pub fn build(
     header("X-Auto-Response-Suppress", "All".into());
     header("X-Kubeherald-Decision", n.decision.to_string());
     header("X-Kubeherald-Thread", n.thread().to_owned());
+    if let Some(late) = n.late_s {
+        header("X-Kubeherald-Late", format!("{late} s"));
+    }
     if n.severity == Severity::Critical && !n.is_end() && !n.decision.is_summary() {
         header("Importance", "high".into());
     }

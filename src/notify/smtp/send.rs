@@ -1,5 +1,6 @@
 //! One attempt to reach one recipient.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::config::{EmailConfig, EmailError, SmtpTls, mailbox};
+use super::config::{EmailConfig, EmailError, SmtpConfig, SmtpTls, mailbox};
 use super::request::{self, Mail};
 use crate::message::text::words;
 use crate::notify::{Attempt, BuildError, Credentials, Deliver, Network, Outcome, Parts, hint, secret};
@@ -55,7 +56,7 @@ struct Session {
 /// Why a mail was not taken. `verb` is what the server was asked.
 #[derive(Debug)]
 struct Fault {
-    verb: &'static str,
+    verb: Cow<'static, str>,
     sort: Sort,
     /// Is the connection of no use any more?
     broken: bool,
@@ -119,7 +120,8 @@ impl Email {
         }
         let limit = self.config.smtp.timeout;
         let connected = timeout(limit, self.connect()).await;
-        let connection = connected.unwrap_or_else(|_| Err(Fault::silent("connect", limit)))?;
+        let connection = connected.unwrap_or_else(|_| Err(Fault::silent(CONNECT, limit)));
+        let connection = connection.map_err(|fault| fault.at(&self.config.smtp))?;
         self.transfer(Session { connection, mails: 0, used: Instant::now() }, to, message).await
     }
 
@@ -159,11 +161,11 @@ impl Email {
             }
             Network::Simulated(network) => {
                 let stream = network.connect(&smtp.host, smtp.port).await;
-                let stream = stream.map_err(|e| Fault::line("connect", format!("Connection error: {e}")))?;
+                let stream = stream.map_err(|e| Fault::line(CONNECT, e.to_string()))?;
                 AsyncSmtpConnection::connect_with_transport(stream, &hello).await
             }
         };
-        let mut connection = connected.map_err(|e| Fault::of("connect", &e).lasting())?;
+        let mut connection = connected.map_err(|e| Fault::of(CONNECT, &e).lasting())?;
         if let (SmtpTls::StartTls, Some(params)) = (smtp.tls, params) {
             if !connection.can_starttls() {
                 let reason = "the server does not offer STARTTLS: use `tls: implicit` (port 465), or `tls: none` \
@@ -190,6 +192,8 @@ impl Email {
 }
 
 const MAIL_FROM: &str = "MAIL FROM";
+/// What comes before the first command.
+const CONNECT: &str = "cannot connect";
 
 /// The commands for one recipient, one by one, so that a refusal says what was refused.
 async fn transfer(
@@ -232,11 +236,19 @@ fn tls(config: &EmailConfig) -> Result<TlsParameters, EmailError> {
 
 impl Fault {
     const fn line(verb: &'static str, reason: String) -> Self {
-        Self { verb, sort: Sort::Passing, broken: true, reason }
+        Self { verb: Cow::Borrowed(verb), sort: Sort::Passing, broken: true, reason }
     }
 
     fn silent(verb: &'static str, limit: Duration) -> Self {
         Self::line(verb, format!("no answer within {} s", limit.as_secs()))
+    }
+
+    /// A connection that does not come about names the server.
+    fn at(mut self, smtp: &SmtpConfig) -> Self {
+        if self.verb == CONNECT {
+            self.verb = format!("{CONNECT} to {}:{}", smtp.host, smtp.port).into();
+        }
+        self
     }
 
     /// A 5yz answer is permanent, a 4yz one is not, and neither breaks the connection, except 421
@@ -251,7 +263,7 @@ impl Fault {
             true if matches!(verb, "AUTH" | MAIL_FROM) || is("530") => Sort::Sender,
             true => Sort::Mail,
         };
-        Self { verb, sort, broken: code.is_none() || is("421"), reason: chain(e) }
+        Self { verb: Cow::Borrowed(verb), sort, broken: code.is_none() || is("421"), reason: chain(e) }
     }
 
     /// Whatever the server said: it is not about this message, so another attempt may go well.
@@ -283,7 +295,9 @@ fn chain(e: &dyn std::error::Error) -> String {
         }
         inner = cause.source();
     }
-    text
+    // "Connection refused", without "(os error 111)" behind it and what lettre says before it.
+    text.truncate(text.find(" (os error").unwrap_or(text.len()));
+    text.strip_prefix("Connection error: ").map_or(text.clone(), str::to_owned)
 }
 
 impl Deliver for Email {

@@ -119,6 +119,11 @@ impl<D: Deliver> Dispatcher<D> {
             }
             Outcome::Retry { after, reason } => {
                 self.assertion_failed(&reason);
+                let keep = || self.store.keep_failure(&self.name, &reason, self.now());
+                if self.insist(stop, "keep a failure", keep).await?.is_none() {
+                    return Ok(Some(Flow::Stop));
+                }
+                self.failed("open alerts", &reason, clock::after(self.now(), after.unwrap_or(AGAIN)));
                 self.asserting.wait(after.unwrap_or(AGAIN));
                 return Ok(Some(Flow::On));
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::{Dispatcher, Flow, count, count_many, some};
 use crate::message::Notification;
@@ -35,7 +35,7 @@ impl<D: Deliver> Dispatcher<D> {
         let Some(summary) = summary.filter(|s| s.incidents.len() >= self.policy.fold_from.max(2)) else {
             return Ok(None);
         };
-        self.tell_together(&summary, recipient, &rows, stop).await.map(Some)
+        self.tell_together(summary, recipient, &rows, stop).await.map(Some)
     }
 
     /// Tells a summary again that was claimed before: the same rows under the same key.
@@ -51,7 +51,7 @@ impl<D: Deliver> Dispatcher<D> {
         };
         let rows = rows.unwrap_or_default();
         match fold::summary(key, &self.name, &rows) {
-            Some(summary) => self.tell_together(&summary, &head.recipient, &rows, stop).await,
+            Some(summary) => self.tell_together(summary, &head.recipient, &rows, stop).await,
             // Another version made it. By itself each row that can be read is told.
             None => {
                 warn!(receiver = %self.name, key, row = %head.key, "not all of this summary can be read");
@@ -64,11 +64,13 @@ impl<D: Deliver> Dispatcher<D> {
 
     async fn tell_together(
         &mut self,
-        summary: &Notification,
+        mut summary: Notification,
         recipient: &str,
         rows: &[FoldRow],
         stop: &CancellationToken,
     ) -> Result<Flow, StoreError> {
+        summary.attempted(self.now());
+        let summary = &summary;
         let key = summary.key.as_str();
         let claim = || self.store.claim_fold(key, rows.iter().map(|r| r.seq).collect(), self.now());
         let Some(claim) = self.insist(stop, "claim a summary", claim).await? else { return Ok(Flow::Stop) };
@@ -130,12 +132,12 @@ impl<D: Deliver> Dispatcher<D> {
             }
             Settle::Retry { not_before, reason, .. } => {
                 count(&self.counters.retried);
-                info!(receiver = %self.name, key, rows, %reason, %not_before, "will try the summary again");
+                self.failed(key, &reason, not_before);
             }
             Settle::Refused { until, reason } => self.refused(key, &reason, until),
             Settle::Dead { reason } => {
                 count_many(&self.counters.dead, rows);
-                error!(receiver = %self.name, key, rows, %reason, "a summary was given up: dead letters");
+                error!(receiver = %self.name, key, rows, %reason, "delivery of a summary failed permanently");
             }
         }
         Ok(Flow::On)

@@ -9,7 +9,8 @@ use tracing::{info, warn};
 
 use super::{Dispatcher, Flow, count};
 use crate::notify::{Credentials, Deliver, Outcome};
-use crate::store::{HeadRow, Refusal, StoreError};
+use crate::outbox::Acceptance;
+use crate::store::{HeadRow, Outage, StoreError};
 
 /// How often the secrets of a receiver that refuses are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -88,25 +89,28 @@ impl<D: Deliver> Dispatcher<D> {
         count(&self.counters.refused);
         let refusal = self.state.refusal();
         let attempts = refusal.as_ref().map_or(0, |refusal| refusal.attempts).saturating_add(1);
+        let waiting = self.state.acceptance().outage().map_or(1, |outage| outage.waiting);
         if attempts == 1 {
             warn!(receiver = %self.name, key, reason, %until, "the receiver refuses every message: paused; check its credentials and address");
         } else {
             info!(receiver = %self.name, key, reason, attempts, %until, "the receiver still refuses");
         }
         let since = refusal.map_or_else(|| self.now(), |refusal| refusal.since);
-        self.state.set_refusal(Some(Refusal { since, attempts, reason: reason.to_owned() }));
+        let outage = Outage { since, attempts, reason: reason.to_owned(), waiting };
+        self.state.set_acceptance(Acceptance::Refusing(outage));
     }
 
     /// The receiver answered about a message: it does not refuse (any more).
     pub(super) async fn takes_messages(&mut self, stop: &CancellationToken) -> Result<Flow, StoreError> {
-        let Some(refusal) = self.state.refusal() else { return Ok(Flow::On) };
-        let end = || self.store.end_refusal(&self.name);
-        if self.insist(stop, "end a refusal", end).await?.is_none() {
+        let acceptance = self.state.acceptance();
+        let Some(outage) = acceptance.outage() else { return Ok(Flow::On) };
+        let end = || self.store.end_outage(&self.name);
+        if self.insist(stop, "end an outage", end).await?.is_none() {
             return Ok(Flow::Stop);
         }
-        self.state.set_refusal(None);
+        self.state.set_acceptance(Acceptance::Taking);
         self.refusing.refused_with(None);
-        info!(receiver = %self.name, since = %refusal.since, "the receiver takes messages again");
+        info!(receiver = %self.name, since = %outage.since, "the receiver takes messages again");
         Ok(Flow::On)
     }
 }

@@ -169,6 +169,7 @@ pub(super) fn spec(name: &str) -> ReceiverSpec {
         max_age: Duration::from_secs(3_600),
         credential: None,
         fold: true,
+        fallback: None,
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::Params;
 use super::rows::{self, Inserted};
 use super::session::Session;
 use super::value::{count, limit, micros, time};
-use super::{history, trail};
+use super::{fallback, history, trail};
 use crate::message::Notification;
 use crate::store::commit::{Commits, NewRow};
 use crate::store::limits::{Cuts, MAX_INCIDENT, MAX_PART};
@@ -24,11 +24,17 @@ impl Commits for Session {
         delete_each(self, "keep silences", "DELETE FROM silences WHERE id = ?1", &commit.silences_removed)?;
         put_annotations(self, &commit.annotations)?;
         put_digests(self, &commit.digests)?;
-        let mut not_queued = Vec::new();
+        let (mut not_queued, mut ends) = (Vec::new(), Vec::new());
         for (row, notification) in rows.iter().zip(&commit.notifications) {
-            if rows::insert(self, row)? == Inserted::KeyTaken {
-                not_queued.push(notification);
+            match rows::insert(self, row)? {
+                Inserted::KeyTaken => not_queued.push(notification),
+                Inserted::Queued if notification.is_end() => ends.push(row),
+                Inserted::Queued | Inserted::Replay => {}
             }
+        }
+        // Once all rows are there: a fallback may have an end of its own.
+        for row in ends {
+            fallback::place_end(self, row)?;
         }
         history::insert(self, &commit.history)?;
         let lost: Vec<HistoryRow> = not_queued.iter().map(|n| HistoryRow::not_queued(n)).collect();

@@ -2,10 +2,10 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::history;
 use super::rows::{self, BODY};
 use super::session::Session;
 use super::value::{limit, micros, time};
+use super::{fallback, history};
 use crate::message::Notification;
 use crate::store::folds::Folds;
 use crate::store::refusals::Refusals;
@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 16 << 20;
 
 const FOLDABLE: &str = "SELECT thread FROM outbox
      WHERE receiver = ?1 AND recipient = ?5 AND state = 'queued' AND head = 1 AND not_before <= ?2
-         AND queued_at > ?3 AND summary = 0 AND alone = 0 AND inside IS NULL
+         AND queued_at > ?3 AND summary = 0 AND alone = 0 AND inside IS NULL AND stays < 2
      ORDER BY seq LIMIT ?4";
 
 impl Folds for Session {
@@ -103,6 +103,7 @@ impl Folds for Session {
                 for (recipient, thread) in &ended {
                     let holder = rows::holder(receiver, recipient);
                     rows::keep_handle(self, &holder, thread, None, now)?;
+                    fallback::told_itself(self, receiver, thread)?;
                 }
                 advance_all(self, receiver, &ended)?;
                 history::insert(self, told)?;
@@ -111,6 +112,9 @@ impl Folds for Session {
             Settle::Retry { not_before, reason, gate } => {
                 let changed = queue_again(self, receiver, key, *not_before, reason)?;
                 rows::keep_gate(self, gate.as_ref(), reason)?;
+                if changed > 0 {
+                    self.keep_failure(receiver, reason, now)?;
+                }
                 Ok(changed)
             }
             Settle::Refused { until, reason } => {

@@ -1,18 +1,15 @@
 use jiff::Timestamp;
 
 use super::session::Session;
-use super::value::{micros, time};
+use super::value::{count, micros, time};
 use crate::store::refusals::Refusals;
-use crate::store::{Refusal, StoreError, Throttle};
+use crate::store::{Outage, ReceiverOutage, StoreError, Throttle};
 
 impl Refusals for Session {
-    fn resume_refusal(&mut self, receiver: &str) -> Result<Option<Refusal>, StoreError> {
-        self.first(
-            "resume after a refusal",
-            "UPDATE refusals SET not_before = 0 WHERE receiver = ?1 RETURNING since, attempts, reason",
-            [receiver],
-            |r| Ok(Refusal { since: time(r, 0)?, attempts: r.get(1)?, reason: r.get(2)? }),
-        )
+    fn resume_outage(&mut self, receiver: &str) -> Result<Option<ReceiverOutage>, StoreError> {
+        let doing = "resume after an outage";
+        self.change(doing, "UPDATE refusals SET not_before = 0 WHERE receiver = ?1", [receiver])?;
+        Ok(self.outages()?.into_iter().find(|outage| outage.receiver == receiver))
     }
 
     fn keep_refusal(
@@ -32,9 +29,50 @@ impl Refusals for Session {
         Ok(())
     }
 
-    fn end_refusal(&mut self, receiver: &str) -> Result<(), StoreError> {
-        self.change("end a refusal", "DELETE FROM refusals WHERE receiver = ?1", [receiver])?;
+    fn keep_failure(&mut self, receiver: &str, reason: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.change(
+            "keep a failure",
+            "INSERT INTO failures (receiver, since, attempts, reason) VALUES (?1, ?2, 1, ?3)
+             ON CONFLICT (receiver) DO UPDATE SET attempts = attempts + 1, reason = excluded.reason",
+            (receiver, micros(now), reason),
+        )?;
         Ok(())
+    }
+
+    fn end_outage(&mut self, receiver: &str) -> Result<(), StoreError> {
+        self.change("end an outage", "DELETE FROM refusals WHERE receiver = ?1", [receiver])?;
+        self.change("end an outage", "DELETE FROM failures WHERE receiver = ?1", [receiver])?;
+        Ok(())
+    }
+
+    fn outages(&mut self) -> Result<Vec<ReceiverOutage>, StoreError> {
+        // A receiver that refuses may also have failed before: then the refusal is what is shown.
+        self.all(
+            "read the outages of receivers",
+            "SELECT receiver, since, attempts, reason, refusing,
+                 (SELECT count(*) FROM outbox o
+                     WHERE o.receiver = found.receiver AND o.state IN ('queued', 'sending'))
+             FROM (SELECT receiver, since, attempts, reason, 1 AS refusing FROM refusals
+                   UNION ALL
+                   SELECT receiver, since, attempts, reason, 0 FROM failures
+                       WHERE receiver NOT IN (SELECT receiver FROM refusals)) found
+             ORDER BY receiver",
+            [],
+            |r| {
+                let outage = Outage {
+                    since: time(r, 1)?,
+                    attempts: r.get(2)?,
+                    reason: r.get(3)?,
+                    waiting: count(r, 5)?,
+                };
+                Ok(ReceiverOutage { receiver: r.get(0)?, outage, refusing: r.get(4)? })
+            },
+        )
+    }
+
+    fn waiting(&mut self, receiver: &str) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM outbox WHERE receiver = ?1 AND state IN ('queued', 'sending')";
+        self.one("count what waits", sql, [receiver], |r| count(r, 0))
     }
 
     fn throttles(&mut self, now: Timestamp) -> Result<Vec<Throttle>, StoreError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::fallback;
 use super::session::Session;
 use super::value::{count, limit, micros, time, time_opt};
 use crate::store::commit::NewRow;
@@ -43,11 +44,11 @@ const RECIPIENTS: &str = "WITH RECURSIVE r (x) AS (
      SELECT x FROM r WHERE x IS NOT NULL";
 
 pub(super) const DUE: &str =
-    "SELECT seq, key, attempts, queued_at, reason, inside, NOT (alone OR summary) FROM outbox
+    "SELECT seq, key, attempts, queued_at, reason, inside, NOT (alone OR summary OR stays = 2), stays = 2 FROM outbox
      WHERE receiver = ?1 AND state = 'queued' AND head = 1 AND not_before <= ?2 AND recipient = ?3
      ORDER BY seq LIMIT 1";
 
-const PROBE: &str = "SELECT seq, key, attempts, queued_at, reason, inside, NOT (alone OR summary) FROM outbox
+const PROBE: &str = "SELECT seq, key, attempts, queued_at, reason, inside, NOT (alone OR summary OR stays = 2), stays = 2 FROM outbox
      WHERE receiver = ?1 AND state = 'queued' AND head = 1 AND not_before <= ?2 AND recipient = ?3
      ORDER BY attempts, seq LIMIT 1";
 
@@ -84,6 +85,7 @@ impl Rows for Session {
                     reason: r.get(4)?,
                     inside: r.get(5)?,
                     foldable: r.get(6)?,
+                    probe: r.get(7)?,
                 })
             })?;
             if let Some(due) = due {
@@ -154,6 +156,7 @@ impl Rows for Session {
                     let holder = holder(&row.receiver, &row.recipient);
                     keep_handle(self, &holder, &row.thread, handle.as_deref(), now)?;
                 }
+                fallback::told_itself(self, &row.receiver, &row.thread)?;
                 advance(self, &row.receiver, &row.recipient, &row.thread)?;
                 Ok(true)
             }
@@ -164,14 +167,17 @@ impl Rows for Session {
                 Ok(true)
             }
             Settle::Retry { not_before, reason, gate } => {
-                let changed = self.change(
+                let receiver: Option<String> = self.first(
                     doing,
                     "UPDATE outbox SET state = 'queued', not_before = ?2, reason = ?3
-                     WHERE seq = ?1 AND state = 'sending'",
+                     WHERE seq = ?1 AND state = 'sending' RETURNING receiver",
                     (seq, micros(*not_before), reason),
+                    |r| r.get(0),
                 )?;
                 keep_gate(self, gate.as_ref(), reason)?;
-                Ok(changed > 0)
+                let Some(receiver) = receiver else { return Ok(false) };
+                self.keep_failure(&receiver, reason, now)?;
+                Ok(true)
             }
             Settle::Refused { until, reason } => {
                 let receiver: Option<String> = self.first(
@@ -299,7 +305,8 @@ fn is_replay(s: &Session, row: &NewRow) -> Result<bool, StoreError> {
     // While things are kept in memory, what is delivered or dead is only in the file.
     let Some((receiver, content, body, at)) = found else { return Ok(true) };
     let same = match (&content, &row.content) {
-        (Some(content), Some(new)) => content == new,
+        // The content names the receiver; the row may have gone to its fallback.
+        (Some(content), Some(new)) => return Ok(content == new),
         // Of a row of an older version the body is known until it is delivered, and then only its time.
         _ => body == row.body || body.is_empty() && at == micros(row.at),
     };

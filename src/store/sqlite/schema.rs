@@ -30,6 +30,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 6, name: "content", sql: include_str!("schema/0006_content.sql") },
     Migration { version: 7, name: "annotations", sql: include_str!("schema/0007_annotations.sql") },
     Migration { version: 8, name: "delivery", sql: include_str!("schema/0008_delivery.sql") },
+    Migration { version: 9, name: "fallback", sql: include_str!("schema/0009_fallback.sql") },
 ];
 
 impl Migration {

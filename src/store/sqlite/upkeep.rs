@@ -102,6 +102,8 @@ fn prune_by_age(s: &Session, keep: &Retention, now: Timestamp) -> Result<Pruned,
             surplus,
         )?;
     }
+    // Their ends forget them; of what had none they are forgotten with the history.
+    s.change("prune", "DELETE FROM diverted WHERE at < ?1", [before(keep.history_age)])?;
     pruned.objects = trail::prune_objects(s, before(keep.history_age), keep.history_rows, Retention::STEP)?;
     Ok(pruned)
 }

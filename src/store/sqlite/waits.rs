@@ -58,6 +58,8 @@ impl Waits for Session {
         ] {
             self.change("move waits", sql, (by, from, to))?;
         }
+        let sql = "UPDATE failures SET since = since + ?1 WHERE since > ?2 AND since <= ?3";
+        self.change("move waits", sql, (by, queued_from, micros(before)))?;
         self.change(
             "move waits",
             "UPDATE outbox SET queued_at = queued_at + ?1

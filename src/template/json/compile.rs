@@ -295,7 +295,7 @@ impl Reader {
                 }
                 Value::Null => here,
                 _ => {
-                    let message = format!("what stands before `.{part}` has no parts");
+                    let message = format!("the value before `.{part}` has no fields");
                     self.at(name, |this| this.say(message, None));
                     return None;
                 }
@@ -329,7 +329,7 @@ impl Reader {
         }
         let names: Vec<&str> = ESCAPES.iter().map(|(name, _)| *name).collect();
         let help = format!("there are {}", names.join(", "));
-        self.say("there is no such way to escape", Some(help));
+        self.say("unknown way to escape", Some(help));
         Escaping::Text
     }
 }

@@ -67,7 +67,7 @@ fn every_error_is_reported_at_once_with_its_path() {
         "e.$if: a condition is no template",
         "f.$mx: unknown key `$mx` beside `$text`",
         "g.$item: there is no variable `titel`",
-        "h.$escape: there is no such way to escape",
+        "h.$escape: unknown way to escape",
         "h.$text: values cannot be written unescaped",
         "i.$secret: there is no such secret",
         "{{k}}: a key cannot be a template",

@@ -185,7 +185,7 @@ fn incident(n: &Notification, digest: &Digest, i: &IncidentView, local: &Local) 
     let mut out = model::incident_values(n, i);
     let how_much = facts("", Decision::First, Reason::Schedule, i, digest.until).how_much;
     let state = words::state(digest, i);
-    let title = words::entry(i);
+    let title = words::entry_title(digest, i);
     let (when, holds) = (local.when(i), words::entry_holds(i));
     let unknown = if state == "state unknown" { state } else { "" };
     out.insert("line".into(), json!(join(&[&title, &how_much, &holds, &when, unknown], ", ")));

@@ -120,6 +120,7 @@ pub fn of(listed: Vec<Listed>, more: u32) -> Notification {
         incidents_total: digest.total(),
         incidents,
         digest: Some(Box::new(digest)),
+        late_s: None,
     }
 }
 
@@ -167,6 +168,7 @@ pub fn day() -> Notification {
         members_total: total,
         replicas: Some(of),
         occurrences: times,
+        restarts: Some(times),
         severity,
         exit: "".into(),
         deeper: "".into(),

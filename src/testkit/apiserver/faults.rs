@@ -95,6 +95,8 @@ impl Fault {
 pub(super) struct Faults {
     scripted: Vec<Fault>,
     forbidden: BTreeSet<String>,
+    /// Only in these namespaces anything is allowed; `None`: everywhere.
+    roles_in: Option<BTreeSet<String>>,
 }
 
 impl Faults {
@@ -120,6 +122,16 @@ impl Faults {
 
     pub fn forbidden(&self, plural: &str) -> bool {
         self.forbidden.contains(plural)
+    }
+
+    pub fn only_roles(&mut self, namespaces: Option<&[&str]>) {
+        self.roles_in = namespaces.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+    }
+
+    /// Does no Role allow anything in this namespace, or (`None`) for the whole cluster?
+    pub fn outside(&self, namespace: Option<&str>) -> bool {
+        let Some(roles) = &self.roles_in else { return false };
+        namespace.is_none_or(|namespace| !roles.contains(namespace))
     }
 
     /// The fault for a request, counted as done. `further`: it is not the first page of a list.

@@ -76,7 +76,8 @@ async fn undated<B>(
         Route::Objects(ask) => ask,
     };
     shared.record(ask.verb, ask.resource.plural, ask.partial, request.uri());
-    if shared.faults().forbidden(ask.resource.plural) {
+    let outside = shared.faults().outside(ask.filter.namespace.as_deref());
+    if outside || shared.faults().forbidden(ask.resource.plural) {
         return Ok(fail(&forbidden(&ask, USER)));
     }
     if let Err(failure) = valid {
@@ -120,7 +121,7 @@ async fn log(
     reset: &AtomicBool,
 ) -> io::Result<Response<Body>> {
     shared.record(Verb::Get, LOG, false, uri);
-    if shared.faults().forbidden(LOG) {
+    if shared.faults().outside(Some(&ask.namespace)) || shared.faults().forbidden(LOG) {
         return Ok(fail(&Failure::forbidden_log(USER, &ask.namespace, &ask.pod)));
     }
     if let Err(failure) = valid {

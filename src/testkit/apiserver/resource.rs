@@ -23,7 +23,7 @@ pub static RESOURCES: LazyLock<[Resource; Kind::ALL.len()]> = LazyLock::new(|| {
         plural: kind.plural(),
         kind: kind.as_str(),
         group: kind.group(),
-        namespaced: !matches!(kind, Kind::Namespace | Kind::Node),
+        namespaced: kind.is_namespaced(),
         cached: kind != Kind::Event,
     })
 });

@@ -58,7 +58,7 @@ impl WatchedKind for PersistentVolumeClaim {
         match state.objects.claims.get(&Self::key(object)) {
             Some(claim) if claim.bound => Standing::Clear(None),
             Some(_) => Standing::Raised,
-            None => state.absent(Kind::PersistentVolumeClaim),
+            None => state.absent(Kind::PersistentVolumeClaim, object.namespace.as_deref()),
         }
     }
 }

@@ -51,7 +51,7 @@ impl WatchedKind for CronJob {
             // Only the Event of the next Job that it makes can tell.
             Some(_) if cause == Cause::FailedCreate => Standing::Raised,
             Some(_) => Standing::Clear(None),
-            None => state.absent(Kind::CronJob),
+            None => state.absent(Kind::CronJob, object.namespace.as_deref()),
         }
     }
 }

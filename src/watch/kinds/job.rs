@@ -76,7 +76,7 @@ impl WatchedKind for Job {
             Some(job) if cause == Cause::JobFailed => job::standing(job),
             Some(job) if cause == Cause::FailedCreate => job::can_create(job),
             Some(_) => Standing::Clear(None),
-            None => state.absent(Kind::Job),
+            None => state.absent(Kind::Job, object.namespace.as_deref()),
         }
     }
 }

@@ -91,7 +91,7 @@ impl WatchedKind for Node {
             Some(node) if object.uid.is_empty() || node.id.object.uid == object.uid => {
                 node::standing(node, part, cause)
             }
-            _ => state.absent(Kind::Node),
+            _ => state.absent(Kind::Node, None),
         }
     }
 }

@@ -106,8 +106,10 @@ impl WatchedKind for Pod {
     }
 
     fn standing(state: &ClusterState, object: &ObjectRef, part: Option<&str>, cause: Cause) -> Standing {
-        let Some(entry) = state.objects.pods.get(&object.uid) else { return state.absent(Kind::Pod) };
-        if state.blind.contains(&Kind::Pod) {
+        let Some(entry) = state.objects.pods.get(&object.uid) else {
+            return state.absent(Kind::Pod, object.namespace.as_deref());
+        };
+        if state.is_blind(Kind::Pod, object.namespace.as_deref()) {
             return Standing::Unknown;
         }
         let standing = pod::standing(&entry.facts, part, cause);

@@ -18,6 +18,10 @@ impl WatchedKind for ReplicaSet {
         NamespacedName::of(object)
     }
 
+    fn is_in(key: &NamespacedName, _: &Option<Owner>, namespace: Option<&str>) -> bool {
+        namespace.is_none_or(|namespace| *key.namespace == *namespace)
+    }
+
     fn identity(_: &Option<Owner>) -> Option<&Identity> {
         None
     }

@@ -98,12 +98,12 @@ macro_rules! workloads {
             fn standing(state: &ClusterState, object: &ObjectRef, _: Option<&str>, cause: Cause) -> Standing {
                 match Self::table(&state.objects).get(&Self::key(object)) {
                     Some(facts) => workload::standing(facts, cause),
-                    None => state.absent(Self::KIND),
+                    None => state.absent(Self::KIND, object.namespace.as_deref()),
                 }
             }
 
             fn health(state: &ClusterState, workload: &ObjectRef) -> Health {
-                if !state.readable(Self::KIND) {
+                if !state.readable(Self::KIND, workload.namespace.as_deref()) {
                     return Health::Unknown;
                 }
                 Self::table(&state.objects).get(&Self::key(workload)).map_or(Health::Absent, health)

@@ -18,7 +18,9 @@ impl ClusterState {
         finding: Finding,
         source: Source,
     ) -> Signal {
+        let container = finding.container.as_deref().and_then(|name| facts.container(name));
         Signal {
+            restarts: container.map(|container| container.restarts),
             revision: owner::revision(&facts.id),
             node: facts.node.clone(),
             ..self.owned_signal(now, &facts.id, workload, finding, source)
@@ -80,6 +82,7 @@ impl ClusterState {
         Signal {
             at: finding.at.unwrap_or(now),
             since: finding.since,
+            since_at_least: finding.since_at_least,
             cause: finding.cause,
             phase: finding.phase,
             source,
@@ -93,7 +96,9 @@ impl ClusterState {
             weight: finding.weight,
             event_type: None,
             count: finding.count,
+            restarts: None,
             exit: finding.exit,
+            job: finding.job,
             image: finding.image,
             not_before: finding.not_before,
             labels: [id.labels.clone(), labels, ns_labels],

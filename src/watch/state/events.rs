@@ -47,7 +47,7 @@ impl ClusterState {
             Ok(Scope::Namespace(own)) => event.involved_object.namespace = Some(Text::new(own)),
             Err(forged) => return self.not_believed(&event, forged),
         }
-        let waits = listed && needs(&event).is_some_and(|kind| self.to_be_listed(kind));
+        let waits = listed && needs(&event).is_some_and(|kind| self.to_be_listed(kind, &event));
         if self.ready() && !waits {
             self.event_now(now, event, if listed { Origin::List } else { Origin::Watch }, out);
         } else {
@@ -64,14 +64,24 @@ impl ClusterState {
     }
 
     /// Whether a list will show which objects of this kind are still there.
-    fn to_be_listed(&self, kind: Kind) -> bool {
-        self.blind.contains(&kind) || self.listing.contains(&kind)
+    fn to_be_listed(&self, kind: Kind, event: &Event) -> bool {
+        let namespace = event.involved_object.namespace.as_deref();
+        self.blind.contains(kind, namespace) || self.listing.contains(kind, namespace)
     }
 
-    /// A kind was listed: Events that waited for that are looked at.
-    pub(super) fn late_events(&mut self, now: Timestamp, kind: Kind, out: &mut Vec<Signal>) {
-        let (mut waited, others): (Vec<_>, Vec<_>) =
-            self.early.take().into_iter().partition(|event| needs(event) == Some(kind));
+    /// A kind was listed, in one namespace or in all: Events that waited for that are looked at.
+    pub(super) fn late_events(
+        &mut self,
+        now: Timestamp,
+        kind: Kind,
+        namespace: Option<&str>,
+        out: &mut Vec<Signal>,
+    ) {
+        let waits_for_it = |event: &Event| {
+            let own = event.involved_object.namespace.as_deref();
+            needs(event) == Some(kind) && (namespace.is_none() || own == namespace)
+        };
+        let (mut waited, others): (Vec<_>, Vec<_>) = self.early.take().into_iter().partition(waits_for_it);
         for event in others {
             self.early.push(event);
         }
@@ -157,6 +167,7 @@ impl ClusterState {
                     | Cause::FailedAttachVolume
                     | Cause::ProvisioningFailed
                     | Cause::FailedCreate
+                    | Cause::ContainerStuck
             ) {
                 // Elsewhere one Event object may span many unrelated hiccups of its last hour.
                 signal.since = signal.since.or_else(|| event.first_seen());
@@ -212,7 +223,9 @@ impl ClusterState {
             let (facts, workload) = (tomb.facts.clone(), tomb.workload.clone());
             return Some(Some(self.pod_signal(now, &facts, &workload, finding, Source::Event)));
         }
-        if from == Origin::FirstLook || self.listed_without(facts.at) {
+        if from == Origin::FirstLook
+            || self.listed_without(facts.at, event.involved_object.namespace.as_deref())
+        {
             return Some(self.past_eviction(now, facts, event));
         }
         // Only what could say something is worth waiting with.
@@ -221,9 +234,9 @@ impl ClusterState {
 
     /// Whether a pod that had an Event then, and is not known, is gone: a list that began later would
     /// have shown it.
-    fn listed_without(&self, at: Timestamp) -> bool {
-        let complete = self.listed_at.get(&Kind::Pod).and_then(|(complete, _)| *complete);
-        complete.is_some_and(|began| at < began) && !self.blind.contains(&Kind::Pod)
+    fn listed_without(&self, at: Timestamp, namespace: Option<&str>) -> bool {
+        let complete = self.listed_at.last(Kind::Pod, namespace);
+        complete.is_some_and(|began| at < began) && !self.is_blind(Kind::Pod, namespace)
     }
 
     /// An eviction of a pod that was gone before anybody looked. Of a past pod nothing else comes any

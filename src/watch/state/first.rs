@@ -40,7 +40,9 @@ impl ClusterState {
         self.drop_with_namespaces(0, &mut signals);
         self.translate(own, &mut signals);
         let past = |s: &Signal| s.cause.is_point() || s.cause == Cause::OOMKilled;
-        let seen = |s: &Signal| !self.blind.iter().any(|kind| kind.as_str() == &*s.object.kind);
+        let seen = |s: &Signal| {
+            Kind::parse(&s.object.kind).is_none_or(|kind| !self.is_blind(kind, s.object.namespace.as_deref()))
+        };
         out.extend(signals.into_iter().filter(|s| s.phase == Phase::Raised && !past(s) && seen(s)));
     }
 

@@ -32,7 +32,7 @@ impl ClusterState {
             .pods_of(id.object.namespace.as_deref(), &workload)
             .filter(|entry| !entry.facts.leaving() && !entry.facts.finished())
             .collect();
-        if pods.is_empty() && self.absent(Kind::Pod) == Standing::Gone {
+        if pods.is_empty() && self.absent(Kind::Pod, id.object.namespace.as_deref()) == Standing::Gone {
             return Some(String::from("It has no pods."));
         }
         let newest = pods.iter().max_by_key(|entry| (entry.facts.id.created, &entry.facts.id.object.name))?;

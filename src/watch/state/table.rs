@@ -49,8 +49,10 @@ impl<K: Hash + Eq + Clone, F> Table<K, F> {
         self.facts.remove(key)
     }
 
-    pub fn begin_list(&mut self) {
-        self.unseen = self.facts.keys().cloned().collect();
+    /// A list begins of the objects for which `listed` holds.
+    pub fn begin_list(&mut self, listed: impl Fn(&K, &F) -> bool) {
+        let known = self.facts.iter().filter(|(key, facts)| listed(key, facts));
+        self.unseen.extend(known.map(|(key, _)| key.clone()));
     }
 
     pub fn still_there(&mut self, key: &K) {
@@ -59,9 +61,10 @@ impl<K: Hash + Eq + Clone, F> Table<K, F> {
         }
     }
 
-    /// The list is over; gives what did not come.
-    pub fn end_list(&mut self) -> HashSet<K> {
-        std::mem::take(&mut self.unseen)
+    /// Such a list is over; gives what did not come.
+    pub fn end_list(&mut self, listed: impl Fn(&K, &F) -> bool) -> HashSet<K> {
+        let Self { facts, unseen } = self;
+        unseen.extract_if(|key| facts.get(key).is_none_or(|of| listed(key, of))).collect()
     }
 }
 
@@ -117,11 +120,16 @@ impl ClusterState {
 
     /// What a complete list did not contain is gone, in the order of names. What is decided about it
     /// depends on the order, and the order of a hash map is another one in each process.
-    pub(in crate::watch) fn sweep_table<K: Remembered>(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
+    pub(in crate::watch) fn sweep_table<K: Remembered>(
+        &mut self,
+        now: Timestamp,
+        namespace: Option<&str>,
+        out: &mut Vec<Signal>,
+    ) {
         let object = |table: &Table<K::Key, K::Facts>, key: &K::Key| {
             table.get(key).and_then(K::identity).map(|id| id.object.clone())
         };
-        let stale = K::table_mut(&mut self.objects).end_list();
+        let stale = K::table_mut(&mut self.objects).end_list(|key, facts| K::is_in(key, facts, namespace));
         let table = K::table(&self.objects);
         let mut stale: Vec<(Option<ObjectRef>, K::Key)> =
             stale.into_iter().map(|key| (object(table, &key), key)).collect();

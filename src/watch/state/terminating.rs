@@ -201,9 +201,9 @@ impl ClusterState {
             (Deleted::Pod(Arc::clone(&object.uid)), Kind::Pod, there)
         };
         if !there {
-            return self.absent(kind);
+            return self.absent(kind, object.namespace.as_deref());
         }
-        if self.blind.contains(&kind) {
+        if self.is_blind(kind, object.namespace.as_deref()) {
             return Standing::Unknown;
         }
         if self.terminating.stuck.contains_key(&what) { Standing::Raised } else { Standing::Clear(None) }
@@ -289,7 +289,7 @@ impl ClusterState {
                 Some(condition) => Host::NotReady(&condition.message),
                 None => Host::Ready,
             },
-            None if self.absent(Kind::Node) == Standing::Gone => Host::Missing,
+            None if self.absent(Kind::Node, None) == Standing::Gone => Host::Missing,
             None => Host::Unknown,
         }
     }

@@ -10,12 +10,14 @@ use crate::signal::{Cause, Health, ObjectRef, Standing, Workload, World};
 use crate::watch::Kind;
 
 impl ClusterState {
-    pub(in crate::watch) fn readable(&self, kind: Kind) -> bool {
-        self.watched.contains(&kind) && !self.blind.contains(&kind) && !self.missing.contains(&kind)
+    pub(in crate::watch) fn readable(&self, kind: Kind, namespace: Option<&str>) -> bool {
+        self.watched.contains(&kind) && !self.is_blind(kind, namespace) && !self.missing.contains(&kind)
     }
 
-    pub(in crate::watch) fn absent(&self, kind: Kind) -> Standing {
-        if self.readable(kind) && !self.listing.contains(&kind) { Standing::Gone } else { Standing::Unknown }
+    /// What it means that an object of this namespace is not known.
+    pub(in crate::watch) fn absent(&self, kind: Kind, namespace: Option<&str>) -> Standing {
+        let listed = self.readable(kind, namespace) && !self.listing.contains(kind, namespace);
+        if listed { Standing::Gone } else { Standing::Unknown }
     }
 
     pub(in crate::watch) fn pods_of(
@@ -97,6 +99,12 @@ impl World for ClusterState {
 
     fn annotations(&self, object: &ObjectRef, workload: &Workload) -> Option<Layers> {
         Some(self.silence_layers(object, workload))
+    }
+
+    fn is_unseen(&self, kind: &str, namespace: Option<&str>) -> bool {
+        Kind::parse(kind).is_some_and(|kind| {
+            self.failing.contains(kind, namespace) || self.blind.contains(kind, namespace)
+        })
     }
 
     fn pods_on_node(&self, node: &str) -> u32 {

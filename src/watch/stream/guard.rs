@@ -132,7 +132,7 @@ pub(super) fn guard(
         open: false,
         full_page: false,
         rng: tuning.seed.map_or_else(fastrand::Rng::new, |seed| {
-            fastrand::Rng::with_seed(seed.wrapping_add(entry.kind() as u64).rotate_left(32))
+            fastrand::Rng::with_seed(seed.wrapping_add(entry.salt()).rotate_left(32))
         }),
         pause: tuning.backoff_min,
     }));

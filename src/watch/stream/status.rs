@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::group::Member;
 use crate::clock::{self, Clock};
 use crate::watch::Kind;
 
@@ -35,6 +36,18 @@ impl WatchState {
     }
 }
 
+impl WatchState {
+    /// Of the watches of several namespaces the one with the highest rank is shown.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Watching => 0,
+            Self::Listing => 1,
+            Self::Failing => 2,
+            Self::Blind => 3,
+        }
+    }
+}
+
 /// The watch of one kind at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KindStatus {
@@ -57,6 +70,12 @@ pub struct KindStatus {
     pub bad_objects: u64,
     /// The last failure, cut; never with credentials. Kept after it is over.
     pub last_error: Option<String>,
+    /// Nobody expects that it may be read: see [`Change::NotPermitted`](crate::watch::Change::NotPermitted).
+    pub not_permitted: bool,
+    /// How many namespaces are watched one by one; 0: all of the kind at once.
+    pub namespaces: usize,
+    /// How many of these cannot be read.
+    pub blind_namespaces: usize,
 }
 
 /// What the API server's clock showed.
@@ -76,8 +95,18 @@ type Server = Arc<Mutex<Option<ServerTime>>>;
 /// All watches. Cheap to read; the watches hold its locks for an assignment only.
 #[derive(Debug)]
 pub struct WatchStatus {
-    entries: BTreeMap<Kind, Arc<Entry>>,
+    entries: BTreeMap<Kind, Watches>,
+    clock: Clock,
     server: Server,
+}
+
+/// The watches of one kind.
+#[derive(Debug)]
+struct Watches {
+    /// Of all of its objects.
+    whole: Arc<Entry>,
+    /// Of single namespaces: where there are any, these count.
+    parts: Mutex<Vec<Arc<Entry>>>,
 }
 
 impl WatchStatus {
@@ -89,14 +118,17 @@ impl WatchStatus {
     /// The same by another clock, which must be the one that readers of the times compare with.
     pub fn with_clock(kinds: &[Kind], clock: &Clock) -> Arc<Self> {
         let server = Server::default();
-        let entry = |&kind: &Kind| (kind, Arc::new(Entry::new(kind, clock.clone(), Arc::clone(&server))));
-        let entries = kinds.iter().map(entry).collect();
-        Arc::new(Self { entries, server })
+        let watches = |&kind: &Kind| {
+            let whole = Arc::new(Entry::new(kind, None, clock.clone(), Arc::clone(&server)));
+            (kind, Watches { whole, parts: Mutex::default() })
+        };
+        let entries = kinds.iter().map(watches).collect();
+        Arc::new(Self { entries, clock: clock.clone(), server })
     }
 
     /// Every kind, in the order of [`Kind::ALL`].
     pub fn snapshot(&self) -> Vec<KindStatus> {
-        self.entries.values().map(|entry| entry.shown()).collect()
+        self.entries.values().map(Watches::shown).collect()
     }
 
     /// One kind, if it is watched.
@@ -107,10 +139,7 @@ impl WatchStatus {
     /// Every kind was listed completely once, or is known to be unreadable: what the others say can
     /// be acted upon.
     pub fn ready(&self) -> bool {
-        self.entries.values().all(|entry| {
-            let inner = entry.lock();
-            inner.shown.lists > 0 || inner.shown.state == WatchState::Blind
-        })
+        self.entries.values().all(|watches| watches.each().iter().all(|entry| entry.lock().is_known()))
     }
 
     /// The newest reading of the API server's clock. It is older than whatever came with its answer.
@@ -118,8 +147,57 @@ impl WatchStatus {
         *self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn entry(&self, kind: Kind) -> Option<Arc<Entry>> {
-        self.entries.get(&kind).cloned()
+    /// The watch of a kind, or of one namespace of it, which begins with this.
+    pub(super) fn entry(&self, kind: Kind, member: Option<&Member>) -> Option<Arc<Entry>> {
+        let watches = self.entries.get(&kind)?;
+        let Some(member) = member else { return Some(Arc::clone(&watches.whole)) };
+        let entry = Entry::new(kind, Some(member.clone()), self.clock.clone(), Arc::clone(&self.server));
+        let entry = Arc::new(entry);
+        watches.lock().push(Arc::clone(&entry));
+        Some(entry)
+    }
+}
+
+impl Watches {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Entry>>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn each(&self) -> Vec<Arc<Entry>> {
+        let parts = self.lock();
+        if parts.is_empty() { vec![Arc::clone(&self.whole)] } else { parts.clone() }
+    }
+
+    /// Of several the worst: metrics and `/readyz` have no room for each namespace.
+    fn shown(&self) -> KindStatus {
+        let mut parts: Vec<KindStatus> = self.lock().iter().map(|entry| entry.shown()).collect();
+        parts.retain(|part| !part.not_permitted);
+        let Some(worst) = parts.iter().max_by_key(|part| part.state.rank()) else {
+            return self.whole.shown();
+        };
+        let sum = |of: fn(&KindStatus) -> u64| parts.iter().map(of).sum();
+        let blind: Vec<&KindStatus> = parts.iter().filter(|part| part.state == WatchState::Blind).collect();
+        // The one that was heard of last says nothing of the others; what cannot be read is silent anyhow.
+        let seen = parts.iter().filter(|part| part.state != WatchState::Blind);
+        let oldest = seen.map(|part| part.last_activity).min();
+        let newest = parts.iter().filter_map(|part| part.last_activity).max();
+        // Not listed while one of those that can be read is not.
+        let known = parts.iter().all(|part| part.lists > 0 || part.state == WatchState::Blind);
+        KindStatus {
+            kind: worst.kind,
+            state: worst.state,
+            last_activity: oldest.unwrap_or(newest),
+            forbidden: !blind.is_empty() && blind.iter().all(|part| part.forbidden),
+            requests: sum(|part| part.requests),
+            delayed: sum(|part| part.delayed),
+            lists: if known { sum(|part| part.lists) } else { 0 },
+            restarts: sum(|part| part.restarts),
+            bad_objects: sum(|part| part.bad_objects),
+            last_error: worst.last_error.clone(),
+            not_permitted: false,
+            namespaces: parts.len(),
+            blind_namespaces: blind.len(),
+        }
     }
 }
 
@@ -144,18 +222,26 @@ struct Inner {
     not_before: Option<Instant>,
 }
 
+impl Inner {
+    fn is_known(&self) -> bool {
+        self.shown.lists > 0 || self.shown.state == WatchState::Blind
+    }
+}
+
 /// What is known of one watch; shared by its supervisor and its connections.
 #[derive(Debug)]
 pub(super) struct Entry {
     clock: Clock,
     server: Server,
+    /// `None`: of all objects of the kind.
+    member: Option<Member>,
     inner: Mutex<Inner>,
     /// Called when `contact` or `proof` changes.
     pub news: Notify,
 }
 
 impl Entry {
-    fn new(kind: Kind, clock: Clock, server: Server) -> Self {
+    fn new(kind: Kind, member: Option<Member>, clock: Clock, server: Server) -> Self {
         let now = Instant::now();
         let inner = Mutex::new(Inner {
             shown: KindStatus {
@@ -169,6 +255,9 @@ impl Entry {
                 restarts: 0,
                 bad_objects: 0,
                 last_error: None,
+                not_permitted: false,
+                namespaces: 0,
+                blind_namespaces: 0,
             },
             alive: now,
             active: None,
@@ -179,7 +268,7 @@ impl Entry {
             proof: None,
             not_before: None,
         });
-        Self { clock, server, inner, news: Notify::new() }
+        Self { clock, server, member, inner, news: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -312,8 +401,9 @@ impl Entry {
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
-    pub fn kind(&self) -> Kind {
-        self.lock().shown.kind
+    /// Differs between all watches.
+    pub fn salt(&self) -> u64 {
+        self.lock().shown.kind as u64 + self.member.as_ref().map_or(0, Member::salt)
     }
 
     pub fn state(&self) -> WatchState {
@@ -336,6 +426,7 @@ impl Entry {
         inner.contact_before = inner.contact;
         inner.shown.lists += 1;
         inner.shown.forbidden = false;
+        inner.shown.not_permitted = false;
         inner.shown.state = if by_lists { WatchState::Failing } else { WatchState::Watching };
     }
 
@@ -347,6 +438,11 @@ impl Entry {
         let mut inner = self.lock();
         inner.shown.state = WatchState::Blind;
         inner.shown.forbidden = forbidden;
+    }
+
+    /// The kind is forbidden, and nobody expects otherwise.
+    pub fn not_permitted(&self) {
+        self.lock().shown.not_permitted = true;
     }
 
     pub fn restarted(&self) {
@@ -366,7 +462,7 @@ impl Entry {
 impl WatchStatus {
     /// A kind was listed, is watched, and was heard of right now.
     pub(crate) fn follows(&self, kind: Kind) {
-        let entry = self.entry(kind).unwrap();
+        let entry = self.entry(kind, None).unwrap();
         entry.listed(Instant::now(), false);
         entry.set_state(WatchState::Watching);
         entry.alive();
@@ -374,6 +470,6 @@ impl WatchStatus {
 
     /// A kind cannot be seen, for longer than `watch.blind_after` or because it may not be read.
     pub(crate) fn loses(&self, kind: Kind, forbidden: bool) {
-        self.entry(kind).unwrap().blind(forbidden);
+        self.entry(kind, None).unwrap().blind(forbidden);
     }
 }

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Tuning;
+use super::group::Member;
+use super::missing::Missing;
 use super::pace::Backoff;
 use super::remedy::{Remedy, describe, remedy};
 use super::status::{Entry, WatchState};
@@ -39,6 +41,10 @@ pub(in crate::watch) struct Supervisor {
     pub(super) entry: Arc<Entry>,
     pub(super) cancel: CancellationToken,
     pub(super) tuning: Tuning,
+    /// The namespace that it watches; `None`: all of the kind.
+    pub(super) member: Option<Member>,
+    /// It is no news that the kind may not be read.
+    pub(super) optional: bool,
 }
 
 /// The receiver is gone or the watch was cancelled.
@@ -97,9 +103,9 @@ impl Supervisor {
             next_contact: Instant::now(),
             page_share: 1,
             warned: HashSet::new(),
-            // Each kind draws for itself, or which of two watches fails first would decide for both.
+            // Each watch draws for itself, or which of two watches fails first would decide for both.
             rng: tuning.seed.map_or_else(fastrand::Rng::new, |seed| {
-                fastrand::Rng::with_seed(seed.wrapping_add(self.kind as u64))
+                fastrand::Rng::with_seed(seed.wrapping_add(self.entry.salt()))
             }),
         };
         loop {
@@ -115,13 +121,20 @@ impl Supervisor {
         }
     }
 
+    fn api<T: SlimObject>(&self) -> Api<Slim<T>> {
+        match &self.member {
+            Some(member) => Api::namespaced_with(self.client.clone(), &member.namespace, &()),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
     /// From one list to the moment when another is needed.
     async fn watch<T: SlimObject>(&self, progress: &mut Progress) -> Result<&'static str, Stop> {
         let tuning = &self.tuning;
         let seconds = u32::try_from(tuning.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
         let page = (tuning.page_size(self.kind) / progress.page_share).max(1);
         let config = watcher::Config::default().timeout(seconds).page_size(page);
-        let mut events = pin!(watcher(Api::<Slim<T>>::all(self.client.clone()), config));
+        let mut events = pin!(watcher(self.api::<T>(), config));
         let relist_at = Instant::now() + tuning.relist.mul_f64(0.75 + progress.rng.f64() / 2.0);
         let mut relist = pin!(tokio::time::sleep_until(relist_at));
         // `Init` only says that a list is about to be tried. The receiver hears of it when the list
@@ -196,7 +209,8 @@ impl Supervisor {
                     progress.unseen = None;
                     progress.blind_pauses.reset();
                     self.entry.listed(listing, progress.by_lists);
-                    Some(Change::Listed(self.kind))
+                    self.listed().await?;
+                    None
                 }
                 // A list that was read in part has told nothing that can be relied upon.
                 watcher::Event::InitApply(slim) => {
@@ -238,7 +252,26 @@ impl Supervisor {
         if progress.unseen.is_none() && !progress.by_lists {
             self.entry.set_state(WatchState::Listing);
         }
-        self.send(Change::Listing(self.kind)).await
+        self.send(match &self.member {
+            Some(member) => Change::ListingIn(self.kind, Arc::clone(&member.namespace)),
+            None => Change::Listing(self.kind),
+        })
+        .await
+    }
+
+    /// A list is complete.
+    async fn listed(&self) -> Result<(), Stop> {
+        let Some(member) = &self.member else { return self.send(Change::Listed(self.kind)).await };
+        self.send(Change::ListedIn(self.kind, Arc::clone(&member.namespace))).await?;
+        self.settle(member, false).await
+    }
+
+    /// A namespace was listed, or cannot be read: with the last of them the kind is known as far as it can be.
+    async fn settle(&self, member: &Member, forbidden: bool) -> Result<(), Stop> {
+        if member.settle(forbidden) {
+            self.send(Change::Listed(self.kind)).await?;
+        }
+        Ok(())
     }
 
     /// Waits for something that [`Self::in_contact`] would pass on, and until that may be.
@@ -270,7 +303,11 @@ impl Supervisor {
         if contact > progress.contact || again {
             progress.contact = progress.contact.max(contact);
             progress.next_contact = Instant::now() + CONTACT_EVERY;
-            if let Some(at) = progress.contact {
+            let at = progress.contact.and_then(|at| match &self.member {
+                Some(member) => member.contact(at),
+                None => Some(at),
+            });
+            if let Some(at) = at {
                 self.send(Change::Contact(self.kind, at)).await?;
             }
         }
@@ -314,7 +351,12 @@ impl Supervisor {
                     let error = text::clean(&bad.to_string());
                     tracing::warn!(kind = %self.kind, uid = bad.uid(), %error, "object skipped");
                 }
-                Change::from(&bad)
+                match (Change::from(&bad), &self.member) {
+                    (Change::Undecodable { kind, name, uid, .. }, Some(member)) => {
+                        Change::Undecodable { kind, namespace: member.namespace.to_string(), name, uid }
+                    }
+                    (change, _) => change,
+                }
             }
         }
     }
@@ -344,9 +386,15 @@ impl Supervisor {
         }
         let forbidden = remedy == Remedy::Blind;
         progress.other_failures = if forbidden { 0 } else { progress.other_failures.saturating_add(1) };
-        self.unseen(self.entry.good(), describe(error), progress).await?;
+        if forbidden && self.optional {
+            progress.why = describe(error);
+            self.entry.failed(progress.why.clone());
+        } else {
+            self.unseen(self.entry.good(), describe(error), progress).await?;
+        }
         let state = self.entry.state();
         if forbidden && !self.entry.is_forbidden() {
+            self.name_missing(error);
             self.announce(true, progress).await?;
         } else if self.entry.is_forbidden() && progress.other_failures >= OTHER_FAILURES {
             self.announce(false, progress).await?;
@@ -386,6 +434,10 @@ impl Supervisor {
 
     /// Notes why the kind cannot be seen, and says since when if that is news.
     async fn unseen(&self, since: Instant, why: String, progress: &mut Progress) -> Result<(), Stop> {
+        let why = match &self.member {
+            Some(member) => format!("namespace {}: {why}", member.namespace),
+            None => why,
+        };
         self.entry.failed(why.clone());
         progress.why.clone_from(&why);
         if progress.unseen.is_none() {
@@ -396,9 +448,30 @@ impl Supervisor {
     }
 
     async fn announce(&self, forbidden: bool, progress: &Progress) -> Result<(), Stop> {
-        tracing::warn!(kind = %self.kind, error = progress.why, "cannot be read");
         self.entry.blind(forbidden);
-        self.send(Change::Blind(self.kind, progress.why.clone())).await
+        let why = progress.why.clone();
+        if forbidden && self.optional {
+            self.entry.not_permitted();
+            return match &self.member {
+                Some(member) => self.settle(member, true).await,
+                None => self.send(Change::NotPermitted(self.kind, why)).await,
+            };
+        }
+        tracing::warn!(kind = %self.kind, error = why, "cannot be read");
+        let Some(member) = &self.member else { return self.send(Change::Blind(self.kind, why)).await };
+        self.send(Change::BlindIn(self.kind, Arc::clone(&member.namespace), why)).await?;
+        self.settle(member, forbidden).await
+    }
+
+    /// Names the permission that is missing, once for each kind, and the command that grants it.
+    fn name_missing(&self, error: &watcher::Error) {
+        let Some(missing) = Missing::of(self.kind, self.member.as_ref(), error) else { return };
+        match &self.member {
+            Some(_) if self.optional => tracing::info!("Events about nodes are not seen: {missing}"),
+            Some(member) if !member.first_to_be_named() => tracing::info!("{missing}"),
+            None if self.optional => tracing::warn!("{}s are not watched: {missing}", self.kind),
+            _ => tracing::warn!("{missing}"),
+        }
     }
 }
 

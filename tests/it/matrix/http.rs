@@ -204,7 +204,7 @@ fn nobody() -> Vec<(String, Line)> {
             line(
                 "refuses the connection",
                 [Retry; 3],
-                "WHO: cannot connect: … – nothing listens there: check the address and the port",
+                "WHO: cannot connect to …: … – nothing listens there: check the address and the port",
             ),
         ),
         (
@@ -212,7 +212,7 @@ fn nobody() -> Vec<(String, Line)> {
             line(
                 "a name that does not exist",
                 [Retry; 3],
-                "WHO: cannot connect: … – check the name of the host",
+                "WHO: cannot connect to …: … – check the name of the host",
             ),
         ),
     ]
@@ -221,7 +221,7 @@ fn nobody() -> Vec<(String, Line)> {
 /// What a server shows, whether we trust its authority and show ours, and what comes of it.
 fn encrypted() -> Vec<(Option<Shows>, bool, bool, Line)> {
     let fails = |case, reason| line(case, [Retry; 3], reason);
-    let unknown = "WHO: cannot connect: … – nobody trusted here signed the certificate: if it is right, give its authority as `ca`";
+    let unknown = "WHO: cannot connect to …: … – nobody trusted here signed the certificate: if it is right, give its authority as `ca`";
     vec![
         (
             None,
@@ -229,7 +229,7 @@ fn encrypted() -> Vec<(Option<Shows>, bool, bool, Line)> {
             false,
             fails(
                 "speaks plain HTTP on the TLS port",
-                "WHO: cannot connect: … – that port does not speak TLS: check the port, and how it is encrypted",
+                "WHO: cannot connect to …: … – that port does not speak TLS: check the port, and how it is encrypted",
             ),
         ),
         (Some(Shows::SelfSigned), true, false, fails("a self-signed certificate", unknown)),
@@ -239,7 +239,7 @@ fn encrypted() -> Vec<(Option<Shows>, bool, bool, Line)> {
             false,
             fails(
                 "an expired certificate",
-                "WHO: cannot connect: … – the certificate has expired: renew it, or check this machine's clock",
+                "WHO: cannot connect to …: … – the certificate has expired: renew it, or check this machine's clock",
             ),
         ),
         (
@@ -248,7 +248,7 @@ fn encrypted() -> Vec<(Option<Shows>, bool, bool, Line)> {
             false,
             fails(
                 "a certificate that is not valid yet",
-                "WHO: cannot connect: … – the certificate is not valid yet: check this machine's clock",
+                "WHO: cannot connect to …: … – the certificate is not valid yet: check this machine's clock",
             ),
         ),
         (
@@ -257,7 +257,7 @@ fn encrypted() -> Vec<(Option<Shows>, bool, bool, Line)> {
             false,
             fails(
                 "a certificate for another name",
-                "WHO: cannot connect: … – the certificate is for another name: check the address",
+                "WHO: cannot connect to …: … – the certificate is for another name: check the address",
             ),
         ),
         (Some(Shows::OtherAuthority), true, false, fails("a certificate of an unknown authority", unknown)),
@@ -322,7 +322,7 @@ async fn every_answer_of_every_server_has_its_outcome() {
         lines.push(line);
     }
     peer.does(Act::Reset);
-    let broken = line("breaks off the TLS handshake", [Retry; 3], "WHO: cannot connect: …");
+    let broken = line("breaks off the TLS handshake", [Retry; 3], "WHO: cannot connect to …: …");
     check(&broken, &clients[1], &mut wrong).await;
     lines.push(broken);
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));

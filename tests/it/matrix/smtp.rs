@@ -72,12 +72,12 @@ impl Case {
 
 /// Without encryption, with a login. `WHO` in a reason is the recipient.
 fn plain() -> Vec<Case> {
-    let silent = "WHO: connect: no answer within … s";
+    let silent = "WHO: cannot connect to …: no answer within … s";
     let lost = "WHO: …";
     let nothing = "WHO: the message: no answer within … s";
     let mut cases = vec![
-        case("CONNECT", says("421 busy"), "greets with 421", Retry, "WHO: connect: …busy"),
-        case("CONNECT", says("554 go away"), "greets with 554", Retry, "WHO: connect: …go away"),
+        case("CONNECT", says("421 busy"), "greets with 421", Retry, "WHO: cannot connect to …: …busy"),
+        case("CONNECT", says("554 go away"), "greets with 554", Retry, "WHO: cannot connect to …: …go away"),
         case("CONNECT", HangUp, "hangs up at once", Retry, lost),
         case("CONNECT", Hang, "never greets", Retry, silent),
         case(
@@ -87,8 +87,8 @@ fn plain() -> Vec<Case> {
             Retry,
             silent,
         ),
-        case("EHLO", says("421 busy"), "EHLO: 421", Retry, "WHO: connect: …busy"),
-        case("EHLO", says("550 who are you"), "EHLO: 550", Retry, "WHO: connect: …who are you"),
+        case("EHLO", says("421 busy"), "EHLO: 421", Retry, "WHO: cannot connect to …: …busy"),
+        case("EHLO", says("550 who are you"), "EHLO: 550", Retry, "WHO: cannot connect to …: …who are you"),
         case("EHLO", HangUp, "EHLO: hangs up", Retry, lost),
         case("EHLO", Hang, "EHLO: says nothing", Retry, silent),
         case(
@@ -197,7 +197,7 @@ fn encrypted() -> Vec<(Upgraded, Option<SmtpReply>, bool, Case)> {
             Upgraded::To(Shows::Good),
             Some(Hang),
             true,
-            fails("STARTTLS: says nothing", "WHO: connect: no answer within … s"),
+            fails("STARTTLS: says nothing", "WHO: cannot connect to …: no answer within … s"),
         ),
         (Upgraded::Broken, None, true, fails("breaks off the TLS handshake", "WHO: STARTTLS: …")),
         (
@@ -283,11 +283,12 @@ async fn every_verb_of_every_mail_server_has_its_outcome() {
     let refuses = line(
         "refuses the connection",
         Retry,
-        "WHO: connect: … – nothing listens there: check the address and the port",
+        "WHO: cannot connect to …: … – nothing listens there: check the address and the port",
     );
     check(config(free), &refuses, &mut wrong).await;
     lines.push(refuses);
-    let unknown = line("a name that does not exist", Retry, "WHO: connect: … – check the name of the host");
+    let unknown =
+        line("a name that does not exist", Retry, "WHO: cannot connect to …: … – check the name of the host");
     let mut nowhere = config(25);
     nowhere.smtp.host = "kubeherald-test.invalid".into();
     nowhere.smtp.tls = SmtpTls::StartTls;

@@ -26,6 +26,7 @@ fn spec(name: &str) -> ReceiverSpec {
         max_age: Duration::from_secs(24 * 3_600),
         credential: None,
         fold: true,
+        fallback: None,
     }
 }
 

@@ -39,7 +39,7 @@ fn a_crash_loop_is_told_once_and_resolved_when_it_has_run_for_five_minutes() {
         )
         .see("53s", looping(a.clone(), 2))
         .see("75s", a.clone().last(3, "Error", "T+50s", "T+52s").running("-0s").restarts(3));
-    says(&story, "20m", &[FIRST, "+6m17s resolved crash-loop Deployment/checkout/app recovered after 44s"]);
+    says(&story, "20m", &[FIRST, "+6m17s resolved crash-loop Deployment/checkout/app recovered after 46s"]);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn scaling_to_zero_ends_it() {
     says(
         &story,
         "20m",
-        &[FIRST, "+3m1s resolved crash-loop Deployment/checkout/app objects_gone after 2m28s"],
+        &[FIRST, "+3m1s resolved crash-loop Deployment/checkout/app objects_gone after 2m30s"],
     );
 }
 
@@ -272,7 +272,7 @@ fn deleting_the_deployment_ends_it_whatever_goes_first() {
     let a = checkout("aaaaa");
     let begin = into_loop(cluster().with(a.clone().running("T-1h")), &a)
         .see("35s", deployment("checkout").available(0));
-    let end = "+3m1s resolved crash-loop Deployment/checkout/app objects_gone after 2m28s";
+    let end = "+3m1s resolved crash-loop Deployment/checkout/app objects_gone after 2m30s";
     let background = begin
         .clone()
         .gone("3m", deployment("checkout").available(0))
@@ -287,7 +287,7 @@ fn deleting_the_deployment_ends_it_whatever_goes_first() {
     says(
         &orphan,
         "20m",
-        &[FIRST, "+3m1s resolved crash-loop Deployment/checkout/app objects_gone after 2m27s"],
+        &[FIRST, "+3m1s resolved crash-loop Deployment/checkout/app objects_gone after 2m29s"],
     );
 }
 
@@ -304,7 +304,7 @@ fn a_bare_pod_that_is_deleted_ends_it() {
         "20m",
         &[
             "+35s first crash-loop Pod/tool/app x2 [tool]: the container exited with code 3 after running for 2 s",
-            "+2m30s resolved crash-loop Pod/tool/app objects_gone after 2m",
+            "+2m30s resolved crash-loop Pod/tool/app objects_gone after 2m12s",
         ],
     );
 }
@@ -332,7 +332,7 @@ fn a_stateful_pod_replaced_under_its_name_ends_it_when_the_new_one_is_well() {
         .see("3m", new.clone())
         .see("3m5s", new.clone().running("-0s"))
         .see("3m5s", stateful_set("db"));
-    let end = "+8m5s resolved crash-loop StatefulSet/db/app objects_gone after 2m35s";
+    let end = "+8m5s resolved crash-loop StatefulSet/db/app objects_gone after 2m47s";
     says(&seen, "20m", &[DB, end]);
     // The deletion was missed.
     let missed = story
@@ -361,11 +361,11 @@ fn flapping_is_told_as_one_incident_that_has_to_prove_itself_longer_each_time() 
         "1h",
         &[
             &format!("+35s first crash-loop Deployment/checkout/app x1 {text}"),
-            "+6m2s resolved crash-loop Deployment/checkout/app recovered after 32s",
+            "+6m2s resolved crash-loop Deployment/checkout/app recovered after 44s",
             &format!("+10m5s reopened crash-loop Deployment/checkout/app x2 {text}"),
-            "+21m2s resolved crash-loop Deployment/checkout/app recovered after 1m2s",
+            "+21m2s resolved crash-loop Deployment/checkout/app recovered after 1m14s",
             &format!("+30m5s reopened crash-loop Deployment/checkout/app x3 {text}"),
-            "+51m2s resolved crash-loop Deployment/checkout/app recovered after 1m2s",
+            "+51m2s resolved crash-loop Deployment/checkout/app recovered after 1m14s",
         ],
     );
 }
@@ -395,7 +395,7 @@ fn a_job_that_restarts_its_container_is_left_to_its_own_limit() {
     says(
         &story,
         "10m",
-        &["+15m25s first job-crash-loop Job/import/app x6 [import-x2x4z]: \
+        &["+15m13s first job-crash-loop Job/import/app x6 [import-x2x4z]: \
            the container exited with code 3 after running for 2 s"],
     );
 }

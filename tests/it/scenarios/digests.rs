@@ -43,7 +43,7 @@ fn new_then_ongoing_then_over() {
             "+35s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
             "+1h digest to mail: new crash-loop Deployment/checkout",
             "+1h35s reminder crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+1h45m2s resolved crash-loop Deployment/checkout/app recovered after 1h39m32s",
+            "+1h45m2s resolved crash-loop Deployment/checkout/app recovered after 1h39m44s",
             "+2h digest to mail: over crash-loop Deployment/checkout",
         ],
     );

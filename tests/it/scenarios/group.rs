@@ -58,7 +58,7 @@ fn what_a_storm_told_is_resolved_by_itself() {
     story = story.gone("2m", of(20, 0)).at("2m", deleted(deployment("app20")));
     let said = story.run("20m");
     assert!(said[20].starts_with("+27s first crash-loop Deployment/app20/app x2"), "{}", said[20]);
-    assert_eq!(said[21], "+2m resolved crash-loop Deployment/app20/app objects_gone after 1m48s");
+    assert_eq!(said[21], "+2m resolved crash-loop Deployment/app20/app objects_gone after 2m");
     assert_eq!(said.len(), 22, "{said:#?}");
 }
 

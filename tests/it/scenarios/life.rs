@@ -83,7 +83,7 @@ fn a_namespace_that_is_deleted_takes_its_problems_along() {
         "1h",
         &[
             "+15s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+5m30s resolved crash-loop Deployment/checkout/app objects_gone after 5m20s",
+            "+5m30s resolved crash-loop Deployment/checkout/app objects_gone after 5m32s",
         ],
     );
 }
@@ -108,7 +108,7 @@ fn one_bad_pod_of_many_that_is_scaled_away() {
         "1h",
         &[
             "+15s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-bbbbb]: the container exited with code 3 after running for 2 s",
-            "+8m1s resolved crash-loop Deployment/checkout/app objects_gone after 2m51s",
+            "+8m1s resolved crash-loop Deployment/checkout/app objects_gone after 3m3s",
         ],
     );
 }
@@ -182,7 +182,7 @@ fn a_pod_that_loops_and_is_evicted_then_looks_well_elsewhere() {
         &[
             "+15s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
             "+5m20s first evicted Deployment/checkout x1 [checkout-688988776f-aaaaa]: Usage of EmptyDir volume \"tmp\" exceeds the limit \"1Mi\".",
-            "+10m1s resolved crash-loop Deployment/checkout/app recovered after 4m51s",
+            "+10m1s resolved crash-loop Deployment/checkout/app recovered after 5m3s",
             "+20m resolved evicted Deployment/checkout quiet after 0s",
         ],
     );

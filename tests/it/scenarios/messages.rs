@@ -1,392 +1,298 @@
-//! The collection of real messages in `tests/data/messages`: each goes the whole way, from the object or Event
-//! that has it to the title, and the whole title is compared.
-//!
-//! `KUBEHERALD_WRITE_HEADLINES=FILE` writes what is said now as JSON lines, for reading aloud.
+//! What a message says beside its headline: since when, how much, what to do next, and that it is over.
 
-use std::fmt::Write as _;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
-
-use kubeherald::config::{self, Config};
-use kubeherald::message::Decision;
-use kubeherald::message::text::title::MAX_SENTENCE;
-use kubeherald::signal::Cause;
+use kubeherald::app::pipeline::Message;
+use kubeherald::message::{Decision, IncidentView, Notification};
+use kubeherald::template::{Name, Templates, model};
 use kubeherald::testkit::builders::{
-    Event, Pod, claim, cron_job, deployment, event, job, namespace, node, pod, stateful_set,
+    claim, cron_job, deployment, event, job, namespace, node, pod, replica_set, stateful_set,
 };
-use regex::Regex;
-use serde::{Deserialize, Serialize};
 
-use super::script::{POD, RS, Script, checkout, cluster, fresh};
+use super::script::{POD, RS, Script, checkout, cluster, fresh, looping};
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    cause: Cause,
-    /// The raw reason, where the cause has several.
-    reason: Option<String>,
-    /// The type of a condition.
-    kind: Option<String>,
-    image: Option<String>,
-    exit: Option<i32>,
-    /// What the last pod of a Job said at its end.
-    said: Option<String>,
-    indexes: Option<String>,
-    finalizer: Option<String>,
-    workload: Option<String>,
-    /// The probe ended the container.
-    #[serde(default)]
-    killed: bool,
-    /// It is about the node.
-    #[serde(default)]
-    node: bool,
-    #[serde(default)]
-    cron: bool,
-    /// A readiness gate says it.
-    #[serde(default)]
-    gate: bool,
-    message: String,
-    source: String,
-    headline: String,
+fn view(message: &Message) -> &IncidentView {
+    &message.decided.incidents[0]
 }
 
-const FILES: &[&str] = &[
-    "images",
-    "containers",
-    "network",
-    "volumes",
-    "scheduling",
-    "admission",
-    "probes",
-    "nodes",
-    "evictions",
-    "workloads",
-    "odd",
-];
-
-fn cases(file: &str) -> Vec<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/messages/{file}.yaml"));
-    let text = std::fs::read_to_string(&path).unwrap();
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
-
-const BACK_OFF: &str = "back-off 20s restarting failed container=app pod=checkout";
-
-fn about(reason: &str, text: &str) -> Event {
-    event(POD, reason, text).container("app")
-}
-
-/// The story that shows the message, and how long it takes until the shipped rules speak.
-fn story(case: &Case) -> (Script, &'static str) {
-    let text = case.message.as_str();
-    let reason = |other: &'static str| case.reason.clone().unwrap_or_else(|| other.to_owned());
-    let image = || match &case.image {
-        Some(image) => fresh().image(image),
-        None => fresh(),
-    };
-    match case.cause {
-        Cause::ImagePullBackOff => waits(image(), &reason("ErrImagePull"), text),
-        Cause::CreateContainerConfigError | Cause::CreateContainerError | Cause::RunContainerError => {
-            waits(image(), &reason(case.cause.as_str()), text)
-        }
-        Cause::CrashLoopBackOff => (crashed(case), "1m"),
-        Cause::OOMKilled if case.node => {
-            (cluster().see("10s", event("Node/worker-1", "SystemOOM", text)), "1m")
-        }
-        Cause::OOMKilled => {
-            let killed =
-                fresh().memory("64Mi").last(137, "OOMKilled", "-20s", "-2s").running("-0s").restarts(1);
-            (cluster().see("10s", fresh().memory("64Mi")).see("30s", killed), "1m")
-        }
-        Cause::PodFailed => (ended(case), "2m"),
-        Cause::ContainerStuck if text.is_empty() => (cluster().see("10s", fresh()), "10m"),
-        Cause::ContainerStuck => (tries("FailedCreatePodSandBox", text), "4m"),
-        Cause::FailedMount => (tries("FailedMount", text), "4m"),
-        Cause::FailedAttachVolume => (tries("FailedAttachVolume", text), "12m"),
-        Cause::FailedScheduling => {
-            let pending =
-                pod(&format!("{RS}-aaaaa")).owned_by_rs(RS).created("T+10s").unschedulable(text, "T+10s");
-            (cluster().see("10s", pending), "5m")
-        }
-        Cause::FailedCreate => (refused(case), "5m"),
-        Cause::ProvisioningFailed => {
-            let told = |n| {
-                event("PersistentVolumeClaim/data", &reason("ProvisioningFailed"), text).count(n, "T+11s")
-            };
-            (
-                cluster()
-                    .see("10s", claim("data"))
-                    .see("11s", told(1))
-                    .see("100s", told(9))
-                    .see("200s", told(20)),
-                "5m",
-            )
-        }
-        Cause::Unhealthy => (probed(case), "2m"),
-        Cause::NodeNotReady | Cause::NodePressure | Cause::NodeCondition | Cause::Rebooted => {
-            (of_node(case), "15m")
-        }
-        Cause::Evicted => (cluster().with(checkout("aaaaa").running("-1h")).see("10s", evicted(text)), "2m"),
-        Cause::PodRejected => {
-            let tool = || pod("tool").node("worker-1").created("T+10s").scheduled("T+10s");
-            (cluster().see("10s", tool()).see("11s", tool().failed(&reason("OutOfcpu"), text)), "2m")
-        }
-        Cause::JobFailed => (failed_job(case), "2m"),
-        Cause::RolloutStuck => (stuck(case), "2m"),
-        Cause::StuckTerminating => (terminating(case), "15m"),
-        Cause::Event => (
-            cluster().configured(&backups()).see("10s", event("Deployment/checkout", "BackupFailed", text)),
-            "2m",
-        ),
-    }
-}
-
-/// Shipped rules and one for an Event.
-fn backups() -> Arc<Config> {
-    static CONFIG: OnceLock<Arc<Config>> = OnceLock::new();
-    let load = || {
-        let dir = tempfile::tempdir().unwrap();
-        let rules = "rules:\n  - name: backups\n    match: {cause: Event, reason: BackupFailed}\n    severity: warning\n";
-        std::fs::write(dir.path().join("rules.yaml"), rules).unwrap();
-        let path = dir.path().join("kubeherald.yaml");
-        std::fs::write(&path, "rules: {paths: [rules.yaml]}\n").unwrap();
-        config::load(Some(&path), &[]).unwrap_or_else(|found| panic!("{found}")).config
-    };
-    Arc::clone(CONFIG.get_or_init(load))
-}
-
-fn waits(pod: Pod, reason: &str, text: &str) -> (Script, &'static str) {
-    (cluster().see("10s", pod.clone()).see("12s", pod.waiting(reason, text)), "2m")
-}
-
-fn crashed(case: &Case) -> Script {
-    let code = case.exit.unwrap();
-    let never_ran = case.reason.as_deref() == Some("StartError");
-    let from = if never_ran { "1970-01-01T00:00:00Z" } else { "-3s" };
-    let reason = case.reason.as_deref().unwrap_or(if code == 0 { "Completed" } else { "Error" });
-    let mut dead = fresh().last(code, reason, from, "-1s");
-    if !case.message.is_empty() {
-        dead = dead.said(&case.message);
-    }
-    cluster().see("10s", fresh()).see("30s", dead.waiting("CrashLoopBackOff", BACK_OFF).restarts(2))
-}
-
-fn ended(case: &Case) -> Script {
-    let migrate =
-        || pod("migrate").node("worker-1").restart_policy("Never").created("T+1s").scheduled("T+1s");
-    let code = case.exit.unwrap_or(137);
-    let mut dead = migrate().terminated(code, "Error", "-5s", "-0s");
-    dead = match &case.reason {
-        Some(reason) => dead.failed(reason, &case.message),
-        None if case.message.is_empty() => dead,
-        None => dead.said(&case.message),
-    };
-    Script::new().with(node("worker-1")).see("2s", migrate().running("-0s")).see("12s", dead)
-}
-
-/// An Event that is written at each try.
-fn tries(reason: &str, text: &str) -> Script {
-    let told = |n| event(POD, reason, text).count(n, "T+12s");
-    let mut story = cluster().see("10s", fresh()).see("12s", told(1));
-    for (n, at) in [(2, "1m"), (3, "2m"), (4, "3m"), (5, "6m"), (6, "9m")] {
-        story = story.see(at, told(n));
-    }
-    story
-}
-
-fn refused(case: &Case) -> Script {
-    if case.workload.is_some() {
-        let told = |n| {
-            event("StatefulSet/checkout", "FailedCreate", &case.message)
-                .from("statefulset-controller")
-                .count(n, "T+11s")
-        };
-        return cluster()
-            .with(stateful_set("checkout").available(0).present(0))
-            .see("11s", told(1))
-            .see("40s", told(5))
-            .see("100s", told(9));
-    }
-    cluster().see("60s", deployment("checkout").available(0).replica_failure(&case.message, "T+10s"))
-}
-
-fn evicted(text: &str) -> Pod {
-    checkout("aaaaa").terminated(137, "Error", "-1h", "-0s").failed("Evicted", text)
-}
-
-fn probed(case: &Case) -> Script {
-    let mut story = cluster().see("10s", fresh()).see("12s", fresh().running("T+12s").unready());
-    let mut n = 0;
-    for at in (20..400).step_by(10) {
-        n += 1;
-        let at = format!("{at}s");
-        if !case.message.is_empty() {
-            story = story.see(&at, about("Unhealthy", &case.message).count(n, "T+20s"));
-        }
-        if case.killed && n % 3 == 0 {
-            let probe = if case.message.starts_with("Startup") { "startup" } else { "liveness" };
-            let text = format!("Container app failed {probe} probe, will be restarted");
-            story = story.see(&at, about("Killing", &text).normal().count(n / 3, "T+40s"));
-        }
-    }
-    story
-}
-
-fn of_node(case: &Case) -> Script {
-    let text = case.message.as_str();
-    let reason = case.reason.as_deref();
-    let changed = match (case.cause, case.kind.as_deref()) {
-        (Cause::Rebooted, _) => return cluster().see("10s", event("Node/worker-1", "Rebooted", text)),
-        (_, Some(kind)) => node("worker-1").condition(kind, "True", reason.unwrap(), text, "T+60s"),
-        _ if reason.is_some() => {
-            node("worker-1").condition("Ready", "Unknown", reason.unwrap(), text, "T+60s")
-        }
-        _ => node("worker-1").not_ready(text, "T+60s"),
-    };
-    cluster().see("60s", changed)
-}
-
-fn failed_job(case: &Case) -> Script {
-    let reason = case.reason.as_deref().unwrap();
-    if case.cron {
-        let run = || job("report-29330001").owned_by("CronJob", "report");
-        let story = Script::new().with(cron_job("report")).with(run());
-        return story.see("11s", run().failed(reason, &case.message, "-0s"));
-    }
-    let worker = || pod("import-x2x4z").owned_by_job("import").node("worker-1");
-    let mut story = Script::new().with(node("worker-1")).with(job("import")).with(worker().running("T-5m"));
-    if let Some(code) = case.exit {
-        let mut dead = worker().terminated(code, "Error", "-5s", "-0s");
-        if let Some(said) = &case.said {
-            dead = dead.said(said);
-        }
-        story = story.see("10s", dead);
-    }
-    let mut verdict = job("import");
-    if let Some(indexes) = &case.indexes {
-        verdict = verdict.failed_indexes(indexes);
-    }
-    story.see("11s", verdict.failed(reason, &case.message, "-0s"))
-}
-
-fn stuck(case: &Case) -> Script {
-    let new = || {
-        pod("checkout-7c5ddbdf54-bbbbb")
-            .owned_by_rs("checkout-7c5ddbdf54")
-            .node("worker-1")
-            .created("T+1m")
-            .scheduled("T+1m")
-    };
-    let mut story = cluster().with(checkout("aaaaa").running("T-1h"));
-    if case.gate {
-        story = story.see("1m", new().running("-0s").gated_ready(&case.message));
-    }
-    story.see("11m", deployment("checkout").generation(2).available(0).stuck("-0s"))
-}
-
-fn terminating(case: &Case) -> Script {
-    let text = case.message.as_str();
-    if let Some(kind) = &case.kind {
-        let gone = namespace("team-a").deleting("T+60s").condition(kind, "True", "Failed", text, "T+61s");
-        return Script::new().with(namespace("team-a")).see("60s", gone);
-    }
-    let a = || match &case.finalizer {
-        Some(name) => checkout("aaaaa").finalizer(name),
-        None => checkout("aaaaa"),
-    };
-    let leaving = || a().deleting("T+60s").grace(30);
-    let mut story = cluster().with(a().running("T-1h")).see("30s", leaving().running("T-1h"));
-    story = story.see("61s", leaving().terminated(0, "Completed", "T-1h", "T+35s"));
-    if !text.is_empty() {
-        let told = |n| event(POD, "FailedKillPod", text).count(n, "T+62s");
-        story = story.see("62s", told(1)).see("4m", told(12));
-    }
-    story
-}
-
-fn title(case: &Case) -> String {
-    let (script, then) = story(case);
+/// The first message, which is about one incident.
+fn first(script: &Script, then: &str) -> Message {
     let messages = script.messages(then);
-    let of_cause = |m: &&kubeherald::app::pipeline::Message| {
-        m.decided.decision == Decision::First && m.decided.incidents.iter().any(|i| i.cause == case.cause)
+    let said = messages.into_iter().find(|message| message.decided.decision == Decision::First);
+    said.expect("a first message")
+}
+
+/// The line of a message's text that begins with `label`.
+fn line(message: &Message, label: &str) -> String {
+    let found = message.text.lines().find_map(|line| line.strip_prefix(label));
+    found.unwrap_or_default().to_owned()
+}
+
+/// The line with numbers and times.
+fn measure(message: &Message) -> String {
+    message.text.lines().nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_loop_that_was_there_at_the_start_is_as_old_as_its_pod() {
+    // Four restarts in three minutes: it never ran well.
+    let loops = checkout("aaaaa").created("T-3m").scheduled("T-3m").last(3, "Error", "-42s", "-40s");
+    let loops = loops.waiting("CrashLoopBackOff", "back-off 1m20s restarting failed container").restarts(4);
+    let told = first(&cluster().with(loops), "1m");
+    assert_eq!(measure(&told), "1 of 1 pod, 4 restarts, since 07:57:00 UTC (3 min)");
+    assert!(!view(&told).since_at_least);
+}
+
+#[test]
+fn a_loop_of_a_pod_that_ran_well_before_is_at_least_as_old_as_its_last_run() {
+    let loops = checkout("aaaaa").created("T-9d").scheduled("T-9d").last(3, "Error", "-72s", "-70s");
+    let loops = loops.waiting("CrashLoopBackOff", "back-off 1m20s restarting failed container").restarts(4);
+    let told = first(&cluster().with(loops.clone()), "1m");
+    assert_eq!(measure(&told), "1 of 1 pod, 4 restarts, at least since 07:58:48 UTC (1 min)");
+    let ends = cluster().with(loops.clone()).see("2m", loops.last(3, "Error", "-72s", "-70s").running("-0s"));
+    let said = ends.messages("10m");
+    let over = said.iter().find(|message| message.decided.decision == Decision::Resolved).unwrap();
+    assert!(over.title.contains("runs again (crashed for at least "), "{}", over.title);
+    assert!(measure(over).contains("from 07:58:48 UTC or earlier to "), "{}", over.text);
+}
+
+#[test]
+fn a_loop_that_is_seen_from_the_beginning_is_no_bound() {
+    let told = first(&cluster().see("10s", fresh()).see("30s", looping(fresh(), 2)), "1m");
+    assert_eq!(measure(&told), "1 of 1 pod, 2 restarts, since 08:00:10 UTC (25 s)");
+    // Old restarts are in the kubelet's count: both numbers are told.
+    let calm = checkout("aaaaa").created("T-9d").scheduled("T-9d").running("T-9d").restarts(100);
+    let told = first(&cluster().with(calm.clone()).see("30s", looping(calm, 102)), "1m");
+    assert_eq!(measure(&told), "1 of 1 pod, 1 crash (102 restarts in all), since 08:00:18 UTC (17 s)");
+}
+
+#[test]
+fn what_waits_since_its_last_run_ended_says_since_when() {
+    let gone = checkout("aaaaa").created("T-9d").scheduled("T-9d").last(0, "Completed", "T-9d", "T-20m");
+    let told = first(
+        &cluster().with(
+            gone.waiting("ImagePullBackOff", "Back-off pulling image \"x\": ErrImagePull: not found")
+                .restarts(1),
+        ),
+        "1m",
+    );
+    assert_eq!(measure(&told), "1 of 1 pod, since 07:40:00 UTC (20 min)");
+}
+
+#[test]
+fn an_event_that_repeats_began_when_it_was_first_seen() {
+    let failing = |reason: &str| {
+        event(POD, reason, "Failed to create pod sandbox: network plugin is not ready").count(41, "T-5m")
     };
-    messages.iter().find(of_cause).map_or_else(
-        || format!("(nothing was said of it: {:?})", messages.iter().map(|m| &m.title).collect::<Vec<_>>()),
-        |message| message.title.clone(),
-    )
+    let waiting = fresh().created("T-6m").scheduled("T-6m");
+    let told = first(
+        &cluster().with(waiting.clone()).see("5s", failing("FailedCreatePodSandBox").last_seen("-0s")),
+        "3m",
+    );
+    assert_eq!(view(&told).since.to_string(), "2026-11-21T07:54:00Z", "scheduled then: {}", told.text);
+}
+
+fn failed_job(name: &str) -> kubeherald::testkit::builders::Job {
+    job(name).owned_by("CronJob", "noisy").created("-1m")
 }
 
 #[test]
-fn each_real_message_becomes_the_title_that_was_read_aloud() {
-    let mut wrong = String::new();
-    let mut lines = String::new();
-    let mut count = 0;
-    for file in FILES {
-        for case in cases(file) {
-            count += 1;
-            let said = title(&case);
-            if said != case.headline {
-                writeln!(
-                    wrong,
-                    "{file}: {}\n  said:     {said}\n  expected: {}",
-                    case.message, case.headline
-                )
-                .unwrap();
-            }
-            let now = Case { headline: said, ..case };
-            writeln!(lines, "{}", serde_json::to_string(&now).unwrap()).unwrap();
+fn the_next_step_is_about_the_object_that_shows_more() {
+    let next = |script: &Script, then: &str| line(&first(script, then), "Look: ");
+    let with_pod = |job: &str| {
+        pod(&format!("{job}-x2x4z"))
+            .owned_by("Job", job)
+            .restart_policy("Never")
+            .node("worker-1")
+            .terminated(3, "Error", "-3s", "-1s")
+    };
+    // The Job of a CronJob, and the last one that failed.
+    let begin = Script::new().with(node("worker-1")).with(cron_job("noisy"));
+    let story = begin
+        .clone()
+        .see("1m", failed_job("noisy-29921287"))
+        .see("62s", with_pod("noisy-29921287").phase("Failed"))
+        .see("65s", failed_job("noisy-29921287").backoff_limit("-0s"));
+    assert_eq!(next(&story, "1m"), "kubectl -n shop logs job/noisy-29921287 --tail=50");
+    let deadline = failed_job("noisy-1").failed(
+        "DeadlineExceeded",
+        "Job was active longer than specified deadline",
+        "-0s",
+    );
+    let never_ran = begin.see("1m", failed_job("noisy-1")).see("65s", deadline);
+    assert_eq!(next(&never_ran, "1m"), "kubectl -n shop describe job/noisy-1", "there is no log");
+
+    let unbound =
+        pod("checkout-688988776f-aaaaa").owned_by_rs(RS).unschedulable("0/3 nodes are available", "-0s");
+    let story = cluster().see("10s", unbound);
+    assert_eq!(next(&story, "2m"), format!("kubectl -n shop describe pod/{RS}-aaaaa"));
+    let quota =
+        "pods \"x\" is forbidden: exceeded quota: small, requested: pods=1, used: pods=4, limited: pods=4";
+    let story = cluster().see("10s", deployment("checkout").replica_failure(quota, "-0s"));
+    assert_eq!(next(&story, "2m"), "kubectl -n shop describe resourcequota");
+    let story = cluster()
+        .see("10s", claim("data"))
+        .see("15s", event("PersistentVolumeClaim/data", "ProvisioningFailed", "no such class"));
+    assert_eq!(next(&story, "5m"), "kubectl -n shop describe persistentvolumeclaim/data");
+    let held = pod("db-0").owned_by("StatefulSet", "db").node("worker-1").finalizer("example.com/backup");
+    let story =
+        Script::new().with(node("worker-1")).with(stateful_set("db")).see("10s", held.deleting("-0s"));
+    assert_eq!(next(&story, "20m"), "kubectl -n shop get pod/db-0 -o yaml", "`describe` shows no finalizers");
+    let story = cluster().with(checkout("aaaaa").running("T-1h")).see("30s", looping(checkout("aaaaa"), 2));
+    assert_eq!(next(&story, "1m"), format!("kubectl -n shop logs {RS}-aaaaa -c app --tail=50"));
+}
+
+#[test]
+fn a_pod_that_is_gone_is_marked_and_nobody_is_sent_to_it() {
+    let evicted = |name: &str| checkout(name).failed("Evicted", "The node was low on resource: memory.");
+    let both = cluster()
+        .with(checkout("aaaaa").running("T-1h"))
+        .with(checkout("bbbbb").running("T-1h"))
+        .see("30s", evicted("aaaaa"))
+        .see("31s", evicted("bbbbb"));
+    let one_gone = both.clone().gone("33s", checkout("aaaaa"));
+    let told = first(&one_gone, "1m");
+    assert_eq!(line(&told, "Objects: "), format!("{RS}-aaaaa (gone), {RS}-bbbbb"));
+    assert_eq!(line(&told, "Look: "), format!("kubectl -n shop describe pod/{RS}-bbbbb"));
+    let none_left = first(&one_gone.gone("34s", checkout("bbbbb")), "1m");
+    assert_eq!(line(&none_left, "Objects: "), format!("{RS}-aaaaa, {RS}-bbbbb, all gone"));
+    assert_eq!(line(&none_left, "Look: "), "kubectl -n shop describe deployment/checkout");
+}
+
+#[test]
+fn a_rollout_that_mends_it_says_that_the_affected_pods_are_gone() {
+    let bad = checkout("aaaaa")
+        .waiting("ImagePullBackOff", "Back-off pulling image \"x\": ErrImagePull: not found");
+    let good =
+        pod("checkout-5d9c7b4c8-bbbbb").owned_by_rs("checkout-5d9c7b4c8").node("worker-1").running("-0s");
+    let story = cluster()
+        .see("10s", bad.clone())
+        .see("10s", deployment("checkout").available(0))
+        .see("3m", replica_set("checkout-5d9c7b4c8"))
+        .see("3m", good)
+        .see("3m", deployment("checkout"))
+        .gone("3m1s", bad);
+    let said = story.messages("10m");
+    let over = said.last().unwrap();
+    assert!(
+        over.title.starts_with("Resolved: Deployment/checkout in shop pulls its image again (failed for "),
+        "{}",
+        over.title
+    );
+    assert_eq!(line(over, "Note: "), "the affected pods are gone; the remaining ones are healthy");
+    let removed = cluster()
+        .see("10s", checkout("aaaaa").waiting("ImagePullBackOff", "not found"))
+        .gone("3m", deployment("checkout"))
+        .gone("3m1s", checkout("aaaaa"));
+    let said = removed.messages("30m");
+    let over = said.last().unwrap();
+    assert!(
+        over.title
+            .starts_with("Resolved: The affected pod of Deployment/checkout in shop is gone (failed for "),
+        "{}",
+        over.title
+    );
+    assert_eq!(line(over, "Note: "), "the affected pods are gone; the workload was removed or wants no pods");
+}
+
+#[test]
+fn a_container_that_ends_without_an_error_keeps_exiting() {
+    let ends = |restarts| {
+        checkout("aaaaa")
+            .last(0, "Completed", "-12s", "-10s")
+            .waiting("CrashLoopBackOff", "back-off 10s")
+            .restarts(restarts)
+    };
+    let told = first(&cluster().with(checkout("aaaaa").running("T-1h")).see("30s", ends(2)), "1m");
+    assert_eq!(told.title, "Deployment/checkout in shop keeps exiting (container app): exit code 0");
+}
+
+#[test]
+fn a_runbook_may_stand_at_the_workload_or_its_namespace() {
+    const KEY: &str = "kubeherald.io/runbook";
+    let under = |workload: Option<&str>, space: Option<&str>| {
+        let mut shop = namespace("shop");
+        let mut web = deployment("checkout");
+        if let Some(url) = space {
+            shop = shop.annotation(KEY, url);
         }
-    }
-    if let Some(file) = std::env::var_os("KUBEHERALD_WRITE_HEADLINES") {
-        std::fs::write(file, lines).unwrap();
-    }
-    assert!(wrong.is_empty(), "{wrong}");
-    assert!(count >= 250, "{count} messages");
-}
-
-/// What no title may hold, whatever the message.
-#[test]
-fn titles_name_causes_and_nothing_that_only_machines_read() {
-    let uid = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}";
-    let made_up = "-[bcdfghjklmnpqrstvwxz2456789]{8,10}-[bcdfghjklmnpqrstvwxz2456789]{5}\\b";
-    let banned = [
-        uid,
-        made_up,
-        "rpc error",
-        "desc = ",
-        "sha256:",
-        "\\b[0-9a-f]{20,}\\b",
-        "(?i)error response from daemon",
-        "Error: Error",
-        "^Failed to|: Failed to create pod sandbox|OCI runtime create failed",
-        "exit status 32",
-        "/var/lib/kubelet",
-        "hunter2",
-        "…$",
-        "[\\n\\t\\u{1b}\\u{7}\\u{202e}\\u{200b}]",
-        "[:,] *$",
-        "  |: :|\\\\\"",
-    ];
-    for file in FILES {
-        for case in cases(file) {
-            let said = &case.headline;
-            assert!(said.chars().count() <= MAX_SENTENCE, "{said}");
-            assert!(!case.source.is_empty());
-            for pattern in banned {
-                assert!(!Regex::new(pattern).unwrap().is_match(said), "{pattern} in: {said}");
-            }
-            assert!(said.contains("checkout") || said.contains(' '), "says of what: {said}");
+        if let Some(url) = workload {
+            web = web.annotation(KEY, url);
         }
+        let story = Script::new().with(node("worker-1")).with(shop).with(web).with(replica_set(RS));
+        let told = first(&story.see("30s", looping(checkout("aaaaa"), 2)), "1m");
+        line(&told, "Runbook: ")
+    };
+    let (own, general) = ("https://wiki.example.com/checkout", "https://wiki.example.com/shop");
+    assert_eq!(under(None, Some(general)), general);
+    assert_eq!(under(Some(own), Some(general)), own, "the more specific one counts");
+    for hostile in
+        ["javascript:alert(1)", "https://wiki.example.com@evil.example/", "https://a b", "see the wiki"]
+    {
+        assert_eq!(under(Some(hostile), Some(general)), general, "{hostile} is not taken");
+        assert_eq!(under(Some(hostile), None), "", "{hostile} is not taken");
     }
 }
 
-/// What the cluster writes is told as it is below the title.
 #[test]
-fn the_whole_message_stands_below_its_title() {
-    for case in cases("network").into_iter().filter(|case| !case.message.is_empty()).take(5) {
-        let (script, then) = story(&case);
-        let said = script.messages(then);
-        let begin: String = case.message.chars().take(100).collect();
-        assert!(said.iter().any(|message| message.text.contains(&begin)), "{said:#?}");
+fn the_line_that_silences_an_incident_is_in_the_message_where_the_bot_takes_it() {
+    const LISTEN: &str = "http: {listen: \"127.0.0.1:0\"";
+    let told = |config: &str| {
+        let story =
+            cluster().with(checkout("aaaaa").running("T-1h")).see("30s", looping(checkout("aaaaa"), 2));
+        let well = checkout("aaaaa").last(3, "Error", "-12s", "-10s").running("-0s").restarts(3);
+        story.see("2m", well).under(config).once().messages("10m")
+    };
+    let with_token =
+        format!("{LISTEN}, token: {{env: TOKEN}}, command: kubectl -n ops exec deploy/bot -- kubeherald}}\n");
+    let said = told(&with_token);
+    let id = &view(&said[0]).id;
+    assert_eq!(
+        line(&said[0], "Silence: "),
+        format!("kubectl -n ops exec deploy/bot -- kubeherald silence add incident={id} --for 2h")
+    );
+    assert_eq!(said[1].decided.decision, Decision::Resolved);
+    assert!(!said[1].text.contains("silence add"), "what is over needs no silence: {}", said[1].text);
+    let without = told(&format!("{LISTEN}, command: kubeherald}}\n"));
+    assert!(!without[0].text.contains("silence add"), "nobody could use it: {}", without[0].text);
+}
+
+/// Gmail and Outlook take a mail with another subject out of its thread.
+#[test]
+fn all_mails_of_an_incident_have_the_subject_of_the_first() {
+    let well = |pod: kubeherald::testkit::builders::Pod| {
+        pod.last(3, "Error", "-12s", "-10s").running("-0s").restarts(4)
+    };
+    let mut story =
+        cluster().with(checkout("aaaaa").running("T-1h")).see("30s", looping(checkout("aaaaa"), 2));
+    for n in 0..6 {
+        story = story.see("2m", looping(checkout(&format!("more{n}")), 2));
     }
+    for n in 0..6 {
+        story = story.see("90m", well(checkout(&format!("more{n}"))));
+    }
+    let story = story.see("90m", well(checkout("aaaaa"))).see("100m", looping(checkout("aaaaa"), 9));
+    let messages = story.messages("5m");
+    let templates = Templates::shipped().unwrap();
+    let mail = |message: &Message| {
+        let n: Notification = message.notifications().next().unwrap();
+        let values = model::notification(&n);
+        let subject = templates.render(Name::EmailSubject, &values).unwrap();
+        let text = templates.render(Name::EmailText, &values).unwrap();
+        (message.decided.decision, subject, text.lines().next().unwrap_or_default().to_owned())
+    };
+    let mails: Vec<_> = messages.iter().map(mail).collect();
+    let kinds: Vec<Decision> = mails.iter().map(|(decision, ..)| *decision).collect();
+    assert!(
+        [Decision::Grew, Decision::Reminder, Decision::Resolved, Decision::Reopened]
+            .iter()
+            .all(|d| kinds.contains(d)),
+        "{kinds:?}"
+    );
+    let base = &mails[0].1;
+    assert_eq!(base, "[critical] Deployment/checkout in shop keeps crashing (container app): exit code 3");
+    for (decision, subject, text) in &mails[1..] {
+        assert_eq!(subject, &format!("Re: {base}"), "{decision}");
+        assert!(!base.ends_with(text.as_str()), "the first line says what is new: {text}");
+    }
+    let over = mails.iter().find(|(decision, ..)| *decision == Decision::Resolved).unwrap();
+    assert!(over.2.starts_with("Resolved: Deployment/checkout in shop runs again ("), "{over:?}");
 }

@@ -195,7 +195,7 @@ fn a_lost_node_speaks_for_what_happens_on_it() {
             "+10s standing 1: crash-loop Deployment/broken",
             "+1m20s first node-not-ready Node/worker-1 x1 [worker-1]: Kubelet stopped posting node status.",
             "+22m resolved node-not-ready Node/worker-1 recovered after 19m",
-            "+35m5s resolved crash-loop Deployment/broken/app objects_gone after 20m5s",
+            "+35m5s resolved crash-loop Deployment/broken/app objects_gone after 20m17s",
         ],
     );
 }

@@ -33,7 +33,7 @@ fn a_crash_loop_is_told_once_and_its_end_is_told() {
         "30m",
         &[
             "+35s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+8m2s resolved crash-loop Deployment/checkout/app recovered after 2m32s",
+            "+8m2s resolved crash-loop Deployment/checkout/app recovered after 2m44s",
         ],
     );
 }
@@ -65,7 +65,7 @@ fn what_began_or_ended_meanwhile_is_told() {
         "30m",
         &[
             "+35s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+15m resolved crash-loop Deployment/checkout/app objects_gone after 9m30s",
+            "+15m resolved crash-loop Deployment/checkout/app objects_gone after 9m42s",
         ],
     );
 }
@@ -256,7 +256,7 @@ fn what_cannot_be_read_is_not_called_over() {
         "15m",
         &[
             "+35s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+45m resolved crash-loop Deployment/checkout/app recovered after 39m30s",
+            "+45m resolved crash-loop Deployment/checkout/app recovered after 39m42s",
         ],
     );
     let never = begin.at("2m", Step::Blind(Kind::Pod));
@@ -265,7 +265,7 @@ fn what_cannot_be_read_is_not_called_over() {
         "5h",
         &[
             "+35s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+1h5m30s expired crash-loop Deployment/checkout/app state_unknown after 0s",
+            "+1h5m30s expired crash-loop Deployment/checkout/app state_unknown after 12s",
         ],
     );
 }
@@ -286,7 +286,7 @@ fn a_restart_that_may_not_read_any_more_says_so_in_the_end() {
         "5h",
         &[
             "+35s first crash-loop Deployment/checkout/app x1 [checkout-688988776f-aaaaa]: the container exited with code 3 after running for 2 s",
-            "+1h8m expired crash-loop Deployment/checkout/app state_unknown after 2m30s",
+            "+1h8m expired crash-loop Deployment/checkout/app state_unknown after 2m42s",
         ],
     );
 }
@@ -308,4 +308,42 @@ fn an_eviction_seconds_before_the_stop_is_told_after_it() {
         &["+1m35s first evicted Deployment/checkout x1 [checkout-688988776f-aaaaa]: \
            Usage of EmptyDir volume \"tmp\" exceeds the limit \"1Mi\"."],
     );
+}
+
+/// The watch of Events brought nothing for minutes, so its mark is older than what was told.
+#[test]
+fn an_eviction_that_was_told_is_not_told_again_after_a_restart() {
+    let a = checkout("aaaaa");
+    let why = "The node was low on resource: memory. ";
+    let failed = a.clone().terminated(137, "Error", "T-1h", "T+60s").failed("Evicted", why);
+    let story = cluster()
+        .with(a.clone().running("T-1h"))
+        .once()
+        .see("60s", event(POD, "Evicted", why))
+        .see("60s", failed)
+        .at("61s", Step::Gap);
+    let first = "+1m20s first evicted Deployment/checkout x1 [checkout-688988776f-aaaaa]: \
+                 The node was low on resource: memory.";
+    let resolved = "+16m resolved evicted Deployment/checkout quiet after 0s";
+    // Open, and over; its pod still there, and gone, so that only the Event is left.
+    for (down, gone, said) in [
+        ("5m", None, &[first, resolved][..]),
+        ("5m", Some("5m10s"), &[first, resolved]),
+        ("40m", None, &[first, resolved]),
+        ("40m", Some("40m10s"), &[first, resolved]),
+    ] {
+        let mut story = story.clone().at(down, Step::DownUnheard("90s"));
+        if let Some(gone) = gone {
+            story = story.gone(gone, a.clone());
+        }
+        let up = if down == "5m" { "6m" } else { "41m" };
+        says(&story.at(up, Step::Up), "30m", said);
+    }
+    // Another one is news.
+    let again = story
+        .at("40m", Step::DownUnheard("90s"))
+        .see("40m10s", event(POD, "Evicted", why))
+        .at("41m", Step::Up);
+    let said = again.run("10m");
+    assert!(said.iter().any(|line| line.starts_with("+41m5s reopened evicted")), "{said:#?}");
 }

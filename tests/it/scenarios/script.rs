@@ -30,16 +30,26 @@ pub enum Step {
     Deleted(Value),
     /// Every kind is listed anew.
     Relist,
+    /// The watch of one kind fails.
+    Failing(Kind),
+    /// It goes on, and missed nothing.
+    Contact(Kind),
     /// One kind cannot be read any more.
     Blind(Kind),
+    /// A list of one kind begins, and breaks off.
+    Listing(Kind),
     /// One kind is listed anew.
     List(Kind),
     /// The watches break: what happens now is seen at the next list only.
     Gap,
     /// kubeherald stops; what it knows is written down.
     Down,
+    /// The same; nothing was heard since so long after the beginning.
+    DownUnheard(&'static str),
     /// It comes back: stored incidents, then lists.
     Up,
+    /// The same, and this kind cannot be read.
+    UpBlind(Kind),
     /// A request for a silence: JSON.
     Silence(&'static str),
     /// Every silence that a request brought is ended now.

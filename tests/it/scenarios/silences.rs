@@ -80,7 +80,7 @@ fn growth_and_reminders_are_held_and_the_end_of_what_was_told_is_told() {
     says_and_holds(
         &recovers,
         "2h",
-        &[begun, "+2h5m2s resolved crash-loop Deployment/checkout/app recovered after 1h59m52s"],
+        &[begun, "+2h5m2s resolved crash-loop Deployment/checkout/app recovered after 2h4s"],
         &[held],
     );
     says_and_holds(
@@ -129,7 +129,7 @@ fn flapping_while_silenced_repeats_nothing() {
     says_and_holds(
         &story.once(),
         "3h",
-        &[&first("15s"), "+15m2s resolved crash-loop Deployment/checkout/app recovered after 9m52s"],
+        &[&first("15s"), "+15m2s resolved crash-loop Deployment/checkout/app recovered after 10m4s"],
         &["+25m5s silenced_by crash-loop Deployment/checkout reopened: api"],
     );
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cluster::TARGETS;
 use super::super::hostile::TENANT;
-use super::super::plan::{Annotation, MINUTE, Ms, SECOND, Story, What};
+use super::super::plan::{Annotation, HOUR, MINUTE, Ms, SECOND, Story, What};
 use super::super::run::Failure;
-use super::super::settings::{GROUP_WAIT, HOOK, OVER_WITHIN, rule_of};
+use super::super::settings::{GROUP_WAIT, HOOK, MUTED, OVER_WITHIN, rule_of};
 use super::super::stories::Trouble;
 use super::spans::{Span, longest, without};
 use super::{Case, Line, clock};
@@ -16,6 +16,8 @@ const MARGIN: Ms = 40 * SECOND;
 
 /// And for looking again at what was held back.
 const LATE: Ms = 30 * SECOND;
+
+const DAY: Ms = 24 * HOUR;
 
 /// A kubelet restarts in seconds; its node counts as lost until it has been ready for a minute.
 const KUBELET_RESTART: Ms = 2 * MINUTE;
@@ -52,10 +54,21 @@ impl Case<'_> {
                 _ => {}
             }
         }
+        muted.extend(self.mute_times(trouble));
         out.push(Excuse { reasons: &["muted"], spans: muted });
         out.push(Excuse { reasons: &["silenced_by"], spans: until });
         out.push(Excuse { reasons: &["inhibited_by"], spans: self.lost_nodes(trouble) });
         out
+    }
+
+    /// When the mute time of its namespace was on. By a clock that was ever wrong it may have been at any time.
+    fn mute_times(&self, trouble: &Trouble) -> Vec<Span> {
+        let (namespace, from, to) = MUTED;
+        match trouble.namespace == Some(namespace) {
+            false => Vec::new(),
+            true if self.clock_was_wrong() => vec![(0, Ms::MAX)],
+            true => (0..=self.plan.ends / DAY).map(|day| (day * DAY + from, day * DAY + to)).collect(),
+        }
     }
 
     /// When a node was lost whose loss explains a trouble, or was not yet trusted again.
@@ -88,6 +101,20 @@ impl Case<'_> {
         }
         out.extend(since.map(|from| (from, Ms::MAX)));
         out
+    }
+
+    /// Was its beginning decided, and the message refused by the webhook for good? A later end may come through.
+    fn told_and_refused(&self, trouble: &Trouble) -> bool {
+        let dead = |key: &str| {
+            let row = self.record.outbox.iter().find(|row| row.receiver == HOOK && row.key == key);
+            row.is_some_and(|row| row.state == "dead")
+        };
+        self.refuses(HOOK)
+            && self.record.history.iter().any(|row| {
+                let begins = matches!(row.decision.as_deref(), Some("first" | "reopened"));
+                let here = row.workload == trouble.workload && row.namespace.as_deref() == trouble.namespace;
+                begins && here && row.key().is_some_and(|key| dead(&format!("{key}-{HOOK}")))
+            })
     }
 
     /// When the bot could have seen that the trouble is, or was, there.
@@ -129,7 +156,13 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
     for trouble in &case.script.troubles {
         let Some(rule) = rule_of(trouble.cause) else { continue };
         let needs = rule.hold + GROUP_WAIT + MARGIN;
-        let seen = without(&case.seen(trouble), &case.rule_gone(trouble));
+        let (seen, gone) = (case.seen(trouble), case.rule_gone(trouble));
+        // What happened when no rule asked for it is not looked up when one returns; what stands is.
+        let first = seen.first().map_or(0, |(from, _)| *from);
+        if trouble.to == trouble.from && gone.iter().any(|(from, to)| (from..to).contains(&&first)) {
+            continue;
+        }
+        let seen = without(&seen, &gone);
         let told = told_at(&lines, case, trouble);
         if longest(&seen) < needs {
             continue;
@@ -171,6 +204,9 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
                 && row.decision.is_none()
         });
         if longest(&left) < needs && rows.any(|row| reasons.contains(&row.reason.as_str())) {
+            continue;
+        }
+        if case.told_and_refused(trouble) {
             continue;
         }
         out.push(Failure {
@@ -248,7 +284,9 @@ pub fn projection(case: &Case<'_>, out: &mut Vec<Failure>) {
         dead.any(|row| row.key.starts_with(&format!("{thread}-")))
     };
     for line in last.values().filter(|line| !line.is_end() && line.namespace != Some(TENANT)) {
-        if given_up(line.message.text("/thread")) {
+        let sent = (line.message.life, line.message.at);
+        let lost = case.was_lost_with_memory(sent, HOOK, |key| key == line.message.key);
+        if lost || given_up(line.message.text("/thread")) {
             continue;
         }
         // What ran on a node that was lost before it had proved to be well: nobody knows.

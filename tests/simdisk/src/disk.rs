@@ -1,136 +1,19 @@
 //! Files, faults and crashes, without SQLite.
 
+mod beside;
+mod content;
+mod operation;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::content::{Change, Random, put, sectors, tail};
+pub use self::operation::{Error, Fault, Kind, Loss, Operation};
 use crate::vfs::Slot;
 
 /// What a crash tears writes into, in bytes.
 pub const SECTOR: usize = 512;
-
-/// What is done to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Kind {
-    Open,
-    Read,
-    Write,
-    Truncate,
-    Sync,
-    Size,
-    Delete,
-    Exists,
-    Lock,
-    /// Takes a lock file.
-    LockFile,
-    /// Makes a file of a given size.
-    Allocate,
-    Rename,
-    /// Asks how much can still be written.
-    Free,
-}
-
-impl Kind {
-    /// Can it change what a later life finds?
-    #[must_use]
-    pub const fn changes(self) -> bool {
-        matches!(
-            self,
-            Self::Open
-                | Self::Write
-                | Self::Truncate
-                | Self::Sync
-                | Self::Delete
-                | Self::Allocate
-                | Self::Rename
-        )
-    }
-}
-
-/// One operation, before it happens.
-#[derive(Debug, Clone, Copy)]
-pub struct Operation<'a> {
-    /// Counts from 1 over the life of the disk, restarts included.
-    pub number: u64,
-    /// What is done.
-    pub kind: Kind,
-    /// To which file.
-    pub file: &'a str,
-    /// Where in the file; 0 where that means nothing.
-    pub offset: u64,
-    /// How many bytes; 0 where that means nothing.
-    pub len: usize,
-}
-
-/// Why an operation failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Error {
-    /// No space left (ENOSPC).
-    Full,
-    /// The device failed (EIO), or the process that asks is dead.
-    Io,
-    /// There is no such file (ENOENT).
-    Missing,
-    /// Somebody else holds a lock.
-    Busy,
-}
-
-/// What happens at an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fault {
-    /// It is done.
-    None,
-    /// It fails and changes nothing. A failed flush leaves what was written for the next one.
-    Error(Error),
-    /// Of a write, only the first bytes reach the file; other operations fail.
-    Short(usize, Error),
-    /// A flush reaches the disk and fails all the same: whether it happened is not known to who asked.
-    Synced,
-    /// A flush fails, and what was written since the last one is not flushed by later ones either,
-    /// although it can be read until the next crash (what Linux does after a failed write-back).
-    SyncDropped,
-    /// The process ends before it.
-    KillBefore,
-    /// The process ends after it.
-    KillAfter,
-}
-
-/// What a crash leaves of the writes that were not flushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// All of them: the process ended, the machine did not.
-    Nothing,
-    /// None of them.
-    Everything,
-    /// The first ones, the last of these torn.
-    Tail(u64),
-    /// Any sectors of any of them.
-    Sectors(u64),
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
-    Truncate(usize),
-}
-
-impl Change {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Self::Truncate(len) => content.truncate(*len),
-            Self::Write { offset, bytes } => put(content, *offset, bytes),
-        }
-    }
-}
-
-fn put(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if content.len() < end {
-        content.resize(end, 0);
-    }
-    content[offset..end].copy_from_slice(bytes);
-}
 
 #[derive(Debug, Default)]
 struct Data {
@@ -332,76 +215,6 @@ impl SimDisk {
         file.pending.clear();
         file.durable = Some(content.clone());
         file.live = content;
-    }
-}
-
-/// What a program does with files beside SQLite.
-impl SimDisk {
-    /// Takes the lock file `name` for as long as the result lives; the text of who has it otherwise.
-    pub fn lock(&self, name: &str, holder: &str) -> Result<Result<Held, String>, Error> {
-        self.beside(Kind::LockFile, name, 0, |state| {
-            if let Some((_, other)) = state.held.get(name) {
-                return Ok(Err(other.clone()));
-            }
-            let id = state.id();
-            state.held.insert(name.to_owned(), (id, holder.to_owned()));
-            Ok(Ok(Held { disk: self.clone(), name: name.to_owned(), id }))
-        })
-    }
-
-    /// A file's size; `None`: there is no such file.
-    pub fn size(&self, name: &str) -> Result<Option<u64>, Error> {
-        self.beside(Kind::Size, name, 0, |state| {
-            let data = state.names.get(name).and_then(|id| state.data.get(id));
-            Ok(data.map(|data| data.live.len() as u64))
-        })
-    }
-
-    /// How many bytes can still be written.
-    pub fn free(&self) -> Result<u64, Error> {
-        self.beside(Kind::Free, "", 0, |state| Ok(state.left()))
-    }
-
-    /// Makes a file of `bytes` zeros that survives a crash, or changes nothing.
-    pub fn allocate(&self, name: &str, bytes: u64) -> Result<(), Error> {
-        let len = usize::try_from(bytes).map_err(|_| Error::Full)?;
-        self.beside(Kind::Allocate, name, len, |state| {
-            if state.left() < bytes {
-                return Err(Error::Full);
-            }
-            let id = state.id();
-            let data = Data { live: vec![0; len], durable: Some(vec![0; len]), ..Data::default() };
-            state.data.insert(id, data);
-            state.names.insert(name.to_owned(), id);
-            Ok(())
-        })
-    }
-
-    /// Gives a file another name; one that has it already is replaced.
-    pub fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        self.beside(Kind::Rename, from, 0, |state| {
-            let id = state.names.remove(from).ok_or(Error::Missing)?;
-            state.names.insert(to.to_owned(), id);
-            Ok(())
-        })
-    }
-
-    /// Deletes a file.
-    pub fn remove(&self, name: &str) -> Result<(), Error> {
-        self.beside(Kind::Delete, name, 0, |state| state.names.remove(name).map(|_| ()).ok_or(Error::Missing))
-    }
-
-    fn beside<T>(
-        &self,
-        kind: Kind,
-        name: &str,
-        len: usize,
-        work: impl FnOnce(&mut State) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.0.operate(None, kind, name, 0, len, |state, fault| match fault {
-            Fault::Short(_, error) => Err(error),
-            _ => work(state),
-        })
     }
 }
 
@@ -624,48 +437,4 @@ impl fmt::Debug for Held {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % (n as u64).max(1)).unwrap_or(0)
-    }
-}
-
-fn tail(mut content: Vec<u8>, pending: &[Change], random: &mut Random) -> Vec<u8> {
-    let kept = random.below(pending.len() + 1);
-    pending.iter().take(kept).for_each(|change| change.apply(&mut content));
-    if let Some(Change::Write { offset, bytes }) = pending.get(kept) {
-        let whole = random.below(bytes.len().div_ceil(SECTOR) + 1) * SECTOR;
-        put(&mut content, *offset, &bytes[..whole.min(bytes.len())]);
-    }
-    content
-}
-
-fn sectors(mut content: Vec<u8>, pending: &[Change], random: &mut Random) -> Vec<u8> {
-    for change in pending {
-        match change {
-            Change::Truncate(_) if random.below(2) == 0 => change.apply(&mut content),
-            Change::Truncate(_) => {}
-            Change::Write { offset, bytes } => {
-                for (sector, part) in bytes.chunks(SECTOR).enumerate() {
-                    if random.below(2) == 0 {
-                        put(&mut content, offset + sector * SECTOR, part);
-                    }
-                }
-            }
-        }
-    }
-    content
 }

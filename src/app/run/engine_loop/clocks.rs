@@ -59,6 +59,7 @@ impl EngineLoop {
     async fn move_deadlines(&mut self, by: SignedDuration, now: Timestamp) -> Result<(), StoreError> {
         self.pipeline.clock_set(by, now, &mut self.out);
         self.announcer.clock_set(by, now);
+        self.outbox.clock_set(by);
         move_waits(&self.store, by, now).await
     }
 

@@ -106,7 +106,16 @@ impl Run {
                 }
             }
             Step::Relist => self.relist(&Kind::ALL),
+            Step::Listing(kind) => self.feed(Change::Listing(kind)),
             Step::List(kind) => self.relist(&[kind]),
+            Step::Failing(kind) => {
+                let since = tokio::time::Instant::now();
+                self.feed(Change::Failing { kind, since, why: String::from("connection reset") });
+            }
+            Step::Contact(kind) => {
+                self.gap = false;
+                self.feed(Change::Contact(kind, tokio::time::Instant::now()));
+            }
             Step::Blind(kind) => self.feed(Change::Blind(kind, String::from("forbidden"))),
             Step::Gap => self.gap = true,
             Step::Silence(body) => {
@@ -126,7 +135,12 @@ impl Run {
                 pipeline.tick_until(self.now, &mut self.out);
             }
             Step::Down => self.down(),
-            Step::Up => self.up(),
+            Step::DownUnheard(since) => {
+                self.down();
+                self.seen_until = Some(self.start + super::span(since));
+            }
+            Step::Up => self.up(None),
+            Step::UpBlind(kind) => self.up(Some(kind)),
             Step::Reload(config) => {
                 self.config = Config::clone(&config);
                 self.reload();
@@ -137,7 +151,7 @@ impl Run {
         }
         if self.way == Way::Restarted && self.pipeline.is_some() && !self.gap {
             self.down();
-            self.up();
+            self.up(None);
         }
         if self.way == Way::Relisted && self.pipeline.is_some() && !self.gap {
             self.relist(&Kind::ALL);
@@ -186,7 +200,7 @@ impl Run {
             .collect();
     }
 
-    fn up(&mut self) {
+    fn up(&mut self, blind: Option<Kind>) {
         let incidents: Vec<Incident> =
             self.stored.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
         let digests = self.books.iter().map(|(head, entries)| {
@@ -210,7 +224,11 @@ impl Run {
             self.config = config;
         }
         self.pipeline = Some(Pipeline::new(&self.config, &Kind::ALL, self.now, begin).0);
-        self.relist(&Kind::ALL);
+        let readable: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| Some(*kind) != blind).collect();
+        self.relist(&readable);
+        if let Some(kind) = blind {
+            self.feed(Change::Blind(kind, String::from("forbidden")));
+        }
     }
 }
 
