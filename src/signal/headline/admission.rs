@@ -10,7 +10,7 @@ use super::plain;
 const SAID: usize = 400;
 
 static DETAILS: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#" ?\((?:pod or )?containers? [^()]*\)"#).ok());
+    LazyLock::new(|| Regex::new(r" ?\((?:pod or )?containers? [^()]*\)").ok());
 static POLICY: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^ValidatingAdmissionPolicy '([^']+)' with binding '[^']+' denied request: (.+)$").ok()
 });

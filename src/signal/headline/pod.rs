@@ -80,7 +80,7 @@ pub(super) fn rejected(why: &str) -> String {
         }
         None => text.strip_suffix(", which is unexpected").unwrap_or(text).to_owned(),
     };
-    let text = text.replace("The node had condition: [", "the node had ").replace("]", "");
+    let text = text.replace("The node had condition: [", "the node had ").replace(']', "");
     let text = text.strip_prefix("Allocate failed due to ").unwrap_or(&text);
     match text
         .split_once("requested number of devices unavailable for ")

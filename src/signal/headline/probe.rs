@@ -9,7 +9,7 @@ use super::plain;
 static REQUEST: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"^Get "?https?://[^/\s:"]*(:\d+)?(/[^\s"]*?)?"?: (.+)$"#).ok());
 static ADDRESS: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"^dial tcp \S*?(:\d+): (?:connect: )?(.+)$"#).ok());
+    LazyLock::new(|| Regex::new(r"^dial tcp \S*?(:\d+): (?:connect: )?(.+)$").ok());
 
 /// Which probe a text of the kubelet is about: `Liveness`, `Readiness` or `Startup`.
 pub fn kind(why: &str) -> Option<&'static str> {
