@@ -8,6 +8,7 @@ pub mod digest;
 pub mod link;
 pub mod numbers;
 pub mod over;
+pub mod title;
 pub mod words;
 
 use std::cmp::Reverse;
@@ -17,7 +18,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Decision, IncidentView, Reason};
-use crate::signal::{Cause, Severity, headline as cause_line};
+use crate::signal::{Cause, Severity};
+pub use title::{short as short_why, why as title_why};
 use words::{join, one_line, plural};
 
 /// The longest title, in characters.
@@ -129,45 +131,10 @@ pub fn extent(i: &IncidentView) -> String {
     }
 }
 
-/// The cause in a few words, where something says it better than the first line of the explaining text.
-pub fn short_why(i: &IncidentView) -> String {
-    let of_text = || cause_line::of(i.cause, &i.why, i.image.as_deref());
-    let text = match (i.cause, &*i.reason_raw) {
-        // The verdict about a Job has the cause; its pods were killed in consequence.
-        (Cause::JobFailed, "DeadlineExceeded") => of_text().unwrap_or_default(),
-        (Cause::JobFailed, "PodFailurePolicy") => String::new(),
-        (Cause::JobFailed, _) if cause_line::failed_indexes(&i.why).is_some() => {
-            let indexes = cause_line::failed_indexes(&i.why).unwrap_or_default();
-            let how = if i.deeper.is_empty() { &i.exit } else { &i.deeper };
-            join(&[&format!("failed indexes {indexes}"), how], ", ")
-        }
-        _ if !i.deeper.is_empty() => i.deeper.to_string(),
-        (Cause::JobFailed, _) => i.exit.to_string(),
-        _ => of_text().unwrap_or_else(|| i.exit.to_string()),
-    };
-    one_line(&text, MAX_SHORT_WHY)
-}
-
 /// Is the explaining text short enough to be read as a whole, and the line above it a part of it?
 fn says_it_too(i: &IncidentView, short: &str) -> bool {
     let error = short.split(" (volume ").next().unwrap_or(short);
     i.why.len() <= SHORT_TEXT && i.why.contains(error)
-}
-
-/// The cause in one line: a reader who sees only the title on a lock screen wants to know why, too.
-pub fn title_why(i: &IncidentView) -> String {
-    let first = one_line(i.why.lines().next().unwrap_or_default(), 100).trim_end_matches('.').to_owned();
-    let short = short_why(i);
-    match (i.cause, &*i.deeper) {
-        _ if short.is_empty() => first,
-        // What follows from the cause stands behind it.
-        (_, LOOPING) => join(&[&first, LOOPING], ", "),
-        // Which condition it is, and what it says.
-        (Cause::NodeCondition | Cause::NodePressure, _) => {
-            one_line(&join(&[&short, &first], ": "), MAX_SHORT_WHY)
-        }
-        _ => short,
-    }
 }
 
 /// The process that a kubelet's `SystemOOM` names: "System OOM encountered, victim process: java, pid: 4711".
@@ -248,15 +215,9 @@ fn note(decision: Decision, reason: Reason, i: &IncidentView) -> String {
     }
 }
 
-/// The title of an incident whose rule has no `summary`:
-/// `CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3`.
+/// The title of an incident whose rule has no `summary`: a sentence, see [`title`](mod@title).
 pub fn default_title(i: &IncidentView) -> String {
-    let tail = join(&[&extent(i), &title_why(i)], ", ");
-    one_line(&join(&[&headline(i), &tail], " – "), MAX_TITLE)
-}
-
-fn headline(i: &IncidentView) -> String {
-    format!("{}: {}", i.cause, subject(i))
+    title::sentence(i)
 }
 
 /// The incident in one line: the rule's own summary where it has one.
@@ -272,18 +233,12 @@ pub fn title(decision: Decision, i: &IncidentView) -> String {
 /// One line, plain text, without the cluster; says also that something became more severe.
 pub fn title_for(decision: Decision, reason: Reason, i: &IncidentView) -> String {
     let own = incident_title(i);
-    // Where the prefix says the extent already, the default title would say it twice.
-    let is_default = own == default_title(i);
-    let short = || {
-        let why = short_why(i);
-        if is_default { join(&[&headline(i), &why], " – ") } else { own.clone() }
-    };
     let line = match decision {
         Decision::First | Decision::Standing | Decision::Storm | Decision::Digest | Decision::Notice => own,
         Decision::Grew if reason == Reason::Escalated => format!("Now {}: {own}", i.severity),
         Decision::Grew => match extent(i) {
-            extent if extent.is_empty() => format!("Grew: {}", short()),
-            extent => format!("Grew to {extent}: {}", short()),
+            extent if extent.is_empty() => format!("Grew: {own}"),
+            extent => format!("Grew to {extent}: {own}"),
         },
         Decision::Reminder => {
             let least = if i.since_at_least { "at least " } else { "" };
@@ -374,7 +329,7 @@ pub fn summary_line(i: &IncidentView, now: Timestamp) -> String {
     let when = since(i, now);
     let held: u64 = i.held.iter().map(|h| u64::from(h.members)).sum();
     let held = if held == 0 { String::new() } else { format!("holds back {}", plural(held, "object")) };
-    join(&[&incident_title(i), &held, &when], ", ")
+    join(&[&incident_title(i), &extent(i), &held, &when], ", ")
 }
 
 /// The title of a summary. `total` counts what `incidents` may be cut from.
@@ -401,8 +356,8 @@ pub fn summary_title(decision: Decision, incidents: &[IncidentView], total: u32)
         incidents.iter().filter(|i| i.ended_at.is_none() && i.severity == Severity::Critical).count();
     let critical = if critical == 0 { String::new() } else { format!("{critical} critical") };
     let first = match root_causes_first(incidents).first() {
-        Some(i) if i.ended_at.is_none() && total > 1 => format!(" – first: {}", headline(i)),
-        Some(i) if total == 1 => format!(" – {}", headline(i)),
+        Some(i) if i.ended_at.is_none() && total > 1 => format!(" – first: {}", incident_title(i)),
+        Some(i) if total == 1 => format!(" – {}", incident_title(i)),
         _ => String::new(),
     };
     one_line(&format!("{}{first}", join(&[&head, &critical], ", ")), MAX_TITLE)

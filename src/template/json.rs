@@ -287,7 +287,11 @@ impl Render<'_> {
     fn text(&mut self, leaf: &Leaf, scope: &Scope) -> Result<Option<String>, String> {
         let mut text = self.render(&leaf.template, leaf.format, scope)?;
         if let Some(max) = leaf.max {
-            text = words::cut_chars(&text, max);
+            // The end of a title says what has to be mended.
+            text = match leaf.format {
+                Escaping::Header => words::cut_middle(&text, max),
+                _ => words::cut_chars(&text, max),
+            };
         }
         if let Some(max) = leaf.max_bytes {
             text = cut(&text, max).into_owned();

@@ -112,6 +112,7 @@ fn values(i: &IncidentView) -> Value {
         "reason": line(&i.reason_raw),
         "replicas": i.replicas,
         "rule": line(&i.rule),
+        "sentence": line(&text::title::sentence(i)),
         "severity": i.severity,
         "victim": text::oom_victim(&i.why).map(line),
         "short_why": line(&text::short_why(i)),

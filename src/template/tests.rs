@@ -128,7 +128,7 @@ fn a_directory_overrides_by_file_name() {
     let templates = Templates::load(dir.path()).unwrap();
     let n = sample::notification(Decision::First, sample::incident());
     let title = templates.render(Name::SlackTitle, &model::notification(&n)).unwrap();
-    assert!(title.starts_with("prod: CrashLoopBackOff"), "{title}");
+    assert!(title.starts_with("prod: Deployment/checkout in shop keeps crashing"), "{title}");
     let gone = Templates::load(&dir.path().join("nowhere")).unwrap_err();
     assert!(gone[0].message.contains("cannot be read"), "{gone:?}");
 }
@@ -140,7 +140,7 @@ fn summaries_know_their_names() {
     let with =
         compile_summary("{{#if replicas}}{{members_total}} of {{plural replicas \"pod\"}}{{/if}}").unwrap();
     assert_eq!(with.render(&sample::incident()), "3 of 12 pods");
-    assert_eq!(with.render(&sample::bare()), "Event: PersistentVolume/pv-7", "never an empty line");
+    assert_eq!(with.render(&sample::bare()), "PersistentVolume/pv-7 has an Event", "never an empty line");
     let e = compile_summary("{{workload}} is {{broken}}").unwrap_err();
     assert_eq!((e.line, e.column, e.message.as_str()), (1, Some(17), "there is no variable `broken`"));
     assert_eq!(e.span("{{workload}} is {{broken}}"), 16..26);

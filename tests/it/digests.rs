@@ -152,8 +152,8 @@ async fn a_digest_that_could_not_be_sent_is_sent_once_after_a_restart() {
     assert_eq!(
         subjects,
         [
-            "[digest] lab: 1 new – first: CrashLoopBackOff: Deployment/checkout in shop",
-            "[digest] lab: 1 ongoing – first: CrashLoopBackOff: Deployment/checkout in shop",
+            "[digest] lab: 1 new – first: Deployment/checkout in shop keeps crashing (container app): exit code 3",
+            "[digest] lab: 1 ongoing – first: Deployment/checkout in shop keeps crashing (container app): exit code 3",
         ]
     );
     assert_ne!(all[0].header("Message-ID"), all[1].header("Message-ID"));

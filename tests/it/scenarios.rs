@@ -4,6 +4,7 @@
 mod annotations;
 mod bare;
 mod blind;
+mod collection;
 mod crash;
 mod digests;
 mod events;

@@ -125,7 +125,7 @@ fn what_differs_is_shown_in_columns() {
      + 36s    first     crash-loop  Deployment/checkout  3
                                                          ^
      - title with "nothing"
-     + title "Deployment/checkout in s-crashloop keeps crashing: container checkout, exit code 3"
+     + title "Deployment/checkout in s-crashloop keeps crashing: exit code 3"
      - 1h     reminder  crash-loop
      + 6m11s  resolved  crash-loop  Deployment/checkout  3
      not told:

@@ -122,7 +122,7 @@ gye1pzhv3a Deployment/checkout in s-crashloop: CrashLoopBackOff, container check
   objects  Pod/checkout-688988776f-kqtml, Pod/checkout-688988776f-lgmp4, Pod/checkout-688988776f-jrsbl
   why      the container exited with code 3 within a second of its start
   08:06:37 UTC (1 min ago)  happened again; repeats are counted, not told until 09:06:28 UTC
-  08:06:28 UTC (2 min ago)  told: Deployment/checkout in s-crashloop keeps crashing: container checkout, exit code 3
+  08:06:28 UTC (2 min ago)  told: Deployment/checkout in s-crashloop keeps crashing: exit code 3
       terminal: delivered at 08:07:50 UTC
 "
     );

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::words::{self, join, one_line, plural};
-use super::{MAX_NAME, MAX_SHORT_WHY, MAX_TITLE, cause_line, default_title, headline, name, over, title_why};
+use super::{MAX_NAME, MAX_TITLE, default_title, incident_title, over, title as sentence};
 use crate::message::{Decision, Digest, Group, HeldBack, IncidentView, Reason, Section};
 
 /// How many of a section a message lists: what somebody still reads, and what keeps a mail below the
@@ -87,7 +87,7 @@ pub fn sections<'n>(
     )
 }
 
-/// `3 new, 5 ongoing, 4 resolved – first: NodeNotReady: Node/worker-2`
+/// `3 new, 5 ongoing, 4 resolved – first: Node worker-2 is not ready: the kubelet stopped answering`
 pub fn headline_of(digest: &Digest, incidents: &[IncidentView]) -> String {
     let count = |n: u32, what: &str| if n == 0 { String::new() } else { format!("{n} {what}") };
     let counts = join(
@@ -101,7 +101,7 @@ pub fn headline_of(digest: &Digest, incidents: &[IncidentView]) -> String {
     let counts = if counts.is_empty() { "no problems".into() } else { counts };
     let sections = sections(digest, incidents);
     let first = sections.iter().find_map(|(_, _, listed)| listed.first().filter(|i| i.ended_at.is_none()));
-    let first = first.map(|i| format!("first: {}", headline(i))).unwrap_or_default();
+    let first = first.map(|i| format!("first: {}", incident_title(i))).unwrap_or_default();
     one_line(&join(&[&counts, &first], " – "), MAX_TITLE)
 }
 
@@ -123,10 +123,10 @@ pub fn span_more(digest: &Digest) -> String {
     format!("{lasted}, times in {}", one_line(&digest.timezone, 60))
 }
 
-/// An incident where its namespace is said already: the rule's own summary, or what and why.
+/// An incident where its namespace is said already: the rule's own summary, or the sentence.
 pub fn entry(i: &IncidentView) -> String {
     if i.title.trim().is_empty() || i.title == default_title(i) {
-        one_line(&join(&[&format!("{}: {}", i.cause, name(&i.workload)), &title_why(i)], " – "), MAX_TITLE)
+        sentence::without_namespace(i)
     } else {
         one_line(&i.title, MAX_TITLE)
     }
@@ -147,8 +147,8 @@ pub fn entry_title(digest: &Digest, i: &IncidentView) -> String {
 /// What explains an incident, in one line; empty where `title` says it already.
 pub fn entry_why(i: &IncidentView, title: &str) -> String {
     let why = i.why.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    let line = cause_line::of(i.cause, &i.why, i.image.as_deref());
-    if line.is_some_and(|line| title.contains(&one_line(&line, MAX_SHORT_WHY))) {
+    let line = sentence::why(i);
+    if !line.is_empty() && title.contains(&line) {
         return String::new();
     }
     let begin: String = one_line(why, 60).trim_end_matches(['…', '.']).to_owned();

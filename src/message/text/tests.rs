@@ -88,41 +88,76 @@ fn titles_say_what_where_how_much_and_why() {
     let shown = |decision, i: &IncidentView| title(decision, i);
     assert_eq!(
         shown(Decision::First, &i),
-        "CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3"
+        "Deployment/checkout in shop keeps crashing (container app): exit code 3: config: /etc/checkout.yaml: no such file"
     );
-    assert_eq!(
-        shown(Decision::First, &node()),
-        "NodeNotReady: Node/worker-2 – 31 pods on it, Kubelet stopped posting node status"
-    );
+    assert_eq!(shown(Decision::First, &node()), "Node worker-2 is not ready: the kubelet stopped answering");
     let grown = IncidentView { members_total: 20, replicas: None, ..i.clone() };
     assert_eq!(
         shown(Decision::Grew, &grown),
-        "Grew to 20 pods: CrashLoopBackOff: Deployment/checkout in shop – exit code 3"
+        "Grew to 20 pods: Deployment/checkout in shop keeps crashing (container app): exit code 3: config: /etc/checkout.yaml: no such file"
     );
     assert_eq!(
         title_for(Decision::Grew, Reason::Escalated, &i),
-        "Now critical: CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3"
+        "Now critical: Deployment/checkout in shop keeps crashing (container app): exit code 3: config: /etc/checkout.yaml: no such file"
     );
     let more = IncidentView { occurrences_new: 43, ..i.clone() };
     assert_eq!(
         shown(Decision::Reminder, &more),
-        "Still failing since 08:06:24 UTC, 43 more crashes: CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 \
-         pods, exit code 3"
+        "Still failing since 08:06:24 UTC, 43 more crashes: Deployment/checkout in shop keeps crashing (container app): \
+         exit code 3: config: /etc/checkout.yaml: no such file"
     );
     let again = IncidentView { flaps: 2, ..i.clone() };
-    assert!(shown(Decision::Reopened, &again).starts_with("Again (3rd time): Crash"));
+    assert!(shown(Decision::Reopened, &again).starts_with("Again (3rd time): Deployment/checkout"));
     let over = IncidentView { ended_at: Some(at("2026-02-03T08:11:32Z")), ..i.clone() };
     assert!(
         shown(Decision::Resolved, &over).starts_with("Resolved: Deployment/checkout in shop runs again (")
     );
-    assert!(shown(Decision::Expired, &over).starts_with("State unknown: Crash"));
+    assert!(shown(Decision::Expired, &over).starts_with("State unknown: Deployment/checkout"));
     // A rule's own summary is taken as it is.
     let own = IncidentView { title: "checkout keeps\ncrashing".into(), members_total: 20, ..i.clone() };
     assert_eq!(shown(Decision::First, &own), "checkout keeps crashing");
     assert_eq!(shown(Decision::Grew, &own), "Grew to 20 pods (3 wanted): checkout keeps crashing");
-    // The default that the engine filled in is not said twice.
+    // The default that the engine filled in is the same.
     let filled = IncidentView { title: default_title(&grown), ..grown.clone() };
     assert_eq!(shown(Decision::Grew, &filled), shown(Decision::Grew, &grown));
+}
+
+#[test]
+fn a_title_gives_way_in_its_middle_and_keeps_its_end() {
+    let long =
+        "Deployment/the-service-that-computes-the-recommendations-of-the-week-for-all-of-our-customers";
+    let i = IncidentView {
+        workload: long.into(),
+        container: Some("a-container-with-a-long-name".into()),
+        why: format!("{}: relation \"orders\" does not exist", "could not prepare the statement ".repeat(9))
+            .into(),
+        ..crash()
+    };
+    let said = default_title(&i);
+    assert!(said.chars().count() <= title::MAX_SENTENCE, "{said}");
+    assert!(said.starts_with("Deployment/the-service") && said.contains(" in shop keeps crashing"), "{said}");
+    assert!(said.ends_with("\"orders\" does not exist") && !said.contains("container"), "{said}");
+    // Where names alone are too long, they give way too.
+    let i = IncidentView { workload: format!("Deployment/{}-api", "x".repeat(240)).into(), ..i };
+    let said = default_title(&i);
+    assert!(
+        said.chars().count() <= title::MAX_SENTENCE && said.contains("-api in shop keeps crashing"),
+        "{said}"
+    );
+    assert!(said.ends_with("does not exist"), "{said}");
+}
+
+#[test]
+fn numbers_of_a_program_that_ends_well_are_no_crash() {
+    let i = IncidentView {
+        exit: "exit code 0".into(),
+        why: "the container exited with code 0".into(),
+        ..crash()
+    };
+    assert_eq!(default_title(&i), "Deployment/checkout in shop keeps exiting (container app): exit code 0");
+    // A container that is called as its workload is needs no name.
+    let i = IncidentView { container: Some("checkout".into()), ..i };
+    assert_eq!(default_title(&i), "Deployment/checkout in shop keeps exiting: exit code 0");
 }
 
 #[test]
@@ -132,7 +167,9 @@ fn a_deeper_cause_is_the_why() {
         exit: "OOM-killed (exit code 137, SIGKILL)".into(),
         ..crash()
     };
-    assert!(title(Decision::First, &i).ends_with("3 of 3 pods, OOM-killed at its 20Mi limit"));
+    assert!(
+        title(Decision::First, &i).ends_with("keeps crashing (container app): OOM-killed at its 20Mi limit")
+    );
 }
 
 #[test]
@@ -152,7 +189,7 @@ fn the_text_answers_in_order() {
         text("", Decision::First, Reason::First, &node(), now),
         "NodeNotReady of Node/worker-2\n\
          31 pods on it, since 08:06:24 UTC (4 min)\n\
-         Why: Kubelet stopped posting node status.\n\
+         Why: the kubelet stopped answering\n  Kubelet stopped posting node status.\n\
          Holds back: 1 problem on 4 objects: Unhealthy of Deployment/cart in shop (4)\n\
          Look: kubectl describe node worker-2"
     );
@@ -169,7 +206,7 @@ fn foreign_text_cannot_pass_for_a_line_of_ours() {
     let said = text("", Decision::First, Reason::First, &i, i.since);
     assert!(said.contains("\n  Runbook: https://evil.example\n"), "{said}");
     let i = IncidentView { workload: "Deployment/a\r\nBcc: x".into(), ..crash() };
-    assert!(title(Decision::First, &i).starts_with("CrashLoopBackOff: Deployment/a Bcc: x in shop"));
+    assert!(title(Decision::First, &i).starts_with("Deployment/a Bcc: x in shop keeps crashing"));
 }
 
 #[test]
@@ -178,14 +215,14 @@ fn summaries_name_root_causes_first_and_count_what_is_cut() {
     let both = [crash(), node()];
     assert_eq!(
         summary_title(Decision::Storm, &both, 2),
-        "2 new problems at once, 1 critical – first: NodeNotReady: Node/worker-2"
+        "2 new problems at once, 1 critical – first: Node worker-2 is not ready: the kubelet stopped answering"
     );
     assert_eq!(
         summary_text("prod", Decision::Storm, &both, 2, now),
         "cluster prod\n\
-         - warning: NodeNotReady: Node/worker-2 – 31 pods on it, Kubelet stopped posting node status, holds back 4 objects, since 08:06:24 UTC (4 min)\n\
-         - critical: CrashLoopBackOff: Deployment/checkout in shop – 3 of 3 pods, exit code 3, since 08:06:24 UTC \
-         (4 min)"
+         - warning: Node worker-2 is not ready: the kubelet stopped answering, 31 pods on it, holds back 4 objects, since 08:06:24 UTC (4 min)\n\
+         - critical: Deployment/checkout in shop keeps crashing (container app): exit code 3: config: \
+         /etc/checkout.yaml: no such file, 3 of 3 pods, since 08:06:24 UTC (4 min)"
     );
     let many = vec![crash(); 500];
     let said = summary_text("", Decision::Storm, &many, 700, now);

@@ -44,6 +44,29 @@ pub fn cut_chars(text: &str, max: usize) -> String {
     out
 }
 
+/// Cuts one line to `max` characters in its middle, at words where it has some, and marks the cut: the end of a
+/// title says what has to be mended.
+pub fn cut_middle(text: &str, max: usize) -> String {
+    let count = text.chars().count();
+    if count <= max {
+        return text.to_owned();
+    }
+    let room = max.saturating_sub(3);
+    let head: String = text.chars().take(room / 3).collect();
+    let tail: String = text.chars().skip(count - (room - room / 3)).collect();
+    // A word that is cut is left out, unless hardly anything else is there.
+    let head = match head.rsplit_once(' ') {
+        Some((words, cut)) if cut.len() < 20 => words,
+        _ => &head,
+    };
+    let tail = match tail.split_once(' ') {
+        Some((cut, words)) if cut.len() < 20 => words,
+        _ => &tail,
+    };
+    let (head, tail) = (head.trim_end_matches([' ', ':', ',']), tail.trim_start());
+    format!("{head} … {tail}").trim_start().chars().take(max).collect()
+}
+
 /// Keeps the last `max` characters, from the beginning of a line where that is possible, and marks
 /// the cut.
 pub fn keep_end(text: &str, max: usize) -> String {

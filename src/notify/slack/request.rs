@@ -174,8 +174,9 @@ fn header(title: &str) -> Value {
     json!({ "type": "header", "text": plain_text(title, MAX_HEADER) })
 }
 
-fn plain_text(text: &str, max: usize) -> Value {
-    json!({ "type": "plain_text", "text": words::one_line(text, max), "emoji": false })
+fn plain_text(title: &str, max: usize) -> Value {
+    let line = words::cut_middle(&words::one_line(title, max.max(text::MAX_TITLE)), max);
+    json!({ "type": "plain_text", "text": line, "emoji": false })
 }
 
 fn section_plain(text: &str) -> Value {

@@ -46,7 +46,7 @@ impl Mail {
         let subject = templates.render(subject, &values)?;
         let thread = format!("{}/{}", n.receiver, n.thread());
         Ok(Self {
-            subject: words::one_line(&subject, MAX_SUBJECT),
+            subject: words::cut_middle(&words::one_line(&subject, 4 * MAX_SUBJECT), MAX_SUBJECT),
             text: templates.render(text, &values)?,
             html,
             message_id: format!("<{}@{domain}>", digest(&n.key)),

@@ -85,7 +85,7 @@ fn digests_are_made_for_mail_programs() {
     assert!(mail.text.contains("… and 4637 more, not listed here"), "{}", mail.text);
     assert!(mail.html.contains("… and 68 more groups"), "{}", mail.html);
     assert!(mail.text.contains("68 more "), "{}", mail.text);
-    assert_eq!(mail.text.matches("\n- critical: CrashLoopBackOff").count(), 60);
+    assert_eq!(mail.text.matches("\n- critical: Deployment/checkout keeps crashing").count(), 60);
 }
 
 #[test]

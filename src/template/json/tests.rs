@@ -31,8 +31,8 @@ fn texts_values_lists_and_conditions() {
         got,
         json!({
             "$schema": "x",
-            "title": "critical: CrashLoopBackOff: Deployment/checkout in shop – 3 of 12 pods, exit code 3",
-            "short": "CrashLoop…",
+            "title": "critical: Deployment/checkout in shop keeps crashing (container app): exit code 3: panic: open /etc/checkout/config.yaml: no such file or directory",
+            "short": "Deploymen…",
             "n": 3,
             "ended": false,
             "auth": "s3cret",

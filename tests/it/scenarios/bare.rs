@@ -35,7 +35,10 @@ fn what_the_program_said_explains_it() {
     let story = begin().see("10s", failed().said("no such table: orders"));
     let said = story.messages("5m");
     assert_eq!(said.len(), 1);
-    assert_eq!(said[0].title, "PodFailed: Pod/migrate in shop – exit code 2");
+    assert_eq!(
+        said[0].title,
+        "Pod/migrate in shop failed (container app): exit code 2: no such table: orders"
+    );
     assert!(said[0].text.contains("Why: exit code 2\n  no such table: orders\n"), "{}", said[0].text);
     assert!(said[0].text.contains("Look: kubectl -n shop logs migrate -c app --tail=50"), "{}", said[0].text);
 }
@@ -48,7 +51,7 @@ fn its_own_deadline_is_the_reason_and_the_exit_code_is_not() {
         .see("12s", migrate().terminated(137, "Error", "T-1m", "T+11s").failed("DeadlineExceeded", text));
     let said = story.messages("5m");
     assert_eq!(said.len(), 1);
-    assert_eq!(said[0].title, format!("PodFailed: Pod/migrate in shop – {text}"));
+    assert_eq!(said[0].title, "Pod/migrate in shop was ended at its deadline (container app)");
     assert!(!said[0].text.contains("137"), "{}", said[0].text);
 }
 
@@ -57,7 +60,7 @@ fn memory_is_the_reason_where_it_was() {
     let story = begin().see("10s", migrate().memory("64Mi").terminated(137, "OOMKilled", "T-1m", "T+10s"));
     let said = story.messages("2h");
     assert_eq!(said.len(), 1, "{said:#?}");
-    assert_eq!(said[0].title, "PodFailed: Pod/migrate in shop – OOM-killed");
+    assert_eq!(said[0].title, "Pod/migrate in shop failed (container app): OOM-killed");
     assert!(said[0].text.contains("OOM-killed at its 64Mi memory limit"), "{}", said[0].text);
 }
 

@@ -142,7 +142,7 @@ fn a_container_that_cannot_be_started_is_one_story_through_back_off() {
         "30m",
         &["+32s first crash-loop Deployment/checkout/app x2 [checkout-688988776f-aaaaa]: \
            failed to create containerd task: exec: \"/bin/nope\": no such file or d \
-           <- cannot be started: exec: \"/bin/nope\": no"],
+           <- cannot be started: \"/bin/nope\": no such "],
     );
 }
 

@@ -202,7 +202,7 @@ fn a_container_that_ends_without_an_error_keeps_exiting() {
             .restarts(restarts)
     };
     let told = first(&cluster().with(checkout("aaaaa").running("T-1h")).see("30s", ends(2)), "1m");
-    assert_eq!(told.title, "Deployment/checkout in shop keeps exiting: container app, exit code 0");
+    assert_eq!(told.title, "Deployment/checkout in shop keeps exiting (container app): exit code 0");
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn all_mails_of_an_incident_have_the_subject_of_the_first() {
         "{kinds:?}"
     );
     let base = &mails[0].1;
-    assert_eq!(base, "[critical] Deployment/checkout in shop keeps crashing: container app, exit code 3");
+    assert_eq!(base, "[critical] Deployment/checkout in shop keeps crashing (container app): exit code 3");
     for (decision, subject, text) in &mails[1..] {
         assert_eq!(subject, &format!("Re: {base}"), "{decision}");
         assert!(!base.ends_with(text.as_str()), "the first line says what is new: {text}");

@@ -99,7 +99,7 @@ fn what_the_kubelet_says_explains_it() {
     assert_eq!(said.len(), 1, "{said:#?}");
     assert_eq!(
         said[0].title,
-        "StuckTerminating: Deployment/checkout in shop – 1 of 1 pod, plugin type=\"calico\" failed (delete): connection is unauthorized"
+        "Deployment/checkout in shop does not terminate: network plugin calico: connection is unauthorized"
     );
     assert!(
         said[0].text.contains("Look: kubectl -n shop describe pod/checkout-688988776f-aaaaa"),
@@ -216,7 +216,10 @@ fn a_namespace_says_what_is_left_in_it_and_is_over_when_it_is_gone() {
         ],
     );
     let said = story.messages("1h");
-    assert_eq!(said[0].title, format!("StuckTerminating: Namespace/team-a – {REMAIN}"));
+    assert_eq!(
+        said[0].title,
+        "Namespace team-a does not terminate: finalizers remaining: example.com/backup in 2 resource instances"
+    );
     assert!(said[0].text.starts_with("StuckTerminating of Namespace/team-a\n"), "{}", said[0].text);
     assert!(said[0].text.contains("\n  Some resources are remaining: backups"), "{}", said[0].text);
     assert!(said[0].text.contains("Look: kubectl describe namespace/team-a"), "{}", said[0].text);
