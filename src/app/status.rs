@@ -96,19 +96,16 @@ fn problem(key: &str, value: &str, of_node: bool) -> Option<String> {
     }
 }
 
-/// Why nothing is sent of what a store says is open, by incident.
+/// Why nothing is sent of incidents (ids and bodies of a store) that are open.
 pub fn held_back(
     store: &Store,
+    incidents: Vec<(String, String)>,
     config: &Config,
     now: Timestamp,
 ) -> Result<BTreeMap<String, HeldBack>, StoreError> {
-    let status = stored(
-        store.load_incidents().wait()?,
-        store.load_silences().wait()?,
-        store.load_annotations().wait()?,
-        config,
-    );
-    let open = status.engine().open(usize::MAX, now, status.memory()).into_iter();
+    let (silences, annotations) = (store.load_silences().wait()?, store.load_annotations().wait()?);
+    let pipeline = stored(incidents, silences, annotations, config);
+    let open = pipeline.engine().open(usize::MAX, now, pipeline.memory()).into_iter();
     Ok(open.filter_map(|(open, _)| Some((open.incident, open.held_back?))).collect())
 }
 

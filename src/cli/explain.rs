@@ -186,8 +186,12 @@ fn answer(
     for (id, _, objects) in chosen {
         records.push((store.incident_record(&id, EVENTS).wait()?, id, objects));
     }
+    let bodies = records.iter().filter_map(|(record, id, _): &(IncidentRecord, String, Vec<KnownObject>)| {
+        Some((id.clone(), record.row.as_ref()?.body.clone()))
+    });
+    let bodies: Vec<(String, String)> = bodies.collect();
     answer.incidents = stories(store, records, now)?;
-    put_silences(&mut answer.incidents, store, loaded, now)?;
+    put_silences(&mut answer.incidents, bodies, store, loaded, now)?;
     for reading in &asked.readings {
         let rows = store.unmatched(reading.clone(), since).wait()?;
         answer.unmatched.extend(rows.iter().map(unmatched));
@@ -262,6 +266,7 @@ fn stories(
 /// store is known: silences of the API, and what annotations held.
 fn put_silences(
     stories: &mut [IncidentStory],
+    bodies: Vec<(String, String)>,
     store: &Store,
     loaded: Option<&Loaded>,
     now: Timestamp,
@@ -277,7 +282,7 @@ fn put_silences(
             &shipped.config
         }
     };
-    let held = held_back(store, config, now)?;
+    let held = held_back(store, bodies, config, now)?;
     for story in stories.iter_mut().filter(|story| story.ended_at.is_none()) {
         story.held_back = held.get(&story.incident).cloned();
     }

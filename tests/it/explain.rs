@@ -218,10 +218,10 @@ fn every_receiver_has_a_line_that_says_how_it_went() {
         "      late: waits – next attempt ",
         "(in 5 min), tried 1 time, SMTP 451 try [31m later\n",
         "      dead: given up at ",
-        ": channel_not_found: send it again: kubeherald outbox resend aaaaaaaaaa-1-dead\n",
+        ": channel_not_found: send it again: kubeherald outbox resend aaaaaaaaaa-1-dead --store /",
         "      mail (a@x.test): delivered at ",
         "      mail (b@x.test): given up at ",
-        ": RCPT TO: 550: send it again: kubeherald outbox resend aaaaaaaaaa-1-mail/b@x.test\n",
+        ": RCPT TO: 550: send it again: kubeherald outbox resend aaaaaaaaaa-1-mail/b@x.test --store /",
         "      folded: delivered at ",
         " in the summary fold-12-folded\n",
         " in the digest digest-7-digested\n",
@@ -249,6 +249,14 @@ fn every_receiver_has_a_line_that_says_how_it_went() {
     assert_eq!(story["events"][1]["receivers"][3]["inside"], "fold-12-folded");
     assert_eq!(story["events"][1]["receivers"][7]["recipient"], "b@x.test");
     assert_eq!(story["events"][1]["receivers"][0]["recipient"], Value::Null);
+
+    // What is printed to be pasted works as it is.
+    let line = text.lines().find_map(|line| line.split_once("send it again: kubeherald ")).unwrap().1;
+    let line = format!("{} {line}", env!("CARGO_BIN_EXE_kubeherald"));
+    let done =
+        Command::new("sh").env_clear().env("PATH", "/usr/bin:/bin").args(["-c", &line]).output().unwrap();
+    assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "queued again: aaaaaaaaaa-1-dead\n");
 }
 
 #[test]
@@ -280,7 +288,7 @@ fn the_json_has_the_documented_keys() {
     let story = &answer["incidents"][0];
     assert_eq!(
         keys(story),
-        "asked cause container ended_at events events_cut flaps incident last_seen namespace objects \
+        "asked cause container ended_at events events_cut flaps held_back incident last_seen namespace objects \
          objects_total occurrences quiet_until rule severity since state unreadable untold waits why workload"
     );
     assert_eq!(keys(&story["asked"][0]), "kind name namespace");
