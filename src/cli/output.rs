@@ -46,7 +46,7 @@ pub fn diagnostics(found: &Diagnostics) {
     if JSON.load(Ordering::Relaxed) {
         let level = if found.has_errors() { "ERROR" } else { "WARN" };
         for text in found.render(false).trim().split("\n\n").filter(|text| !text.is_empty()) {
-            line(&entry(level, text));
+            line(entry(level, text));
         }
         return;
     }
@@ -95,12 +95,12 @@ pub fn error(error: &anyhow::Error) {
 
 /// A line to stderr; nobody there to read it is no failure.
 pub fn say(text: &str) {
-    if JSON.load(Ordering::Relaxed) { line(&entry("INFO", text)) } else { line(text) }
+    if JSON.load(Ordering::Relaxed) { line(entry("INFO", text)) } else { line(text) }
 }
 
 /// A warning to stderr.
 pub fn warn(text: &str) {
-    if JSON.load(Ordering::Relaxed) { line(&entry("WARN", text)) } else { line(format!("warning: {text}")) }
+    if JSON.load(Ordering::Relaxed) { line(entry("WARN", text)) } else { line(format!("warning: {text}")) }
 }
 
 /// As a line of the log has it.

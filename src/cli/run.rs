@@ -95,7 +95,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let options = Options {
         reload: Some(begun),
         policy,
-        on_start: Some(greeting(&config, url, reached)),
+        on_start: Some(greeting(&config, &url, reached)),
         on_end: Some(Box::new(move |left| output::say(&farewell(left, kept.as_deref())))),
         ..Options::new(client)
     };
@@ -104,7 +104,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
 }
 
 /// What is said once nothing can keep the bot from starting any more.
-fn greeting(config: &Config, url: String, reached: bool) -> Box<dyn FnOnce() + Send> {
+fn greeting(config: &Config, url: &str, reached: bool) -> Box<dyn FnOnce() + Send> {
     let begun = if reached { "watching" } else { "waiting for the cluster, to watch" };
     let line = format!(
         "{begun} {} at {url}; {} rules; telling {}",

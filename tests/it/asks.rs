@@ -113,7 +113,7 @@ fn answer(silences: &mut Vec<Value>, order: Order) -> Answer {
         }
         Order::Reload => Ok(json!({ "reloaded": true, "changed": ["2 rules are new"], "warnings": [] })),
         #[allow(unreachable_patterns, reason = "the bot may be asked more one day")]
-        _ => Err(Refusal::Failed("not asked here".into())),
+        Order::Status { .. } => Err(Refusal::Failed("not asked here".into())),
     }
 }
 
