@@ -319,7 +319,7 @@ fn near(asked: &Asked, known: &[KnownObject]) -> Vec<Object> {
                 1
             } else if other.starts_with(&name) {
                 2
-            } else if suggest::nearest(&name, [other.as_str()]).is_some() {
+            } else if suggest::is_near(&name, other.as_str()) {
                 3
             } else {
                 continue;

@@ -18,6 +18,12 @@ pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
     near.map(|(_, name)| name).or_else(|| only.map(|(_, name)| *name))
 }
 
+/// Is what was written a typing error of this name? Case does not count.
+pub fn is_near(written: &str, name: &str) -> bool {
+    let written: String = written.chars().take(MAX_LETTERS).flat_map(char::to_lowercase).collect();
+    strsim::osa_distance(&written, &name.to_lowercase()) <= (written.chars().count() / 3).max(1)
+}
+
 /// Is this how it begins, with one letter wrong at most?
 fn begins_so(candidate: &str, written: &str) -> bool {
     let letters = written.chars().count();
