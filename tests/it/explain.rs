@@ -289,13 +289,13 @@ fn the_json_has_the_documented_keys() {
     assert_eq!(
         keys(story),
         "asked cause container ended_at events events_cut flaps held_back incident last_seen namespace objects \
-         objects_total occurrences quiet_until rule severity since state unreadable untold waits why workload"
+         objects_total occurrences overrides quiet_until rule severity since state unreadable untold waits why workload"
     );
     assert_eq!(keys(&story["asked"][0]), "kind name namespace");
     assert_eq!(keys(&story["events"][1]), "at by by_title decision reason receivers title until waited");
     assert_eq!(
         keys(&story["events"][1]["receivers"][1]),
-        "at attempts behind inside key next_attempt reason receiver recipient state"
+        "at attempts behind fallback inside key next_attempt reason receiver recipient state"
     );
     let docs =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/explain.md")).unwrap();

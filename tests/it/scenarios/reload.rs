@@ -17,8 +17,7 @@ fn rules(rules: &[&str]) -> Arc<Config> {
 
 fn configured(settings: &str, rules: &[&str]) -> Arc<Config> {
     let dir = tempfile::tempdir().unwrap();
-    let text =
-        if rules.is_empty() { String::new() } else { format!("rules:\n  - {}\n", rules.join("\n  - ")) };
+    let text = format!("rules: [{}]\n", rules.join(", "));
     std::fs::write(dir.path().join("rules.yaml"), text).unwrap();
     let settings = format!("{settings}\nrules: {{paths: [rules.yaml]}}\n");
     std::fs::write(dir.path().join("c.yaml"), settings).unwrap();

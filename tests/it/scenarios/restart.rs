@@ -339,10 +339,14 @@ fn an_eviction_that_was_told_is_not_told_again_after_a_restart() {
         let up = if down == "5m" { "6m" } else { "41m" };
         says(&story.at(up, Step::Up), "30m", said);
     }
-    // Another one is news.
+    // That of another pod is news.
+    let b = checkout("bbbbb");
+    let failed = b.clone().terminated(137, "Error", "T-1h", "T+40m10s").failed("Evicted", why);
     let again = story
+        .with(b.running("T-1h"))
         .at("40m", Step::DownUnheard("90s"))
-        .see("40m10s", event(POD, "Evicted", why))
+        .see("40m10s", event("Pod/checkout-688988776f-bbbbb", "Evicted", why))
+        .see("40m10s", failed)
         .at("41m", Step::Up);
     let said = again.run("10m");
     assert!(said.iter().any(|line| line.starts_with("+41m5s reopened evicted")), "{said:#?}");
