@@ -18,7 +18,7 @@
 //! [`Change::Applied`] does not come, but [`Change::Undecodable`] can, for objects that are there.
 //!
 //! **Namespaces.** Where the configuration names namespaces they are listed and watched one by one, each by a
-//! task of its own, so that a Role in each of them is enough; [`group`] says what these watches of one kind have in
+//! task of its own, so that a Role in each of them is enough; `group` says what these watches of one kind have in
 //! common. A kind without namespaces is listed as ever; if that is not allowed, it is not followed
 //! ([`Change::NotPermitted`]).
 //!
