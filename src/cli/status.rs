@@ -163,7 +163,12 @@ async fn find(args: &StatusArgs, config: Option<&Config>) -> Result<Found, Failu
         other if args.bot.names_url() => return Err(other),
         _ => None,
     };
-    of_file(args, config, &path, unreachable).await
+    of_file(args, config, &path, unreachable.clone()).await.map_err(|failure| match (failure, unreachable) {
+        (Failure::Error(error), Some(unreachable)) => {
+            Failure::Error(anyhow!("{unreachable}\n  and its store cannot be read: {error}"))
+        }
+        (failure, _) => failure,
+    })
 }
 
 async fn of_file(

@@ -314,6 +314,14 @@ async fn without_a_bot_its_store_is_looked_into() {
     assert_eq!(json["incidents"][0]["workload"], "Pod/a");
     assert_eq!(by_file.code, 0, "it was written a moment ago: {}", by_file.err);
 
+    let gone = "http: {listen: \"127.0.0.1:9\", token: {file: token}}\nstore: {path: nowhere.db}\n";
+    std::fs::write(dir.join("gone.yaml"), gone).unwrap();
+    let neither = kubeherald(dir, &["status", "-c", "gone.yaml"]).await;
+    assert_eq!(neither.code, 1);
+    for part in ["cannot reach the bot at http://127.0.0.1:9", "and its store cannot be read: "] {
+        assert!(neither.err.contains(part), "{part:?}: {}", neither.err);
+    }
+
     std::fs::write(dir.join("bare.yaml"), "http: {listen: \"127.0.0.1:9\", token: {file: token}}\n").unwrap();
     let none = kubeherald(dir, &["status", "-c", "bare.yaml"]).await;
     assert_eq!((none.code, none.out.as_str()), (1, ""));

@@ -9,6 +9,8 @@ mod told;
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::cluster::began;
 use super::plan::{Ms, Plan, ReceiverFault, What};
 use super::record::{Record, Taken};
@@ -111,13 +113,17 @@ impl<'c> Case<'c> {
         if self.clock_was_wrong() {
             return message.at;
         }
-        let at = message.decided().map(|at| at.duration_since(began()).as_millis());
-        at.and_then(|at| Ms::try_from(at).ok()).unwrap_or(message.at).min(message.at)
+        message.decided().and_then(since_began).unwrap_or(message.at).min(message.at)
     }
 
     pub fn any(&self, what: impl Fn(&What) -> bool) -> bool {
         self.plan.items.iter().any(|item| what(&item.what))
     }
+}
+
+/// `None`: before the beginning.
+fn since_began(at: Timestamp) -> Option<Ms> {
+    Ms::try_from(at.duration_since(began()).as_millis()).ok()
 }
 
 /// `12:34` since the beginning.

@@ -104,6 +104,12 @@ impl HistoryLine {
         let detail: Value = serde_json::from_str(&self.detail).ok()?;
         Some(detail.get("key")?.as_str()?.to_owned())
     }
+
+    /// Does it say that an incident ended before anybody was notified?
+    pub fn ended_untold(&self) -> bool {
+        serde_json::from_str(&self.detail)
+            .is_ok_and(|detail: Value| detail.get("waited").is_some_and(|w| !w.is_null()))
+    }
 }
 
 /// A row of the outbox, in the words of the store.

@@ -203,3 +203,14 @@ fn where_a_thread_was_told_and_since_when_it_fails_survives_a_restart() {
     store.end_outage(&name("slack")).wait().unwrap();
     assert!(store.outages().wait().unwrap().is_empty());
 }
+
+#[test]
+fn how_a_receiver_did_that_is_gone_is_forgotten() {
+    let store = Place::new().open();
+    for receiver in ["slack", "mail"] {
+        store.keep_failure(&name(receiver), "HTTP 503", at(1)).wait().unwrap();
+    }
+    store.bury_unknown(&[name("mail")], at(2)).wait().unwrap();
+    let left: Vec<String> = store.outages().wait().unwrap().into_iter().map(|one| one.receiver).collect();
+    assert_eq!(left, ["mail"]);
+}

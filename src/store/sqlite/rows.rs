@@ -211,10 +211,12 @@ impl Rows for Session {
             let owners: Vec<String> = self.all(doing, sql, [], |r| r.get(0))?;
             Ok(owners.into_iter().filter(|owner| !known.iter().any(|k| **k == **owner)).collect())
         };
-        // Of receivers that are gone nothing is repeated.
-        let forget = "forget alerts of unknown receivers";
-        for owner in unknown(forget, "SELECT DISTINCT receiver FROM open_alerts")? {
-            self.change(forget, "DELETE FROM open_alerts WHERE receiver = ?1", [owner])?;
+        // Nothing is repeated to receivers that are gone, and how they did is no news.
+        let forget = "forget unknown receivers";
+        for table in ["open_alerts", "failures", "refusals"] {
+            for owner in unknown(forget, &format!("SELECT DISTINCT receiver FROM {table}"))? {
+                self.change(forget, &format!("DELETE FROM {table} WHERE receiver = ?1"), [owner])?;
+            }
         }
         let mut buried = 0;
         let open = "SELECT DISTINCT receiver FROM outbox WHERE state IN ('queued', 'sending')";

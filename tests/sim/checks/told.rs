@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::cluster::TARGETS;
 use super::super::hostile::TENANT;
 use super::super::plan::{Annotation, HOUR, MINUTE, Ms, SECOND, Story, What};
+use super::super::record::HistoryLine;
 use super::super::run::Failure;
 use super::super::settings::{GROUP_WAIT, HOOK, MUTED, OVER_WITHIN, rule_of};
 use super::super::stories::Trouble;
 use super::spans::{Span, longest, without};
-use super::{Case, Line, clock};
+use super::{Case, Line, clock, since_began};
 
 /// Beside `for` and gathering, for everything on the way to be done.
 const MARGIN: Ms = 40 * SECOND;
@@ -169,7 +170,8 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
         }
         let mut left = seen.clone();
         let mut reasons = Vec::new();
-        for excuse in case.excuses(trouble) {
+        let excuses = case.excuses(trouble);
+        for excuse in &excuses {
             // By itself: two may cover the same time, and only one of them is written down.
             if without(&seen, &excuse.spans) != seen {
                 reasons.extend(excuse.reasons);
@@ -203,7 +205,21 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
                 && row.namespace.as_deref() == trouble.namespace
                 && row.decision.is_none()
         });
-        if longest(&left) < needs && rows.any(|row| reasons.contains(&row.reason.as_str())) {
+        // What only happened stands until its pod has been well for a while: it may be over within an excuse, and is
+        // shown by the pod for longer.
+        let over_within = |row: &HistoryLine| {
+            let at = since_began(row.at).unwrap_or_default();
+            let covers = |(from, to): &Span| *from <= first.max(trouble.from) && at <= to + LATE;
+            trouble.to == trouble.from
+                && row.ended_untold()
+                && (case.clock_was_wrong()
+                    || excuses
+                        .iter()
+                        .any(|e| e.reasons.contains(&row.reason.as_str()) && e.spans.iter().any(covers)))
+        };
+        if rows
+            .any(|row| reasons.contains(&row.reason.as_str()) && (longest(&left) < needs || over_within(row)))
+        {
             continue;
         }
         if case.told_and_refused(trouble) {
