@@ -206,7 +206,8 @@ fn where_a_thread_was_told_and_since_when_it_fails_survives_a_restart() {
 
 #[test]
 fn how_a_receiver_did_that_is_gone_is_forgotten() {
-    let store = Place::new().open();
+    let place = Place::new();
+    let store = place.open();
     for receiver in ["slack", "mail"] {
         store.keep_failure(&name(receiver), "HTTP 503", at(1)).wait().unwrap();
     }
