@@ -105,10 +105,10 @@ impl HistoryLine {
         Some(detail.get("key")?.as_str()?.to_owned())
     }
 
-    /// Does it say that an incident ended before anybody was notified?
-    pub fn ended_untold(&self) -> bool {
-        serde_json::from_str(&self.detail)
-            .is_ok_and(|detail: Value| detail.get("waited").is_some_and(|w| !w.is_null()))
+    /// What an incident waited for that ended before anybody was notified.
+    pub fn waited(&self) -> Option<String> {
+        let detail: Value = serde_json::from_str(&self.detail).ok()?;
+        Some(detail.pointer("/waited/reason")?.as_str()?.to_owned())
     }
 }
 

@@ -205,20 +205,18 @@ pub fn told(case: &Case<'_>, out: &mut Vec<Failure>) {
                 && row.namespace.as_deref() == trouble.namespace
                 && row.decision.is_none()
         });
-        // What only happened stands until its pod has been well for a while: it may be over within an excuse, and is
-        // shown by the pod for longer.
+        // What only happened counts until its pod has been well for a while: it may be over within an excuse, while
+        // its pod shows it for longer.
         let over_within = |row: &HistoryLine| {
-            let at = since_began(row.at).unwrap_or_default();
-            let covers = |(from, to): &Span| *from <= first.max(trouble.from) && at <= to + LATE;
+            let (Some(at), Some(waited)) = (since_began(row.at), row.waited()) else { return false };
+            let covers = |(from, to): &Span| *from <= first && at <= to + LATE;
+            let mut excuses = excuses.iter().filter(|excuse| excuse.reasons.contains(&waited.as_str()));
             trouble.to == trouble.from
-                && row.ended_untold()
-                && (case.clock_was_wrong()
-                    || excuses
-                        .iter()
-                        .any(|e| e.reasons.contains(&row.reason.as_str()) && e.spans.iter().any(covers)))
+                && (case.clock_was_wrong() && excuses.next().is_some()
+                    || excuses.any(|excuse| excuse.spans.iter().any(covers)))
         };
         if rows
-            .any(|row| reasons.contains(&row.reason.as_str()) && (longest(&left) < needs || over_within(row)))
+            .any(|row| (longest(&left) < needs && reasons.contains(&row.reason.as_str())) || over_within(row))
         {
             continue;
         }
