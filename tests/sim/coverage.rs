@@ -19,6 +19,7 @@ pub struct Coverage {
 /// Reasons that a simulated run cannot lead to, and why.
 const NOT_REACHED: &[(&str, &str)] = &[
     ("schedule", "no receiver has a digest"),
+    ("handed_over", "no receiver has a fallback"),
     ("standing", "the first look is over before a story has shown anything"),
     ("storm", "about one seed in a thousand reaches it, so 2,000 may leave it out"),
     ("config_broken", "every configuration that is handed in is valid"),
